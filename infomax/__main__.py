@@ -1,0 +1,7 @@
+"""``python -m infomax``."""
+
+import sys
+
+from infomax.cli import main
+
+sys.exit(main())

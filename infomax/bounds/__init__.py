@@ -1,0 +1,11 @@
+"""Bounds on mutual information. Every module of this folder is loaded, so a new file registers itself."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from infomax.bounds.base import Bound, get, names, register
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["Bound", "get", "names", "register"]

@@ -1,0 +1,129 @@
+"""The contract that every bound keeps, and the registry that lists them."""
+
+from __future__ import annotations
+
+import abc
+import difflib
+from collections.abc import Callable
+from typing import ClassVar, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Kind = Literal["lower", "upper", "estimate"]
+B = TypeVar("B", bound="type[Bound]")
+
+
+class Bound(nn.Module, abc.ABC):
+    """Mutual information of paired samples, in nats. Maximise ``bound(x, y)``; minimise ``loss(x, y)`` to tighten it.
+
+    A subclass states the facts below, implements :meth:`forward` and :meth:`pointwise`, and is decorated with
+    :func:`register`; the command line, the tables, the benchmark and the contract tests then find it.
+    """
+
+    #: Name in the registry, set by :func:`register`.
+    name: ClassVar[str] = ""
+    #: What the value is: a "lower" or "upper" bound on MI in expectation, or an "estimate" (neither).
+    kind: Kind
+    #: Authors, year, arXiv identifier.
+    reference: ClassVar[str]
+    #: What one call costs, and when to choose this bound, in a few words.
+    cost: ClassVar[str]
+    use_when: ClassVar[str]
+    #: The largest value that N pairs can give, as text for tables; :meth:`ceiling` has the number.
+    ceiling_formula: ClassVar[str] = "none"
+
+    def __init__(self, x_dim: int, y_dim: int) -> None:
+        super().__init__()
+        for argument, value in (("x_dim", x_dim), ("y_dim", y_dim)):
+            if value < 1:
+                raise ValueError(f"{argument} must be at least 1; got {value}")
+        self.x_dim, self.y_dim = x_dim, y_dim
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """The bound on this batch, ``x (N, Dx)``, ``y (N, Dy)``: a 0-d tensor, in nats."""
+
+    @abc.abstractmethod
+    def pointwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """Each pair's own log-ratio, ``(N,)``, in nats."""
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """What to minimise to tighten the bound's own parameters: a 0-d tensor."""
+        loss: Tensor = -self(x, y)
+        return loss
+
+    def ceiling(self, n: int) -> float | None:
+        """The largest value, in nats, that a batch of ``n`` pairs can give; ``None``: no such limit."""
+        return None
+
+    def warm_start(self, x: Tensor, y: Tensor) -> None:
+        """Set what has a closed form from samples, before training. Nothing, unless a bound says otherwise."""
+
+    @classmethod
+    def for_estimation(cls, x_dim: int, y_dim: int, n: int) -> Bound:
+        """The bound as :func:`infomax.estimate` builds it from its name, to be fitted on ``n`` pairs."""
+        return cls(x_dim, y_dim)
+
+    @torch.no_grad()
+    def leave_out(self, x: Tensor, y: Tensor, groups: list[Tensor]) -> Tensor:
+        """The bound without each group of rows in turn (index tensors): ``(len(groups),)``, in nats; for jackknives."""
+        values = []
+        for group in groups:
+            kept = torch.ones(len(x), dtype=torch.bool, device=x.device)
+            kept[group] = False
+            values.append(self(x[kept], y[kept]))
+        return torch.stack(values)
+
+    def check_pair(self, x: Tensor, y: Tensor, *, least: int = 1) -> None:
+        """Raise ``ValueError`` unless x is (N, x_dim), y is (N, y_dim) and N is at least ``least``."""
+        for argument, value, dim in (("x", x, self.x_dim), ("y", y, self.y_dim)):
+            if value.ndim != 2 or value.shape[1] != dim:
+                raise ValueError(f"{argument} must have shape (N, {dim}); got {tuple(value.shape)}")
+        if len(x) != len(y):
+            raise ValueError(f"y must have as many rows as x; got {len(y)} and {len(x)}")
+        if len(x) < least:
+            raise ValueError(f"x must have at least {least} rows for {type(self).__name__}; got {len(x)}")
+
+
+_REGISTRY: dict[str, type[Bound]] = {}
+_ALIASES: dict[str, str] = {}
+
+
+def register(name: str, *aliases: str) -> Callable[[B], B]:
+    """Class decorator: list a bound under ``name``, and find it under the aliases too."""
+
+    def add(cls: B) -> B:
+        for key in (name, *aliases):
+            if key in _REGISTRY or key in _ALIASES:
+                raise ValueError(f"a bound named {key!r} is registered already")
+        cls.name = name
+        _REGISTRY[name] = cls
+        _ALIASES.update(dict.fromkeys(aliases, name))
+        return cls
+
+    return add
+
+
+def names() -> list[str]:
+    """Names of the registered bounds, in alphabetical order."""
+    return sorted(_REGISTRY)
+
+
+def get(name: str) -> type[Bound]:
+    """The registered bound of that name (or alias).
+
+    Raises:
+        ValueError: if there is none; close matches are named.
+    """
+    found = _REGISTRY.get(_ALIASES.get(name, name))
+    if found is None:
+        raise ValueError(unknown("bound", name, names()))
+    return found
+
+
+def unknown(what: str, came: str, known: list[str]) -> str:
+    """Error text for a name that is not known, with close matches first."""
+    close = difflib.get_close_matches(came, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else f"known: {', '.join(known)}"
+    return f"{what} {came!r} is not known; {hint}"

@@ -1,0 +1,108 @@
+"""Bounds that model y given x by a density: (x, y) → log q(y|x), and the entropy of y → nats."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from infomax.bounds.base import Bound, Kind, register
+from infomax.densities import ConditionalGaussian
+from infomax.entropy import EntropyName, GaussianMixtureMemory
+
+
+@register("ba", "barber_agakov")
+class BA(Bound):
+    r"""Barber-Agakov: how much better is y described when x is known?
+
+    .. math:: E[\log q(y|x)] + H(y) \le I(x; y)
+
+    A lower bound on MI for every q, *if H(y) is exact*. Pass the entropy as a number where it is known, and ``kind`` is
+    "lower". Otherwise H(y) comes from a Gaussian-mixture memory, which for data that do not follow the mixture is too
+    large, and the value can then exceed MI: ``kind`` is "estimate".
+
+    ``loss`` fits q by maximum likelihood; ``bound(x, y)`` is the signal for whoever produces x and y.
+
+    Args:
+        x_dim, y_dim: dimensions of x and y.
+        density: module with ``log_prob(y, x) -> (N,)``, nats; by default :class:`~infomax.ConditionalGaussian`.
+        components, capacity: of the :class:`~infomax.GaussianMixtureMemory`; with several components, ``labels`` are
+            needed at every call of the bound.
+        entropy: how H(y) is had: "monte_carlo", "lower" or "upper" (see the memory), or a number in nats.
+
+    Raises:
+        ValueError: for shapes that do not fit, labels that are missing, and the memory's own rules.
+
+    Source: Barber and Agakov, "The IM Algorithm", 2003; the memory: Han et al., 2021, arXiv 2109.00412.
+
+    >>> import torch
+    >>> x = torch.randn(256, 2)
+    >>> ba = BA(2, 1)
+    >>> ba.loss(x, x[:, :1]).ndim, ba(x, x[:, :1]).ndim
+    (0, 0)
+    """
+
+    kind: Kind = "estimate"
+    reference = "Barber, Agakov 2003; memory: Han et al. 2021, arXiv 2109.00412"
+    cost = "N log-densities, D³ for the entropy"
+    use_when = "y is nearly Gaussian given x; large MI; small batches"
+
+    def __init__(
+        self,
+        x_dim: int,
+        y_dim: int,
+        *,
+        density: nn.Module | None = None,
+        components: int = 1,
+        capacity: int = 1024,
+        entropy: EntropyName | float = "monte_carlo",
+    ) -> None:
+        super().__init__(x_dim, y_dim)
+        self.density = ConditionalGaussian(x_dim, y_dim) if density is None else density
+        self.memory: GaussianMixtureMemory | None = None
+        self.known_entropy = math.nan
+        if isinstance(entropy, str):
+            self.memory = GaussianMixtureMemory(y_dim, components, capacity, entropy=entropy)
+        else:
+            self.known_entropy, self.kind = float(entropy), "lower"
+
+    @classmethod
+    def for_estimation(cls, x_dim: int, y_dim: int, n: int) -> Bound:
+        return cls(x_dim, y_dim, density=ConditionalGaussian(x_dim, y_dim, correlated=True), capacity=n)
+
+    @torch.no_grad()
+    def warm_start(self, x: Tensor, y: Tensor) -> None:
+        """Fit the linear part of q in closed form, and fill the memory (of one component) with ``y``."""
+        warm_start = getattr(self.density, "warm_start", None)
+        if callable(warm_start):
+            warm_start(x, y)
+        if self.memory is not None and self.memory.components == 1:
+            self.memory.update(y)
+
+    def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
+        """Log q(y_i | x_i), ``(N,)``, in nats."""
+        self.check_pair(x, y)
+        log_prob: Tensor = self.density.log_prob(y, x)  # type: ignore[operator]
+        if log_prob.shape != (len(x),):
+            raise ValueError(f"density.log_prob must return shape ({len(x)},); got {tuple(log_prob.shape)}")
+        return log_prob
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Negative mean log-likelihood of y given x, 0-d. The memory is neither read nor changed."""
+        return -self.log_prob(x, y).mean()
+
+    def forward(self, x: Tensor, y: Tensor, labels: Tensor | None = None) -> Tensor:
+        """E log q(y|x) + H(y), 0-d, nats. In training mode the memory then remembers ``y`` (under ``labels``)."""
+        log_prob = self.log_prob(x, y)
+        if self.memory is None:
+            return log_prob.mean() + self.known_entropy
+        value: Tensor = log_prob.mean() + self.memory(y, labels)
+        return value
+
+    def pointwise(self, x: Tensor, y: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Log q(y_i|x_i) − log m(y_i), with the memory's mixture m (or the known entropy): ``(N,)``, nats."""
+        log_prob = self.log_prob(x, y)
+        if self.memory is None:
+            return log_prob + self.known_entropy
+        return log_prob - self.memory.log_prob(y, labels)

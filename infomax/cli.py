@@ -1,0 +1,187 @@
+"""The ``infomax`` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypedDict
+
+from infomax import bounds, classical
+from infomax.estimation import estimate
+from infomax.io import InfomaxWarning, check_writable, read_columns
+from infomax.result import Estimate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0, 2 for bad input, 130 when interrupted."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+        return status
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of a pipe has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"infomax: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("infomax: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="infomax", description="How much do columns tell about each other?")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="{estimate,bounds,demo}")
+
+    one = commands.add_parser("estimate", help="mutual information of columns of a file")
+    one.add_argument("file", help=".csv, .tsv, .npz, .npy or .parquet")
+    one.add_argument("--x", required=True, metavar="a,b", help="columns (or arrays of an .npz); * and ? match")
+    one.add_argument("--y", required=True, metavar="c", help="columns on the other side")
+    one.add_argument("--bound", default="infonce", help="a name, or several with commas (see: infomax bounds)")
+    one.add_argument("--unit", choices=("nats", "bits"), default="nats")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--quick", action="store_true", help="two folds, short training")
+    one.add_argument("--device", help="where to compute, for example cuda")
+    one.add_argument("--json", action="store_true", help="print JSON (a list, if there are several bounds)")
+    one.add_argument("--plot", metavar="out.png", help="write a figure")
+    one.add_argument("--no-progress", dest="progress", action="store_false")
+    one.set_defaults(run=_estimate)
+
+    listing = commands.add_parser("bounds", help="list the bounds")
+    listing.add_argument("--markdown", action="store_true", help="as a Markdown table")
+    listing.set_defaults(run=_bounds)
+
+    demo = commands.add_parser("demo", help="real data, known truth, and the training use, in a minute")
+    demo.add_argument("--out", default="infomax-demo.png", metavar="out.png", help="the figure to write")
+    demo.add_argument("--no-progress", dest="progress", action="store_false")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _estimate(arguments: argparse.Namespace) -> int:
+    names = [name.strip() for name in arguments.bound.split(",") if name.strip()]
+    if arguments.plot:
+        check_figure_path(arguments.plot)
+    x, y = read_columns(arguments.file, arguments.x.split(","), arguments.y.split(","))
+    with plain_warnings():
+        results = estimate(
+            x,
+            y,
+            bound=names,
+            seed=arguments.seed,
+            device=arguments.device,
+            progress=arguments.progress,
+            quick=arguments.quick,
+        )
+    results = [result.bits if arguments.unit == "bits" else result for result in results]
+    if arguments.plot:
+        _write_figure(results, arguments.plot, f"{arguments.x} and {arguments.y}")
+    if arguments.json:
+        output = [result.to_dict() for result in results]
+        print(json.dumps(output if len(output) > 1 else output[0], indent=2))
+    else:
+        print("\n".join(repr(result) for result in results))
+    return 0
+
+
+def check_figure_path(path: str) -> None:
+    """Raise before any work if the figure could not be written in the end."""
+    from infomax.plots import new_figure  # noqa: PLC0415
+
+    check_writable(path)
+    figure, _ = new_figure(1, 1)
+    ending = Path(path).suffix.lstrip(".").lower()
+    known = figure.canvas.get_supported_filetypes()
+    if ending not in known:
+        raise ValueError(f"{path} cannot be written: its ending must be one of {', '.join(sorted(known))}")
+
+
+def _write_figure(results: list[Estimate], path: str, title: str) -> None:
+    from infomax.plots import new_figure, plot_comparison  # noqa: PLC0415
+
+    if len(results) == 1:
+        figure = results[0].plot()
+    else:
+        figure, (ax,) = new_figure(7, 1 + 0.5 * len(results))
+        plot_comparison(ax, results, title)
+    figure.savefig(path, dpi=150)
+
+
+class _Fact(TypedDict):
+    name: str
+    kind: str
+    ceiling: str
+    cost: str
+    use_when: str
+    reference: str
+
+
+def registry_facts() -> list[_Fact]:
+    """What is said of every bound and classical estimator, from their classes: a dict for each."""
+    known: list[Any] = [bounds.get(name) for name in bounds.names()]
+    known += classical.ESTIMATORS.values()
+    return [
+        _Fact(
+            name=entry.name,
+            kind=entry.kind,
+            ceiling=entry.ceiling_formula,
+            cost=entry.cost,
+            use_when=entry.use_when,
+            reference=entry.reference,
+        )
+        for entry in known
+    ]
+
+
+def format_table(rows: list[list[str]], *, markdown: bool = False) -> str:
+    """Rows of cells, the first one the header, as aligned text or as Markdown."""
+    if markdown:
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
+
+
+def bounds_table(*, markdown: bool = False) -> str:
+    """The table of ``infomax bounds`` and of the README."""
+    header = ["name", "kind", "ceiling", "cost of N pairs", "use it for", "source"]
+    cells = [[str(value) for value in fact.values()] for fact in registry_facts()]
+    if markdown:
+        cells = [[f"`{row[0]}`", *row[1:]] for row in cells]
+    return format_table([header, *cells], markdown=markdown)
+
+
+def _bounds(arguments: argparse.Namespace) -> int:
+    print(bounds_table(markdown=arguments.markdown))
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from infomax.demo import run_demo  # noqa: PLC0415
+
+    check_figure_path(arguments.out)
+    with plain_warnings():
+        run_demo(arguments.out, progress=arguments.progress)
+    return 0
+
+
+@contextmanager
+def plain_warnings() -> Any:
+    """Our warnings stand in the results; say the others that concern the data on one line each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InfomaxWarning)
+        yield
+    for warning in caught:
+        with suppress(BrokenPipeError):
+            print(f"infomax: warning: {warning.message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

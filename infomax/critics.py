@@ -1,0 +1,253 @@
+"""Score functions. A critic maps ``x (N, Dx)`` and ``y (M, Dy)`` to scores ``(N, M)``; entry [i, j] scores (x_i, y_j).
+
+Any :class:`torch.nn.Module` that does so can be passed as ``critic=``; the classes here also go by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from infomax.gaussian import fit_gaussian
+
+#: Elements of the first hidden layer that :class:`Concat` holds at a time when no gradient is needed.
+_TILE_ELEMENTS = 1 << 24
+
+
+def mlp(in_dim: int, hidden: Sequence[int], out_dim: int, *, last_gain: float = 1.0) -> nn.Sequential:
+    """Linear layers with SiLU between them; the last layer's initial weights are scaled by ``last_gain``."""
+    sizes = [in_dim, *hidden, out_dim]
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(pairwise(sizes)):
+        layers += [nn.SiLU()] if i else []
+        layers.append(nn.Linear(a, b))
+    with torch.no_grad():
+        for parameter in layers[-1].parameters():
+            parameter.mul_(last_gain)
+    return nn.Sequential(*layers)
+
+
+class Separable(nn.Module):
+    r""":math:`f(x, y) = g(x)^\top h(y)` with two multi-layer perceptrons: N + M network passes for N × M scores.
+
+    Args:
+        x_dim, y_dim: dimensions of x and y.
+        embed_dim: dimension of the two embeddings. hidden: widths of the hidden layers.
+        last_gain: scale of the initial last layer of h (small: the scores start near zero).
+    """
+
+    def __init__(
+        self,
+        x_dim: int,
+        y_dim: int,
+        *,
+        embed_dim: int = 32,
+        hidden: Sequence[int] = (128, 128),
+        last_gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.g = mlp(x_dim, hidden, embed_dim)
+        self.h = mlp(y_dim, hidden, embed_dim, last_gain=last_gain)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        scores: Tensor = self.g(x) @ self.h(y).T
+        return scores
+
+
+class Bilinear(nn.Module):
+    r""":math:`f(x, y) = x^\top W y`: the cheapest critic; enough when x or y are already learned features."""
+
+    def __init__(self, x_dim: int, y_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(x_dim, y_dim))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(x_dim * y_dim))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x @ self.weight @ y.T
+
+
+class Cosine(nn.Module):
+    r""":math:`f(x, y) = \cos(Ax, By) / T`: scores within ±1/T, so stable, and with a ceiling that falls with T.
+
+    Args:
+        x_dim, y_dim: dimensions of x and y. embed_dim: dimension of the two projections.
+        temperature: initial T. learn_temperature: whether T is learned.
+    """
+
+    def __init__(
+        self,
+        x_dim: int,
+        y_dim: int,
+        *,
+        embed_dim: int = 32,
+        temperature: float = 0.1,
+        learn_temperature: bool = True,
+    ) -> None:
+        super().__init__()
+        self.project_x = nn.Linear(x_dim, embed_dim)
+        self.project_y = nn.Linear(y_dim, embed_dim)
+        self.temperature = Temperature(temperature, learn=learn_temperature)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        a, b = F.normalize(self.project_x(x), dim=1), F.normalize(self.project_y(y), dim=1)
+        scores: Tensor = self.temperature(a @ b.T)
+        return scores
+
+
+class Temperature(nn.Module):
+    """Divides scores by a positive temperature, learned in log space or fixed."""
+
+    log_temperature: Tensor
+
+    def __init__(self, initial: float = 1.0, *, learn: bool = False) -> None:
+        super().__init__()
+        if not initial > 0:
+            raise ValueError(f"temperature must be positive; got {initial}")
+        value = torch.tensor(math.log(initial))
+        if learn:
+            self.log_temperature = nn.Parameter(value)
+        else:
+            self.register_buffer("log_temperature", value)
+
+    def forward(self, scores: Tensor) -> Tensor:
+        return scores * torch.exp(-self.log_temperature)
+
+
+class Concat(nn.Module):
+    """A multi-layer perceptron of every pair (x_i, y_j): the most flexible critic, N × M network passes.
+
+    The first layer is applied to x and to y apart and added, so that no (N·M, Dx + Dy) copy is made; without gradients
+    the rest runs over blocks of rows.
+    """
+
+    def __init__(self, x_dim: int, y_dim: int, *, hidden: Sequence[int] = (128, 128)) -> None:
+        super().__init__()
+        if not hidden:
+            raise ValueError("hidden must name at least one layer; got none")
+        self.first_x = nn.Linear(x_dim, hidden[0])
+        self.first_y = nn.Linear(y_dim, hidden[0], bias=False)
+        self.rest = nn.Sequential(nn.SiLU(), mlp(hidden[0], hidden[1:], 1))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        a, b = self.first_x(x), self.first_y(y)
+        rows = len(x) if torch.is_grad_enabled() else max(1, _TILE_ELEMENTS // max(1, b.numel()))
+        return torch.cat([self.rest(block[:, None] + b[None]).squeeze(-1) for block in a.split(max(1, rows))])
+
+
+class Anchored(nn.Module):
+    r"""The log-ratio of a fitted Gaussian, plus a critic that learns only what is left.
+
+    :meth:`warm_start` fits the Gaussian to samples in closed form (:func:`infomax.gaussian.fit_gaussian`); before that
+    the Gaussian part is zero, and the critic is its residual alone. The Gaussian part is a buffer and does not train.
+
+    Args:
+        x_dim, y_dim: dimensions of x and y.
+        residual: the critic that learns the rest; by default a :class:`Separable` that starts near zero.
+    """
+
+    mean_x: Tensor
+    mean_y: Tensor
+    project_x: Tensor
+    project_y: Tensor
+    correlations: Tensor
+    offset: Tensor
+
+    def __init__(self, x_dim: int, y_dim: int, *, residual: nn.Module | None = None) -> None:
+        super().__init__()
+        self.residual = Separable(x_dim, y_dim, last_gain=0.01) if residual is None else residual
+        rank = min(x_dim, y_dim)
+        self.register_buffer("mean_x", torch.zeros(x_dim))
+        self.register_buffer("mean_y", torch.zeros(y_dim))
+        self.register_buffer("project_x", torch.zeros(x_dim, rank))
+        self.register_buffer("project_y", torch.zeros(y_dim, rank))
+        self.register_buffer("correlations", torch.zeros(rank))
+        self.register_buffer("offset", torch.zeros(()))
+
+    @torch.no_grad()
+    def warm_start(self, x: Tensor, y: Tensor) -> None:
+        """Set the Gaussian part from samples ``x (N, Dx)``, ``y (N, Dy)``."""
+        fit = fit_gaussian(x.double(), y.double())
+        gain = (fit.correlations / (1 - fit.correlations.square())).sqrt()
+        self.mean_x.copy_(fit.mean_x)
+        self.mean_y.copy_(fit.mean_y)
+        self.project_x.copy_(fit.directions_x * gain)
+        self.project_y.copy_(fit.directions_y * gain)
+        self.correlations.copy_(fit.correlations)
+        self.offset.copy_(fit.mutual_information())
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        u, v = (x - self.mean_x) @ self.project_x, (y - self.mean_y) @ self.project_y
+        rows = 0.5 * u.square() @ self.correlations
+        columns = 0.5 * v.square() @ self.correlations
+        scores: Tensor = u @ v.T - rows[:, None] + (self.offset - columns) + self.residual(x, y)
+        return scores
+
+
+class Predictor(nn.Module):
+    r""":math:`f(x, y) = x^\top G(y)`: G predicts x from y, linearly or through hidden layers (the critic of CPC).
+
+    Args:
+        x_dim, y_dim: dimensions of x and y. hidden: widths of G's hidden layers; none: G is linear.
+        normalize: score by the cosine of x and G(y). temperature: divides the scores; "learned" starts at 0.1.
+        last_gain: scale of G's initial last layer.
+    """
+
+    def __init__(
+        self,
+        x_dim: int,
+        y_dim: int,
+        *,
+        hidden: Sequence[int] = (),
+        normalize: bool = False,
+        temperature: float | str = 1.0,
+        last_gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if isinstance(temperature, str) and temperature != "learned":
+            raise ValueError(f"temperature must be a positive number or 'learned'; got {temperature!r}")
+        self.predict = mlp(y_dim, hidden, x_dim, last_gain=last_gain)
+        self.normalize = normalize
+        learn = isinstance(temperature, str)
+        self.temperature = Temperature(0.1 if isinstance(temperature, str) else temperature, learn=learn)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        predicted = self.predict(y)
+        if self.normalize:
+            x, predicted = F.normalize(x, dim=1), F.normalize(predicted, dim=1)
+        scores: Tensor = self.temperature(x @ predicted.T)
+        return scores
+
+
+_CRITICS: dict[str, Callable[[int, int], nn.Module]] = {
+    "separable": Separable,
+    "bilinear": Bilinear,
+    "concat": Concat,
+    "cosine": Cosine,
+    "anchored": Anchored,
+    "predictor": Predictor,
+}
+
+
+def names() -> list[str]:
+    """Names that ``critic=`` accepts."""
+    return list(_CRITICS)
+
+
+def make(critic: str | nn.Module, x_dim: int, y_dim: int) -> nn.Module:
+    """The critic of that name for these dimensions; a module is returned as it is.
+
+    Raises:
+        ValueError: for an unknown name. TypeError: for anything that is neither a name nor a module.
+    """
+    if isinstance(critic, nn.Module):
+        return critic
+    if not isinstance(critic, str):
+        raise TypeError(f"critic must be a name or a torch.nn.Module; got {type(critic).__name__}")
+    if critic not in _CRITICS:
+        raise ValueError(f"critic must be a module or one of {', '.join(_CRITICS)}; got {critic!r}")
+    return _CRITICS[critic](x_dim, y_dim)

@@ -1,0 +1,342 @@
+"""`estimate`: split, fit, measure on rows that trained nothing, judge → :class:`Estimate`."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, TypedDict, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from infomax import bounds, classical
+from infomax.bounds import Bound
+from infomax.bounds.base import Kind, unknown
+from infomax.fitting import BLOCK, History, Schedule, blocks, evaluate, fit, no_progress, single_thread
+from infomax.io import Floats, InfomaxWarning, as_pair
+from infomax.margins import Margins, fit_margins
+from infomax.result import Estimate
+
+#: Fewest rows that can be split, fitted, validated and measured.
+LEAST_ROWS = 20
+#: Groups of rows that the jackknife leaves out in turn, in each block of held-out rows.
+_JACKKNIFE_GROUPS = 20
+
+
+class SaturationWarning(InfomaxWarning):
+    """The estimate is so large that this many rows cannot support it, or its ceiling hides the rest."""
+
+
+class TrainingWarning(InfomaxWarning):
+    """Training diverged, or fitted its rows far better than others."""
+
+
+BoundLike = str | Bound
+
+
+@overload
+def estimate(
+    x: Any,
+    y: Any,
+    *,
+    bound: BoundLike = ...,
+    seed: int = ...,
+    device: str | torch.device | None = ...,
+    progress: bool = ...,
+    quick: bool = ...,
+    folds: int = ...,
+    margins: Margins = ...,
+    schedule: Schedule | None = ...,
+) -> Estimate: ...
+@overload
+def estimate(
+    x: Any,
+    y: Any,
+    *,
+    bound: list[BoundLike] | list[str] | list[Bound],
+    seed: int = ...,
+    device: str | torch.device | None = ...,
+    progress: bool = ...,
+    quick: bool = ...,
+    folds: int = ...,
+    margins: Margins = ...,
+    schedule: Schedule | None = ...,
+) -> list[Estimate]: ...
+def estimate(
+    x: Any,
+    y: Any,
+    *,
+    bound: BoundLike | Sequence[BoundLike] = "infonce",
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+    quick: bool = False,
+    folds: int = 5,
+    margins: Margins = "normal",
+    schedule: Schedule | None = None,
+) -> Estimate | list[Estimate]:
+    """How much do ``x`` and ``y`` tell about each other?
+
+    The rows are split into folds. For each fold a bound is fitted on the other rows (a tenth of them or more kept apart
+    to stop training), and measured on the fold: every row is measured once, by a bound that it did not train.
+
+    Args:
+        x, y: samples, ``(N,)`` or ``(N, D)``, row i of ``x`` paired with row i of ``y``: numpy arrays, torch tensors,
+            data frames or sequences, of real, integer or boolean numbers. At least 20 rows.
+        bound: a name from :func:`infomax.bounds.names`, "gaussian" or "ksg", a :class:`~infomax.Bound` of fitting
+            dimensions (copies of it are fitted; it is not changed), or a list of these for a list of estimates.
+        seed: decides the split, the initial parameters and the batches; the same seed gives the same number.
+        device: where to compute; by default the device of ``x`` if that is a tensor, else the CPU.
+        progress: show a bar on standard error (with tqdm installed).
+        quick: two folds and short training, for a first look.
+        folds: number of folds, 2 or more.
+        margins: how columns are standardised, with the training rows' statistics: "normal" (normal scores, see
+            :func:`infomax.margins.fit_margins`), "standard" or "none".
+        schedule: steps, batch size and learning rate.
+
+    Returns:
+        an :class:`Estimate`, in nats.
+
+    Raises:
+        ValueError: for rows that differ or are too few, values that are missing or infinite, an unknown bound, and a
+            critic that returns a wrong shape. TypeError: for columns that are not numbers, and a bound that is none.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=500)
+    >>> result = estimate(x, x + rng.normal(size=500), quick=True, progress=False)
+    >>> round(float(result), 1)  # exact: 0.35 nats
+    0.3
+    """
+    candidates = [bound] if isinstance(bound, str | Bound) else bound
+    if not isinstance(candidates, Sequence) or not candidates:
+        raise TypeError(f"bound must be a name, a Bound, or a list of these; got {type(bound).__name__}")
+    if folds < 2:
+        raise ValueError(f"folds must be at least 2; got {folds}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative; got {seed}")
+    fit_margins(np.zeros((1, 1)), margins)
+    for candidate in candidates:
+        _check_name(candidate)
+    if device is None:
+        device = x.device if isinstance(x, Tensor) else "cpu"
+    x, y = as_pair(x, y, least=LEAST_ROWS)
+    problem = _Problem(
+        x,
+        y,
+        seed=seed,
+        device=torch.device(device),
+        folds=min(2 if quick else folds, len(x) // 4),
+        margins=margins,
+        schedule=schedule or (Schedule(steps=200) if quick else Schedule()),
+    )
+    for candidate in candidates:
+        problem.check_dimensions(candidate)
+    trained = sum(not _is_classical(candidate) for candidate in candidates)
+    with _progress(progress and trained > 0, trained * problem.folds * problem.schedule.steps) as advance:
+        judged = [_estimate_one(problem, candidate, advance) for candidate in candidates]
+    results = []
+    for result, cautions in judged:
+        for caution in cautions:
+            warnings.warn(f"{result.bound}: {caution}", type(caution), stacklevel=2)
+        results.append(replace(result, warnings=tuple(map(str, cautions))))
+    return results[0] if isinstance(bound, str | Bound) else results
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Checked samples, and how to split, standardise and fit them."""
+
+    x: Floats
+    y: Floats
+    _: KW_ONLY
+    seed: int
+    device: torch.device
+    folds: int
+    margins: Margins
+    schedule: Schedule
+
+    def check_dimensions(self, bound: BoundLike) -> None:
+        dims = self.x.shape[1], self.y.shape[1]
+        if isinstance(bound, Bound) and (bound.x_dim, bound.y_dim) != dims and all(dims):
+            raise ValueError(f"bound must have dimensions {dims}; got {(bound.x_dim, bound.y_dim)}")
+
+    def build(self, bound: BoundLike, n: int, fold: int) -> Bound:
+        """A fresh bound for one fold: from its name, or a copy; global random state stays as it is."""
+        if isinstance(bound, Bound):
+            return copy.deepcopy(bound).float().to(self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed * 1_000 + fold)
+            return bounds.get(bound).for_estimation(self.x.shape[1], self.y.shape[1], n).to(self.device)
+
+    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> list[tuple[Tensor, Tensor]]:
+        """Each part of the rows as tensors, standardised with the statistics of the first (the training rows)."""
+        maps = [fit_margins(values[parts[0]], self.margins) for values in (self.x, self.y)]
+
+        def tensor(values: Floats) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(self.device)
+
+        return [(tensor(maps[0](self.x[rows])), tensor(maps[1](self.y[rows]))) for rows in parts]
+
+
+def _is_classical(bound: BoundLike) -> bool:
+    return isinstance(bound, str) and bound in classical.ESTIMATORS
+
+
+def _check_name(bound: object) -> None:
+    if isinstance(bound, str) and not _is_classical(bound):
+        try:
+            bounds.get(bound)
+        except ValueError:
+            raise ValueError(unknown("bound", bound, bounds.names() + list(classical.ESTIMATORS))) from None
+    elif not isinstance(bound, str | Bound):
+        raise TypeError(f"bound must be a name or an infomax.Bound; got {type(bound).__name__}")
+
+
+def _estimate_one(
+    problem: _Problem, bound: BoundLike, advance: Callable[[int], None]
+) -> tuple[Estimate, list[InfomaxWarning]]:
+    """The estimate, and what to say of it."""
+    x, y = problem.x, problem.y
+    name = bound if isinstance(bound, str) else bound.name or type(bound).__name__
+    facts: _Facts = {"bound": name, "n": len(x), "seed": problem.seed}
+    if not x.shape[1] or not y.shape[1]:
+        side = "x" if not x.shape[1] else "y"
+        caution = InfomaxWarning(f"{side} is constant: it tells nothing, and the mutual information is 0 exactly")
+        return Estimate(0.0, 0.0, 0.0, "estimate", **facts), [caution]
+    if _is_classical(bound):
+        estimator = classical.ESTIMATORS[name]
+        local = estimator.measure(x, y)
+        text = estimator.caution(len(x), x.shape[1], y.shape[1])
+        stderr = _floored(float(local.std(ddof=1)) / math.sqrt(len(local)), len(local))
+        return Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts), [InfomaxWarning(text)] if text else []
+    measured = _cross_fit(problem, bound, advance)
+    mi = sum(fold.rows / len(x) * fold.value for fold in measured)
+    in_sample = sum(fold.rows / len(x) * fold.in_sample for fold in measured)
+    variance = sum((fold.rows / len(x)) ** 2 * fold.variance for fold in measured)
+    result = Estimate(
+        mi,
+        _floored(math.sqrt(variance), len(x)),
+        in_sample - mi,
+        measured[0].kind,
+        **facts,
+        ceiling=min((fold.ceiling for fold in measured if fold.ceiling is not None), default=None),
+        history=tuple(fold.history for fold in measured),
+    )
+    return result, list(_judge(result, min(BLOCK, len(x) // problem.folds)))
+
+
+def _floored(stderr: float, n: int) -> float:
+    """Information worth less than one parameter, 1/n nats, cannot be told from none."""
+    return math.hypot(stderr, 1 / n)
+
+
+class _Facts(TypedDict):
+    bound: str
+    n: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """What one fold's bound said of the rows that it never saw."""
+
+    rows: int
+    value: float
+    variance: float
+    in_sample: float
+    kind: Kind
+    ceiling: float | None
+    history: History
+
+
+def _cross_fit(problem: _Problem, bound: BoundLike, advance: Callable[[int], None]) -> list[_Fold]:
+    rng = np.random.default_rng(problem.seed)
+    order = rng.permutation(len(problem.x))
+    folds = []
+    for fold, measured in enumerate(np.array_split(order, problem.folds)):
+        others = rng.permutation(np.setdiff1d(order, measured))
+        split = max(len(others) // 10, min(64, len(others) // 4))
+        with single_thread(problem.device):
+            train, validation, held_out = problem.prepare((others[split:], others[:split], measured))
+            fitted = problem.build(bound, len(train[0]), fold)
+            generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+            history = fit(fitted, train, validation, schedule=problem.schedule, generator=generator, tick=advance)
+            advance(problem.schedule.steps - history.steps[-1])
+            value, variance = _measure(fitted, *held_out, rng)
+            in_sample = evaluate(fitted, *_sample(train, rng))
+        ceiling = fitted.ceiling(min(map(len, blocks(len(measured), problem.device))))
+        folds.append(_Fold(len(measured), value, variance, in_sample, fitted.kind, ceiling, history))
+    return folds
+
+
+def _sample(pairs: tuple[Tensor, Tensor], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """At most four blocks of the rows, drawn without replacement."""
+    x, y = pairs
+    rows = torch.from_numpy(rng.permutation(len(x))[: 4 * BLOCK]).to(x.device)
+    return x[rows], y[rows]
+
+
+@torch.no_grad()
+def _measure(bound: Bound, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[float, float]:
+    """The bound on held-out rows, and the variance of that value by a delete-a-group jackknife."""
+    value, variance = evaluate(bound, x, y), 0.0
+    for rows in blocks(len(x), x.device):
+        share = len(rows) / len(x)
+        groups = list(torch.from_numpy(rng.permutation(len(rows))).to(x.device).chunk(_JACKKNIFE_GROUPS))
+        left_out = bound.leave_out(x[rows], y[rows], groups).double()
+        factor = (len(groups) - 1) / len(groups)
+        variance += share**2 * factor * float((left_out - left_out.mean()).square().sum())
+    return value, variance
+
+
+def _judge(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
+    """What a reader should know before believing the number."""
+    if result.ceiling is not None and result.mi > 0.5 * result.ceiling:
+        yield SaturationWarning(
+            f"near its ceiling of {result.ceiling:.2f} nats ({measured} rows measured at a time): it needs about "
+            f"exp(2 MI) rows to be tight, and the truth may be much larger; try 'ba', 'nwj' or more rows"
+        )
+    elif result.ceiling is None and result.kind != "upper" and result.mi > math.log(measured):
+        yield SaturationWarning(
+            f"larger than log n = {math.log(measured):.2f} nats of the {measured} rows measured at a time: no such "
+            f"value can be certified without assumptions about the distribution (McAllester and Stratos 2020)"
+        )
+    large = max(0.1, 0.2 * abs(result.mi))
+    if result.gap > large:
+        yield TrainingWarning(
+            f"training rows give {result.gap:.2f} nats more than others: too few rows for this many columns"
+        )
+    if -result.gap > large:
+        yield TrainingWarning(
+            f"training rows give {-result.gap:.2f} nats less than others: a few pairs dominate the value"
+        )
+    if any(fold.diverged for fold in result.history):
+        yield TrainingWarning("training diverged in some folds, which were measured as they stood before")
+
+
+@contextmanager
+def _progress(show: bool, total: int) -> Iterator[Callable[[int], None]]:
+    """A function that advances a bar; no bar unless asked for and tqdm is there."""
+    if show:
+        try:
+            from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
+
+            pause = 0.1 if sys.stderr.isatty() else 10.0  # a log file is not flooded
+            with tqdm(total=total, unit="step", leave=False, desc="estimating", mininterval=pause) as bar:
+
+                def advance(steps: int) -> None:
+                    bar.update(steps)
+
+                yield advance
+            return
+        except ImportError:
+            pass
+    yield no_progress

@@ -1,0 +1,133 @@
+"""Tighten a bound on samples: warm start, Adam on mini-batches, early stopping on validation rows."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from infomax.bounds import Bound
+
+#: Validation scores are computed on at most this many rows at a time.
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train. ``steps`` optimiser steps at most, validated every ``check_every`` of them,
+    stopped when ``patience`` validations in a row brought nothing.
+    """
+
+    steps: int = 600
+    batch_size: int = 256
+    learning_rate: float = 5e-3
+    check_every: int = 25
+    patience: int = 6
+
+
+@dataclass
+class History:
+    """What happened in one fit: the value in nats of the bound on validation rows, by step."""
+
+    steps: list[int] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    best_step: int = 0
+    diverged: bool = False
+
+
+def no_progress(steps: int) -> None:
+    """Take note of ``steps`` steps and do nothing."""
+
+
+@contextlib.contextmanager
+def single_thread(device: torch.device) -> Iterator[None]:
+    """One CPU thread inside the block: for networks this small more of them only wait for each other."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def blocks(n: int, device: torch.device) -> list[Tensor]:
+    """Row indices 0..n-1 in the fewest even blocks of at most ``BLOCK`` rows."""
+    return list(torch.arange(n, device=device).tensor_split(max(1, math.ceil(n / BLOCK))))
+
+
+@torch.no_grad()
+def evaluate(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> float:
+    """Mean of ``measure(x, y)`` over blocks of rows, weighted by their rows."""
+    total = sum(len(rows) * float(measure(x[rows], y[rows])) for rows in blocks(len(x), x.device))
+    return total / len(x)
+
+
+def fit(
+    bound: Bound,
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    *,
+    schedule: Schedule,
+    generator: torch.Generator,
+    tick: Callable[[int], None] = no_progress,
+) -> History:
+    """Train ``bound`` in place, keep the parameters that were best on ``validation``, and leave it in evaluation mode.
+
+    The state before the first step counts as a candidate: training can only be kept when it helped on rows that did
+    not train it.
+
+    Args:
+        bound: what to tighten; its ``warm_start`` is called first.
+        train, validation: pairs ``(x, y)`` of ``(N, Dx)`` and ``(N, Dy)``.
+        generator: draws the batches, on the CPU.
+        tick: called with the number of steps done since the last call.
+
+    Returns:
+        The history of the fit; ``diverged`` tells that a loss was not finite and training stopped there.
+    """
+    x, y = train
+    bound.warm_start(x, y)
+    history = History()
+    best = copy.deepcopy(bound.state_dict())
+    best_loss = torch.inf
+    parameters = [parameter for parameter in bound.parameters() if parameter.requires_grad]
+    steps = schedule.steps if parameters else 0
+    optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True) if parameters else None
+    batch = min(schedule.batch_size, len(x))
+    order = torch.empty(0, dtype=torch.long)
+    for step in range(steps + 1):
+        if step % schedule.check_every == 0 or step == steps:
+            bound.eval()
+            value = evaluate(bound, *validation)
+            loss = -value if type(bound).loss is Bound.loss else evaluate(bound.loss, *validation)
+            history.steps.append(step)
+            history.validation.append(value)
+            bound.train()
+            tick(min(schedule.check_every, step))
+            if not math.isfinite(loss):
+                history.diverged = True
+                break
+            if loss < best_loss:
+                best_loss, history.best_step = loss, step
+                best = copy.deepcopy(bound.state_dict())
+            elif step - history.best_step >= schedule.patience * schedule.check_every:
+                break
+        if step == steps or optimizer is None:
+            break
+        if len(order) < batch:  # a new pass over the rows; the remainder of the last one comes first
+            order = torch.cat([order, torch.randperm(len(x), generator=generator)])
+        rows, order = order[:batch].to(x.device), order[batch:]
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer.zero_grad(set_to_none=True)
+        bound.loss(x[rows], y[rows]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    bound.load_state_dict(best)
+    bound.eval()
+    return history

@@ -1,0 +1,252 @@
+"""The border: data come in here, are checked once, and are float64 arrays of samples from then on."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import os
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from infomax.bounds.base import unknown
+
+Floats = NDArray[np.float64]
+
+
+class InfomaxWarning(UserWarning):
+    """Base of the warnings of this library."""
+
+
+class ConstantColumnWarning(InfomaxWarning):
+    """A column has one value only; it carries no information and is left out."""
+
+
+def as_samples(data: Any, name: str) -> Floats:
+    """``data`` as a finite float64 array ``(N, D)``, a copy.
+
+    Args:
+        data: a numpy array, torch tensor, pandas or polars object, or nested sequence; 1-D ``(N,)`` or 2-D ``(N, D)``;
+            boolean, integer or real.
+        name: what to call it in errors.
+
+    Raises:
+        TypeError: for columns that are not numbers. ValueError: for another number of dimensions, no columns, and
+        values that are missing or not finite (with their number and the first row).
+    """
+    if isinstance(data, torch.Tensor):
+        data = data.detach().cpu()
+        data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
+    elif hasattr(data, "dtypes") and hasattr(data, "columns"):
+        columns = [_column(data[column], f"column {column!r} of {name}") for column in data.columns]
+        data = np.stack(columns, 1) if columns else np.empty((len(data), 0))
+    elif hasattr(data, "to_numpy"):
+        data = _column(data, name)
+    array = np.asarray(data)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold numbers; got dtype {array.dtype}")
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name} must be 1-D (N,) or 2-D (N, D); got {array.ndim}-D of shape {array.shape}")
+    array = array.reshape(len(array), -1) if array.ndim == 1 else array
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} must have at least one column; got shape {array.shape}")
+    array = np.array(array, dtype=np.float64)
+    bad = ~np.isfinite(array)
+    if bad.any():
+        row = int(np.flatnonzero(bad.any(1))[0])
+        nans = int(np.isnan(array).sum())
+        raise ValueError(
+            f"{name} must be finite; got {nans} NaN and {int(bad.sum()) - nans} infinite values in "
+            f"{int(bad.any(1).sum())} rows, the first of them row {row}"
+        )
+    return array
+
+
+def _column(series: Any, name: str) -> NDArray[Any]:
+    """One column of a data frame as a numeric array; missing entries become NaN."""
+    kind = getattr(series.dtype, "kind", "?")
+    array = np.asarray(series.to_numpy())
+    if array.dtype.kind == "O" and kind in "biuf":  # pandas' nullable numbers
+        array = np.asarray(series.to_numpy(dtype="float64", na_value=np.nan))
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold numbers; got dtype {series.dtype}")
+    return array
+
+
+def as_pair(x: Any, y: Any, *, least: int) -> tuple[Floats, Floats]:
+    """Both sides by :func:`as_samples`, of equally many rows, constant columns left out with a warning.
+
+    A side that is constant altogether comes back with zero columns.
+
+    Raises:
+        TypeError, ValueError: as :func:`as_samples`; ValueError also for rows that differ, or fewer than ``least``.
+    """
+    x, y = as_samples(x, "x"), as_samples(y, "y")
+    if len(x) != len(y):
+        raise ValueError(f"y must have as many rows as x; got {len(y)} and {len(x)}")
+    if len(x) < least:
+        raise ValueError(f"x must have at least {least} rows; got {len(x)}")
+    return _drop_constant(x, "x"), _drop_constant(y, "y")
+
+
+def _drop_constant(samples: Floats, name: str) -> Floats:
+    constant = (samples == samples[0]).all(0)
+    if constant.any():
+        which = ", ".join(map(str, np.flatnonzero(constant)[:5])) + (", …" if constant.sum() > 5 else "")
+        warnings.warn(
+            f"{name} has {int(constant.sum())} constant of {len(constant)} columns, left out: {which}",
+            ConstantColumnWarning,
+            stacklevel=4,
+        )
+    return samples[:, ~constant]
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+_MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
+
+
+def read_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> list[Floats]:
+    """Read a table and select columns from it, once for each selection.
+
+    By the name's ending: ``.csv`` and ``.tsv`` (a header line; UTF-8; quoted fields), ``.npz`` (arrays by name, 1-D or
+    2-D), ``.npy`` (a 2-D array, columns by number), ``.parquet`` (with pandas and pyarrow).
+
+    Args:
+        path: the file. selections: column names each; ``*`` and ``?`` match as in a shell.
+
+    Returns:
+        one array ``(N, D)`` for each selection, with the columns in the order that was asked for.
+
+    Raises:
+        FileNotFoundError: if there is no such file. ValueError: for an empty file, one that is not what its name says,
+        an unknown column (close matches are named), and missing or non-numeric values, with their row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {str(path)!r}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty")
+    readers = {
+        ".csv": _read_csv,
+        ".tsv": _read_csv,
+        ".npz": _read_numpy,
+        ".npy": _read_numpy,
+        ".parquet": _read_parquet,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path}: the ending must be one of {', '.join(readers)}; got {path.suffix!r}")
+    wanted = [[column for column in selection if column] for selection in selections]
+    return reader(path, wanted)
+
+
+def _match(path: Path, known: list[str], wanted: Sequence[str]) -> list[str]:
+    """Names in ``known`` that were asked for, patterns expanded, in the order asked for, each once."""
+    if not wanted:
+        raise ValueError(f"{path}: name at least one column; known: {', '.join(known[:20])}")
+    matched: list[str] = []
+    for name in wanted:
+        hits = [name] if name in known else fnmatch.filter(known, name)
+        if not hits:
+            raise ValueError(f"{path}: {unknown('column', name, known)}")
+        matched += [hit for hit in hits if hit not in matched]
+    return matched
+
+
+def _read_csv(path: Path, wanted: list[list[str]]) -> list[Floats]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+            header = [cell.strip() for cell in next(reader, [])]
+            repeated = sorted({name for name in header if header.count(name) > 1})
+            if repeated:
+                raise ValueError(f"{path}: column names must differ; got {', '.join(repeated)} more than once")
+            selected = [_match(path, header, names) for names in wanted]
+            needed = {name: header.index(name) for names in selected for name in names}
+            rows: list[list[float]] = []
+            for cells in reader:
+                if not cells:
+                    continue
+                where = f"{path}, row {len(rows) + 1} (line {reader.line_num})"
+                if len(cells) != len(header):
+                    raise ValueError(f"{where}: must have {len(header)} fields, as the header; got {len(cells)}")
+                rows.append([_number(cells[index], f"{where}, column {name!r}") for name, index in needed.items()])
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be UTF-8 text; byte {error.start} is not") from None
+    except csv.Error as error:
+        raise ValueError(f"{path} is not a well-formed table, line {reader.line_num}: {error}") from None
+    if not rows:
+        raise ValueError(f"{path} must have rows below its header; got none")
+    table = np.array(rows, dtype=np.float64)
+    position = {name: i for i, name in enumerate(needed)}
+    return [table[:, [position[name] for name in names]] for names in selected]
+
+
+def _number(cell: str, where: str) -> float:
+    if cell.strip().lower() in _MISSING:
+        raise ValueError(f"{where}: the value is missing ({cell!r}); remove or fill such rows first")
+    try:
+        return float(cell)
+    except ValueError:
+        raise ValueError(f"{where}: must be a number; got {cell!r}") from None
+
+
+def _read_numpy(path: Path, wanted: list[list[str]]) -> list[Floats]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read as a numpy file: {error}") from None
+    if isinstance(loaded, np.ndarray):
+        if loaded.ndim != 2:
+            raise ValueError(f"{path} must hold a 2-D array; got {loaded.ndim}-D of shape {loaded.shape}")
+        columns = {str(i): loaded[:, i] for i in range(loaded.shape[1])}
+        return [_side(path, columns, _match(path, list(columns), names)) for names in wanted]
+    with loaded as archive:
+        return [_side(path, archive, _match(path, archive.files, names)) for names in wanted]
+
+
+def _side(path: Path, arrays: Mapping[str, Any], names: list[str]) -> Floats:
+    """The named arrays side by side."""
+    parts = [as_samples(arrays[name], f"array {name!r} of {path}") for name in names]
+    lengths = sorted({len(part) for part in parts})
+    if len(lengths) > 1:
+        raise ValueError(f"{path}: arrays of one side must have equally many rows; got {lengths}")
+    return np.hstack(parts)
+
+
+def _read_parquet(path: Path, wanted: list[list[str]]) -> list[Floats]:
+    try:
+        import pandas  # noqa: PLC0415
+        import pyarrow.parquet  # noqa: PLC0415
+    except ImportError:
+        raise ValueError(f"{path}: Parquet needs pandas and pyarrow; pip install 'infomax[parquet]'") from None
+    try:
+        known = pyarrow.parquet.read_schema(path).names
+        selected = [_match(path, known, names) for names in wanted]
+        frame = pandas.read_parquet(path, columns=list(dict.fromkeys(name for names in selected for name in names)))
+    except pyarrow.lib.ArrowException as error:
+        raise ValueError(f"{path} cannot be read as Parquet: {error}") from None
+    return [as_samples(frame[names], str(path)) for names in selected]
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """The path, if a file can be written there; nothing is created or changed.
+
+    Raises:
+        ValueError: if the folder is missing or closed, or the path is a folder or a closed file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} cannot be written: it is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written: there is no folder {str(path.parent)!r}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"{path} cannot be written: no permission")
+    return path

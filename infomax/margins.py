@@ -1,0 +1,47 @@
+"""Maps of single coordinates that leave mutual information as it is, learned on training rows and applied to others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Margins = Literal["normal", "standard", "none"]
+
+
+def fit_margins(train: Floats, how: Margins = "normal") -> Callable[[Floats], Floats]:
+    """The map that standardises each column with the statistics of ``train (N, D)``.
+
+    - ``"normal"``: normal scores. A value goes to the normal quantile of its mid-rank among the training values: every
+      margin becomes standard normal, outliers lose their leverage, ties stay ties, and values outside the training
+      range go to its ends. Strictly increasing on the training values, so mutual information is unchanged. A column
+      that is constant on the training rows becomes 0 on all.
+    - ``"standard"``: subtract the mean, divide by the standard deviation.
+    - ``"none"``: nothing.
+
+    Raises:
+        ValueError: for another name.
+    """
+    if how not in get_args(Margins):
+        raise ValueError(f"margins must be one of {', '.join(get_args(Margins))}; got {how!r}")
+    if how == "none":
+        return lambda values: values
+    if how == "standard":
+        mean, scale = train.mean(0), train.std(0)
+        return lambda values: (values - mean) / np.where(scale > 0, scale, 1.0)
+    ordered = np.sort(train, axis=0)
+
+    def scores(values: Floats) -> Floats:
+        ranks = np.empty(values.shape)
+        for j in range(values.shape[1]):
+            below = np.searchsorted(ordered[:, j], values[:, j], "left")
+            ranks[:, j] = 0.5 * (below + np.searchsorted(ordered[:, j], values[:, j], "right"))
+        ranks[:, ordered[0] == ordered[-1]] = 0.5 * len(ordered)
+        share = np.clip(ranks / len(ordered), 0.5 / len(ordered), 1 - 0.5 / len(ordered))
+        return np.asarray(torch.special.ndtri(torch.from_numpy(share)).numpy())
+
+    return scores

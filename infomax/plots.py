@@ -1,0 +1,76 @@
+"""Figures. matplotlib is an extra (``pip install 'infomax[plot]'``) and is loaded on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from infomax.result import Estimate
+
+_COLOURS = {"lower": "#1b6ca8", "upper": "#b5482a", "estimate": "#4d4d4d"}
+_LABELS = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}
+
+
+def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure that belongs to no window system, with a row of axes.
+
+    Raises:
+        ImportError: without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError("figures need matplotlib; pip install 'infomax[plot]'") from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def plot_estimate(estimate: Estimate) -> Figure:
+    """The bound on validation rows while training, one line a fold, and the interval that came of it."""
+    figure, (ax,) = new_figure(7, 4)
+    colour = _COLOURS[estimate.kind]
+    low, high = estimate.confidence_interval()
+    ax.axhspan(low, high, color=colour, alpha=0.15, lw=0, label=f"95 % interval [{low:.3f}, {high:.3f}]")
+    ax.axhline(estimate.mi, color=colour, label=f"{estimate.mi:.3f} {estimate.unit}, {_LABELS[estimate.kind]}")
+    for fold in estimate.history:
+        ax.plot(fold.steps, fold.validation, color="0.4", lw=0.8, marker=".", ms=3)
+        best = fold.steps.index(fold.best_step)
+        ax.plot(fold.best_step, fold.validation[best], "o", color=colour, ms=5)
+    if estimate.history:
+        ax.set_xlabel("training step (lines: the bound on validation rows, one a fold; dots: kept)")
+    else:
+        ax.set_xticks([])
+    if estimate.ceiling is not None and estimate.mi > 0.5 * estimate.ceiling:
+        ax.axhline(estimate.ceiling, color="0.3", ls="--", label=f"ceiling {estimate.ceiling:.2f}")
+    ax.set_ylabel(f"mutual information, {estimate.unit}")
+    ax.set_title(f"{estimate.bound}, {estimate.n} pairs", loc="left")
+    ax.legend(frameon=False, loc="best")
+    return figure
+
+
+def plot_comparison(ax: Axes, estimates: Sequence[Estimate], title: str, truth: float | None = None) -> None:
+    """Estimates with their 95 % intervals, one a row, and a line for the truth where it is known."""
+    seen = set()
+    for row, estimate in enumerate(estimates):
+        low, high = estimate.confidence_interval()
+        label = None if estimate.kind in seen else _LABELS[estimate.kind]
+        seen.add(estimate.kind)
+        colour = _COLOURS[estimate.kind]
+        ax.plot([low, high], [row, row], color=colour, lw=2.5, alpha=0.5, solid_capstyle="butt")
+        ax.plot(estimate.mi, row, "o", color=colour, ms=6, label=label)
+        ax.annotate(f"{estimate.mi:.2f}", (estimate.mi, row), (0, 7), textcoords="offset points", ha="center", size=8)
+    if truth is not None:
+        ax.axvline(truth, color="#2a7f3f", lw=1.5, label=f"truth, {truth:.2f}", zorder=0)
+    ax.set_yticks(range(len(estimates)), [estimate.bound for estimate in estimates])
+    ax.set_ylim(len(estimates) - 0.4, -0.7)
+    ax.set_xlim(left=min(0.0, *(estimate.confidence_interval()[0] for estimate in estimates)))
+    ax.set_xlabel(f"mutual information, {estimates[0].unit}; bars: 95 % intervals")
+    ax.set_title(title, loc="left", size=11)
+    ax.legend(frameon=False, loc="lower left")

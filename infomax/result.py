@@ -1,0 +1,111 @@
+"""What :func:`infomax.estimate` returns."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from infomax.bounds.base import Kind
+from infomax.fitting import History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, repr=False)
+class Estimate:
+    """Mutual information of two sets of columns, with its uncertainty.
+
+    Attributes:
+        mi: the estimate, the mean over rows that trained nothing of what the fitted bound says of them. Not clipped:
+            values slightly below zero are what independence looks like.
+        stderr: standard error of ``mi`` from the draw of the measured rows.
+        gap: how much better the bound does on the rows that trained it; 0 where nothing is trained.
+        kind: "lower" (a lower bound in expectation), "upper", or "estimate" (neither).
+        bound: its name. n: rows. unit: "nats" or "bits". seed: as given.
+        ceiling: the largest value possible with these rows, or None.
+        pvalue: of a test of independence, or None if none was made.
+        warnings: what a reader should know before believing the number.
+        history: one record of training for each fold.
+    """
+
+    mi: float
+    stderr: float
+    gap: float
+    kind: Kind
+    bound: str
+    n: int
+    seed: int = 0
+    unit: Literal["nats", "bits"] = "nats"
+    ceiling: float | None = None
+    pvalue: float | None = None
+    warnings: tuple[str, ...] = ()
+    history: tuple[History, ...] = ()
+
+    def confidence_interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Interval for the mutual information: ``(low, high)``, in the estimate's unit.
+
+        ``mi`` ± a normal quantile times ``stderr``, which is the uncertainty from the measured rows. A bound that was
+        fitted on few rows measures too little on others, by an amount that lies between 0 and ``gap`` when the fit
+        found what there is; so the upper end is moved up by ``gap``, and never lies below 0. What no critic of this
+        kind could find is not in the interval.
+
+        Raises:
+            ValueError: if ``level`` is not inside (0, 1).
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie in (0, 1); got {level}")
+        half = statistics.NormalDist().inv_cdf(0.5 + level / 2) * self.stderr
+        return self.mi - half, max(0.0, self.mi + half + max(0.0, self.gap))
+
+    @property
+    def bits(self) -> Estimate:
+        """The same estimate in bits; ``float(estimate.bits)`` is the number alone."""
+        if self.unit == "bits":
+            return self
+
+        def convert(nats: float) -> float:
+            return nats / math.log(2)
+
+        return replace(
+            self,
+            mi=convert(self.mi),
+            stderr=convert(self.stderr),
+            gap=convert(self.gap),
+            ceiling=None if self.ceiling is None else convert(self.ceiling),
+            history=tuple(replace(fold, validation=[convert(v) for v in fold.validation]) for fold in self.history),
+            unit="bits",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as plain numbers, strings, lists and dicts (JSON-ready), with the 95 % interval."""
+        return {
+            **asdict(self),
+            "confidence_interval_95": list(self.confidence_interval()),
+            "warnings": [*self.warnings],
+        }
+
+    def plot(self) -> Figure:
+        """A matplotlib figure: the bound on validation rows while training, and the interval that came of it.
+
+        Raises:
+            ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
+        """
+        from infomax.plots import plot_estimate  # noqa: PLC0415 - matplotlib is an extra
+
+        return plot_estimate(self)
+
+    def __float__(self) -> float:
+        return self.mi
+
+    def __repr__(self) -> str:
+        low, high = self.confidence_interval()
+        nature = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}[self.kind]
+        ceiling = "" if self.ceiling is None else f", ceiling {self.ceiling:.2f}"
+        lines = [
+            f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
+            f"  {nature} by {self.bound} from {self.n} pairs, standard error {self.stderr:.4f}{ceiling}",
+        ]
+        return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])

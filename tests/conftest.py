@@ -1,0 +1,14 @@
+import pytest
+import torch
+
+from infomax import tasks
+
+
+@pytest.fixture
+def pairs():
+    """n pairs of a normal task as float64 tensors."""
+
+    def draw(name, n, seed=0):
+        return tuple(map(torch.from_numpy, tasks.get(name).sample(n, seed)))
+
+    return draw

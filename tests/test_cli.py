@@ -1,0 +1,123 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from infomax import bounds
+from infomax.cli import main
+
+
+@pytest.fixture
+def table(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    y = x[:, 0] + rng.normal(size=200)
+    path = tmp_path / "a table.csv"
+    np.savetxt(path, np.column_stack([x, y]), delimiter=",", header="a,b,c", comments="")
+    return str(path)
+
+
+def test_estimate_prints_value_interval_and_nature(table, capsys):
+    assert main(["estimate", table, "--x", "a,b", "--y", "c", "--quick", "--no-progress"]) == 0
+    out = capsys.readouterr().out
+    assert "nats, 95 % interval [" in out
+    assert "lower bound by infonce from 200 pairs" in out
+
+
+def test_json_is_the_python_result_in_bits(table, capsys):
+    import infomax
+
+    command = ["estimate", table, "--x", "a,b", "--y", "c", "--bound", "gaussian,ba", "--unit", "bits", "--json"]
+    assert main([*command, "--seed", "3", "--quick", "--no-progress"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    x, y = infomax.read_columns(table, ["a", "b"], ["c"])
+    expected = infomax.estimate(x, y, bound=["gaussian", "ba"], seed=3, quick=True, progress=False)
+    assert [entry["mi"] for entry in printed] == [result.bits.mi for result in expected]
+    assert printed[0]["unit"] == "bits"
+
+
+@pytest.mark.parametrize("bound", ["infonce", "gaussian,ksg"])
+def test_plot_writes_a_png(table, tmp_path, bound):
+    out = tmp_path / "out.png"
+    command = ["estimate", table, "--x", "a", "--y", "c", "--bound", bound, "--quick", "--no-progress"]
+    assert main([*command, "--plot", str(out)]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--y", "d"], "column 'd' is not known; known: a, b, c"),
+        (["--bound", "infonse"], "did you mean 'infonce'"),
+        (["--plot", "nowhere/out.png"], "cannot be written: there is no folder 'nowhere'"),
+        (["--plot", "out.doc"], "out.doc cannot be written: its ending must be one of"),
+        (["--seed", "-4"], "seed must not be negative"),
+    ],
+)
+def test_bad_requests_are_one_line_and_status_2(table, capsys, monkeypatch, change, message):
+    monkeypatch.setattr("infomax.estimation.fit", lambda *_, **__: pytest.fail("work was done"))
+    assert main(["estimate", table, "--x", "a", "--y", "c", *change]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("infomax: error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_a_missing_file(capsys):
+    assert main(["estimate", "none.csv", "--x", "a", "--y", "b"]) == 2
+    assert "no file 'none.csv'" in capsys.readouterr().err
+
+
+def test_bounds_lists_the_registry(capsys):
+    assert main(["bounds"]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    for name in bounds.names():
+        (line,) = [line for line in lines if line.startswith(f"{name} ")]
+        assert bounds.get(name).reference in line
+        assert bounds.get(name).kind in line
+    assert main(["bounds", "--markdown"]) == 0
+    assert capsys.readouterr().out.startswith("| name | kind |")
+
+
+def test_a_closed_pipe_is_no_error():
+    command = f"{sys.executable!r} -m infomax bounds | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stderr == ""
+
+
+def test_interrupt_is_clean(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "big.npy"
+    np.save(path, rng.normal(size=(20_000, 2)))
+    command = [sys.executable, "-m", "infomax", "estimate", str(path), "--x", "0", "--y", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ) as process:
+        seen = b""
+        deadline = time.monotonic() + 120
+        while b"estimating" not in seen and time.monotonic() < deadline:
+            seen += os.read(process.stderr.fileno(), 1024)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == b""
+    assert b"Traceback" not in seen + err
+    assert err.endswith(b"infomax: interrupted\n")
+
+
+def test_demo(tmp_path, capsys, monkeypatch):
+    """The whole demonstration, on a short schedule."""
+    from infomax import demo
+
+    quick = demo.estimate
+    monkeypatch.setattr(demo, "estimate", lambda x, y, **options: quick(x, y, quick=True, **options))
+    out = tmp_path / "demo.png"
+    assert main(["demo", "--out", str(out), "--no-progress"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n{name} " in text for name in (*bounds.names(), "gaussian", "ksg"))
+    assert out.read_bytes().startswith(b"\x89PNG")

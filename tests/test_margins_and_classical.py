@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from scipy.special import digamma
+from scipy.stats import norm, rankdata
+from sklearn.feature_selection import mutual_info_regression
+
+from infomax import tasks
+from infomax.classical import gaussian_copula, ksg, ksg_terms
+from infomax.margins import fit_margins
+
+RNG = np.random.default_rng(0)
+
+
+def test_normal_scores_are_quantiles_of_midranks():
+    train = np.round(RNG.standard_cauchy((200, 2)), 1)  # with ties
+    scores = fit_margins(train)(train)
+    expected = norm.ppf((rankdata(train, axis=0) - 0.5) / 200)
+    np.testing.assert_allclose(scores, expected, atol=1e-12)
+
+
+def test_normal_scores_of_new_rows_keep_order_and_stay_in_range():
+    train = RNG.normal(size=(100, 1))
+    new = np.sort(10 * RNG.normal(size=(500, 1)), axis=0)
+    scores = fit_margins(train)(new)
+    assert (np.diff(scores, axis=0) >= 0).all()
+    assert abs(scores).max() == pytest.approx(norm.ppf(1 - 0.5 / 100))
+
+
+def test_standard_margins_use_the_training_rows_only():
+    train, new = np.array([[0.0, 5.0], [2.0, 5.0]]), np.array([[3.0, 6.0]])
+    np.testing.assert_allclose(fit_margins(train, "standard")(new), [[2.0, 1.0]])
+    assert fit_margins(train, "none")(new) is new
+    with pytest.raises(ValueError, match="margins must be one of normal, standard, none; got 'rank'"):
+        fit_margins(train, "rank")
+
+
+@pytest.mark.parametrize("name", ["normal-1d-0", "normal-1d-2", "normal-5d-1", "normal-20d-2"])
+def test_gaussian_copula_on_gaussians_and_their_monotone_images(name):
+    task = tasks.get(name)
+    errors = []
+    for seed in range(5):
+        x, y = task.sample(3000, seed)
+        local = gaussian_copula(np.exp(x), y**3)
+        np.testing.assert_allclose(local, gaussian_copula(x, y))
+        errors.append((local.mean() - task.mi) / (local.std() / np.sqrt(3000)) if task.mi else local.mean() / 1e-3)
+    assert abs(np.mean(errors)) < 2.0
+
+
+def test_gaussian_copula_corrects_the_bias_of_small_samples():
+    """20 + 20 independent columns, 200 rows: without the correction the value would be about 1.1."""
+    values = [gaussian_copula(*RNG.normal(size=(2, 200, 20))).mean() for _ in range(20)]
+    assert abs(np.mean(values)) < 0.05
+
+
+def test_gaussian_copula_needs_more_rows_than_columns():
+    with pytest.raises(ValueError, match=r"more than Dx \+ Dy \+ 1 = 13 rows .*; got 13"):
+        gaussian_copula(RNG.normal(size=(13, 6)), RNG.normal(size=(13, 6)))
+
+
+def naive_ksg(x, y, k):
+    n, total = len(x), 0.0
+    for i in range(n):
+        in_x, in_y = np.abs(x - x[i]).max(1), np.abs(y - y[i]).max(1)
+        radius = np.sort(np.maximum(in_x, in_y))[k]  # entry 0 is the point itself
+        total += digamma(k) + digamma(n) - digamma((in_x < radius).sum()) - digamma((in_y < radius).sum())
+    return total / n
+
+
+@pytest.mark.parametrize(("x_dim", "y_dim"), [(1, 1), (2, 1), (2, 3)])
+@pytest.mark.parametrize("k", [1, 3])
+def test_ksg_is_the_papers_formula(x_dim, y_dim, k):
+    x, y = RNG.normal(size=(150, x_dim)), RNG.normal(size=(150, y_dim))
+    y[:, 0] += x[:, 0]
+    assert ksg_terms(x, y, k).mean() == pytest.approx(naive_ksg(x, y, k), abs=1e-10)
+
+
+def test_ksg_agrees_with_scikit_learn():
+    x, y = tasks.get("normal-1d-1").sample(2000, 0)
+    theirs = mutual_info_regression(x, y[:, 0], n_neighbors=3, random_state=0)[0]
+    assert ksg(x, y).mean() == pytest.approx(theirs, abs=0.03)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_ksg_on_discrete_columns(classes):
+    """A label, and the label seen through a channel that keeps it with probability 0.8: MI in closed form."""
+    label = RNG.integers(classes, size=4000)
+    kept = RNG.random(4000) < 0.8
+    seen = np.where(kept, label, RNG.integers(classes, size=4000))
+    stay = 0.8 + 0.2 / classes
+    flip = (1 - stay) / (classes - 1)
+    truth = np.log(classes) + stay * np.log(stay) + (classes - 1) * flip * np.log(flip)
+    assert ksg(label[:, None] * 1.0, seen[:, None] * 1.0).mean() == pytest.approx(truth, abs=0.05)
+
+
+def test_ksg_on_a_label_and_a_measurement():
+    """y uniform on [label, label + 2), two labels: the overlap hides the label half of the time, MI = log(2) / 2."""
+    label = RNG.integers(2, size=4000) * 1.0
+    y = label + 2 * RNG.random(4000)
+    assert ksg(label[:, None], y[:, None]).mean() == pytest.approx(0.5 * np.log(2), abs=0.03)
+
+
+def test_ksg_on_rounded_columns():
+    values = [
+        ksg(*(np.round(side, 1) for side in tasks.get("normal-5d-0").sample(400, seed))).mean() for seed in range(10)
+    ]
+    assert abs(np.mean(values)) < 0.03
+
+
+def test_ksg_refuses_too_many_neighbours():
+    with pytest.raises(ValueError, match=r"neighbours must lie in 1\.\.9; got 10"):
+        ksg(np.zeros((10, 1)), np.zeros((10, 1)), neighbours=10)

@@ -1,0 +1,44 @@
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import infomax
+from infomax.cli import bounds_table
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_public_names_exist_and_are_documented():
+    for name in infomax.__all__:
+        assert getattr(infomax, name).__doc__, name
+    assert infomax.__version__ == version("infomax")
+
+
+def test_import_is_light():
+    heavy = ["scipy.stats", "matplotlib", "pandas", "sklearn"]
+    code = f"import sys, infomax; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/choose-a-bound.md"])
+def test_tables_of_bounds_are_those_of_the_registry(document):
+    """`infomax bounds --markdown` makes them."""
+    assert bounds_table(markdown=True) in (ROOT / document).read_text(encoding="utf-8")
+
+
+def test_arrows_point_one_way():
+    """cli → estimation → fitting → bounds → critics, densities, entropy; tasks and classical know nothing of bounds."""
+    order = ["gaussian", "critics", "densities", "entropy", "bounds", "fitting", "estimation", "cli"]
+    package = ROOT / "infomax"
+    for i, name in enumerate(order):
+        files = [package / f"{name}.py"] if (package / f"{name}.py").exists() else (package / name).glob("*.py")
+        text = "\n".join(file.read_text() for file in files)
+        for later in order[i + 1 :]:
+            assert f"infomax.{later}" not in text, f"{name} must not import {later}"
+            assert f"from infomax import {later}" not in text
+    for file in [*(package / "tasks").glob("*.py"), package / "classical.py"]:
+        assert "bounds" not in file.read_text()
