@@ -2,6 +2,7 @@ from infomax import __version__
 
 project = "infomax"
 author = "The infomax developers"
+copyright = "2026, the infomax developers"
 release = version = __version__
 extensions = [
     "myst_nb",

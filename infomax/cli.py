@@ -7,14 +7,14 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
 
 from infomax import bounds, classical
 from infomax.estimation import estimate
-from infomax.io import InfomaxWarning, check_writable, read_columns
+from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_columns
 from infomax.result import Estimate
 
 
@@ -69,7 +69,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         check_figure_path(arguments.plot)
     x, y = read_columns(arguments.file, arguments.x.split(","), arguments.y.split(","))
-    with plain_warnings():
+    with _plain_warnings():
         results = estimate(
             x,
             y,
@@ -167,20 +167,19 @@ def _demo(arguments: argparse.Namespace) -> int:
     from infomax.demo import run_demo  # noqa: PLC0415
 
     check_figure_path(arguments.out)
-    with plain_warnings():
-        run_demo(arguments.out, progress=arguments.progress)
+    run_demo(arguments.out, progress=arguments.progress)
     return 0
 
 
 @contextmanager
-def plain_warnings() -> Any:
-    """Our warnings stand in the results; say the others that concern the data on one line each."""
+def _plain_warnings() -> Iterator[None]:
+    """Say on one line each what is wrong with the data; what is said of an estimate stands in the estimate."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", InfomaxWarning)
+        warnings.simplefilter("ignore", InfomaxWarning)
+        warnings.simplefilter("always", ConstantColumnWarning)
         yield
     for warning in caught:
-        with suppress(BrokenPipeError):
-            print(f"infomax: warning: {warning.message}", file=sys.stderr)
+        print(f"infomax: warning: {warning.message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

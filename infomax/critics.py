@@ -242,7 +242,8 @@ def make(critic: str | nn.Module, x_dim: int, y_dim: int) -> nn.Module:
     """The critic of that name for these dimensions; a module is returned as it is.
 
     Raises:
-        ValueError: for an unknown name. TypeError: for anything that is neither a name nor a module.
+        ValueError: for an unknown name.
+        TypeError: for anything that is neither a name nor a module.
     """
     if isinstance(critic, nn.Module):
         return critic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from importlib import resources
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from infomax import CPC, bounds, classical, tasks
 from infomax.cli import format_table
 from infomax.estimation import estimate
-from infomax.io import read_columns
+from infomax.io import InfomaxWarning, read_columns
 from infomax.plots import new_figure, plot_comparison
 from infomax.result import Estimate
 
@@ -44,6 +45,11 @@ def run_demo(out: str, *, progress: bool) -> None:
         f"({' and '.join(_Y)})? And is the answer right where it is known (5 + 5 Gaussian columns, n = 2,000)?\n"
     )
     print(format_table(rows))
+    print("\nWhat the estimates say of themselves:")
+    for data, results in (("penguins", real), ("Gaussian", synthetic)):
+        for result in results:
+            for text in result.warnings:
+                print(f"  {data}, {result.bound}: {text}")
 
     figure, axes = new_figure(11, 4.6, columns=2)
     plot_comparison(axes[0], real, f"Bill and body of {len(bill)} penguins")
@@ -62,7 +68,9 @@ def run_demo(out: str, *, progress: bool) -> None:
 
 
 def _all_estimates(x: NDArray[np.float64], y: NDArray[np.float64], progress: bool) -> list[Estimate]:
-    return estimate(x, y, bound=[*bounds.names(), *classical.ESTIMATORS], progress=progress)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InfomaxWarning)  # printed below the table
+        return estimate(x, y, bound=[*bounds.names(), *classical.ESTIMATORS], progress=progress)
 
 
 def _interval(result: Estimate) -> str:

@@ -106,7 +106,8 @@ def estimate(
 
     Raises:
         ValueError: for rows that differ or are too few, values that are missing or infinite, an unknown bound, and a
-            critic that returns a wrong shape. TypeError: for columns that are not numbers, and a bound that is none.
+            critic that returns a wrong shape.
+        TypeError: for columns that are not numbers, and a bound that is none.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)

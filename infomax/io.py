@@ -37,8 +37,9 @@ def as_samples(data: Any, name: str) -> Floats:
         name: what to call it in errors.
 
     Raises:
-        TypeError: for columns that are not numbers. ValueError: for another number of dimensions, no columns, and
-        values that are missing or not finite (with their number and the first row).
+        TypeError: for columns that are not numbers.
+        ValueError: for another number of dimensions, no columns, and values that are missing or not finite (with their
+            number and the first row).
     """
     if isinstance(data, torch.Tensor):
         data = data.detach().cpu()
@@ -85,7 +86,8 @@ def as_pair(x: Any, y: Any, *, least: int) -> tuple[Floats, Floats]:
     A side that is constant altogether comes back with zero columns.
 
     Raises:
-        TypeError, ValueError: as :func:`as_samples`; ValueError also for rows that differ, or fewer than ``least``.
+        TypeError: as :func:`as_samples`.
+        ValueError: as :func:`as_samples`, and for rows that differ, or fewer than ``least``.
     """
     x, y = as_samples(x, "x"), as_samples(y, "y")
     if len(x) != len(y):
@@ -125,8 +127,10 @@ def read_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> li
         one array ``(N, D)`` for each selection, with the columns in the order that was asked for.
 
     Raises:
-        FileNotFoundError: if there is no such file. ValueError: for an empty file, one that is not what its name says,
-        an unknown column (close matches are named), and missing or non-numeric values, with their row.
+        FileNotFoundError: if there is no such file.
+        ValueError: for an empty file, one that is not what its name says, an unknown column (close matches are named),
+            and missing or non-numeric values, with their row.
+        TypeError: for columns of a Parquet file or arrays of an archive that are not numbers.
     """
     path = Path(path)
     if not path.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,16 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, l
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError as error:
         raise ImportError("figures need matplotlib; pip install 'infomax[plot]'") from error
-    figure = Figure(figsize=(width, height), layout="constrained")
+
+    class NotebookFigure(Figure):
+        """Shows itself in a notebook that has set up no backend."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=100)
+            return buffer.getvalue()
+
+    figure = NotebookFigure(figsize=(width, height), layout="constrained")
     axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)

@@ -177,7 +177,7 @@ class CPC(InfoNCE):
     def ceiling(self, n: int) -> float | None:
         """Log n; lower for cosine scores, by their temperature."""
         if isinstance(self.critic, critics.Predictor) and self.critic.normalize:
-            gap = 2 * math.exp(-float(self.critic.temperature.log_temperature))
+            gap = 2 * math.exp(-self.critic.temperature.log_temperature.item())
             return math.log(n) - math.log1p((n - 1) * math.exp(-gap))
         return super().ceiling(n)
 

@@ -38,6 +38,7 @@ def test_ceiling_of_cosine_scores_is_reached_by_the_best_of_them():
 def test_learned_temperature_learns_and_a_fixed_one_does_not():
     learned, fixed = CPC(6, 4, normalize=True, temperature="learned"), CPC(6, 4, normalize=True, temperature=0.3)
     learned.loss(Z, X).backward()
+    assert learned.ceiling(32) == pytest.approx(math.log(32), abs=1e-6)  # a temperature of 0.1 costs next to nothing
     assert learned.critic.temperature.log_temperature.grad.abs() > 0
     assert "critic.temperature.log_temperature" not in dict(fixed.named_parameters())
     assert float(fixed.critic.temperature(torch.tensor(0.3))) == pytest.approx(1.0)
