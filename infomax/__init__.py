@@ -9,9 +9,10 @@ from infomax.bounds.contrastive import CPC, MINE, NWJ, DonskerVaradhan, InfoNCE
 from infomax.bounds.variational import BA
 from infomax.densities import ConditionalGaussian
 from infomax.entropy import GaussianMixtureMemory
-from infomax.estimation import SaturationWarning, TrainingWarning, estimate
+from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
 from infomax.io import ConstantColumnWarning, InfomaxWarning, read_columns
+from infomax.judging import SaturationWarning, TrainingWarning
 from infomax.result import Estimate
 
 __version__ = "0.1.0"

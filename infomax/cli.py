@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _estimate(arguments: argparse.Namespace) -> int:
     names = [name.strip() for name in arguments.bound.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"--bound must name a bound; got {arguments.bound!r}")
     if arguments.plot:
         check_figure_path(arguments.plot)
     x, y = read_columns(arguments.file, arguments.x.split(","), arguments.y.split(","))

@@ -19,17 +19,40 @@ from infomax.gaussian import fit_gaussian
 _TILE_ELEMENTS = 1 << 24
 
 
-def mlp(in_dim: int, hidden: Sequence[int], out_dim: int, *, last_gain: float = 1.0) -> nn.Sequential:
+class MLP(nn.Sequential):
     """Linear layers with SiLU between them; the last layer's initial weights are scaled by ``last_gain``."""
-    sizes = [in_dim, *hidden, out_dim]
-    layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(pairwise(sizes)):
-        layers += [nn.SiLU()] if i else []
-        layers.append(nn.Linear(a, b))
-    with torch.no_grad():
-        for parameter in layers[-1].parameters():
-            parameter.mul_(last_gain)
-    return nn.Sequential(*layers)
+
+    def __init__(self, in_dim: int, hidden: Sequence[int], out_dim: int, *, last_gain: float = 1.0) -> None:
+        layers: list[nn.Module] = []
+        for i, (a, b) in enumerate(pairwise([in_dim, *hidden, out_dim])):
+            layers += [nn.SiLU()] if i else []
+            layers.append(nn.Linear(a, b))
+        super().__init__(*layers)
+        self.last_gain = last_gain
+        self._scale_last()
+
+    @torch.no_grad()
+    def _scale_last(self) -> None:
+        for parameter in self[-1].parameters():
+            parameter.mul_(self.last_gain)
+
+    def reset_parameters(self) -> None:
+        """Draw the initial parameters anew."""
+        for layer in self:
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
+        self._scale_last()
+
+
+def reset(module: nn.Module) -> None:
+    """Forget what a module has learned: ``reset_parameters`` of every part that has one, the parts before the whole."""
+
+    def forget(part: nn.Module) -> None:
+        again = getattr(part, "reset_parameters", None)
+        if callable(again):
+            again()
+
+    module.apply(forget)
 
 
 class Separable(nn.Module):
@@ -51,8 +74,8 @@ class Separable(nn.Module):
         last_gain: float = 1.0,
     ) -> None:
         super().__init__()
-        self.g = mlp(x_dim, hidden, embed_dim)
-        self.h = mlp(y_dim, hidden, embed_dim, last_gain=last_gain)
+        self.g = MLP(x_dim, hidden, embed_dim)
+        self.h = MLP(y_dim, hidden, embed_dim, last_gain=last_gain)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         scores: Tensor = self.g(x) @ self.h(y).T
@@ -65,7 +88,11 @@ class Bilinear(nn.Module):
     def __init__(self, x_dim: int, y_dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(x_dim, y_dim))
-        nn.init.normal_(self.weight, std=1 / math.sqrt(x_dim * y_dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the initial weights anew."""
+        nn.init.normal_(self.weight, std=1 / math.sqrt(self.weight.numel()))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x @ self.weight @ y.T
@@ -108,11 +135,17 @@ class Temperature(nn.Module):
         super().__init__()
         if not initial > 0:
             raise ValueError(f"temperature must be positive; got {initial}")
+        self.initial = initial
         value = torch.tensor(math.log(initial))
         if learn:
             self.log_temperature = nn.Parameter(value)
         else:
             self.register_buffer("log_temperature", value)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Go back to the initial temperature."""
+        self.log_temperature.fill_(math.log(self.initial))
 
     def forward(self, scores: Tensor) -> Tensor:
         return scores * torch.exp(-self.log_temperature)
@@ -131,7 +164,7 @@ class Concat(nn.Module):
             raise ValueError("hidden must name at least one layer; got none")
         self.first_x = nn.Linear(x_dim, hidden[0])
         self.first_y = nn.Linear(y_dim, hidden[0], bias=False)
-        self.rest = nn.Sequential(nn.SiLU(), mlp(hidden[0], hidden[1:], 1))
+        self.rest = nn.Sequential(nn.SiLU(), MLP(hidden[0], hidden[1:], 1))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         a, b = self.first_x(x), self.first_y(y)
@@ -168,6 +201,11 @@ class Anchored(nn.Module):
         self.register_buffer("correlations", torch.zeros(rank))
         self.register_buffer("offset", torch.zeros(()))
 
+    def reset_parameters(self) -> None:
+        """Forget the Gaussian part."""
+        for _, buffer in self.named_buffers(recurse=False):
+            buffer.zero_()
+
     @torch.no_grad()
     def warm_start(self, x: Tensor, y: Tensor) -> None:
         """Set the Gaussian part from samples ``x (N, Dx)``, ``y (N, Dy)``."""
@@ -194,7 +232,6 @@ class Predictor(nn.Module):
     Args:
         x_dim, y_dim: dimensions of x and y. hidden: widths of G's hidden layers; none: G is linear.
         normalize: score by the cosine of x and G(y). temperature: divides the scores; "learned" starts at 0.1.
-        last_gain: scale of G's initial last layer.
     """
 
     def __init__(
@@ -205,12 +242,11 @@ class Predictor(nn.Module):
         hidden: Sequence[int] = (),
         normalize: bool = False,
         temperature: float | str = 1.0,
-        last_gain: float = 1.0,
     ) -> None:
         super().__init__()
         if isinstance(temperature, str) and temperature != "learned":
             raise ValueError(f"temperature must be a positive number or 'learned'; got {temperature!r}")
-        self.predict = mlp(y_dim, hidden, x_dim, last_gain=last_gain)
+        self.predict = MLP(y_dim, hidden, x_dim)
         self.normalize = normalize
         learn = isinstance(temperature, str)
         self.temperature = Temperature(0.1 if isinstance(temperature, str) else temperature, learn=learn)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from infomax.critics import mlp
+from infomax.critics import MLP
 from infomax.gaussian import fit_gaussian, ledoit_wolf
 
 #: Log-variances are kept within ±this, so that a y that x determines has a finite density.
@@ -34,11 +34,17 @@ class ConditionalGaussian(nn.Module):
         super().__init__()
         self.linear_mean = nn.Linear(x_dim, y_dim)
         self.linear_log_variance = nn.Linear(x_dim, y_dim)
+        self.mean = MLP(x_dim, hidden, y_dim, last_gain=0.01)
+        self.log_variance = MLP(x_dim, hidden, y_dim, last_gain=0.01)
+        self.regression = nn.Parameter(torch.zeros(y_dim, y_dim)) if correlated else None  # used below its diagonal
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start from unit variances without correlation; the means' parameters are those of their own layers."""
         nn.init.zeros_(self.linear_log_variance.weight)
         nn.init.zeros_(self.linear_log_variance.bias)
-        self.mean = mlp(x_dim, hidden, y_dim, last_gain=0.01)
-        self.log_variance = mlp(x_dim, hidden, y_dim, last_gain=0.01)
-        self.regression = nn.Parameter(torch.zeros(y_dim, y_dim)) if correlated else None  # used below its diagonal
+        if self.regression is not None:
+            nn.init.zeros_(self.regression)
 
     @torch.no_grad()
     def warm_start(self, x: Tensor, y: Tensor) -> None:

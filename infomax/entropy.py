@@ -116,7 +116,7 @@ class GaussianMixtureMemory(nn.Module):
 
     Raises:
         ValueError: for sizes that are not positive, weights that are not probabilities, an unknown entropy, labels out
-            of range or missing, and rows of another dimension.
+            of range or missing, and rows of another dimension or with values that are not finite.
 
     Source: the history follows Han, Chen and Poria, "Improving Multimodal Fusion with Hierarchical Mutual Information
     Maximization", 2021, arXiv 2109.00412.
@@ -155,8 +155,8 @@ class GaussianMixtureMemory(nn.Module):
         fixed = None if isinstance(weights, str) else torch.tensor(weights, dtype=torch.float64)
         if isinstance(weights, str) and weights != "empirical":
             raise ValueError(f"weights must be 'empirical' or a sequence of probabilities; got {weights!r}")
-        if fixed is not None and (
-            fixed.shape != (components,) or bool((fixed < 0).any()) or abs(float(fixed.sum()) - 1) > 1e-6
+        if fixed is not None and not (
+            fixed.shape == (components,) and bool((fixed >= 0).all()) and abs(float(fixed.sum()) - 1) < 1e-6
         ):
             raise ValueError(f"weights must be {components} probabilities that sum to 1; got {weights}")
         self.register_buffer("weights", fixed)
@@ -167,6 +167,8 @@ class GaussianMixtureMemory(nn.Module):
     def _check(self, y: Tensor, labels: Tensor | None) -> Tensor:
         if y.ndim != 2 or y.shape[1] != self.dim:
             raise ValueError(f"y must have shape (N, {self.dim}); got {tuple(y.shape)}")
+        if not bool(y.isfinite().all()):
+            raise ValueError(f"y must be finite; got NaN or infinity in {int((~y.isfinite()).any(1).sum())} rows")
         if labels is None:
             if self.components > 1:
                 raise ValueError(f"labels must be given when components > 1; got None for {self.components} components")
@@ -180,6 +182,11 @@ class GaussianMixtureMemory(nn.Module):
                 f"labels must lie in 0..{self.components - 1}; got {int(labels.min())}..{int(labels.max())}"
             )
         return labels
+
+    def reset_parameters(self) -> None:
+        """Forget all samples."""
+        self.counts.zero_()
+        self.cursors.zero_()
 
     @torch.no_grad()
     def update(self, y: Tensor, labels: Tensor | None = None) -> None:
@@ -225,6 +232,8 @@ class GaussianMixtureMemory(nn.Module):
 
     def forward(self, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """Entropy of ``y`` ``(N, D)`` in nats, a 0-d tensor, by the name given to the constructor."""
+        if not len(y):
+            raise ValueError("y must have at least one row; got 0")
         mixture = self.mixture(y, labels)
         if self.entropy == "monte_carlo":
             value = -mixture_log_prob(mixture, y.to(mixture.means)).mean()

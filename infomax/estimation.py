@@ -19,23 +19,19 @@ from torch import Tensor
 from infomax import bounds, classical
 from infomax.bounds import Bound
 from infomax.bounds.base import Kind, unknown
-from infomax.fitting import BLOCK, History, Schedule, blocks, evaluate, fit, no_progress, single_thread
+from infomax.critics import reset
+from infomax.fitting import BLOCK, History, Schedule, blocks, evaluate, fit, no_progress, seeded, single_thread
 from infomax.io import Floats, InfomaxWarning, as_pair
+from infomax.judging import judge_result, judge_samples
 from infomax.margins import Margins, fit_margins
 from infomax.result import Estimate
 
 #: Fewest rows that can be split, fitted, validated and measured.
 LEAST_ROWS = 20
+#: Fewest validation rows that decide when to stop.
+_LEAST_VALIDATION = 16
 #: Groups of rows that the jackknife leaves out in turn, in each block of held-out rows.
 _JACKKNIFE_GROUPS = 20
-
-
-class SaturationWarning(InfomaxWarning):
-    """The estimate is so large that this many rows cannot support it, or its ceiling hides the rest."""
-
-
-class TrainingWarning(InfomaxWarning):
-    """Training diverged, or fitted its rows far better than others."""
 
 
 BoundLike = str | Bound
@@ -91,7 +87,9 @@ def estimate(
         x, y: samples, ``(N,)`` or ``(N, D)``, row i of ``x`` paired with row i of ``y``: numpy arrays, torch tensors,
             data frames or sequences, of real, integer or boolean numbers. At least 20 rows.
         bound: a name from :func:`infomax.bounds.names`, "gaussian" or "ksg", a :class:`~infomax.Bound` of fitting
-            dimensions (copies of it are fitted; it is not changed), or a list of these for a list of estimates.
+            dimensions, or a list of these for a list of estimates. Copies of a module are fitted from new initial
+            parameters (``reset_parameters`` of its parts; parameters without one are taken as they come, and must not
+            have been trained on these rows); the module itself is not changed.
         seed: decides the split, the initial parameters and the batches; the same seed gives the same number.
         device: where to compute; by default the device of ``x`` if that is a tensor, else the CPU.
         progress: show a bar on standard error (with tqdm installed).
@@ -118,33 +116,41 @@ def estimate(
     """
     candidates = [bound] if isinstance(bound, str | Bound) else bound
     if not isinstance(candidates, Sequence) or not candidates:
-        raise TypeError(f"bound must be a name, a Bound, or a list of these; got {type(bound).__name__}")
+        raise TypeError(f"bound must be a name, a Bound, or a list of these; got {bound!r}")
     if folds < 2:
         raise ValueError(f"folds must be at least 2; got {folds}")
-    if seed < 0:
-        raise ValueError(f"seed must not be negative; got {seed}")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
     fit_margins(np.zeros((1, 1)), margins)
     for candidate in candidates:
         _check_name(candidate)
-    if device is None:
-        device = x.device if isinstance(x, Tensor) else "cpu"
+    device = _check_device(x.device if device is None and isinstance(x, Tensor) else device)
     x, y = as_pair(x, y, least=LEAST_ROWS)
     problem = _Problem(
         x,
         y,
-        seed=seed,
-        device=torch.device(device),
+        seed=int(seed),
+        device=device,
         folds=min(2 if quick else folds, len(x) // 4),
         margins=margins,
         schedule=schedule or (Schedule(steps=200) if quick else Schedule()),
     )
     for candidate in candidates:
-        problem.check_dimensions(candidate)
+        problem.check(candidate)
+    # What trains nothing comes first: if it refuses, no work is lost.
+    order = sorted(range(len(candidates)), key=lambda i: not _is_classical(candidates[i]))
     trained = sum(not _is_classical(candidate) for candidate in candidates)
-    with _progress(progress and trained > 0, trained * problem.folds * problem.schedule.steps) as advance:
-        judged = [_estimate_one(problem, candidate, advance) for candidate in candidates]
+    judged = {}
+    with (
+        _progress(progress and trained > 0, trained * problem.folds * problem.schedule.steps) as advance,
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        for i in order:
+            judged[i] = _estimate_one(problem, candidates[i], advance)
     results = []
-    for result, cautions in judged:
+    for i in range(len(candidates)):
+        result, cautions = judged[i]
         for caution in cautions:
             warnings.warn(f"{result.bound}: {caution}", type(caution), stacklevel=2)
         results.append(replace(result, warnings=tuple(map(str, cautions))))
@@ -164,27 +170,48 @@ class _Problem:
     margins: Margins
     schedule: Schedule
 
-    def check_dimensions(self, bound: BoundLike) -> None:
+    @torch.no_grad()
+    def check(self, bound: BoundLike) -> None:
+        """Raise unless a bound that was passed as a module fits these samples; tried on four of them."""
         dims = self.x.shape[1], self.y.shape[1]
-        if isinstance(bound, Bound) and (bound.x_dim, bound.y_dim) != dims and all(dims):
-            raise ValueError(f"bound must have dimensions {dims}; got {(bound.x_dim, bound.y_dim)}")
+        if not isinstance(bound, Bound) or not all(dims):
+            return
+        if (bound.x_dim, bound.y_dim) != dims:
+            came = (bound.x_dim, bound.y_dim)
+            raise ValueError(
+                f"bound must have dimensions {dims}, those of x and y without constant columns; got {came}"
+            )
+        if bound.fixed_units() and self.margins != "none":
+            raise ValueError(f"margins must be 'none' for a bound with a known entropy of y; got {self.margins!r}")
+        with seeded(0, self.device):
+            copy.deepcopy(bound).float().to(self.device).eval()(*self._tensors(self.x[:4], self.y[:4]))
 
-    def build(self, bound: BoundLike, n: int, fold: int) -> Bound:
-        """A fresh bound for one fold: from its name, or a copy; global random state stays as it is."""
+    def build(self, bound: BoundLike, n: int) -> Bound:
+        """A fresh bound for one fold: from its name, or a copy that has forgotten what it learned."""
         if isinstance(bound, Bound):
-            return copy.deepcopy(bound).float().to(self.device)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed * 1_000 + fold)
-            return bounds.get(bound).for_estimation(self.x.shape[1], self.y.shape[1], n).to(self.device)
+            again = copy.deepcopy(bound)
+            reset(again)
+        else:
+            again = bounds.get(bound).for_estimation(self.x.shape[1], self.y.shape[1], n)
+        return again.float().to(self.device)
 
     def prepare(self, parts: Sequence[NDArray[np.int64]]) -> list[tuple[Tensor, Tensor]]:
         """Each part of the rows as tensors, standardised with the statistics of the first (the training rows)."""
         maps = [fit_margins(values[parts[0]], self.margins) for values in (self.x, self.y)]
+        return [self._tensors(maps[0](self.x[rows]), maps[1](self.y[rows])) for rows in parts]
 
-        def tensor(values: Floats) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(self.device)
+    def _tensors(self, x: Floats, y: Floats) -> tuple[Tensor, Tensor]:
+        narrow = [torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)) for values in (x, y)]
+        return narrow[0].to(self.device), narrow[1].to(self.device)
 
-        return [(tensor(maps[0](self.x[rows])), tensor(maps[1](self.y[rows]))) for rows in parts]
+
+def _check_device(device: str | torch.device | None) -> torch.device:
+    try:
+        found = torch.device("cpu" if device is None else device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(f"device must be one that torch can use here; got {device!r} ({error})") from None
+    return found
 
 
 def _is_classical(bound: BoundLike) -> bool:
@@ -198,7 +225,8 @@ def _check_name(bound: object) -> None:
         except ValueError:
             raise ValueError(unknown("bound", bound, bounds.names() + list(classical.ESTIMATORS))) from None
     elif not isinstance(bound, str | Bound):
-        raise TypeError(f"bound must be a name or an infomax.Bound; got {type(bound).__name__}")
+        came = f"the class {bound.__name__}" if isinstance(bound, type) else type(bound).__name__
+        raise TypeError(f"bound must be a name or an infomax.Bound; got {came}")
 
 
 def _estimate_one(
@@ -212,12 +240,14 @@ def _estimate_one(
         side = "x" if not x.shape[1] else "y"
         caution = InfomaxWarning(f"{side} is constant: it tells nothing, and the mutual information is 0 exactly")
         return Estimate(0.0, 0.0, 0.0, "estimate", **facts), [caution]
+    cautions = list(judge_samples(x, y, *_densities(bound)))
     if _is_classical(bound):
         estimator = classical.ESTIMATORS[name]
         local = estimator.measure(x, y)
         text = estimator.caution(len(x), x.shape[1], y.shape[1])
         stderr = _floored(float(local.std(ddof=1)) / math.sqrt(len(local)), len(local))
-        return Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts), [InfomaxWarning(text)] if text else []
+        cautions += [InfomaxWarning(text)] if text else []
+        return Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts), cautions
     measured = _cross_fit(problem, bound, advance)
     mi = sum(fold.rows / len(x) * fold.value for fold in measured)
     in_sample = sum(fold.rows / len(x) * fold.in_sample for fold in measured)
@@ -231,7 +261,14 @@ def _estimate_one(
         ceiling=min((fold.ceiling for fold in measured if fold.ceiling is not None), default=None),
         history=tuple(fold.history for fold in measured),
     )
-    return result, list(_judge(result, min(BLOCK, len(x) // problem.folds)))
+    return result, cautions + list(judge_result(result, min(BLOCK, len(x) // problem.folds)))
+
+
+def _densities(bound: BoundLike) -> tuple[bool, bool]:
+    """Whether x, and whether y, is described by a density."""
+    if _is_classical(bound):
+        return (bound == "gaussian",) * 2
+    return False, (bound if isinstance(bound, Bound) else bounds.get(bound)).density_of_y
 
 
 def _floored(stderr: float, n: int) -> float:
@@ -262,19 +299,21 @@ def _cross_fit(problem: _Problem, bound: BoundLike, advance: Callable[[int], Non
     rng = np.random.default_rng(problem.seed)
     order = rng.permutation(len(problem.x))
     folds = []
-    for fold, measured in enumerate(np.array_split(order, problem.folds)):
+    for measured in np.array_split(order, problem.folds):
         others = rng.permutation(np.setdiff1d(order, measured))
         split = max(len(others) // 10, min(64, len(others) // 4))
-        with single_thread(problem.device):
+        # A handful of validation rows cannot tell when to stop: then only what has a closed form is fitted.
+        schedule = problem.schedule if split >= _LEAST_VALIDATION else replace(problem.schedule, steps=0)
+        with single_thread(problem.device), seeded(int(rng.integers(2**63)), problem.device):
             train, validation, held_out = problem.prepare((others[split:], others[:split], measured))
-            fitted = problem.build(bound, len(train[0]), fold)
-            generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-            history = fit(fitted, train, validation, schedule=problem.schedule, generator=generator, tick=advance)
+            fitted = problem.build(bound, len(train[0]))
+            generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+            history = fit(fitted, train, validation, schedule=schedule, generator=generator, tick=advance)
             advance(problem.schedule.steps - history.steps[-1])
             value, variance = _measure(fitted, *held_out, rng)
-            in_sample = evaluate(fitted, *_sample(train, rng))
-        ceiling = fitted.ceiling(min(map(len, blocks(len(measured), problem.device))))
-        folds.append(_Fold(len(measured), value, variance, in_sample, fitted.kind, ceiling, history))
+            block = min(map(len, blocks(len(measured), problem.device)))
+            in_sample = evaluate(fitted, *_sample(train, rng), most=block)
+        folds.append(_Fold(len(measured), value, variance, in_sample, fitted.kind, fitted.ceiling(block), history))
     return folds
 
 
@@ -298,46 +337,20 @@ def _measure(bound: Bound, x: Tensor, y: Tensor, rng: np.random.Generator) -> tu
     return value, variance
 
 
-def _judge(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
-    """What a reader should know before believing the number."""
-    if result.ceiling is not None and result.mi > 0.5 * result.ceiling:
-        yield SaturationWarning(
-            f"near its ceiling of {result.ceiling:.2f} nats ({measured} rows measured at a time): it needs about "
-            f"exp(2 MI) rows to be tight, and the truth may be much larger; try 'ba', 'nwj' or more rows"
-        )
-    elif result.ceiling is None and result.kind != "upper" and result.mi > math.log(measured):
-        yield SaturationWarning(
-            f"larger than log n = {math.log(measured):.2f} nats of the {measured} rows measured at a time: no such "
-            f"value can be certified without assumptions about the distribution (McAllester and Stratos 2020)"
-        )
-    large = max(0.1, 0.2 * abs(result.mi))
-    if result.gap > large:
-        yield TrainingWarning(
-            f"training rows give {result.gap:.2f} nats more than others: too few rows for this many columns"
-        )
-    if -result.gap > large:
-        yield TrainingWarning(
-            f"training rows give {-result.gap:.2f} nats less than others: a few pairs dominate the value"
-        )
-    if any(fold.diverged for fold in result.history):
-        yield TrainingWarning("training diverged in some folds, which were measured as they stood before")
-
-
 @contextmanager
 def _progress(show: bool, total: int) -> Iterator[Callable[[int], None]]:
     """A function that advances a bar; no bar unless asked for and tqdm is there."""
-    if show:
-        try:
-            from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
+    try:
+        from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
+    except ImportError:
+        show = False
+    if not show:
+        yield no_progress
+        return
+    pause = 0.1 if sys.stderr.isatty() else 10.0  # a log file is not flooded
+    with tqdm(total=total, unit="step", leave=False, desc="estimating", mininterval=pause) as bar:
 
-            pause = 0.1 if sys.stderr.isatty() else 10.0  # a log file is not flooded
-            with tqdm(total=total, unit="step", leave=False, desc="estimating", mininterval=pause) as bar:
+        def advance(steps: int) -> None:
+            bar.update(steps)
 
-                def advance(steps: int) -> None:
-                    bar.update(steps)
-
-                yield advance
-            return
-        except ImportError:
-            pass
-    yield no_progress
+        yield advance

@@ -29,6 +29,14 @@ class Schedule:
     check_every: int = 25
     patience: int = 6
 
+    def __post_init__(self) -> None:
+        least = {"steps": 0, "batch_size": 2, "check_every": 1, "patience": 1}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name} must be at least {bound}; got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive; got {self.learning_rate}")
+
 
 @dataclass
 class History:
@@ -56,15 +64,27 @@ def single_thread(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def blocks(n: int, device: torch.device) -> list[Tensor]:
-    """Row indices 0..n-1 in the fewest even blocks of at most ``BLOCK`` rows."""
-    return list(torch.arange(n, device=device).tensor_split(max(1, math.ceil(n / BLOCK))))
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers of torch follow ``seed`` inside the block, and go on as before after it."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def blocks(n: int, device: torch.device, most: int = BLOCK) -> list[Tensor]:
+    """Row indices 0..n-1 in the fewest even blocks of at most ``most`` rows."""
+    return list(torch.arange(n, device=device).tensor_split(max(1, math.ceil(n / most))))
 
 
 @torch.no_grad()
-def evaluate(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> float:
-    """Mean of ``measure(x, y)`` over blocks of rows, weighted by their rows."""
-    total = sum(len(rows) * float(measure(x[rows], y[rows])) for rows in blocks(len(x), x.device))
+def evaluate(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, most: int = BLOCK) -> float:
+    """Mean of ``measure(x, y)`` over blocks of at most ``most`` rows, weighted by their rows."""
+    total = sum(len(rows) * float(measure(x[rows], y[rows])) for rows in blocks(len(x), x.device, most))
     return total / len(x)
 
 

@@ -7,6 +7,7 @@ import fnmatch
 import os
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,15 +42,24 @@ def as_samples(data: Any, name: str) -> Floats:
         ValueError: for another number of dimensions, no columns, and values that are missing or not finite (with their
             number and the first row).
     """
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise ValueError(f"{name} must have no missing values; got {int(np.ma.getmaskarray(data).sum())} masked ones")
     if isinstance(data, torch.Tensor):
+        if data.layout != torch.strided:
+            raise TypeError(f"{name} must be a dense tensor; got layout {data.layout}")
         data = data.detach().cpu()
         data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
     elif hasattr(data, "dtypes") and hasattr(data, "columns"):
+        if len(set(data.columns)) < len(data.columns):
+            raise ValueError(f"{name} must have columns of different names; got {list(data.columns)}")
         columns = [_column(data[column], f"column {column!r} of {name}") for column in data.columns]
         data = np.stack(columns, 1) if columns else np.empty((len(data), 0))
     elif hasattr(data, "to_numpy"):
         data = _column(data, name)
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise ValueError(f"{name} must have rows of equal length; got a ragged {type(data).__name__}") from None
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold numbers; got dtype {array.dtype}")
     if array.ndim not in (1, 2):
@@ -147,21 +157,27 @@ def read_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> li
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise ValueError(f"{path}: the ending must be one of {', '.join(readers)}; got {path.suffix!r}")
-    wanted = [[column for column in selection if column] for selection in selections]
+    wanted = [[column.strip() for column in selection if column.strip()] for selection in selections]
     return reader(path, wanted)
 
 
-def _match(path: Path, known: list[str], wanted: Sequence[str]) -> list[str]:
-    """Names in ``known`` that were asked for, patterns expanded, in the order asked for, each once."""
-    if not wanted:
-        raise ValueError(f"{path}: name at least one column; known: {', '.join(known[:20])}")
-    matched: list[str] = []
-    for name in wanted:
-        hits = [name] if name in known else fnmatch.filter(known, name)
-        if not hits:
-            raise ValueError(f"{path}: {unknown('column', name, known)}")
-        matched += [hit for hit in hits if hit not in matched]
-    return matched
+def _select(path: Path, known: list[str], wanted: list[list[str]]) -> list[list[str]]:
+    """For each selection the names in ``known`` that it asks for, in its order, each once; none in two selections."""
+    selected: list[list[str]] = []
+    for names in wanted:
+        if not names:
+            raise ValueError(f"{path}: name at least one column; known: {', '.join(known[:20])}")
+        matched: dict[str, None] = {}
+        for name in names:
+            hits = [name] if name in known else fnmatch.filter(known, name)
+            if not hits:
+                raise ValueError(f"{path}: {unknown('column', name, known)}")
+            matched.update(dict.fromkeys(hits))
+        twice = [name for name in matched for other in selected if name in other]
+        if twice:
+            raise ValueError(f"{path}: a column must stand on one side only; got {', '.join(twice)} on both")
+        selected.append(list(matched))
+    return selected
 
 
 def _read_csv(path: Path, wanted: list[list[str]]) -> list[Floats]:
@@ -172,7 +188,7 @@ def _read_csv(path: Path, wanted: list[list[str]]) -> list[Floats]:
             repeated = sorted({name for name in header if header.count(name) > 1})
             if repeated:
                 raise ValueError(f"{path}: column names must differ; got {', '.join(repeated)} more than once")
-            selected = [_match(path, header, names) for names in wanted]
+            selected = _select(path, header, wanted)
             needed = {name: header.index(name) for names in selected for name in names}
             rows: list[list[float]] = []
             for cells in reader:
@@ -205,15 +221,23 @@ def _number(cell: str, where: str) -> float:
 def _read_numpy(path: Path, wanted: list[list[str]]) -> list[Floats]:
     try:
         loaded = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(loaded, np.ndarray):
+            known = [str(i) for i in range(loaded.shape[1])] if loaded.ndim == 2 else []
+            arrays = {str(i): column for i, column in enumerate(loaded.T)}
+        else:
+            with loaded as archive:
+                known = archive.files
+                needed = {name for names in _select(path, known, wanted) for name in names}
+                arrays = {name: archive[name] for name in needed}
+    except (EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
         raise ValueError(f"{path} cannot be read as a numpy file: {error}") from None
-    if isinstance(loaded, np.ndarray):
-        if loaded.ndim != 2:
-            raise ValueError(f"{path} must hold a 2-D array; got {loaded.ndim}-D of shape {loaded.shape}")
-        columns = {str(i): loaded[:, i] for i in range(loaded.shape[1])}
-        return [_side(path, columns, _match(path, list(columns), names)) for names in wanted]
-    with loaded as archive:
-        return [_side(path, archive, _match(path, archive.files, names)) for names in wanted]
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path} cannot be read as a numpy file: {error}") from None
+    if not known:
+        raise ValueError(f"{path} must hold a 2-D array, or arrays by name; got {getattr(loaded, 'shape', 'none')}")
+    return [_side(path, arrays, names) for names in _select(path, known, wanted)]
 
 
 def _side(path: Path, arrays: Mapping[str, Any], names: list[str]) -> Floats:
@@ -233,7 +257,7 @@ def _read_parquet(path: Path, wanted: list[list[str]]) -> list[Floats]:
         raise ValueError(f"{path}: Parquet needs pandas and pyarrow; pip install 'infomax[parquet]'") from None
     try:
         known = pyarrow.parquet.read_schema(path).names
-        selected = [_match(path, known, names) for names in wanted]
+        selected = _select(path, known, wanted)
         frame = pandas.read_parquet(path, columns=list(dict.fromkeys(name for names in selected for name in names)))
     except pyarrow.lib.ArrowException as error:
         raise ValueError(f"{path} cannot be read as Parquet: {error}") from None

@@ -18,10 +18,11 @@ def fit_margins(train: Floats, how: Margins = "normal") -> Callable[[Floats], Fl
 
     - ``"normal"``: normal scores. A value goes to the normal quantile of its mid-rank among the training values: every
       margin becomes standard normal, outliers lose their leverage, ties stay ties, and values outside the training
-      range go to its ends. Strictly increasing on the training values, so mutual information is unchanged. A column
-      that is constant on the training rows becomes 0 on all.
+      range go to its ends. Strictly increasing on the training values, so mutual information is unchanged.
     - ``"standard"``: subtract the mean, divide by the standard deviation.
     - ``"none"``: nothing.
+
+    With the first two, a column that is constant on the training rows becomes 0 on all.
 
     Raises:
         ValueError: for another name.
@@ -31,8 +32,8 @@ def fit_margins(train: Floats, how: Margins = "normal") -> Callable[[Floats], Fl
     if how == "none":
         return lambda values: values
     if how == "standard":
-        mean, scale = train.mean(0), train.std(0)
-        return lambda values: (values - mean) / np.where(scale > 0, scale, 1.0)
+        mean, scale = train.mean(0), np.where(train.min(0) < train.max(0), train.std(0), np.inf)
+        return lambda values: (values - mean) / scale
     ordered = np.sort(train, axis=0)
 
     def scores(values: Floats) -> Floats:

@@ -56,7 +56,7 @@ def test_plot_writes_a_png(table, tmp_path, bound):
         (["--bound", "infonse"], "did you mean 'infonce'"),
         (["--plot", "nowhere/out.png"], "cannot be written: there is no folder 'nowhere'"),
         (["--plot", "out.doc"], "out.doc cannot be written: its ending must be one of"),
-        (["--seed", "-4"], "seed must not be negative"),
+        (["--seed", "-4"], "seed must be a whole number of at least 0; got -4"),
     ],
 )
 def test_bad_requests_are_one_line_and_status_2(table, capsys, monkeypatch, change, message):

@@ -10,6 +10,7 @@ from torch import nn
 
 import infomax
 from infomax import (
+    BA,
     CPC,
     NWJ,
     ConstantColumnWarning,
@@ -118,6 +119,107 @@ def test_a_module_is_fitted_in_copies(gaussian):
     assert all(torch.equal(value, bound.state_dict()[key]) for key, value in before.items())
 
 
+def test_what_a_module_has_learned_is_forgotten():
+    """Trained on these very rows, of independent columns: the estimate must not know them."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 10)), rng.normal(size=(200, 10))
+    bound, pairs = InfoNCE(10, 10), [torch.from_numpy(side).float() for side in (x, y)]
+    optimizer = torch.optim.Adam(bound.parameters(), lr=5e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        bound.loss(*pairs).backward()
+        optimizer.step()
+    assert bound(*pairs).item() > 3
+    warnings.simplefilter("ignore", TrainingWarning)
+    result = estimate(x, y, bound=bound, margins="standard", schedule=Schedule(steps=50), progress=False)
+    assert result.mi < 0.2
+
+
+@pytest.mark.parametrize("name", infomax.bounds.names())
+def test_reset_forgets_everything(name):
+    torch.manual_seed(0)
+    bound = infomax.bounds.get(name).for_estimation(3, 2, 50)
+    x, y = torch.randn(50, 3), torch.randn(50, 2)
+    fresh = bound.eval()(x, y).item()
+    bound.train()
+    bound.warm_start(x, y + 5)
+    bound(x, y + 5)
+    with torch.no_grad():
+        for parameter in bound.parameters():
+            parameter.fill_(7.0)
+    infomax.critics.reset(bound)
+    assert all(p.abs().max() < 3 for p in bound.parameters())
+    assert bound.eval()(x, y).item() == pytest.approx(fresh, abs=0.2)
+
+
+def test_inside_no_grad_and_inference_mode(gaussian):
+    expected = estimate(*gaussian, **QUICK)
+    with torch.no_grad():
+        assert estimate(*gaussian, **QUICK) == expected
+    with torch.inference_mode():
+        assert estimate(*gaussian, **QUICK) == expected
+
+
+def test_a_critic_with_dropout_is_as_reproducible():
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.drop = nn.Linear(1, 8), nn.Dropout(0.5)
+
+        def forward(self, x, y):
+            return self.drop(self.net(x)) @ self.net(y).T
+
+    x = np.random.default_rng(0).normal(size=200)
+    bound, state = InfoNCE(1, 1, critic=Noisy()), torch.get_rng_state()
+    results = [estimate(x, x**3, bound=bound, seed=2**62, **QUICK) for _ in range(2)]
+    assert results[0] == results[1]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_known_entropy_is_in_raw_units():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=2000)
+    y = 10 * x + rng.normal(size=2000)
+    entropy = 0.5 * math.log(2 * math.pi * math.e * 101)
+    result = estimate(x, y, bound=BA(1, 1, entropy=entropy), margins="none", progress=False)
+    assert result.kind == "lower"
+    assert 2.2 < result.mi < 0.5 * math.log(101) + 3 * result.stderr
+
+
+def test_discrete_y_is_said_to_have_no_density():
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=400)
+    with pytest.warns(infomax.InfomaxWarning, match="ba: 1 of 1 columns have fewer than 20 distinct values"):
+        estimate(y + 0.1 * rng.normal(size=400), y, bound="ba", **QUICK)
+
+
+def test_repeated_rows_are_said():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 120))
+    warnings.simplefilter("ignore", SaturationWarning)
+    warnings.simplefilter("ignore", TrainingWarning)
+    with pytest.warns(infomax.InfomaxWarning, match="480 rows repeat others exactly"):
+        estimate(np.tile(x, 5), np.tile(y, 5), **QUICK)
+    coarse = np.round(rng.normal(size=(2, 500)), 1)  # rounded values are no repeated rows
+    estimate(*coarse, **QUICK)
+
+
+@pytest.mark.parametrize("bound", infomax.bounds.names())
+def test_twenty_rows_are_not_overfitted(bound):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 1))
+    warnings.simplefilter("ignore", infomax.InfomaxWarning)
+    assert abs(estimate(x, x + rng.normal(size=(20, 1)), bound=bound, progress=False).mi) < 2
+
+
+def test_a_refusal_loses_no_work(monkeypatch):
+    """More columns than rows: the Gaussian copula refuses before the first bound is trained."""
+    monkeypatch.setattr("infomax.estimation.fit", lambda *_, **__: pytest.fail("work was done"))
+    x = np.random.default_rng(0).normal(size=(50, 30))
+    with pytest.raises(ValueError, match="more than Dx"):
+        estimate(x, x[::-1], bound=["infonce", "gaussian"], **QUICK)
+
+
 def test_a_list_gives_a_list(gaussian):
     results = estimate(*gaussian, bound=["ba", CPC(5, 5), "gaussian"], **QUICK)
     assert [result.bound for result in results] == ["ba", "cpc", "gaussian"]
@@ -176,12 +278,18 @@ def test_discrete_columns_stay_finite():
     [
         ({"bound": "infonc"}, ValueError, "bound 'infonc' is not known; did you mean 'infonce'"),
         ({"bound": "kgs"}, ValueError, "did you mean 'ksg'"),
-        ({"bound": 3}, TypeError, "bound must be a name, a Bound, or a list of these; got int"),
-        ({"bound": []}, TypeError, "got list"),
+        ({"bound": 3}, TypeError, "bound must be a name, a Bound, or a list of these; got 3"),
+        ({"bound": []}, TypeError, r"got \[\]"),
         ({"bound": [nn.Identity()]}, TypeError, "bound must be a name or an infomax.Bound; got Identity"),
-        ({"bound": CPC(2, 5)}, ValueError, r"bound must have dimensions \(5, 5\); got \(2, 5\)"),
+        ({"bound": CPC(2, 5)}, ValueError, r"bound must have dimensions \(5, 5\).*; got \(2, 5\)"),
+        ({"bound": InfoNCE}, TypeError, "got <class"),
+        ({"bound": [InfoNCE]}, TypeError, "got the class InfoNCE"),
+        ({"bound": BA(5, 5, entropy=3.0)}, ValueError, "margins must be 'none' for a bound with a known entropy"),
+        ({"bound": BA(5, 5, components=2)}, ValueError, "labels must be given"),
+        ({"device": "abacus"}, ValueError, "device must be one that torch can use here; got 'abacus'"),
+        ({"seed": 1.5}, ValueError, "seed must be a whole number of at least 0; got 1.5"),
         ({"folds": 1}, ValueError, "folds must be at least 2; got 1"),
-        ({"seed": -1}, ValueError, "seed must not be negative; got -1"),
+        ({"seed": -1}, ValueError, "seed must be a whole number of at least 0; got -1"),
         ({"margins": "ranks"}, ValueError, "margins must be one of"),
         ({"y": np.zeros(7)}, ValueError, "y must have as many rows as x; got 7 and 2000"),
         ({"x": np.arange(19), "y": np.arange(19)}, ValueError, "x must have at least 20 rows; got 19"),
@@ -254,6 +362,20 @@ class TestEstimate:
         (ax,) = figure.axes
         assert "mutual information, nats" in ax.get_ylabel()
         assert len([line for line in ax.lines if line.get_marker() == "."]) == len(result.history)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": -1}, "steps must be at least 0; got -1"),
+        ({"batch_size": 1}, "batch_size must be at least 2; got 1"),
+        ({"check_every": 0}, "check_every must be at least 1; got 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive; got 0.0"),
+    ],
+)
+def test_a_schedule_is_held_to_its_rules(options, message):
+    with pytest.raises(ValueError, match=message):
+        Schedule(**options)
 
 
 class TestFit:

@@ -44,6 +44,10 @@ def test_one_dimension_is_one_column_and_input_is_copied():
         (np.zeros((5, 0)), ValueError, "x must have at least one column"),
         (np.array(["a", "b"]), TypeError, "x must hold numbers; got dtype <U1"),
         (np.array([1, None]), TypeError, "x must hold numbers; got dtype object"),
+        (np.ma.masked_less(np.arange(4.0), 2), ValueError, "x must have no missing values; got 2 masked ones"),
+        ([[1, 2], [3]], ValueError, "x must have rows of equal length; got a ragged list"),
+        (torch.eye(2).to_sparse(), TypeError, r"x must be a dense tensor; got layout torch\.sparse_coo"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "x must have columns of different names"),
         (np.array([1j]), TypeError, "got dtype complex128"),
         (np.array(["2020-01-01"], dtype="datetime64[D]"), TypeError, "datetime64"),
         (pd.DataFrame({"a": [1.0], "city": ["Rome"]}), TypeError, "column 'city' of x must hold numbers"),
@@ -119,13 +123,28 @@ def test_numpy_files(tmp_path):
     np.savez(tmp_path / "a.npz", text=array, label=np.arange(4), other=np.arange(5))
     x, y = read_columns(tmp_path / "a.npy", ["2", "0"], ["1"])
     np.testing.assert_array_equal(np.hstack([x, y]), array[:, [2, 0, 1]])
-    x, y = read_columns(tmp_path / "a.npz", ["text", "label"], ["label"])
-    assert x.shape == (4, 4)
+    x, y = read_columns(tmp_path / "a.npz", ["text"], ["label"])
+    assert x.shape == (4, 3)
     assert y.tolist() == [[0.0], [1.0], [2.0], [3.0]]
     with pytest.raises(ValueError, match=r"arrays of one side must have equally many rows; got \[4, 5\]"):
         read_columns(tmp_path / "a.npz", ["text", "other"])
     with pytest.raises(ValueError, match="column 'txt' is not known; did you mean 'text'"):
         read_columns(tmp_path / "a.npz", ["txt"])
+
+
+def test_a_column_stands_on_one_side_only(table):
+    with pytest.raises(ValueError, match="a column must stand on one side only; got c on both"):
+        read_columns(table, ["a", "c"], [" c "])
+
+
+def test_a_damaged_archive_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.arange(1000.0))
+    content = bytearray(path.read_bytes())
+    content[2000:2100] = bytes(100)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.npz cannot be read as a numpy file"):
+        read_columns(path, ["a"])
 
 
 def test_parquet(tmp_path):

@@ -27,8 +27,9 @@ def test_normal_scores_of_new_rows_keep_order_and_stay_in_range():
 
 
 def test_standard_margins_use_the_training_rows_only():
-    train, new = np.array([[0.0, 5.0], [2.0, 5.0]]), np.array([[3.0, 6.0]])
-    np.testing.assert_allclose(fit_margins(train, "standard")(new), [[2.0, 1.0]])
+    train, new = np.array([[0.0, 5.0], [2.0, 5.0]]), np.array([[3.0, 1e6]])
+    np.testing.assert_allclose(fit_margins(train, "standard")(new), [[2.0, 0.0]])
+    np.testing.assert_allclose(fit_margins(train, "normal")(new)[:, 1], [0.0])
     assert fit_margins(train, "none")(new) is new
     with pytest.raises(ValueError, match="margins must be one of normal, standard, none; got 'rank'"):
         fit_margins(train, "rank")

@@ -32,6 +32,8 @@ class Bound(nn.Module, abc.ABC):
     use_when: ClassVar[str]
     #: The largest value that N pairs can give, as text for tables; :meth:`ceiling` has the number.
     ceiling_formula: ClassVar[str] = "none"
+    #: Whether y is described by a density, which repeated values do not have.
+    density_of_y: ClassVar[bool] = False
 
     def __init__(self, x_dim: int, y_dim: int) -> None:
         super().__init__()
@@ -60,6 +62,10 @@ class Bound(nn.Module, abc.ABC):
     def warm_start(self, x: Tensor, y: Tensor) -> None:
         """Set what has a closed form from samples, before training. Nothing, unless a bound says otherwise."""
 
+    def fixed_units(self) -> bool:
+        """Whether the value depends on the units of y, so that y must not be standardised."""
+        return False
+
     @classmethod
     def for_estimation(cls, x_dim: int, y_dim: int, n: int) -> Bound:
         """The bound as :func:`infomax.estimate` builds it from its name, to be fitted on ``n`` pairs."""
@@ -68,11 +74,13 @@ class Bound(nn.Module, abc.ABC):
     @torch.no_grad()
     def leave_out(self, x: Tensor, y: Tensor, groups: list[Tensor]) -> Tensor:
         """The bound without each group of rows in turn (index tensors): ``(len(groups),)``, in nats; for jackknives."""
-        values = []
+        training, values = self.training, []
+        self.eval()  # nothing is remembered
         for group in groups:
             kept = torch.ones(len(x), dtype=torch.bool, device=x.device)
             kept[group] = False
             values.append(self(x[kept], y[kept]))
+        self.train(training)
         return torch.stack(values)
 
     def check_pair(self, x: Tensor, y: Tensor, *, least: int = 1) -> None:

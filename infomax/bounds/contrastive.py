@@ -66,12 +66,14 @@ class Contrastive(Bound):
 
     @torch.no_grad()
     def leave_out(self, x: Tensor, y: Tensor, groups: list[Tensor]) -> Tensor:
+        training, values = self.training, []
+        self.eval()
         scores = self.scores(x, y)
-        values = []
         for group in groups:
             kept = torch.ones(len(x), dtype=torch.bool, device=x.device)
             kept[group] = False
             values.append(self.objective(scores[kept][:, kept]))
+        self.train(training)
         return torch.stack(values)
 
 
@@ -129,12 +131,13 @@ class CPC(InfoNCE):
 
     InfoNCE with the inner product of x and a prediction of it as the score, and the other xs as negatives. A lower
     bound in expectation; loose where :math:`x^\top G(y)` cannot follow the log-ratio (it has no term in x alone).
+    :func:`infomax.estimate` therefore gives it, when asked for by name, the critic of the other bounds.
 
     Args:
         x_dim, y_dim: dimensions of x and y.
         critic: replaces the predictor; a name or a module. The four options that follow are the predictor's.
         hidden: widths of G's hidden layers; none: G is linear.
-        normalize: score by the cosine of x and G(y), as MMIM does (Han et al. 2021, arXiv 2109.00412, eq. 8).
+        normalize: score by the cosine of x and G(y), as MMIM does (Han et al. 2021, arXiv 2109.00412).
         temperature: divides the scores; a positive number, or "learned". With ``normalize`` and T = 1 the value cannot
             pass log N − log(1 + (N − 1) e^{−2/T}): 1.82 nats at N = 32 (:meth:`ceiling`).
         symmetric: average with the direction that looks for y among the ys.
@@ -166,10 +169,6 @@ class CPC(InfoNCE):
         elif hidden or normalize or temperature != 1.0:
             raise ValueError("hidden, normalize and temperature belong to the predictor; got them with critic=")
         super().__init__(x_dim, y_dim, critic=critic, symmetric=symmetric)
-
-    @classmethod
-    def for_estimation(cls, x_dim: int, y_dim: int, n: int) -> Bound:
-        return cls(x_dim, y_dim, critic=critics.Predictor(x_dim, y_dim, hidden=(128,), last_gain=0.01))
 
     def pointwise_objective(self, scores: Tensor) -> Tensor:
         return super().pointwise_objective(scores.T)
@@ -261,12 +260,18 @@ class MINE(DonskerVaradhan):
         self.decay = decay
         self.register_buffer("log_average", torch.tensor(torch.nan))
 
+    def reset_parameters(self) -> None:
+        """Forget the moving average."""
+        self.log_average.fill_(torch.nan)
+
     def objective(self, scores: Tensor) -> Tensor:
         if not self.training:
             return super().objective(scores)
         with torch.no_grad():
-            now = objectives.log_mean_exp_marginal(objectives.widen(scores)).to(self.log_average)
-            kept = self.log_average + math.log(self.decay) if self.decay else torch.full_like(now, -torch.inf)
+            # In float32 at least, whatever the module was cast to: a narrow average would stall.
+            now = objectives.log_mean_exp_marginal(objectives.widen(scores))
+            average = objectives.widen(self.log_average).to(now)
+            kept = average + math.log(self.decay) if self.decay else torch.full_like(now, -torch.inf)
             moved = torch.logaddexp(kept, now + math.log1p(-self.decay))
-            self.log_average.copy_(torch.where(self.log_average.isnan(), now, moved))
+            self.log_average = torch.where(average.isnan(), now, moved)
         return objectives.mine(scores, self.log_average)

@@ -46,7 +46,8 @@ class BA(Bound):
     kind: Kind = "estimate"
     reference = "Barber, Agakov 2003; memory: Han et al. 2021, arXiv 2109.00412"
     cost = "N log-densities, D³ for the entropy"
-    use_when = "y is nearly Gaussian given x; large MI; small batches"
+    use_when = "continuous y, nearly Gaussian given x; large MI; small batches"
+    density_of_y = True
 
     def __init__(
         self,
@@ -66,6 +67,12 @@ class BA(Bound):
             self.memory = GaussianMixtureMemory(y_dim, components, capacity, entropy=entropy)
         else:
             self.known_entropy, self.kind = float(entropy), "lower"
+            if not math.isfinite(self.known_entropy):
+                raise ValueError(f"entropy must be finite; got {entropy}")
+
+    def fixed_units(self) -> bool:
+        """True if the entropy is a number that was passed in."""
+        return self.memory is None
 
     @classmethod
     def for_estimation(cls, x_dim: int, y_dim: int, n: int) -> Bound:
@@ -78,6 +85,7 @@ class BA(Bound):
         if callable(warm_start):
             warm_start(x, y)
         if self.memory is not None and self.memory.components == 1:
+            self.memory.reset_parameters()
             self.memory.update(y)
 
     def log_prob(self, x: Tensor, y: Tensor) -> Tensor:

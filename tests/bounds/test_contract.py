@@ -175,6 +175,11 @@ def test_leave_out_equals_leaving_out(name):
     kept = [torch.tensor([i for i in range(12) if i not in group]) for group in groups]
     expected = torch.stack([bound(x[rows], y[rows]) for rows in kept])
     torch.testing.assert_close(bound.leave_out(x, y, groups), expected)
+    state = copy.deepcopy(bound.train().state_dict())
+    bound.leave_out(x, y, groups)
+    assert bound.training
+    for key, value in bound.state_dict().items():
+        torch.testing.assert_close(value, state[key], equal_nan=True, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -89,6 +89,11 @@ def test_mine_keeps_a_moving_average_in_training_only():
         expected = 0.9 * expected + 0.1 * mean
     assert float(mine.log_average.exp()) == pytest.approx(expected, rel=1e-5)
     before = mine.log_average.clone()
+    narrow = MINE(6, 4, critic="bilinear").bfloat16().requires_grad_(False)
+    narrow.objective(3.0 + torch.zeros(8, 8))
+    for _ in range(500):
+        narrow.objective(1.0 + torch.zeros(8, 8))
+    assert narrow.log_average.item() == pytest.approx(1.0, abs=0.05)
     mine.eval()
     torch.testing.assert_close(mine(Z, X), DonskerVaradhan(6, 4, critic=mine.critic)(Z, X))
     assert mine.log_average == before

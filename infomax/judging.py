@@ -1,0 +1,66 @@
+"""What a reader should know before believing a number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from infomax.io import Floats, InfomaxWarning
+from infomax.result import Estimate
+
+#: A column with fewer distinct values than this counts as discrete.
+_DISCRETE = 20
+
+
+class SaturationWarning(InfomaxWarning):
+    """The estimate is so large that this many rows cannot support it, or its ceiling hides the rest."""
+
+
+class TrainingWarning(InfomaxWarning):
+    """Training diverged, or the bound says something else of the rows that trained it than of others."""
+
+
+def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) -> Iterator[InfomaxWarning]:
+    """What the samples alone say against an estimate that describes x, or y, by a density."""
+    distinct = [[len(np.unique(column)) for column in side.T] for side in (x, y)]
+    described = (distinct[0] if density_of_x else []) + (distinct[1] if density_of_y else [])
+    discrete = sum(count < min(_DISCRETE, len(x) // 2) for count in described)
+    if discrete:
+        yield InfomaxWarning(
+            f"{discrete} of {len(described)} columns have fewer than {_DISCRETE} distinct values and so no density: "
+            f"the value may exceed the truth; compare with 'infonce' or 'ksg'"
+        )
+    # Repeated rows, not repeated values: where one column's value tells the whole row.
+    most = max(distinct[0] + distinct[1])
+    if _DISCRETE < most < 0.99 * len(x) and len(np.unique(np.hstack([x, y]), axis=0)) == most:
+        yield InfomaxWarning(
+            f"{len(x) - most} rows repeat others exactly: they stand on both sides of the split, and the value may be "
+            f"far too large; remove repeated rows"
+        )
+
+
+def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
+    """What an estimate in nats says against itself; ``measured`` rows were measured at a time."""
+    if result.ceiling is not None and result.mi > 0.5 * result.ceiling:
+        yield SaturationWarning(
+            f"near its ceiling of {result.ceiling:.2f} nats ({measured} rows measured at a time): it needs about "
+            f"exp(2 MI) rows to be tight, and the truth may be much larger; try 'ba', 'nwj' or more rows"
+        )
+    elif result.ceiling is None and result.kind != "upper" and result.mi > math.log(measured):
+        yield SaturationWarning(
+            f"larger than log n = {math.log(measured):.2f} nats of the {measured} rows measured at a time: no such "
+            f"value can be certified without assumptions about the distribution (McAllester and Stratos 2020)"
+        )
+    large = max(0.1, 0.2 * abs(result.mi))
+    if result.gap > large:
+        yield TrainingWarning(
+            f"training rows give {result.gap:.2f} nats more than others: too few rows for this many columns"
+        )
+    if -result.gap > large:
+        yield TrainingWarning(
+            f"training rows give {-result.gap:.2f} nats less than others: a few pairs dominate the value"
+        )
+    if any(fold.diverged for fold in result.history):
+        yield TrainingWarning("training diverged in some folds, which were measured as they stood before")
