@@ -28,6 +28,7 @@ docs: .venv/.docs-ready
 
 bench: .venv/.ready
 	$(PY) -W ignore -m benchmarks.gaussian
+	$(PY) -m benchmarks.import_time
 
 # The build tools come first and pinned, so that the editable install needs no isolated (unpinned) build.
 .venv/.ready: constraints.txt pyproject.toml

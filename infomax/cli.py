@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -20,6 +22,9 @@ from infomax.result import Estimate
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0, 2 for bad input, 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 still shows the table
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
@@ -37,15 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="infomax", description="How much do columns tell about each other?")
+    parser.add_argument("--version", action="version", version=f"infomax {version('infomax')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="{estimate,bounds,demo}")
 
     one = commands.add_parser("estimate", help="mutual information of columns of a file")
-    one.add_argument("file", help=".csv, .tsv, .npz, .npy or .parquet")
+    one.add_argument("file", help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet")
     one.add_argument("--x", required=True, metavar="a,b", help="columns (or arrays of an .npz); * and ? match")
     one.add_argument("--y", required=True, metavar="c", help="columns on the other side")
-    one.add_argument("--bound", default="infonce", help="a name, or several with commas (see: infomax bounds)")
-    one.add_argument("--unit", choices=("nats", "bits"), default="nats")
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--bound", default="infonce", help="one or several with commas (infomax bounds); %(default)s")
+    one.add_argument("--unit", choices=("nats", "bits"), default="nats", help="default: %(default)s")
+    one.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     one.add_argument("--quick", action="store_true", help="two folds, short training")
     one.add_argument("--device", help="where to compute, for example cuda")
     one.add_argument("--json", action="store_true", help="print JSON (a list, if there are several bounds)")
@@ -84,11 +90,12 @@ def _estimate(arguments: argparse.Namespace) -> int:
     results = [result.bits if arguments.unit == "bits" else result for result in results]
     if arguments.plot:
         _write_figure(results, arguments.plot, f"{arguments.x} and {arguments.y}")
+        print(f"infomax: wrote {arguments.plot}", file=sys.stderr)
     if arguments.json:
         output = [result.to_dict() for result in results]
         print(json.dumps(output if len(output) > 1 else output[0], indent=2))
     else:
-        print("\n".join(repr(result) for result in results))
+        print(repr(results[0]) if len(results) == 1 else estimates_table(results))
     return 0
 
 
@@ -113,6 +120,23 @@ def _write_figure(results: list[Estimate], path: str, title: str) -> None:
         figure, (ax,) = new_figure(7, 1 + 0.5 * len(results))
         plot_comparison(ax, results, title)
     figure.savefig(path, dpi=150)
+
+
+def interval(result: Estimate) -> str:
+    """The 95 % interval as text."""
+    low, high = result.confidence_interval()
+    return f"[{low:.3f}, {high:.3f}]"
+
+
+def estimates_table(results: list[Estimate]) -> str:
+    """One line for each estimate, and what they say of themselves below."""
+    rows = [["estimator", "kind", results[0].unit, "95 % interval", "standard error", "gap", "ceiling"]]
+    for result in results:
+        trained = [f"{result.gap:.3f}", "none" if result.ceiling is None else f"{result.ceiling:.2f}"]
+        numbers = [f"{result.mi:.3f}", interval(result), f"{result.stderr:.3f}"]
+        rows.append([result.bound, result.kind, *numbers, *(trained if result.history else ["", ""])])
+    notes = [f"{result.bound}: {text}" for result in results for text in result.warnings]
+    return "\n".join([format_table(rows), *([""] if notes else []), *notes])
 
 
 class _Fact(TypedDict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fnmatch
+import math
 import os
 import warnings
 import zipfile
@@ -64,7 +65,7 @@ def as_samples(data: Any, name: str) -> Floats:
         raise TypeError(f"{name} must hold numbers; got dtype {array.dtype}")
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must be 1-D (N,) or 2-D (N, D); got {array.ndim}-D of shape {array.shape}")
-    array = array.reshape(len(array), -1) if array.ndim == 1 else array
+    array = array[:, None] if array.ndim == 1 else array
     if array.shape[1] == 0:
         raise ValueError(f"{name} must have at least one column; got shape {array.shape}")
     array = np.array(array, dtype=np.float64)
@@ -213,9 +214,12 @@ def _number(cell: str, where: str) -> float:
     if cell.strip().lower() in _MISSING:
         raise ValueError(f"{where}: the value is missing ({cell!r}); remove or fill such rows first")
     try:
-        return float(cell)
+        number = float(cell)
     except ValueError:
         raise ValueError(f"{where}: must be a number; got {cell!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{where}: must be finite; got {cell!r}")
+    return number
 
 
 def _read_numpy(path: Path, wanted: list[list[str]]) -> list[Floats]:
@@ -223,7 +227,7 @@ def _read_numpy(path: Path, wanted: list[list[str]]) -> list[Floats]:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             known = [str(i) for i in range(loaded.shape[1])] if loaded.ndim == 2 else []
-            arrays = {str(i): column for i, column in enumerate(loaded.T)}
+            arrays = {str(i): loaded[:, i] for i in range(len(known))}
         else:
             with loaded as archive:
                 known = archive.files

@@ -43,24 +43,24 @@ def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) 
 
 def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
     """What an estimate in nats says against itself; ``measured`` rows were measured at a time."""
-    if result.ceiling is not None and result.mi > 0.5 * result.ceiling:
+    # For Gaussian pairs the bias of InfoNCE is about -exp(2 MI) / 2N: this is where it reaches 0.07 nats.
+    if result.ceiling is not None and result.mi > 0.5 * result.ceiling - 1:
         yield SaturationWarning(
-            f"near its ceiling of {result.ceiling:.2f} nats ({measured} rows measured at a time): it needs about "
-            f"exp(2 MI) rows to be tight, and the truth may be much larger; try 'ba', 'nwj' or more rows"
+            f"near its ceiling ({measured} rows measured at a time): it needs many more than exp(2 MI) rows to be "
+            f"tight, and the truth may be much larger; compare with 'ba' or 'nwj', or use more rows"
         )
     elif result.ceiling is None and result.kind != "upper" and result.mi > math.log(measured):
         yield SaturationWarning(
-            f"larger than log n = {math.log(measured):.2f} nats of the {measured} rows measured at a time: no such "
-            f"value can be certified without assumptions about the distribution (McAllester and Stratos 2020)"
+            f"larger than log n ({measured} rows measured at a time): no such value can be certified without "
+            f"assumptions about the distribution (McAllester and Stratos 2020)"
         )
     large = max(0.1, 0.2 * abs(result.mi))
     if result.gap > large:
         yield TrainingWarning(
-            f"training rows give {result.gap:.2f} nats more than others: too few rows for this many columns"
+            "a large gap: training rows give much more than others; too few rows for this many columns, or for this "
+            "many nats by this bound"
         )
     if -result.gap > large:
-        yield TrainingWarning(
-            f"training rows give {-result.gap:.2f} nats less than others: a few pairs dominate the value"
-        )
+        yield TrainingWarning("a negative gap: training rows give much less than others; a few pairs dominate")
     if any(fold.diverged for fold in result.history):
         yield TrainingWarning("training diverged in some folds, which were measured as they stood before")

@@ -25,7 +25,7 @@ class Estimate:
         gap: how much better the bound does on the rows that trained it; 0 where nothing is trained.
         kind: "lower" (a lower bound in expectation), "upper", or "estimate" (neither).
         bound: its name. n: rows. unit: "nats" or "bits". seed: as given.
-        ceiling: the largest value possible with these rows, or None.
+        ceiling: the largest value possible with this many rows measured at a time (those of a fold), or None.
         pvalue: of a test of independence, or None if none was made.
         warnings: what a reader should know before believing the number.
         history: one record of training for each fold.
@@ -104,8 +104,9 @@ class Estimate:
         low, high = self.confidence_interval()
         nature = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}[self.kind]
         ceiling = "" if self.ceiling is None else f", ceiling {self.ceiling:.2f}"
+        gap = f", gap {self.gap:.4f}" if self.history else ""
         lines = [
             f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
-            f"  {nature} by {self.bound} from {self.n} pairs, standard error {self.stderr:.4f}{ceiling}",
+            f"  {nature} by {self.bound} from {self.n} pairs, standard error {self.stderr:.4f}{gap}{ceiling}",
         ]
         return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])

@@ -69,6 +69,23 @@ def test_bad_requests_are_one_line_and_status_2(table, capsys, monkeypatch, chan
     assert captured.out == ""
 
 
+def test_several_bounds_make_a_table(table, capsys):
+    command = ["estimate", table, "--x", "a", "--y", "c", "--bound", "gaussian,infonce", "--quick", "--no-progress"]
+    assert main(command) == 0
+    header, _, gaussian, infonce, *_ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["estimator", "kind", "nats", "95", "%", "interval", "standard", "error", "gap", "ceiling"]
+    assert gaussian.split()[:2] == ["gaussian", "estimate"]
+    assert infonce.split()[:2] == ["infonce", "lower"]
+    assert infonce.endswith("4.61")
+
+
+def test_a_terminal_without_unicode():
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "infomax", "bounds"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=120)
+    assert "infonce" in done.stdout
+
+
 def test_a_missing_file(capsys):
     assert main(["estimate", "none.csv", "--x", "a", "--y", "b"]) == 2
     assert "no file 'none.csv'" in capsys.readouterr().err

@@ -103,7 +103,7 @@ def test_rows_are_measured_by_bounds_that_never_saw_them(gaussian):
             self.checks += 1
             return torch.tensor(-float(self.checks))
 
-    with pytest.warns(TrainingWarning, match="training rows give"):
+    with pytest.warns(TrainingWarning, match="a large gap: training rows give much more"):
         result = estimate(x, y, bound=Overfitting(5, 5), progress=False, schedule=Schedule(steps=200))
     assert result.gap > 1.0
     assert result.mi < 0.1
@@ -227,7 +227,7 @@ def test_a_list_gives_a_list(gaussian):
 
 def test_saturation_is_said(gaussian):
     x = np.random.default_rng(0).normal(size=(400, 4))
-    with pytest.warns(SaturationWarning, match=r"infonce: near its ceiling of 5.30 nats"):
+    with pytest.warns(SaturationWarning, match=r"infonce: near its ceiling \(200 rows"):
         result = estimate(x, x + 1e-3, **QUICK)
     assert result.ceiling == pytest.approx(math.log(200))
     assert result.mi < result.ceiling

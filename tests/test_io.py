@@ -41,6 +41,7 @@ def test_one_dimension_is_one_column_and_input_is_copied():
     [
         (np.zeros((2, 2, 2)), ValueError, r"x must be 1-D \(N,\) or 2-D \(N, D\); got 3-D of shape \(2, 2, 2\)"),
         (np.float64(3), ValueError, "got 0-D"),
+        (np.zeros((0, 0)), ValueError, "x must have at least one column"),
         (np.zeros((5, 0)), ValueError, "x must have at least one column"),
         (np.array(["a", "b"]), TypeError, "x must hold numbers; got dtype <U1"),
         (np.array([1, None]), TypeError, "x must hold numbers; got dtype object"),
@@ -102,6 +103,7 @@ def test_tsv_and_patterns(tmp_path):
         ("a,b\n", ["a"], "must have rows below its header"),
         ("a,b\n1,2\n3,\n", ["b"], r"row 2 \(line 3\), column 'b': the value is missing \(''\)"),
         ("a,b\n1,NA\n", ["b"], r"row 1 \(line 2\), column 'b': the value is missing \('NA'\)"),
+        ("a,b\n1,-inf\n", ["b"], "row 1 .*, column 'b': must be finite; got '-inf'"),
         ("a,b\n1,red\n", ["b"], "column 'b': must be a number; got 'red'"),
         ("a,b\n1,2\n3\n", ["a"], "row 2 .*: must have 2 fields, as the header; got 1"),
         ("a,a\n1,2\n", ["a"], "column names must differ; got a more than once"),
@@ -128,6 +130,9 @@ def test_numpy_files(tmp_path):
     assert y.tolist() == [[0.0], [1.0], [2.0], [3.0]]
     with pytest.raises(ValueError, match=r"arrays of one side must have equally many rows; got \[4, 5\]"):
         read_columns(tmp_path / "a.npz", ["text", "other"])
+    np.save(tmp_path / "scalar.npy", np.float64(3))
+    with pytest.raises(ValueError, match=r"must hold a 2-D array, or arrays by name; got \(\)"):
+        read_columns(tmp_path / "scalar.npy", ["0"])
     with pytest.raises(ValueError, match="column 'txt' is not known; did you mean 'text'"):
         read_columns(tmp_path / "a.npz", ["txt"])
 
