@@ -28,7 +28,7 @@ docs: .venv/.docs-ready
 
 bench: .venv/.ready
 	$(PY) -W ignore -m benchmarks.gaussian
-	$(PY) -m benchmarks.import_time
+	$(PY) -m benchmarks.cost
 
 # The build tools come first and pinned, so that the editable install needs no isolated (unpinned) build.
 .venv/.ready: constraints.txt pyproject.toml

@@ -82,8 +82,8 @@ def summary(rows: list[Row]) -> str:
         f"infomax {infomax.__version__}, torch {torch.__version__}, numpy {numpy.__version__}, "
         f"Python {platform.python_version()}, {os.cpu_count()} cores ({platform.machine()}).",
         "",
-        "| task | bound | truth | mean | mean − truth | mean stderr | covered | warned | median seconds | figure |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| task | bound | truth | mean | mean − truth | mean stderr | covered | warned | figure |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for (task, bound), group in groups.items():
         truth, mean = float(group[0]["truth"]), statistics.mean(float(row["mi"]) for row in group)
@@ -94,7 +94,7 @@ def summary(rows: list[Row]) -> str:
             f"| {statistics.mean(float(row['stderr']) for row in group):.4f} "
             f"| {sum(int(row['covered']) for row in group)}/{len(group)} "
             f"| {sum(bool(row['warnings']) for row in group)}/{len(group)} "
-            f"| {statistics.median(float(row['seconds']) for row in group):.1f} | {held} |"
+            f"| {held} |"
         )
     core = [row for row in rows if row["bound"] not in ("cpc", "gaussian")]
     below = [row for row in core if "near its ceiling" not in str(row["warnings"])]
@@ -103,7 +103,6 @@ def summary(rows: list[Row]) -> str:
         "",
         f"- 95 % intervals that cover the truth, core bounds not at their ceiling: {covered} of {len(below)} "
         f"({covered / len(below):.1%}).",
-        f"- Slowest run of a core bound: {max(float(row['seconds']) for row in core):.1f} s (two runs at a time).",
         f"- Non-finite values: {sum(not math.isfinite(float(row['mi'])) for row in rows)}.",
     ]
     return "\n".join(lines) + "\n"

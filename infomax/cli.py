@@ -10,10 +10,10 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict
 
+import infomax
 from infomax import bounds, classical
 from infomax.estimation import estimate
 from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_columns
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="infomax", description="How much do columns tell about each other?")
-    parser.add_argument("--version", action="version", version=f"infomax {version('infomax')}")
+    parser.add_argument("--version", action="version", version=f"infomax {infomax.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="{estimate,bounds,demo}")
 
     one = commands.add_parser("estimate", help="mutual information of columns of a file")

@@ -181,7 +181,7 @@ class CPC(InfoNCE):
         return super().ceiling(n)
 
 
-@register("nwj", "f_gan_kl", "mine_f")
+@register("nwj", "mine_f")
 class NWJ(Contrastive):
     r"""Nguyen-Wainwright-Jordan: an unbiased lower bound without a ceiling, at the price of variance.
 

@@ -1,0 +1,74 @@
+"""What ``import infomax`` costs over ``import torch``, and what one estimate takes.
+
+    python -m benchmarks.cost            # two minutes, on a machine that does nothing else
+
+writes ``results/cost.md``. Imports: CPU time of whole processes, the two in turn, the ratio pair by pair. Estimates:
+wall time in one process, one after the other, with default settings.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from datetime import date
+from pathlib import Path
+
+import infomax
+
+PAIRS = 15
+TASKS = ["normal-1d-0.5", "normal-5d-1", "normal-20d-2"]
+
+
+def cpu_seconds(statement: str) -> float:
+    """User and system time of a fresh interpreter that runs one statement."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", statement], check=True)  # noqa: S603 - our own statements
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def import_ratios() -> list[float]:
+    """CPU time of ``import infomax`` over that of ``import torch``, pair by pair, in ascending order."""
+    for statement in ("import torch", "import infomax"):  # once, to fill the caches
+        cpu_seconds(statement)
+    return sorted(cpu_seconds("import infomax") / cpu_seconds("import torch") for _ in range(PAIRS))
+
+
+def estimate_seconds(task_name: str, bound: str) -> float:
+    """Wall time of one estimate of 10,000 pairs with default settings."""
+    x, y = infomax.tasks.get(task_name).sample(10_000, 0)
+    start = time.perf_counter()
+    infomax.estimate(x, y, bound=bound, progress=False)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    warnings.simplefilter("ignore", infomax.InfomaxWarning)
+    ratios = import_ratios()
+    lines = [
+        f"{date.today()}; Python {platform.python_version()}, {os.cpu_count()} cores ({platform.machine()}).",
+        "",
+        f"`import infomax` / `import torch`, CPU time, {PAIRS} pairs: median {statistics.median(ratios):.3f}, "
+        f"from {ratios[0]:.3f} to {ratios[-1]:.3f} (limit of the project: 1.15).",
+        "",
+        "Seconds for one estimate of 10,000 pairs, one thread (limit of the project: 20):",
+        "",
+        "| bound | " + " | ".join(TASKS) + " |",
+        "|---|" + "---|" * len(TASKS),
+    ]
+    for bound in infomax.bounds.names():
+        seconds = [f"{estimate_seconds(task, bound):.1f}" for task in TASKS]
+        lines.append(f"| {bound} | " + " | ".join(seconds) + " |")
+    text = "\n".join(lines) + "\n"
+    (Path(__file__).parent / "results" / "cost.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
