@@ -135,8 +135,17 @@ def estimates_table(results: list[Estimate]) -> str:
         trained = [f"{result.gap:.3f}", "none" if result.ceiling is None else f"{result.ceiling:.2f}"]
         numbers = [f"{result.mi:.3f}", interval(result), f"{result.stderr:.3f}"]
         rows.append([result.bound, result.kind, *numbers, *(trained if result.history else ["", ""])])
-    notes = [f"{result.bound}: {text}" for result in results for text in result.warnings]
-    return "\n".join([format_table(rows), *([""] if notes else []), *notes])
+    said = notes(results)
+    return "\n".join([format_table(rows), *([""] if said else []), *said])
+
+
+def notes(results: list[Estimate]) -> list[str]:
+    """What the estimates say of themselves: a line for each text, with the names of those that say it."""
+    names: dict[str, list[str]] = {}
+    for result in results:
+        for text in result.warnings:
+            names.setdefault(text, []).append(result.bound)
+    return [f"{', '.join(who)}: {text}" for text, who in names.items()]
 
 
 class _Fact(TypedDict):

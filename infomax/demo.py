@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from infomax import CPC, bounds, classical, tasks
-from infomax.cli import format_table, interval
+from infomax.cli import format_table, interval, notes
 from infomax.estimation import estimate
 from infomax.io import InfomaxWarning, read_columns
 from infomax.plots import new_figure, plot_comparison
@@ -51,9 +51,8 @@ def run_demo(out: str, *, progress: bool) -> None:
         "have; ksg on near neighbours, which ten columns do not have. What the estimates say of themselves:"
     )
     for data, results in (("penguins", real), ("Gaussian", synthetic)):
-        for result in results:
-            for text in result.warnings:
-                print(f"  {data}, {result.bound}: {text}")
+        for note in notes(results):
+            print(f"  {data}: {note}")
 
     figure, axes = new_figure(11, 4.6, columns=2)
     plot_comparison(axes[0], real, f"Bill and body of {len(bill)} penguins")
