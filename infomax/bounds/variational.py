@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +21,16 @@ class BA(Bound):
     .. math:: E[\log q(y|x)] + H(y) \le I(x; y)
 
     A lower bound on MI for every q, *if H(y) is exact*. Pass the entropy as a number where it is known, and ``kind`` is
-    "lower". Otherwise H(y) comes from a Gaussian-mixture memory, which for data that do not follow the mixture is too
-    large, and the value can then exceed MI: ``kind`` is "estimate".
+    "lower". Otherwise H(y) comes from a Gaussian-mixture memory, which can be too large for data that do not follow the
+    mixture, and the value can then exceed MI: ``kind`` is "estimate".
 
     ``loss`` fits q by maximum likelihood; ``bound(x, y)`` is the signal for whoever produces x and y.
 
     Args:
         x_dim, y_dim: dimensions of x and y.
         density: module with ``log_prob(y, x) -> (N,)``, nats; by default :class:`~infomax.ConditionalGaussian`.
-        components, capacity: of the :class:`~infomax.GaussianMixtureMemory`; with several components, ``labels`` are
-            needed at every call of the bound.
+        components, capacity, weights: of the :class:`~infomax.GaussianMixtureMemory`; with several components,
+            ``labels`` are needed at every call of the bound.
         entropy: how H(y) is had: "monte_carlo", "lower" or "upper" (see the memory), or a number in nats.
 
     Raises:
@@ -57,6 +59,7 @@ class BA(Bound):
         density: nn.Module | None = None,
         components: int = 1,
         capacity: int = 1024,
+        weights: Literal["empirical"] | Sequence[float] = "empirical",
         entropy: EntropyName | float = "monte_carlo",
     ) -> None:
         super().__init__(x_dim, y_dim)
@@ -64,7 +67,7 @@ class BA(Bound):
         self.memory: GaussianMixtureMemory | None = None
         self.known_entropy = math.nan
         if isinstance(entropy, str):
-            self.memory = GaussianMixtureMemory(y_dim, components, capacity, entropy=entropy)
+            self.memory = GaussianMixtureMemory(y_dim, components, capacity, weights=weights, entropy=entropy)
         else:
             self.known_entropy, self.kind = float(entropy), "lower"
             if not math.isfinite(self.known_entropy):

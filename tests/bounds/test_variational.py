@@ -84,7 +84,7 @@ def test_value_with_labels_is_log_likelihood_plus_mixture_entropy():
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(2000) % 2
     y = torch.randn(2000, 2, generator=generator, dtype=torch.float64) + 200.0 * labels[:, None]
-    bound = BA(2, 2, components=2, entropy="lower").double()
+    bound = BA(2, 2, components=2, weights=[0.5, 0.5], entropy="lower").double()
     value = bound(y, y, labels)
     mixture = bound.memory.mixture(y, labels)
     # Far apart and equally many: H = log 2 + the mean of the two entropies.
