@@ -2,8 +2,8 @@
 
     python -m benchmarks.gaussian            # about 25 minutes on 2 cores
 
-writes ``results/gaussian.csv`` (one row a run; times are in ``cost.md``) and ``results/gaussian.md`` (means over seeds, and whether each is
-within the figure that the project holds itself to).
+writes ``results/gaussian.csv`` (one row a run) and ``results/gaussian.md`` (means over seeds, and whether each is
+within the figure that the project holds itself to). Times are in ``cost.md``.
 """
 
 from __future__ import annotations
