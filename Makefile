@@ -44,4 +44,4 @@ bench: .venv/.ready
 	@touch $@
 
 clean:
-	rm -rf .venv docs/_build docs/api .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

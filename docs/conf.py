@@ -7,14 +7,12 @@ release = version = __version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
 ]
 html_theme = "furo"
 html_title = "infomax"
-autosummary_generate = True
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -25,4 +23,3 @@ nb_execution_raise_on_error = True
 myst_enable_extensions = ["dollarmath"]
 exclude_patterns = ["_build"]
 nitpicky = False
-templates_path = ["_templates"]

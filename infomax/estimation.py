@@ -18,12 +18,13 @@ from torch import Tensor
 
 from infomax import bounds, classical
 from infomax.bounds import Bound
-from infomax.bounds.base import Kind, unknown
+from infomax.bounds.base import Kind
 from infomax.critics import reset
 from infomax.fitting import BLOCK, History, Schedule, blocks, evaluate, fit, no_progress, seeded, single_thread
 from infomax.io import Floats, InfomaxWarning, as_pair
 from infomax.judging import judge_result, judge_samples
 from infomax.margins import Margins, fit_margins
+from infomax.naming import unknown
 from infomax.result import Estimate
 
 #: Fewest rows that can be split, fitted, validated and measured.

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infomax.bounds.base import unknown
+from infomax.naming import unknown
 
 Floats = NDArray[np.float64]
 
@@ -226,22 +226,21 @@ def _read_numpy(path: Path, wanted: list[list[str]]) -> list[Floats]:
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            known = [str(i) for i in range(loaded.shape[1])] if loaded.ndim == 2 else []
-            arrays = {str(i): loaded[:, i] for i in range(len(known))}
+            if loaded.ndim != 2:
+                raise ValueError(f"{path} must hold a 2-D array, or arrays by name; got {loaded.shape}")
+            arrays = {str(i): column for i, column in enumerate(loaded.T)}
+            selected = _select(path, list(arrays), wanted)
         else:
             with loaded as archive:
-                known = archive.files
-                needed = {name for names in _select(path, known, wanted) for name in names}
-                arrays = {name: archive[name] for name in needed}
+                selected = _select(path, archive.files, wanted)
+                arrays = {name: archive[name] for names in selected for name in names}
     except (EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
         raise ValueError(f"{path} cannot be read as a numpy file: {error}") from None
     except ValueError as error:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path} cannot be read as a numpy file: {error}") from None
-    if not known:
-        raise ValueError(f"{path} must hold a 2-D array, or arrays by name; got {getattr(loaded, 'shape', 'none')}")
-    return [_side(path, arrays, names) for names in _select(path, known, wanted)]
+    return [_side(path, arrays, names) for names in selected]
 
 
 def _side(path: Path, arrays: Mapping[str, Any], names: list[str]) -> Floats:

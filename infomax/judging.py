@@ -43,8 +43,7 @@ def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) 
 
 def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
     """What an estimate in nats says against itself; ``measured`` rows were measured at a time."""
-    # For Gaussian pairs the bias of InfoNCE is about -exp(2 MI) / 2N: this is where it reaches 0.07 nats.
-    if result.ceiling is not None and result.mi > 0.5 * result.ceiling - 1:
+    if result.near_ceiling:
         yield SaturationWarning(
             f"near its ceiling ({measured} rows measured at a time): it needs many more than exp(2 MI) rows to be "
             f"tight, and the truth may be much larger; compare with 'ba' or 'nwj', or use more rows"

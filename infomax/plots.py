@@ -57,7 +57,7 @@ def plot_estimate(estimate: Estimate) -> Figure:
         ax.set_xlabel("training step (lines: the bound on validation rows, one a fold; dots: kept)")
     else:
         ax.set_xticks([])
-    if estimate.ceiling is not None and estimate.mi > 0.5 * estimate.ceiling:
+    if estimate.ceiling is not None and estimate.near_ceiling:
         ax.axhline(estimate.ceiling, color="0.3", ls="--", label=f"ceiling {estimate.ceiling:.2f}")
     ax.set_ylabel(f"mutual information, {estimate.unit}")
     ax.set_title(f"{estimate.bound}, {estimate.n} pairs", loc="left")

@@ -61,6 +61,15 @@ class Estimate:
         return self.mi - half, max(0.0, self.mi + half + max(0.0, self.gap))
 
     @property
+    def near_ceiling(self) -> bool:
+        """Whether the value is so close to its ceiling that it says little: half of it, less one nat.
+
+        For Gaussian pairs the bias of InfoNCE is about -exp(2 MI) / 2N: this is where it reaches 0.07 nats.
+        """
+        nat = 1.0 if self.unit == "nats" else 1 / math.log(2)
+        return self.ceiling is not None and self.mi > 0.5 * self.ceiling - nat
+
+    @property
     def bits(self) -> Estimate:
         """The same estimate in bits; ``float(estimate.bits)`` is the number alone."""
         if self.unit == "bits":

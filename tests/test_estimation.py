@@ -331,6 +331,11 @@ class TestEstimate:
         assert bits.confidence_interval()[0] == pytest.approx(self.result.confidence_interval()[0] / math.log(2))
         assert bits.bits is bits
 
+    @pytest.mark.parametrize(("mi", "near"), [(0.49, False), (0.51, True)])
+    def test_near_ceiling_in_either_unit(self, mi, near):
+        result = Estimate(mi, 0.1, 0.0, "lower", "infonce", 100, ceiling=3.0)
+        assert result.near_ceiling == result.bits.near_ceiling == near
+
     def test_to_dict_is_json(self, gaussian):
         result = estimate(*gaussian, **QUICK)
         loaded = json.loads(json.dumps(result.to_dict()))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
-import difflib
 from collections.abc import Callable
 from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from infomax.naming import unknown
 
 Kind = Literal["lower", "upper", "estimate"]
 B = TypeVar("B", bound="type[Bound]")
@@ -74,14 +75,20 @@ class Bound(nn.Module, abc.ABC):
     @torch.no_grad()
     def leave_out(self, x: Tensor, y: Tensor, groups: list[Tensor]) -> Tensor:
         """The bound without each group of rows in turn (index tensors): ``(len(groups),)``, in nats; for jackknives."""
-        training, values = self.training, []
+        training = self.training
         self.eval()  # nothing is remembered
+        value_of = self.value_of_rows(x, y)
+        values = []
         for group in groups:
             kept = torch.ones(len(x), dtype=torch.bool, device=x.device)
             kept[group] = False
-            values.append(self(x[kept], y[kept]))
+            values.append(value_of(kept))
         self.train(training)
         return torch.stack(values)
+
+    def value_of_rows(self, x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
+        """The bound as a function of which rows to keep, a boolean tensor ``(N,)``."""
+        return lambda kept: self(x[kept], y[kept])
 
     def check_pair(self, x: Tensor, y: Tensor, *, least: int = 1) -> None:
         """Raise ``ValueError`` unless x is (N, x_dim), y is (N, y_dim) and N is at least ``least``."""
@@ -128,10 +135,3 @@ def get(name: str) -> type[Bound]:
     if found is None:
         raise ValueError(unknown("bound", name, names()))
     return found
-
-
-def unknown(what: str, came: str, known: list[str]) -> str:
-    """Error text for a name that is not known, with close matches first."""
-    close = difflib.get_close_matches(came, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else f"known: {', '.join(known)}"
-    return f"{what} {came!r} is not known; {hint}"

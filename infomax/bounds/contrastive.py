@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -64,17 +64,10 @@ class Contrastive(Bound):
         if callable(warm_start):
             warm_start(x, y)
 
-    @torch.no_grad()
-    def leave_out(self, x: Tensor, y: Tensor, groups: list[Tensor]) -> Tensor:
-        training, values = self.training, []
-        self.eval()
+    def value_of_rows(self, x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
+        """The bound as a function of which rows to keep; all pairs are scored once."""
         scores = self.scores(x, y)
-        for group in groups:
-            kept = torch.ones(len(x), dtype=torch.bool, device=x.device)
-            kept[group] = False
-            values.append(self.objective(scores[kept][:, kept]))
-        self.train(training)
-        return torch.stack(values)
+        return lambda kept: self.objective(scores[kept][:, kept])
 
 
 @register("infonce", "info_nce")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from infomax.naming import unknown
 
 Sampler = Callable[[int, np.random.Generator], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
@@ -64,7 +65,5 @@ def get(name: str) -> Task:
         ValueError: if there is none; close matches are named.
     """
     if name not in _REGISTRY:
-        close = difflib.get_close_matches(name, _REGISTRY, n=3)
-        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(_REGISTRY)}"
-        raise ValueError(f"task {name!r} is not known; {hint}")
+        raise ValueError(unknown("task", name, names()))
     return _REGISTRY[name]
