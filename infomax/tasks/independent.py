@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from infomax.tasks.base import Task, register
+from infomax.tasks.base import Array, Task, register
 
 
 def independent_cauchy(dim: int = 10) -> Task:
     """Independent standard Cauchy coordinates: no mean, no variance, nothing to find."""
 
-    def sample(n: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         return rng.standard_cauchy((n, dim)), rng.standard_cauchy((n, dim))
 
-    return Task(f"cauchy-{dim}d-0", 0.0, dim, dim, "by construction", sample)
+    return Task(f"cauchy-{dim}d-0", 0.0, dim, dim, "by construction", sample, "independent")
 
 
 register(independent_cauchy())

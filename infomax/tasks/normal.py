@@ -3,42 +3,97 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from infomax.tasks.base import Task, register
+from infomax.tasks.base import Array, Task, register
+from infomax.tasks.transforms import cube, transformed
+
+_COVER = "closed form: Cover and Thomas 2006, eq. 8.56"
 
 
-def correlated_normal(mi: float, *, dim: int = 1, x_dim: int | None = None) -> Task:
-    r"""Standard normal x and y in which ``dim`` pairs of coordinates correlate equally, and no others.
+def correlated_normal(mi: float, *, dim: int = 1, x_dim: int | None = None, pairs: int | None = None) -> Task:
+    r"""Standard normal x and y in which some pairs of coordinates correlate equally, and no others.
 
-    :math:`I = -\tfrac{d}{2} \log(1 - \rho^2)`, so :math:`\rho = \sqrt{1 - e^{-2I/d}}`.
+    With k pairs, :math:`I = -\tfrac{k}{2} \log(1 - \rho^2)`, so :math:`\rho = \sqrt{1 - e^{-2I/k}}`.
 
     Args:
-        mi: wanted mutual information, in nats. dim: dimension of y, and number of correlated pairs.
-        x_dim: dimension of x, at least ``dim``; further coordinates are independent of all others.
+        mi: wanted mutual information, in nats. dim: dimension of y, and of x unless ``x_dim`` is given.
+        x_dim: dimension of x, at least ``dim``. pairs: number of pairs that correlate, ``dim`` of them by default.
 
     Raises:
-        ValueError: for a negative ``mi``, or an ``x_dim`` below ``dim``.
+        ValueError: for a negative ``mi``, an ``x_dim`` below ``dim``, or ``pairs`` that are not from 1 to ``dim``.
     """
-    if not mi >= 0:
-        raise ValueError(f"mi must not be negative; got {mi}")
-    width = dim if x_dim is None else x_dim
+    check_mi(mi)
+    width, pairs = dim if x_dim is None else x_dim, dim if pairs is None else pairs
     if not 1 <= dim <= width:
         raise ValueError(f"x_dim must be at least dim, and dim at least 1; got {width} and {dim}")
-    rho = math.sqrt(-math.expm1(-2 * mi / dim))
+    if not 1 <= pairs <= dim:
+        raise ValueError(f"pairs must be from 1 to dim = {dim}; got {pairs}")
+    rho = correlation(mi / pairs)
 
-    def sample(n: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        x, noise = rng.standard_normal((n, width)), rng.standard_normal((n, dim))
-        return x, rho * x[:, :dim] + math.sqrt(1 - rho**2) * noise
+    def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        x, y = rng.standard_normal((n, width)), rng.standard_normal((n, dim))
+        y[:, :pairs] = rho * x[:, :pairs] + math.sqrt(1 - rho**2) * y[:, :pairs]
+        return x, y
 
-    shape = f"{width}x{dim}" if width != dim else f"{dim}d"
-    return Task(f"normal-{shape}-{mi:g}", mi, width, dim, "closed form: Cover and Thomas 2006, eq. 8.56", sample)
+    shape = (f"{width}x{dim}" if width != dim else f"{dim}d") + (f"-{pairs}pairs" if pairs != dim else "")
+    return Task(f"normal-{shape}-{mi:g}", mi, width, dim, _COVER, sample, "normal")
+
+
+def dense_normal(mi: float, *, dim: int) -> Task:
+    r"""Standard normal coordinates, ``dim`` of x and ``dim`` of y, of which any two correlate by the same r.
+
+    Only the sums over x and over y see each other, with correlation :math:`\rho = dr / (1 + (d - 1) r)`, so
+    :math:`I = -\tfrac12 \log(1 - \rho^2)`.
+
+    Raises:
+        ValueError: for a negative ``mi``, or ``dim`` below 1.
+    """
+    check_mi(mi)
+    check_dim(dim)
+    rho = correlation(mi)
+    r = rho / (dim - (dim - 1) * rho)
+
+    def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        shared, own = rng.standard_normal((n, 1)), rng.standard_normal((n, 2 * dim))
+        both = math.sqrt(r) * shared + math.sqrt(1 - r) * own
+        return both[:, :dim], both[:, dim:]
+
+    return Task(f"normal-dense-{dim}d-{mi:g}", mi, dim, dim, _COVER, sample, "normal")
+
+
+def correlation(mi: float) -> float:
+    """Correlation of two normal variables that share ``mi`` nats."""
+    return math.sqrt(-math.expm1(-2 * mi))
+
+
+def check_mi(mi: float) -> None:
+    """Raise unless ``mi`` can be wanted."""
+    if not 0 <= mi < math.inf:
+        raise ValueError(f"mi must not be negative, and must be finite; got {mi}")
+
+
+def check_dim(dim: int) -> None:
+    """Raise unless there is a coordinate."""
+    if dim < 1:
+        raise ValueError(f"dim must be at least 1; got {dim}")
 
 
 for _dim in (1, 5, 20):
     for _mi in (0.0, 0.5, 1.0, 2.0):
-        register(correlated_normal(_mi, dim=_dim))
+        if (_dim, _mi) != (20, 2.0):  # a stair
+            register(correlated_normal(_mi, dim=_dim))
 # The oracle for Barber-Agakov: rho = 0.8 in 16 pairs.
 register(correlated_normal(-8 * math.log(1 - 0.8**2), dim=16, x_dim=32))
+
+# The staircases: 20 pairs, as they are and with y cubed.
+for _mi in (2.0, 4.0, 6.0, 8.0, 10.0):
+    _stair = replace(
+        correlated_normal(_mi, dim=20),
+        family="staircase",
+        reference="Poole et al. 2019, arXiv 1905.06922; Song and Ermon 2020, arXiv 1910.06222; closed form",
+    )
+    register(_stair)
+    register(transformed(_stair, y=cube, name="cubed"))

@@ -1,0 +1,224 @@
+"""Maps that leave mutual information unchanged, for composition onto any task.
+
+A transform is a function of an ``(n, d)`` array, one row at a time in effect, that can be undone: a monotone map of
+each coordinate, a rotation, an invertible coupling, an embedding into more dimensions. :func:`transformed` puts
+transforms on the two sides of a task. That a map can be undone is for its author to know: nothing here can test it.
+
+>>> from infomax.tasks.normal import correlated_normal
+>>> task = transformed(correlated_normal(1.0, dim=3), x=rotation(seed=0), y=chain(cube, coupling(seed=1)), name="bent")
+>>> task.name, task.mi, task.sample(5, seed=0)[1].shape
+('bent-normal-3d-1', 1.0, (5, 3))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from scipy.special import ndtr
+
+from infomax.tasks.base import Array, Task
+
+Transform = Callable[[Array], Array]
+
+
+def transformed(task: Task, *, x: Transform | None = None, y: Transform | None = None, name: str) -> Task:
+    """The task with its x, its y or both sent through a transform that can be undone.
+
+    Args:
+        task: any task. x, y: transforms of its sides; None leaves a side as it is.
+        name: what was done; becomes the first part of the new task's name.
+
+    Raises:
+        ValueError: if a transform does not give one row for each row.
+    """
+    f, g = x or identity, y or identity
+
+    def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        a, b = task.sampler(n, rng)
+        return f(a), g(b)
+
+    trial = sample(2, np.random.default_rng(0))
+    for side, values in zip("xy", trial, strict=True):
+        if values.ndim != 2 or len(values) != 2:
+            raise ValueError(f"{side} must map an array (n, d) to (n, k); for n = 2 it gave {values.shape}")
+    dims = trial[0].shape[1], trial[1].shape[1]
+    return replace(task, name=f"{name}-{task.name}", x_dim=dims[0], y_dim=dims[1], sampler=sample)
+
+
+def chain(*transforms: Transform) -> Transform:
+    """One transform after the other, the first one first."""
+
+    def chained(values: Array) -> Array:
+        for transform in transforms:
+            values = transform(values)
+        return values
+
+    return chained
+
+
+def identity(values: Array) -> Array:
+    """Values as they are."""
+    return values
+
+
+# Monotone maps of each coordinate.
+
+
+def normal_cdf(values: Array) -> Array:
+    """Standard normal coordinates become uniform on (0, 1)."""
+    return np.asarray(ndtr(values))
+
+
+def exponential(values: Array) -> Array:
+    """Normal coordinates become log-normal."""
+    return np.exp(values)
+
+
+def cube(values: Array) -> Array:
+    """The cubed version of the staircase: Song and Ermon 2020, arXiv 1910.06222."""
+    return values**3
+
+
+def half_cube(values: Array) -> Array:
+    r""":math:`x \sqrt{|x|}`, which makes tails longer: Czyż et al. 2023, arXiv 2306.11078."""
+    return values * np.sqrt(np.abs(values))
+
+
+def asinh(values: Array) -> Array:
+    """The inverse hyperbolic sine, which makes tails shorter: Czyż et al. 2023, arXiv 2306.11078."""
+    return np.arcsinh(values)
+
+
+def sines(*waves: tuple[float, float, float]) -> Transform:
+    """Coordinates plus sine waves, each of an amplitude, a frequency and a phase, of slopes that sum to less than 1.
+
+    Raises:
+        ValueError: if they do not, for then the map may not be monotone.
+    """
+    slope = sum(abs(amplitude * frequency) for amplitude, frequency, _ in waves)
+    if slope >= 1:
+        raise ValueError(f"amplitudes times frequencies must sum to less than 1; got {slope}")
+
+    def wiggle(values: Array) -> Array:
+        moved = values.copy()
+        for amplitude, frequency, phase in waves:
+            moved += amplitude * np.sin(frequency * values + phase)
+        return moved
+
+    return wiggle
+
+
+def two_normals(first: tuple[float, float], second: tuple[float, float]) -> Transform:
+    """Standard normal coordinates become mixtures of two normals of unit variance, each a (weight, mean).
+
+    Raises:
+        ValueError: if the weights are not positive, or do not sum to 1.
+    """
+    weights, means = np.array([first, second]).T
+    if not ((weights > 0).all() and math.isclose(weights.sum(), 1)):
+        raise ValueError(f"weights must be positive and sum to 1; got {weights.tolist()}")
+
+    def quantile(values: Array) -> Array:
+        # Bisection between the quantiles of the two parts: 64 halvings reach the last bit.
+        wanted, low, high = ndtr(values), values + means.min(), values + means.max()
+        for _ in range(64):
+            middle = (low + high) / 2
+            below = weights[0] * ndtr(middle - means[0]) + weights[1] * ndtr(middle - means[1]) < wanted
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return (low + high) / 2
+
+    return quantile
+
+
+# Maps that mix coordinates.
+
+
+def spiral(speed: float, plane: tuple[int, int] = (0, 1)) -> Transform:
+    r"""Rotate two coordinates by the angle :math:`v \lVert x \rVert^2`: Czyż et al. 2023, arXiv 2306.11078, appendix.
+
+    The norm is that of all coordinates, and no rotation changes it, which is why the map can be undone.
+    """
+    i, j = plane
+
+    def rotate(values: Array) -> Array:
+        angle = speed * np.square(values).sum(axis=1)
+        sine, cosine = np.sin(angle), np.cos(angle)
+        turned = values.copy()
+        turned[:, i] = cosine * values[:, i] - sine * values[:, j]
+        turned[:, j] = sine * values[:, i] + cosine * values[:, j]
+        return turned
+
+    return rotate
+
+
+def rotation(seed: int) -> Transform:
+    """A rotation (or reflection) drawn evenly from all of them, the same for the same seed and dimension."""
+    return lambda values: values @ _orthogonal(values.shape[1], seed).T
+
+
+def embedding(dim: int, seed: int) -> Transform:
+    """Coordinates become those of a plane that lies askew in ``dim`` dimensions, which keeps distances.
+
+    Raises:
+        ValueError: when applied to values of more than ``dim`` dimensions.
+    """
+
+    def embed(values: Array) -> Array:
+        if values.shape[1] > dim:
+            raise ValueError(f"dim must be at least that of the values, {values.shape[1]}; got {dim}")
+        return values @ _orthogonal(dim, seed)[:, : values.shape[1]].T
+
+    return embed
+
+
+def coupling(seed: int, layers: int = 4) -> Transform:
+    r"""Random affine couplings: half of the coordinates scale and shift the others, turn by turn.
+
+    :math:`b \mapsto b \, e^{s(a)} + t(a)` with a unchanged can be undone whatever s and t are: Dinh, Sohl-Dickstein and
+    Bengio 2017, arXiv 1605.08803. Here both are tanh of random linear maps.
+
+    Raises:
+        ValueError: when applied to values of one dimension.
+    """
+
+    def couple(values: Array) -> Array:
+        dim = values.shape[1]
+        if dim < 2:
+            raise ValueError(f"a coupling needs values of at least 2 dimensions; got {dim}")
+        rng = np.random.default_rng(seed)
+        bent = values.copy()
+        for layer in range(layers):
+            kept = np.arange(dim) % 2 == layer % 2
+            sizes = (int(kept.sum()), int((~kept).sum()))
+            scale, shift = rng.standard_normal((2, *sizes)) / math.sqrt(sizes[0])
+            bent[:, ~kept] = bent[:, ~kept] * np.exp(np.tanh(bent[:, kept] @ scale)) + np.tanh(bent[:, kept] @ shift)
+        return bent
+
+    return couple
+
+
+def swiss_roll(values: Array) -> Array:
+    r"""One uniform coordinate u becomes a spiral line in the plane: Czyż et al. 2023, arXiv 2306.11078.
+
+    :math:`\tfrac{1}{21} (t \cos t, t \sin t)` with :math:`t = \tfrac{3\pi}{2} (1 + 2u)`.
+
+    Raises:
+        ValueError: for values of more than one dimension.
+    """
+    if values.shape[1] != 1:
+        raise ValueError(f"swiss_roll takes values of one dimension; got {values.shape[1]}")
+    t = 1.5 * math.pi * (1 + 2 * values)
+    return np.hstack([t * np.cos(t), t * np.sin(t)]) / 21
+
+
+@lru_cache(maxsize=16)
+def _orthogonal(dim: int, seed: int) -> Array:
+    """An orthogonal matrix of Haar's measure: Mezzadri 2007, arXiv math-ph/0609050."""
+    q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, dim)))
+    matrix: Array = q * np.sign(np.diag(r))
+    matrix.setflags(write=False)
+    return matrix

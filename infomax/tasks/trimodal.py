@@ -1,0 +1,138 @@
+"""Three modalities and a target: what each tells of it, and what all tell together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from infomax.tasks.base import Array, Task, register
+from infomax.tasks.normal import check_dim, check_mi, correlation
+from infomax.tasks.transforms import rotation
+
+MODALITIES = ("text", "audio", "vision")
+
+
+@dataclass(frozen=True, eq=False)
+class TriModal:
+    """Text, audio and vision, each a hidden normal number among noise, and a normal target.
+
+    Attributes:
+        correlations: ``(4, 4)``, of the hidden numbers of text, audio and vision, and of the target.
+        dims: how many columns each modality has: its number and noise, rotated. seed: of the rotations.
+    """
+
+    correlations: Array
+    dims: tuple[int, int, int] = (8, 5, 6)
+    seed: int = 0
+
+    def sample(self, n: int, seed: int) -> dict[str, Array]:
+        """Arrays ``(n, dims)`` by name of modality, and the ``"target"``, ``(n, 1)``."""
+        return self._draw(n, np.random.default_rng(seed))
+
+    def mi(self, first: Sequence[str], second: Sequence[str]) -> float:
+        """Nats that some of text, audio, vision and target tell about others, in closed form.
+
+        Raises:
+            ValueError: for other names, none, or a name on both sides.
+        """
+        a, b = self._places(first), self._places(second)
+        if not a or not b or set(a) & set(b):
+            raise ValueError(f"first and second must be different names, one or more; got {first!r} and {second!r}")
+        log_dets = [np.linalg.slogdet(self.correlations[np.ix_(part, part)])[1] for part in (a, b, a + b)]
+        return max(0.0, 0.5 * float(log_dets[0] + log_dets[1] - log_dets[2]))
+
+    def task(self, first: Sequence[str], second: Sequence[str], name: str = "") -> Task:
+        """The task in which x is the columns of ``first`` side by side, and y those of ``second``.
+
+        Raises:
+            ValueError: as :meth:`mi` does.
+        """
+        mi = self.mi(first, second)
+
+        def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+            parts = self._draw(n, rng)
+            return np.hstack([parts[key] for key in first]), np.hstack([parts[key] for key in second])
+
+        x_dim, y_dim = (sum((*self.dims, 1)[place] for place in self._places(side)) for side in (first, second))
+        name = name or f"trimodal-{'+'.join(first)}-{'+'.join(second)}-{mi:.4g}"
+        return Task(name, mi, x_dim, y_dim, "closed form: Cover and Thomas 2006, eq. 8.56", sample, "trimodal")
+
+    def _places(self, names: Sequence[str]) -> list[int]:
+        known = (*MODALITIES, "target")
+        if isinstance(names, str) or any(name not in known for name in names):
+            raise ValueError(f"names must be a sequence of {', '.join(known)}; got {names!r}")
+        return [known.index(name) for name in names]
+
+    def _draw(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        hidden = rng.standard_normal((n, 4)) @ np.linalg.cholesky(self.correlations).T
+        parts = {"target": hidden[:, 3:]}
+        for i, (name, dim) in enumerate(zip(MODALITIES, self.dims, strict=True)):
+            columns = np.hstack([hidden[:, [i]], rng.standard_normal((n, dim - 1))])
+            parts[name] = rotation(10 * self.seed + i)(columns)
+        return parts
+
+
+def trimodal(
+    *,
+    text: float,
+    audio: float,
+    vision: float,
+    joint: float | None = None,
+    dims: tuple[int, int, int] = (8, 5, 6),
+    seed: int = 0,
+) -> TriModal:
+    r"""Three modalities that tell set amounts about a target, each alone and all together.
+
+    The number of modality m is :math:`\rho_m T + \sqrt{1 - \rho_m^2} E_m` with normal T and E; the noises E correlate
+    equally, by c. Alone, each tells :math:`-\tfrac12 \log(1 - \rho_m^2)`; together,
+    :math:`\tfrac12 \log(1 + a^\top R_c^{-1} a)` with :math:`a_m = \rho_m / \sqrt{1 - \rho_m^2}`. The more the noises
+    correlate, the more of what the modalities say they say alike.
+
+    Args:
+        text, audio, vision: wanted nats of each about the target. joint: wanted nats of all; by default what follows
+            from noises that do not correlate.
+        dims: columns of text, audio and vision. seed: of the rotations that hide the informative direction.
+
+    Raises:
+        ValueError: for negative amounts, ``dims`` below 1, and a ``joint`` that no correlation of the noises gives.
+    """
+    for amount in (text, audio, vision):
+        check_mi(amount)
+    check_dim(min(dims))
+    rho = np.array([correlation(amount) for amount in (text, audio, vision)])
+    c = 0.0 if joint is None else _noise_correlation(rho, joint)
+    noise = np.sqrt(1 - rho**2)
+    among = np.outer(rho, rho) + np.outer(noise, noise) * np.where(np.eye(3, dtype=bool), 1.0, c)
+    return TriModal(np.block([[among, rho[:, None]], [rho[None, :], np.ones((1, 1))]]), dims, seed)
+
+
+def _noise_correlation(rho: Array, joint: float) -> float:
+    from scipy.optimize import brentq, minimize_scalar  # noqa: PLC0415 - a slow import for one root
+
+    check_mi(joint)
+    a = rho / np.sqrt(1 - rho**2)
+
+    def together(c: float) -> float:
+        power = (a @ a - c / (1 + 2 * c) * a.sum() ** 2) / (1 - c)
+        return 0.5 * math.log1p(power)
+
+    # Convex in c, as the inverse of a matrix is; c below the minimum covers every amount.
+    lowest, highest = -0.5 + 1e-12, 1 - 1e-12
+    at_least = minimize_scalar(together, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-12}).x
+    if joint < together(at_least):
+        raise ValueError(f"joint must be at least {together(at_least):.6g} for these modalities; got {joint}")
+    return float(brentq(lambda c: together(c) - joint, lowest, at_least, xtol=1e-14))
+
+
+_speech = trimodal(text=0.5, audio=0.2, vision=0.3, joint=0.8)
+for _first, _second in (
+    (("text",), ("target",)),
+    (("audio",), ("target",)),
+    (MODALITIES, ("target",)),
+    (("text",), ("vision",)),
+    (("text",), ("audio", "vision")),
+):
+    register(_speech.task(_first, _second))
