@@ -1,12 +1,13 @@
 # make demo   set up and run the demonstration        make test   set up and run the tests
 # make lint   style and types      make doctest   examples in docstrings      make docs   build the documentation
-# make bench  the committed figures against known truths (about half an hour)
+# make bench-quick  a small benchmark against known truths (under 3 minutes), in build/bench
+# make bench  every committed figure (many hours; resumable: start it again and it goes on)
 
 PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint doctest docs bench clean
+.PHONY: demo test lint doctest docs bench bench-quick clean
 
 demo: .venv/.ready
 	$(PY) -m infomax demo
@@ -26,8 +27,19 @@ docs: .venv/.docs-ready
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+QUICK := 1v1-normal-0.75 1v1-additive-0.1 multinormal-dense-5-5-0.5 student-identity-3-3-2 \
+	spiral-multinormal-sparse-3-3-2-2.0 1v1-X-0.9 channel-5-1 secret-2in50-1
+
+bench-quick: .venv/.ready
+	$(PY) -m benchmarks.known_mi --quick --tasks $(QUICK) --n 1000 --seeds 1 --output build/bench
+	$(PY) -m benchmarks.staircase --quick --output build/bench
+
 bench: .venv/.ready
-	$(PY) -W ignore -m benchmarks.gaussian
+	$(PY) -m benchmarks.known_mi
+	$(PY) -m benchmarks.staircase
+	$(PY) -m benchmarks.consistency
+	$(PY) -m benchmarks.peers
+	$(PY) -m benchmarks.gaussian
 	$(PY) -m benchmarks.cost
 
 # The build tools come first and pinned, so that the editable install needs no isolated (unpinned) build.
@@ -44,4 +56,4 @@ bench: .venv/.ready
 	@touch $@
 
 clean:
-	rm -rf .venv docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

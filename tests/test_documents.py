@@ -3,11 +3,14 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from infomax import bounds
+from benchmarks import known_mi
+from infomax import bounds, estimate, tasks
 from infomax.bounds import base
+from infomax.tasks import base as tasks_base
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +27,7 @@ def test_readme(i, capsys):
 
 
 def test_the_worked_example_of_a_bound_keeps_the_contract():
-    (code,) = blocks("CONTRIBUTING.md")
+    code = blocks("CONTRIBUTING.md")[0]
     scope = {}
     try:
         exec(code, scope)
@@ -43,3 +46,20 @@ def test_the_worked_example_of_a_bound_keeps_the_contract():
         assert bound.objective(scores).item() == pytest.approx(expected.item(), rel=1e-9)
     finally:
         base._REGISTRY.pop("tuba", None)
+
+
+def test_the_worked_example_of_a_task_is_found_by_the_benchmark(tmp_path, monkeypatch):
+    (tmp_path / "my_tasks.py").write_text(blocks("CONTRIBUTING.md")[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(tasks_base, "_REGISTRY", dict(tasks_base._REGISTRY))
+    options = ["--plugin", "my_tasks", "--tasks", "circle", "--estimators", "ksg", "--n", "3000", "--seeds", "1"]
+    known_mi.main([*options, "--jobs", "1", "--output", str(tmp_path)])
+    rows = (tmp_path / "known_mi.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["angle-0.2", "bent-angle-0.2"]
+    x, y = tasks.get("angle-0.2").sample(3000, 0)
+    # The truth a second way: the angles in 50 classes, of which y covers ten and the parts of two.
+    turn = np.arctan2(x[:, [1]], x[:, [0]]) / (2 * np.pi) % 1
+    assert estimate(turn, y, bound="ksg").mi == pytest.approx(np.log(5), abs=0.15)
+    behind = (y - turn) % 1
+    assert behind.max() < 0.2
+    assert tasks.get("bent-angle-0.2").mi == pytest.approx(np.log(5))

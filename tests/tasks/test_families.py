@@ -58,7 +58,9 @@ def test_normal_tasks_by_their_covariance(name):
     task = tasks.get(name)
     n = 30_000
     bias = task.x_dim * task.y_dim / (2 * n)
-    assert information_of_covariance(*task.sample(n, seed=0)) == pytest.approx(task.mi + bias, abs=0.03 + 0.008 * task.mi)
+    assert information_of_covariance(*task.sample(n, seed=0)) == pytest.approx(
+        task.mi + bias, abs=0.03 + 0.008 * task.mi
+    )
 
 
 @pytest.mark.parametrize(("mi", "dim"), [(0.0, 3), (0.29389, 2), (2.5, 7)])

@@ -1,0 +1,107 @@
+"""Every estimator against distributions whose mutual information is known.
+
+    python -m benchmarks.known_mi                                   # 40 tasks, all estimators, n = 1,000 and 10,000
+    python -m benchmarks.known_mi --tasks discrete images --n 5000  # two families
+    python -m benchmarks.known_mi --report                          # table and figures anew, from the CSV
+
+writes ``known_mi.csv`` (one row a run), ``known_mi.md`` and figures. Killed at any point and started again, it goes on
+where it was. With ``--backend dask --address tcp://...`` the same command runs on a cluster whose workers can import
+infomax and this folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import infomax
+from benchmarks import sweep
+from benchmarks.known_mi_report import write_report
+
+RESULTS = Path(__file__).parent / "results"
+COLUMNS = ("truth", "estimate", "bias", "stderr", "low", "high", "covered", "kind", "ceiling", "warnings")
+#: Estimators with nothing to train, beside the registered bounds.
+CLASSICAL = ("gaussian", "ksg")
+
+
+def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
+    """One estimate; default settings unless the cell says quick."""
+    task = infomax.tasks.get(str(cell["task"]))
+    seed = int(cell["seed"])
+    x, y = task.sample(int(cell["n"]), seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", infomax.InfomaxWarning)  # they are in the result
+        result = infomax.estimate(
+            x, y, bound=str(cell["estimator"]), seed=seed, quick=cell["mode"] == "quick", progress=False
+        )
+    low, high = result.confidence_interval()
+    return {
+        "truth": round(task.mi, 6),
+        "estimate": round(result.mi, 6),
+        "bias": round(result.mi - task.mi, 6),
+        "stderr": round(result.stderr, 6),
+        "low": round(low, 6),
+        "high": round(high, 6),
+        "covered": int(low <= task.mi <= high),
+        "kind": result.kind,
+        "ceiling": None if result.ceiling is None else round(result.ceiling, 4),
+        "warnings": " | ".join(result.warnings),
+    }
+
+
+def chosen_tasks(wanted: Sequence[str]) -> list[str]:
+    """Names of tasks, from names and families; "all" is every task.
+
+    Raises:
+        ValueError: for what is neither.
+    """
+    families = infomax.tasks.families()
+    found: list[str] = []
+    for name in wanted:
+        if name == "all":
+            found += infomax.tasks.names()
+        else:
+            found += infomax.tasks.names(name) if name in families else [infomax.tasks.get(name).name]
+    return list(dict.fromkeys(found))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=["beyond-normal"], help="names, families, or all")
+    parser.add_argument("--estimators", nargs="+", help="bounds, gaussian, ksg (default: all)")
+    parser.add_argument("--n", nargs="+", type=int, default=[1_000, 10_000], help="rows (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="how many (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="two folds and short training")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
+    parser.add_argument("--report", action="store_true", help="run nothing, write table and figures from the CSV")
+    sweep.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    known = [*infomax.bounds.names(), *CLASSICAL]
+    estimators = arguments.estimators or known
+    try:
+        options = sweep.options(arguments)
+        tasks = chosen_tasks(arguments.tasks)
+        if set(estimators) - set(known):
+            raise ValueError(f"estimators must be among {', '.join(known)}; got {sorted(set(estimators) - set(known))}")
+        for name, value in (("n", min(arguments.n)), ("seeds", arguments.seeds)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}")
+    except ValueError as error:
+        parser.error(str(error))
+    cells = [
+        {"task": task, "estimator": estimator, "n": n, "seed": seed, "mode": "quick" if arguments.quick else "default"}
+        for seed in range(arguments.seeds)
+        for n in sorted(arguments.n, reverse=True)
+        for task in tasks
+        for estimator in estimators
+    ]
+    path = arguments.output / "known_mi.csv"
+    if not arguments.report:
+        sweep.sweep(path, cells, run, COLUMNS, **options)
+    print(write_report(path))
+
+
+if __name__ == "__main__":
+    main()

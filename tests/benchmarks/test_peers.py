@@ -1,0 +1,289 @@
+"""The comparison with other packages: what is recorded of runs, environments, and the table."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import peer_report, peer_runner, peers, sweep
+
+TASK = "normal-1d-0.5"
+
+# What a run of this stand-in does is told by the name of the estimator.
+STAND_IN = """
+import json, os, subprocess, sys, time
+from pathlib import Path
+
+name, path, seed = sys.argv[1:]
+assert Path(path).stat().st_size and Path.cwd() == Path(path).parent.resolve()
+print("a peer that talks")
+if name.endswith("smile"):
+    print(json.dumps({"estimate": 0.75 + int(seed), "seconds": 1.5, "memory": 321}))
+elif name.endswith("mine"):
+    print(json.dumps({"estimate": float("nan"), "seconds": 1.5, "memory": 321}))
+elif name.endswith("js"):
+    print(json.dumps({"estimate": -float("inf"), "seconds": 1.5, "memory": 321}))
+elif name.endswith("nwj"):
+    raise RuntimeError("no luck in " + os.getcwd())
+elif name.endswith("infonce"):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(__file__).with_name("pids").write_text(f"{os.getpid()} {child.pid}")
+    time.sleep(600)
+elif name.endswith("doe"):
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture
+def environments(tmp_path, monkeypatch):
+    """This interpreter in place of every peer's, and the stand-in in place of what it runs there."""
+    script = tmp_path / "stand_in.py"
+    script.write_text(STAND_IN)
+    monkeypatch.setattr(peers, "RUNNER", script)
+    folder = tmp_path / "environments"
+    real = folder / "real" / "bin"
+    real.mkdir(parents=True)
+    (real / "python").symlink_to(sys.executable)
+    for peer in peers.PEERS:
+        (folder / peer).symlink_to(folder / "real")
+    return folder
+
+
+def cell(estimator, seed=0, task=TASK):
+    return {"task": task, "estimator": estimator, "n": 50, "seed": seed}
+
+
+def gone(pid):
+    """Whether a process has ended, reaped or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("estimator", "expected"),
+    [
+        ("smile", {"estimate": 2.75, "bias": 2.25, "seconds": 1.5, "memory": 321, "error": ""}),
+        ("nwj", {"seconds": None, "memory": None, "error": "RuntimeError: no luck in ."}),
+        ("doe", {"seconds": None, "memory": None, "error": "killed by SIGKILL"}),
+        ("gm", {"seconds": None, "memory": None, "error": "it printed neither an estimate nor an error"}),
+    ],
+)
+def test_a_run_is_recorded_as_it_ended(environments, estimator, expected):
+    found = peers.run(cell(f"torch-mist: {estimator}", seed=2), environments=environments, limit=60)
+    assert found == {"truth": 0.5} | expected
+
+
+@pytest.mark.parametrize(("estimator", "value"), [("mine", "nan"), ("js", "-inf")])
+def test_a_value_that_is_not_finite_is_kept_and_is_an_error(environments, estimator, value):
+    found = peers.run(cell(f"torch-mist: {estimator}"), environments=environments, limit=60)
+    assert str(found["estimate"]) == str(found["bias"]) == value
+    assert found["error"] == f"the estimate is {value}"
+
+
+def test_a_run_that_takes_too_long_is_ended_with_its_children(environments, tmp_path):
+    start = time.monotonic()
+    found = peers.run(cell("torch-mist: infonce"), environments=environments, limit=2)
+    assert time.monotonic() - start < 30
+    assert found["error"] == "TimeoutExpired: Command 'torch-mist: infonce' timed out after 2 seconds"
+    assert found["truth"] == 0.5
+    assert found["seconds"] > 0
+    pids = (tmp_path / "pids").read_text().split()
+    assert len(pids) == 2
+    while not all(map(gone, pids)):
+        assert time.monotonic() - start < 30, "a process outlived its run"
+        time.sleep(0.05)
+
+
+def test_rows_of_a_sweep(environments, tmp_path):
+    path = tmp_path / "peers.csv"
+    cells = [cell(f"torch-mist: {name}") for name in ("mine", "nwj", "smile")]
+    run = partial(peers.run, environments=environments, limit=60)
+    sweep.sweep(path, cells, run, peers.COLUMNS)
+    assert path.read_text().splitlines() == [
+        "task,estimator,n,seed,truth,estimate,bias,seconds,memory,error",
+        f"{TASK},torch-mist: mine,50,0,0.5,nan,nan,1.5,321,the estimate is nan",
+        f"{TASK},torch-mist: nwj,50,0,0.5,,,,,RuntimeError: no luck in .",
+        f"{TASK},torch-mist: smile,50,0,0.5,0.75,0.25,1.5,321,",
+    ]
+
+
+def test_the_command_writes_rows_and_table(environments, tmp_path, capsys):
+    output = tmp_path / "results" / "peers.csv"
+    command = ["--tasks", TASK, "normal-5d-0.5", "--n", "50", "--seeds", "2", "--jobs", "1", "--output", str(output)]
+    command += ["--environments", str(environments), "--ours", str(tmp_path / "none.csv")]
+    peers.main([*command, "--peers", "torch-mist: smile"])
+    with output.open(newline="") as file:
+        rows = [(row["task"], row["seed"], row["estimate"]) for row in csv.DictReader(file)]
+    assert rows == [(task, str(seed), str(0.75 + seed)) for task in (TASK, "normal-5d-0.5") for seed in (0, 1)]
+    assert output.with_suffix(".md").read_text() in capsys.readouterr().out
+    peers.main(["--report", "--output", str(output), "--ours", str(tmp_path / "none.csv")])
+    assert f"| {TASK} | 0.500 | **+0.750** |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [(["--peers", "torch-mits"], "got torch-mits"), (["--tasks", "normal-1d-0.55"], "did you mean")],
+)
+def test_a_name_that_is_not_known_is_refused(command, message, capsys):
+    with pytest.raises(SystemExit):
+        peers.main(command)
+    assert message in capsys.readouterr().err
+
+
+def test_choice_of_estimators_and_cells():
+    assert peers.chosen_estimators(["ennemi", "torch-mist: nwj"]) == ["torch-mist: nwj", "ennemi: estimate_mi"]
+    cells = peers.cells_of([TASK, "normal-5d-0.5"], ["torch-mist: nwj", "ennemi: estimate_mi"], 50, 1)
+    assert [(cell["task"], cell["estimator"]) for cell in cells] == [
+        (TASK, "torch-mist: nwj"),
+        (TASK, "ennemi: estimate_mi"),
+        ("normal-5d-0.5", "torch-mist: nwj"),
+    ]
+
+
+def test_every_peer_has_a_list_of_pinned_packages():
+    assert sorted(path.stem for path in peers.PINS.iterdir()) == sorted(peers.PEERS)
+    for peer in peers.PEERS:
+        lines = (peers.PINS / f"{peer}.txt").read_text().splitlines()
+        names, versions = zip(*(line.split("==") for line in lines), strict=True)
+        assert peer in names
+        assert all(version.replace(".", "").isalnum() for version in versions)  # neither local versions nor places
+
+
+def test_an_environment_is_made_once_for_a_list_of_packages(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append([str(part) for part in command]))
+    monkeypatch.setattr(peers, "PINS", tmp_path)
+    pins, environments = tmp_path / "ennemi.txt", tmp_path / "environments"
+    environments.mkdir()
+    pins.write_text("ennemi==1\n")
+    for expected in (2, 2):
+        peers.make_environment("ennemi", environments, "a python")
+        assert len(commands) == expected
+    assert commands[0][:3] == ["a python", "-m", "venv"]
+    assert commands[1][0] == str(environments / "ennemi" / "bin" / "python")
+    assert commands[1][-1] == str(pins)
+    pins.write_text("ennemi==2\n")
+    peers.make_environment("ennemi", environments, "a python")
+    assert len(commands) == 4
+
+
+def test_an_environment_that_could_not_be_made_is_begun_anew(tmp_path, monkeypatch, capsys):
+    def fail(command, check):
+        raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            peers.main(["--environments", str(tmp_path), "--peers", "ennemi", "--tasks", TASK])
+        assert "could not be made" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_runner_in_a_process_of_its_own(tmp_path):
+    pytest.importorskip("sklearn")
+    python = tmp_path / "scikit-learn" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    # A link would not find its packages: an interpreter looks for them beside itself.
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    name = "scikit-learn: mutual_info_regression"
+    found = peers.run(cell(name) | {"n": 2000}, environments=tmp_path, limit=120)
+    assert found["error"] == ""
+    assert found["estimate"] == pytest.approx(0.5, abs=0.1)
+    assert 0 < found["seconds"] < 60
+    assert 20 < found["memory"] < 2000
+    refused = peers.run(cell(name, task="normal-5d-0.5"), environments=tmp_path, limit=120)
+    assert refused["error"] == "ValueError: takes one column of x and one of y; got 5 columns"
+
+
+def test_bits_become_nats(monkeypatch):
+    class NpeetPlus:
+        @staticmethod
+        def mi(x, y):
+            return 2.0
+
+    monkeypatch.setitem(sys.modules, "npeet_plus", NpeetPlus)
+    assert peer_runner.npeet_plus()(0, 0) == pytest.approx(2 * np.log(2))
+
+
+# Numbers of the table, worked out by hand.
+
+
+def row(task, estimator, estimate, truth=1.0, seed=0, **more):
+    texts = {"n": "100", "seed": str(seed), "truth": str(truth), "estimate": str(estimate), "bias": "", "error": ""}
+    return texts | {"task": task, "estimator": estimator, "seconds": "", "memory": ""} | more
+
+
+def lines_of(rows, ours=()):
+    return peer_report.report(rows, ours, ["ennemi 1.5.0"]).splitlines()
+
+
+ROWS = [
+    row("a", "ennemi: estimate_mi", 1.25, seconds="3", memory="100"),
+    row("b", "ennemi: estimate_mi", 1.5, truth=2.0, seconds="1", memory="300"),
+    row("c", "ennemi: estimate_mi", "nan", truth=3.0, seconds="5", memory="200", error="the estimate is nan"),
+    row("a", "npeet-plus: mi", "", error="TimeoutExpired: Command 'npeet-plus: mi' timed out after 300 seconds"),
+    row("b", "npeet-plus: mi", "", truth=2.0, error="MemoryError: "),
+]
+OURS = [
+    row("a", "infomax: infonce", 0.9, seconds="20", memory="400"),
+    row("b", "infomax: infonce", 2.505, truth=2.0, seconds="30", memory="410"),
+    row("c", "infomax: infonce", 2.0, truth=3.0, seconds="40", memory="420"),
+]
+
+
+def test_table_of_errors():
+    lines = lines_of(ROWS, OURS)
+    assert lines[0].endswith(" Peers: ennemi 1.5.0.")
+    assert f" {os.cpu_count()} cores " in lines[0]
+    start = next(i for i, line in enumerate(lines) if line.startswith("| task"))
+    assert lines[start : start + 10] == [
+        "| task | truth | infomax: infonce | ennemi: estimate_mi | npeet-plus: mi |",
+        "| :--- | ---: | ---: | ---: | ---: |",
+        "| a | 1.000 | **-0.100** | +0.250 | time-out |",
+        "| b | 2.000 | +0.505 | **-0.500** | error |",
+        "| c | 3.000 | **-1.000** | nan | – |",
+        "| **mean absolute error** |  | 0.535 | 0.375 | – |",
+        "| **that of infomax: infonce on the same tasks** |  | 0.535 | 0.302 | – |",
+        "| **runs that failed** |  | 0 | 1 | 2 |",
+        "| **CPU seconds, median** |  | 30.0 | 3.0 | – |",
+        "| **memory in MB, peak** |  | 420 | 300 | – |",
+    ]
+    # On b the peer is nearer, but by less than the margin.
+    assert lines[-1] == "On no task is a peer nearer to the truth than infomax: infonce by more than 0.01 nats."
+
+
+def test_where_a_peer_is_better():
+    ours = [row("a", "infomax: infonce", 1.3), *OURS[1:]]
+    assert lines_of(ROWS, ours)[-1] == "- a (infomax: infonce: +0.300): ennemi: estimate_mi (+0.250)."
+    failed = [row("a", "infomax: infonce", "", error="ValueError: "), *OURS[1:]]
+    assert lines_of(ROWS, failed)[-1] == "- a (infomax: infonce: error): ennemi: estimate_mi (+0.250)."
+    assert lines_of(ROWS)[-1] == "There is no run of infomax: infonce on these samples to compare with."
+
+
+def test_means_over_seeds():
+    rows = [row("a", "ennemi: estimate_mi", value, seed=i) for i, value in enumerate((1.3, 0.9, "inf"))]
+    lines = lines_of(rows, [row("a", "infomax: infonce", value, seed=i) for i, value in enumerate((1.15, 1.15, 1.15))])
+    assert any("(means over 3 seeds)" in line for line in lines)
+    # (0.3 - 0.1) / 2 = 0.1 is smaller than 0.15, but (0.3 + 0.1) / 2 is not.
+    assert "| a | 1.000 | **+0.150** | +0.100 (inf beside) |" in lines
+    assert "| **mean absolute error** |  | 0.150 | 0.200 |" in lines
+
+
+def test_our_rows_are_those_on_the_same_samples_with_default_settings():
+    kept = row("a", "infonce", 1.0, mode="default")
+    other = [kept | {"mode": "quick"}, kept | {"seed": "1"}, kept | {"n": "200"}, kept | {"task": "z"}]
+    assert peer_report.our_rows([kept, *other], ROWS) == [kept | {"estimator": "infomax: infonce"}]
+
+
+def test_versions_are_those_of_the_lists():
+    (found,) = peer_report.versions(peers.PINS, ROWS[:1])
+    assert found.startswith("ennemi ")
