@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     sweep.add_arguments(parser)
     arguments = parser.parse_args()
-    cells = [
+    cells: list[sweep.Cell] = [
         {"task": task, "estimator": estimator, "n": N, "seed": seed, "mode": "default"}
         for task in [*SWEEP, ORACLE, HEAVY]
         for estimator in [*infomax.bounds.names(), "gaussian"]

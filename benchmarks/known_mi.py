@@ -67,6 +67,19 @@ def chosen_tasks(wanted: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def chosen_estimators(wanted: Sequence[str] | None) -> list[str]:
+    """Names of bounds and classical estimators; all of them if none is wanted.
+
+    Raises:
+        ValueError: for a name that is neither.
+    """
+    known = [*infomax.bounds.names(), *CLASSICAL]
+    unknown = [name for name in wanted or () if name not in known]
+    if unknown:
+        raise ValueError(f"estimators must be among {', '.join(known)}; got {', '.join(unknown)}")
+    return list(wanted or known)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", default=["beyond-normal"], help="names, families, or all")
@@ -78,13 +91,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--report", action="store_true", help="run nothing, write table and figures from the CSV")
     sweep.add_arguments(parser)
     arguments = parser.parse_args(argv)
-    known = [*infomax.bounds.names(), *CLASSICAL]
-    estimators = arguments.estimators or known
     try:
         options = sweep.options(arguments)
-        tasks = chosen_tasks(arguments.tasks)
-        if set(estimators) - set(known):
-            raise ValueError(f"estimators must be among {', '.join(known)}; got {sorted(set(estimators) - set(known))}")
+        tasks, estimators = chosen_tasks(arguments.tasks), chosen_estimators(arguments.estimators)
         for name, value in (("n", min(arguments.n)), ("seeds", arguments.seeds)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}")

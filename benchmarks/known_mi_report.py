@@ -152,16 +152,16 @@ def error_figure(rows: Sequence[Row]) -> Figure:
     tasks, estimators, ns = names(rows, "task"), names(rows, "estimator"), sizes(rows)
     figure = _figure(2.6 + 0.62 * len(estimators) * len(ns), 1.6 + 0.24 * len(tasks))
     axes = figure.subplots(1, len(ns), sharey=True, squeeze=False)[0]
-    image = None
+    images = []
     for ax, n in zip(axes, ns, strict=True):
         values = np.full((len(tasks), len(estimators)), np.nan)
         for j, estimator in enumerate(estimators):
             for task, bias in by_task([r for r in rows if r["estimator"] == estimator and r["n"] == str(n)]).items():
                 values[tasks.index(task), j] = bias
-        image = ax.imshow(values, cmap="RdBu", norm=_signed_norm(), aspect="auto")
+        images.append(ax.imshow(values, cmap="RdBu", norm=_signed_norm(), aspect="auto"))
         for (i, j), value in np.ndenumerate(values):
             if not math.isnan(value):
-                text = f"{value:+.2f}".replace("0.", ".") if abs(value) < 9.5 else f"{value:+.0f}"
+                text = "0" if abs(value) < 0.005 else f"{value:+.{2 if abs(value) < 9.5 else 0}f}".replace("0.", ".")
                 colour = "white" if abs(value) > 0.35 else "black"
                 ax.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
         ax.set_xticks(range(len(estimators)), estimators, rotation=40, ha="right")
@@ -169,7 +169,7 @@ def error_figure(rows: Sequence[Row]) -> Figure:
         ax.set_title(f"n = {n:,}", fontsize=10)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=list(axes), shrink=0.3, aspect=18, ticks=[-1, -0.3, -0.1, 0, 0.1, 0.3, 1])
+    bar = figure.colorbar(images[0], ax=list(axes), shrink=0.3, aspect=18, ticks=[-1, -0.3, -0.1, 0, 0.1, 0.3, 1])
     bar.ax.set_yticklabels(["−1", "−0.3", "−0.1", "0", "0.1", "0.3", "1"])
     bar.set_label("estimate − truth, nats")
     return figure

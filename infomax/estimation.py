@@ -249,7 +249,8 @@ def _estimate_one(
         text = estimator.caution(len(x), x.shape[1], y.shape[1])
         stderr = _floored(float(local.std(ddof=1)) / math.sqrt(len(local)), len(local))
         cautions += [InfomaxWarning(text)] if text else []
-        return Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts), cautions
+        result = Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts)
+        return result, cautions + list(judge_result(result, len(x)))
     measured = _cross_fit(problem, bound, advance)
     mi = sum(fold.rows / len(x) * fold.value for fold in measured)
     in_sample = sum(fold.rows / len(x) * fold.in_sample for fold in measured)

@@ -12,6 +12,8 @@ from infomax.result import Estimate
 
 #: A column with fewer distinct values than this counts as discrete.
 _DISCRETE = 20
+#: Nats below zero that independent samples do not explain.
+_FAR_BELOW = 0.05
 
 
 class SaturationWarning(InfomaxWarning):
@@ -52,6 +54,11 @@ def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
         yield SaturationWarning(
             f"larger than log n ({measured} rows measured at a time): no such value can be certified without "
             f"assumptions about the distribution (McAllester and Stratos 2020)"
+        )
+    if result.kind != "upper" and result.mi < -max(_FAR_BELOW, 3 * result.stderr):
+        yield TrainingWarning(
+            "far below 0, which no mutual information is: what was learned misleads on rows that trained nothing, and "
+            "the value says nothing; compare with 'infonce' or 'ksg', or use more rows"
         )
     large = max(0.1, 0.2 * abs(result.mi))
     if result.gap > large:

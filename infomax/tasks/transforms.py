@@ -129,7 +129,8 @@ def two_normals(first: tuple[float, float], second: tuple[float, float]) -> Tran
             middle = (low + high) / 2
             below = weights[0] * ndtr(middle - means[0]) + weights[1] * ndtr(middle - means[1]) < wanted
             low, high = np.where(below, middle, low), np.where(below, high, middle)
-        return (low + high) / 2
+        found: Array = (low + high) / 2
+        return found
 
     return quantile
 

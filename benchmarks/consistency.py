@@ -1,0 +1,143 @@
+"""Do estimates agree with each other on real images, where no truth is known? The tests of Song and Ermon.
+
+    python -m benchmarks.consistency            # some 15 minutes of CPU
+    python -m benchmarks.consistency --quick --output DIR
+    python -m benchmarks.consistency --report   # tables and figure anew, from the CSV
+
+X is a digit (scikit-learn's `load_digits`: 1,797 images of 8 x 8 pixels with values 0..16, taken as they are), Y_t its
+top t rows. Whatever the distribution of images,
+
+- baseline:   I(X; Y_t) is 0 at t = 0 and rises with t;
+- processing: I([X, X]; [Y_t, Y_{t-1}]) = I(X; Y_t), as the other parts tell nothing new;
+- additivity: I([X1, X2]; [Y1_t, Y2_t]) = 2 I(X; Y_t) for independent images X1 and X2.
+
+Writes ``consistency.csv`` (one row an estimate), ``consistency.md`` and ``consistency.png``. Killed at any point and
+started again, it goes on where it was. Source: Song and Ermon 2020, arXiv 1910.06222 (there with MNIST and CIFAR-10).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import infomax
+from benchmarks import sweep
+from benchmarks.consistency_report import write_report
+from benchmarks.known_mi import chosen_estimators
+
+Floats = NDArray[np.float64]
+
+RESULTS = Path(__file__).parent / "results"
+COLUMNS = ("mi", "stderr", "ceiling", "saturated", "warnings")
+#: Rows that are kept, by test. Each t of the other tests is among those of the first, which it is divided by.
+ROWS = {"baseline": (0, 1, 2, 4, 8), "processing": (2, 4, 8), "additivity": (1, 2, 4)}
+QUICK_ROWS = {"baseline": (0, 1, 8), "processing": (8,), "additivity": (1,)}
+
+
+@lru_cache(maxsize=1)
+def images() -> Floats:
+    """The digits, ``(1797, 8, 8)``, values 0..16."""
+    found: Floats = import_module("sklearn.datasets").load_digits().images  # an extra, with no types
+    return found
+
+
+def top_rows(pictures: Floats, t: int) -> Floats:
+    """The pictures ``(n, height, width)`` with 0 in all rows but the top ``t``, flat: ``(n, height * width)``."""
+    masked = pictures.copy()
+    masked[:, t:] = 0
+    return masked.reshape(len(masked), -1)
+
+
+def partners(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """For each of ``n`` images another one, each of them once: a random permutation without fixed points."""
+    order = rng.permutation(n)
+    partner = np.empty(n, dtype=np.int64)
+    partner[order] = np.roll(order, 1)
+    return partner
+
+
+def samples(test: str, t: int, pictures: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Both sides of a test, a row for each picture.
+
+    Raises:
+        ValueError: for a test that is none of `ROWS`.
+    """
+    x, y = top_rows(pictures, pictures.shape[1]), top_rows(pictures, t)
+    if test == "baseline":
+        return x, y
+    if test == "processing":
+        return np.hstack([x, x]), np.hstack([y, top_rows(pictures, t - 1)])
+    if test == "additivity":
+        other = partners(len(pictures), rng)
+        return np.hstack([x, x[other]]), np.hstack([y, y[other]])
+    raise ValueError(f"test must be one of {', '.join(ROWS)}; got {test!r}")
+
+
+def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
+    """One estimate, with default settings unless the cell says quick, and all that was warned of."""
+    torch.set_num_threads(1)
+    seed = int(cell["seed"])
+    x, y = samples(str(cell["test"]), int(cell["rows"]), images(), np.random.default_rng(seed))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = infomax.estimate(
+            x, y, bound=str(cell["bound"]), seed=seed, quick=cell["mode"] == "quick", progress=False
+        )
+    return {
+        "mi": float(f"{result.mi:.6g}"),
+        "stderr": float(f"{result.stderr:.6g}"),
+        "ceiling": None if result.ceiling is None else round(result.ceiling, 4),
+        "saturated": saturation(result),
+        "warnings": " | ".join(str(warning.message) for warning in caught),
+    }
+
+
+def saturation(result: infomax.Estimate) -> str:
+    """Why the number of rows speaks against a value: it is near its "ceiling", or larger than "log n" without one."""
+    if result.ceiling is None:
+        return "log n" if result.mi > math.log(result.n) else ""
+    return "ceiling" if result.near_ceiling else ""
+
+
+def cells_of(bounds: Sequence[str], seeds: int, *, quick: bool) -> Iterator[sweep.Cell]:
+    """What there is to run."""
+    mode = "quick" if quick else "default"
+    for seed in range(seeds):
+        for test, rows in (QUICK_ROWS if quick else ROWS).items():
+            for t in rows:
+                for bound in bounds:
+                    yield {"test": test, "rows": t, "bound": bound, "mode": mode, "seed": seed}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bounds", nargs="+", help="names (default: all bounds, gaussian and ksg)")
+    parser.add_argument("--seeds", type=int, default=1, help="how many (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="two folds, short training, fewer rows kept")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
+    parser.add_argument("--report", action="store_true", help="run nothing, write tables and figure from the CSV")
+    sweep.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        options = sweep.options(arguments)
+        bounds = chosen_estimators(arguments.bounds)
+    except ValueError as error:
+        parser.error(str(error))
+    cells = list(cells_of(bounds, arguments.seeds, quick=arguments.quick))
+    path = arguments.output / "consistency.csv"
+    if not arguments.report:
+        sweep.sweep(path, cells, run, COLUMNS, **options)
+    print(write_report(path, "quick" if arguments.quick else "default"))
+
+
+if __name__ == "__main__":
+    main()
