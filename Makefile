@@ -35,7 +35,7 @@ bench-quick: .venv/.ready
 	$(PY) -m benchmarks.staircase --quick --output build/bench
 
 bench: .venv/.ready
-	$(PY) -m benchmarks.known_mi
+	$(PY) -m benchmarks.known_mi --n 1000 10000
 	$(PY) -m benchmarks.staircase
 	$(PY) -m benchmarks.consistency
 	$(PY) -m benchmarks.peers

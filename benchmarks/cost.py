@@ -1,25 +1,24 @@
-"""What ``import infomax`` costs over ``import torch``, and what one estimate takes.
+"""What ``import infomax`` costs over ``import torch``, what one estimate takes, and what drawing samples takes.
 
     python -m benchmarks.cost            # two minutes, on a machine that does nothing else
 
 writes ``results/cost.md``. Imports: CPU time of whole processes, the two in turn, the ratio pair by pair. Estimates:
-wall time in one process, one after the other, with default settings.
+wall time in one process, one after the other, with default settings. Samples: wall time of the first draw of each task.
 """
 
 from __future__ import annotations
 
-import os
-import platform
+import argparse
 import resource
 import statistics
 import subprocess
 import sys
 import time
 import warnings
-from datetime import date
 from pathlib import Path
 
 import infomax
+from benchmarks.report import machine, table
 
 PAIRS = 15
 TASKS = ["normal-1d-0.5", "normal-5d-1", "normal-20d-2"]
@@ -48,23 +47,36 @@ def estimate_seconds(task_name: str, bound: str) -> float:
     return time.perf_counter() - start
 
 
+def sampling_seconds(task_name: str) -> float:
+    """Wall time of drawing 10,000 pairs for the first time."""
+    task = infomax.tasks.get(task_name)
+    start = time.perf_counter()
+    task.sample(10_000, 0)
+    return time.perf_counter() - start
+
+
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     warnings.simplefilter("ignore", infomax.InfomaxWarning)
+    sampling = {name: sampling_seconds(name) for name in infomax.tasks.names()}
+    slowest = max(sampling, key=lambda name: sampling[name])
     ratios = import_ratios()
     lines = [
-        f"{date.today()}; Python {platform.python_version()}, {os.cpu_count()} cores ({platform.machine()}).",
+        machine(),
         "",
         f"`import infomax` / `import torch`, CPU time, {PAIRS} pairs: median {statistics.median(ratios):.3f}, "
         f"from {ratios[0]:.3f} to {ratios[-1]:.3f} (limit of the project: 1.15).",
         "",
+        f"Drawing 10,000 pairs, {len(sampling)} tasks: median {1000 * statistics.median(sampling.values()):.1f} ms, slowest "
+        f"{sampling[slowest]:.2f} s, {slowest} (limit of the project: 1 s).",
+        "",
         "Seconds for one estimate of 10,000 pairs, one thread (limit of the project: 20):",
         "",
-        "| bound | " + " | ".join(TASKS) + " |",
-        "|---|" + "---|" * len(TASKS),
+        table(
+            ["bound", *TASKS],
+            [[bound, *(f"{estimate_seconds(task, bound):.1f}" for task in TASKS)] for bound in infomax.bounds.names()],
+        ),
     ]
-    for bound in infomax.bounds.names():
-        seconds = [f"{estimate_seconds(task, bound):.1f}" for task in TASKS]
-        lines.append(f"| {bound} | " + " | ".join(seconds) + " |")
     text = "\n".join(lines) + "\n"
     (Path(__file__).parent / "results" / "cost.md").write_text(text)
     print(text)

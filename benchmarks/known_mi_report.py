@@ -35,7 +35,7 @@ def write_report(path: Path) -> str:
         rows = list(csv.DictReader(file))
     done = [row for row in rows if not row["error"]]
     modes = "" if all(row["mode"] == "default" for row in rows) else " Some runs are quick ones, with little training."
-    facts = f"{_count(rows, 'task')} tasks, {_count(rows, 'seed')} seeds, default settings.{modes} {machine()}"
+    facts = f"Tasks: {_count(rows, 'task')}. Seeds: {_count(rows, 'seed')}. Default settings.{modes} {machine()}"
     parts = [facts, NOTES, summary(rows)]
     for n in reversed(sizes(done)):
         parts += [f"Mean error by task, n = {n:,}:", errors(done, n)]
@@ -64,6 +64,7 @@ def summary(rows: Sequence[Row]) -> str:
                 lines.append([
                     f"{n:,}",
                     estimator,
+                    str(len(biases)),
                     f"{mean(map(abs, biases.values())):.3f}",
                     f"{median(map(abs, biases.values())):.3f}",
                     f"{biases[worst]:+.2f} ({worst})",
@@ -75,7 +76,16 @@ def summary(rows: Sequence[Row]) -> str:
                     f"{max((int(row['memory']) for row in done if row['memory']), default=0) or '–'}",
                     str(len(group) - len(done)),
                 ])  # fmt: skip
-    header = ["n", "estimator", "mean abs. error", "median", "worst task", "95 % intervals cover", "mean width"]
+    header = [
+        "n",
+        "estimator",
+        "tasks",
+        "mean abs. error",
+        "median",
+        "worst task",
+        "95 % intervals cover",
+        "mean width",
+    ]
     return table([*header, "lower bound above truth", "warned", "seconds (median)", "memory", "failed"], lines)
 
 

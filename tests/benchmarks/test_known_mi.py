@@ -36,9 +36,9 @@ def test_summary_is_what_one_works_out_by_hand():
     ksg, nwj = cells_of(lines[2]), cells_of(lines[3])
     # nwj: task a -0.1 over its seeds, b +0.2; two of three intervals cover; widths 0.3, 0.3 and 0.7.
     assert nwj == [
-        "1,000", "nwj", "0.150", "0.150", "+0.20 (b)", "67%", "0.43", "2/3", "33%", "2.0", "350", "0"
+        "1,000", "nwj", "2", "0.150", "0.150", "+0.20 (b)", "67%", "0.43", "2/3", "33%", "2.0", "350", "0"
     ]  # fmt: skip
-    assert ksg == ["200", "ksg", "0.500", "0.500", "+0.50 (a)", "100%", "0.30", "–", "0%", "2.0", "300", "1"]
+    assert ksg == ["200", "ksg", "1", "0.500", "0.500", "+0.50 (a)", "100%", "0.30", "–", "0%", "2.0", "300", "1"]
     assert by_task(ROWS[:3]) == pytest.approx({"a": -0.1, "b": 0.2})
     assert names(ROWS, "estimator") == ["nwj", "ksg"]  # by their error
 
