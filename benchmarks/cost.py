@@ -67,8 +67,8 @@ def main() -> None:
         f"`import infomax` / `import torch`, CPU time, {PAIRS} pairs: median {statistics.median(ratios):.3f}, "
         f"from {ratios[0]:.3f} to {ratios[-1]:.3f} (limit of the project: 1.15).",
         "",
-        f"Drawing 10,000 pairs, {len(sampling)} tasks: median {1000 * statistics.median(sampling.values()):.1f} ms, slowest "
-        f"{sampling[slowest]:.2f} s, {slowest} (limit of the project: 1 s).",
+        f"Drawing 10,000 pairs, {len(sampling)} tasks: median {statistics.median(sampling.values()):.3f} s, "
+        f"slowest {sampling[slowest]:.2f} s, {slowest} (limit of the project: 1 s).",
         "",
         "Seconds for one estimate of 10,000 pairs, one thread (limit of the project: 20):",
         "",
