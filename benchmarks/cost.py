@@ -15,11 +15,13 @@ import subprocess
 import sys
 import time
 import warnings
+from datetime import date
 from pathlib import Path
 
 import infomax
 from benchmarks.report import machine, table
 
+RESULTS = Path(__file__).parent / "results"
 PAIRS = 15
 TASKS = ["normal-1d-0.5", "normal-5d-1", "normal-20d-2"]
 
@@ -56,13 +58,15 @@ def sampling_seconds(task_name: str) -> float:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
+    output = parser.parse_args().output
     warnings.simplefilter("ignore", infomax.InfomaxWarning)
     sampling = {name: sampling_seconds(name) for name in infomax.tasks.names()}
     slowest = max(sampling, key=lambda name: sampling[name])
     ratios = import_ratios()
     lines = [
-        machine(),
+        f"{date.today()}: {machine()}.",
         "",
         f"`import infomax` / `import torch`, CPU time, {PAIRS} pairs: median {statistics.median(ratios):.3f}, "
         f"from {ratios[0]:.3f} to {ratios[-1]:.3f} (limit of the project: 1.15).",
@@ -78,7 +82,8 @@ def main() -> None:
         ),
     ]
     text = "\n".join(lines) + "\n"
-    (Path(__file__).parent / "results" / "cost.md").write_text(text)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "cost.md").write_text(text)
     print(text)
 
 

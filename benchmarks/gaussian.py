@@ -12,12 +12,13 @@ import argparse
 import math
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import infomax
 from benchmarks import sweep
 from benchmarks.known_mi import COLUMNS, run
-from benchmarks.report import machine
+from benchmarks.report import provenance
 
 RESULTS = Path(__file__).parent / "results"
 SWEEP = [f"normal-{dim}d-{mi}" for dim in (1, 5, 20) for mi in ("0", "0.5", "1", "2")]
@@ -42,11 +43,13 @@ def passes(rows: list[Row]) -> bool:
 
 def summary(rows: list[Row]) -> str:
     """Markdown: a line for each task and bound, then the figures over all."""
+    failed = [f"- {row['task']}, {row['estimator']}: {row['error']}" for row in rows if row["error"]]
+    rows = [row for row in rows if not row["error"]]
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row["task"], row["estimator"]].append(row)
     lines = [
-        f"Gaussian pairs, n = {N:,}, {len({row['seed'] for row in rows})} seeds, default settings. {machine()}",
+        f"Gaussian pairs, n = {N:,}, {len({row['seed'] for row in rows})} seeds, default settings. {provenance(rows)}.",
         "",
         "| task | bound | truth | mean | mean − truth | mean stderr | covered | warned | figure |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -68,25 +71,37 @@ def summary(rows: list[Row]) -> str:
     lines += [
         "",
         f"- 95 % intervals that cover the truth, core bounds not at their ceiling: {covered} of {len(below)} "
-        f"({covered / len(below):.1%}).",
+        f"({covered / max(1, len(below)):.1%}).",
         f"- Non-finite values: {sum(not math.isfinite(float(row['estimate'])) for row in rows)}.",
     ]
+    lines += ["", "Runs that failed:", "", *failed] if failed else []
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="how many (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
     sweep.add_arguments(parser)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    try:
+        options = sweep.options(arguments)
+    except ValueError as error:
+        parser.error(str(error))
     cells: list[sweep.Cell] = [
         {"task": task, "estimator": estimator, "n": N, "seed": seed, "mode": "default"}
         for task in [*SWEEP, ORACLE, HEAVY]
         for estimator in [*infomax.bounds.names(), "gaussian"]
         for seed in range(arguments.seeds)
     ]
-    text = summary(sweep.sweep(RESULTS / "gaussian.csv", cells, run, COLUMNS, **sweep.options(arguments)))
-    (RESULTS / "gaussian.md").write_text(text)
+    path = arguments.output / "gaussian.csv"
+    try:
+        if not arguments.report:
+            sweep.sweep(path, cells, run, COLUMNS, **options)
+        text = summary(sweep.read(path))
+    except sweep.SweepError as error:
+        parser.error(str(error))
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -12,6 +12,7 @@ infomax and this folder.
 from __future__ import annotations
 
 import argparse
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,9 +34,11 @@ def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
     x, y = task.sample(int(cell["n"]), seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", infomax.InfomaxWarning)  # they are in the result
+        start = time.process_time()
         result = infomax.estimate(
             x, y, bound=str(cell["estimator"]), seed=seed, quick=cell["mode"] == "quick", progress=False
         )
+        seconds = time.process_time() - start
     low, high = result.confidence_interval()
     return {
         "truth": round(task.mi, 6),
@@ -48,6 +51,7 @@ def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
         "kind": result.kind,
         "ceiling": None if result.ceiling is None else round(result.ceiling, 4),
         "warnings": " | ".join(result.warnings),
+        "seconds": round(seconds, 3),
     }
 
 
@@ -90,28 +94,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="two folds and short training")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
-    parser.add_argument("--report", action="store_true", help="run nothing, write table and figures from the CSV")
     sweep.add_arguments(parser)
     arguments = parser.parse_args(argv)
     try:
         options = sweep.options(arguments)
         tasks, estimators = chosen_tasks(arguments.tasks), chosen_estimators(arguments.estimators)
-        for name, value in (("n", min(arguments.n)), ("seeds", arguments.seeds)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
+        if min(arguments.n) < 1:
+            raise ValueError(f"n must be at least 1; got {min(arguments.n)}")
     except ValueError as error:
         parser.error(str(error))
+    mode = "quick" if arguments.quick else "default"
     cells = [
-        {"task": task, "estimator": estimator, "n": n, "seed": seed, "mode": "quick" if arguments.quick else "default"}
+        {"task": task, "estimator": estimator, "n": n, "seed": seed, "mode": mode}
         for seed in range(arguments.seeds)
         for n in sorted(arguments.n, reverse=True)
         for task in tasks
         for estimator in estimators
     ]
     path = arguments.output / "known_mi.csv"
-    if not arguments.report:
-        sweep.sweep(path, cells, run, COLUMNS, **options)
-    print(write_report(path))
+    try:
+        if not arguments.report:
+            sweep.sweep(path, cells, run, COLUMNS, **options)
+        print(write_report(path, mode))
+    except sweep.SweepError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +11,8 @@ from statistics import mean, median
 import infomax
 from benchmarks.known_mi import CLASSICAL
 from benchmarks.peer_runner import ESTIMATORS, peer_of
-from benchmarks.report import machine, table
+from benchmarks.report import provenance, table
+from benchmarks.sweep import read
 
 Row = Mapping[str, str]
 #: Runs by task and estimator.
@@ -25,23 +25,19 @@ MARGIN = 0.01
 NOTES = """\
 Signed errors in nats, estimate − truth{mean}; in bold the smallest of each task. Every package has its own
 defaults and one thread. torch-mist measures on the samples that it trained on; the neural estimators of benchmark-mi
-train on one half and measure on the other. –: not run (scikit-learn and ennemi take one column of x and one of y)."""
+train on one half and measure on the other. –: not run (scikit-learn and ennemi take one column of x and one of y).
+
+Seconds are CPU time of the call. Memory is the peak of a process of its own for a peer, and for ours of a process that
+ran other estimates before, with torch in it. Versions of one pair have the same draws behind different margins, which
+an estimator that looks at ranks, as ours do, does not tell apart."""
 
 
 def write_report(path: Path, ours: Path, pins: Path) -> str:
     """Write the report of a CSV beside it, with our own runs from the CSV ``ours`` if there is one; return it."""
     rows = read(path)
-    text = report(rows, our_rows(read(ours), rows), versions(pins, rows))
+    text = report(rows, our_rows(read(ours) if ours.exists() else [], rows), versions(pins, rows))
     path.with_suffix(".md").write_text(text, encoding="utf-8")
     return text
-
-
-def read(path: Path) -> list[Row]:
-    """Rows of a CSV; none if there is no such file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def our_rows(rows: Iterable[Row], peers: Iterable[Row]) -> list[Row]:
@@ -65,7 +61,7 @@ def versions(pins: Path, rows: Iterable[Row]) -> list[str]:
 
 def report(rows: Sequence[Row], ours: Sequence[Row], peer_versions: Sequence[str]) -> str:
     """Markdown: what was run, and for each number of rows a table and where a peer is better."""
-    parts = [f"{machine()} Peers: {', '.join(peer_versions)}."]
+    parts = [f"{provenance(rows)}. Peers: {', '.join(peer_versions)}."]
     for n in sorted({row["n"] for row in rows}, key=int):
         runs: dict[tuple[str, str], list[Row]] = defaultdict(list)
         for row in (*ours, *rows):

@@ -167,9 +167,8 @@ def arguments_of(argv: Sequence[str] | None) -> tuple[argparse.ArgumentParser, a
     parser.add_argument("--environments", type=Path, default=Path(".peers"), help="folder (default: %(default)s)")
     parser.add_argument("--python", default=sys.executable, help="interpreter to make them with (default: this one)")
     results = HERE / "results"
-    parser.add_argument("--output", type=Path, default=results / "peers.csv", help="(default: in benchmarks/results)")
-    parser.add_argument("--ours", type=Path, default=results / "known_mi.csv", help="our own runs (default: beside it)")
-    parser.add_argument("--report", action="store_true", help="run nothing, write the table from the CSV")
+    parser.add_argument("--output", type=Path, default=results, help="folder to write to (default: benchmarks/results)")
+    parser.add_argument("--ours", type=Path, help="our own runs (default: known_mi.csv in that folder)")
     sweep.add_arguments(parser)
     return parser, parser.parse_args(argv)
 
@@ -179,22 +178,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         options = sweep.options(arguments)
         task_names, estimators = chosen_tasks(arguments.tasks), chosen_estimators(arguments.peers)
+        if arguments.n < 1:
+            raise ValueError(f"n must be at least 1; got {arguments.n}")
     except ValueError as error:
         parser.error(str(error))
-    if not arguments.report:
-        environments = arguments.environments.resolve()
-        environments.mkdir(parents=True, exist_ok=True)
-        try:
+    path = arguments.output / "peers.csv"
+    try:
+        if not arguments.report:
+            environments = arguments.environments.resolve()
+            environments.mkdir(parents=True, exist_ok=True)
             for peer in dict.fromkeys(map(peer_of, estimators)):
                 make_environment(peer, environments, arguments.python)
-        except subprocess.CalledProcessError:
-            parser.error(
-                "this environment could not be made; --peers leaves it out, --python takes another interpreter"
-            )
-        cells = cells_of(task_names, estimators, arguments.n, arguments.seeds)
-        job = partial(run, environments=environments, limit=arguments.limit)
-        sweep.sweep(arguments.output, cells, job, COLUMNS, **options)
-    print(write_report(arguments.output, arguments.ours, PINS))
+            cells = cells_of(task_names, estimators, arguments.n, arguments.seeds)
+            job = partial(run, environments=environments, limit=arguments.limit)
+            sweep.sweep(path, cells, job, COLUMNS, **options)
+        print(write_report(path, arguments.ours or path.with_name("known_mi.csv"), PINS))
+    except subprocess.CalledProcessError:
+        parser.error("this environment could not be made; --peers leaves it out, --python takes another interpreter")
+    except sweep.SweepError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

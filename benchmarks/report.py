@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Iterable, Sequence
-from datetime import date
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy
 import torch
@@ -15,7 +14,7 @@ import infomax
 
 
 def machine() -> str:
-    """Date, versions and machine, on one line."""
+    """Versions and machine, on one line."""
     memory = _memory()
     parts = [
         f"infomax {infomax.__version__}",
@@ -25,7 +24,16 @@ def machine() -> str:
         f"{os.cpu_count()} cores ({platform.machine()})",
         *([f"{memory} GB memory"] if memory is not None else []),
     ]
-    return f"{date.today()}; {', '.join(parts)}."
+    return ", ".join(parts)
+
+
+def provenance(rows: Iterable[Mapping[str, str]]) -> str:
+    """When, with what and on what the rows of a sweep were measured, on one line."""
+    found = {(row["machine"], row["date"]) for row in rows if row["machine"]}
+    days: dict[str, list[str]] = {}
+    for where, day in sorted(found):
+        days.setdefault(where, []).append(day)
+    return "; ".join(f"{some[0]}{f' to {some[-1]}' if len(some) > 1 else ''}: {where}" for where, some in days.items())
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -188,7 +188,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how many (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_STEPS} steps a stair instead of {STEPS:,}")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
-    parser.add_argument("--report", action="store_true", help="run nothing, write tables and figure from the CSV")
     sweep.add_arguments(parser)
     arguments = parser.parse_args(argv)
     steps = QUICK_STEPS if arguments.quick else STEPS
@@ -198,10 +197,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         bounds = [infomax.bounds.get(name).name for name in arguments.bounds or infomax.bounds.names()]
     except ValueError as error:
         parser.error(str(error))
-    if not arguments.report:
-        cells = list(cells_of(arguments.cases, bounds, arguments.critics, arguments.seeds, steps))
-        sweep.sweep(path, cells, run, COLUMNS, **options)
-    print(write_report(path, steps, CASES, _NOTES))
+    try:
+        if not arguments.report:
+            cells = list(cells_of(arguments.cases, bounds, arguments.critics, arguments.seeds, steps))
+            sweep.sweep(path, cells, run, COLUMNS, **options)
+        print(write_report(path, steps, CASES, _NOTES))
+    except sweep.SweepError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 
 import infomax
 from benchmarks import report
-from benchmarks.sweep import Row
+from benchmarks.sweep import Row, read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,11 +55,10 @@ _COLUMNS = 6
 
 def write_report(path: Path, steps: int, cases: Mapping[str, Stairs], notes: str) -> str:
     """Write tables and figure beside a CSV, of its rows with so many ``steps`` a stair; return the text."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["steps"] == str(steps)]
+    rows = [row for row in read(path) if row["steps"] == str(steps)]
     good = [row for row in rows if not row["error"]]
     seeds = len({row["seed"] for row in rows})
-    parts = ["# Staircase", f"{notes} {steps:,} steps a stair, seeds: {seeds}.", report.machine()]
+    parts = ["# Staircase", f"{notes} {steps:,} steps a stair, seeds: {seeds}.", report.provenance(rows) + "."]
     if draw_figure(good, cases, path.with_suffix(".png")):
         parts.append("![Estimates while training](staircase.png)")
     for name, case in cases.items():

@@ -56,9 +56,10 @@ def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
             f"assumptions about the distribution (McAllester and Stratos 2020)"
         )
     if result.kind != "upper" and result.mi < -max(_FAR_BELOW, 3 * result.stderr):
+        reason = "what was learned misleads on rows that did not train it" if result.history else "too few rows"
         yield TrainingWarning(
-            "far below 0, which no mutual information is: what was learned misleads on rows that trained nothing, and "
-            "the value says nothing; compare with 'infonce' or 'ksg', or use more rows"
+            f"far below 0, which no mutual information is: {reason}, and the value says nothing; use more rows, or "
+            f"compare with other estimators"
         )
     large = max(0.1, 0.2 * abs(result.mi))
     if result.gap > large:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 
 def square(cell):
@@ -31,3 +32,15 @@ def with_own_time(cell):
 def grow(cell):
     """Takes 300 MB for a moment if its number is 1."""
     return {"square": len(bytearray(300_000_000)) if cell["number"] == 1 else 0, "text": ""}
+
+
+def sweep_again(cell):
+    """Another sweep on the same file, from inside this one."""
+    from benchmarks.sweep import sweep
+
+    sweep(Path(cell["number"]), [cell], square, ("square", "text"))
+
+
+def square_with(_, cell):
+    """For a first argument that cannot be sent to a worker."""
+    return square(cell)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -57,11 +59,16 @@ class Task:
 
 
 _REGISTRY: dict[str, Task] = {}
-_loaded = False
+_loading = _loaded = False
 
 
 def register(task: Task) -> Task:
-    """List a task under its name, and return it."""
+    """List a task under its name, and return it.
+
+    Raises:
+        ValueError: if that name is taken.
+    """
+    _load()
     if task.name in _REGISTRY:
         raise ValueError(f"a task named {task.name!r} is registered already")
     _REGISTRY[task.name] = task
@@ -69,16 +76,29 @@ def register(task: Task) -> Task:
 
 
 def _load() -> None:
-    """Import every module of this folder, which registers its tasks: on first use, for ``import infomax`` is light."""
-    global _loaded  # noqa: PLW0603
-    if not _loaded:
+    """Import every module of this folder, which registers its tasks: on first use, for ``import infomax`` is light.
+
+    If one of them fails nothing is listed, and the next call tries again.
+    """
+    global _loading, _loaded  # noqa: PLW0603
+    if _loading or _loaded:
+        return
+    modules = [f"{__package__}.{module.name}" for module in iter_modules([str(Path(__file__).parent)])]
+    _loading = True
+    try:
+        for name in modules:
+            import_module(name)
         _loaded = True
-        for module in iter_modules([str(Path(__file__).parent)]):
-            import_module(f"{__package__}.{module.name}")
+    finally:
+        _loading = False
+        if not _loaded:
+            _REGISTRY.clear()
+            for name in set(modules) - {__name__}:
+                sys.modules.pop(name, None)
 
 
 def names(family: str | None = None) -> list[str]:
-    """Names of the registered tasks, of one family or of all, in the order of their registration.
+    """Names of the registered tasks, of one family or of all; families by letter, each in its own order.
 
     Raises:
         ValueError: for a family that no task belongs to; close matches are named.
@@ -86,13 +106,14 @@ def names(family: str | None = None) -> list[str]:
     _load()
     if family is not None and family not in families():
         raise ValueError(unknown("family", family, families()))
-    return [name for name, task in _REGISTRY.items() if family in (None, task.family)]
+    ordered = sorted(_REGISTRY.values(), key=lambda task: task.family)
+    return [task.name for task in ordered if family in (None, task.family)]
 
 
 def families() -> list[str]:
-    """Families of the registered tasks, in the order of their registration."""
+    """Families of the registered tasks, by letter."""
     _load()
-    return list(dict.fromkeys(task.family for task in _REGISTRY.values()))
+    return sorted({task.family for task in _REGISTRY.values()})
 
 
 def get(name: str) -> Task:
@@ -105,3 +126,24 @@ def get(name: str) -> Task:
     if name not in _REGISTRY:
         raise ValueError(unknown("task", name, names()))
     return _REGISTRY[name]
+
+
+#: Nats that one pair of coordinates may share: beyond it x and y differ by less than a computer can tell.
+MOST = 25.0
+
+
+def check_mi(mi: float, pairs: int = 1) -> None:
+    """Raise unless ``mi`` nats can be wanted of so many pairs of coordinates."""
+    if not 0 <= mi <= MOST * pairs:
+        raise ValueError(f"mi must be from 0 to {MOST * pairs:g} nats, {MOST:g} a pair; got {mi}")
+
+
+def check_dim(dim: int) -> None:
+    """Raise unless there is a coordinate."""
+    if dim < 1:
+        raise ValueError(f"dim must be at least 1; got {dim}")
+
+
+def correlation(mi: float) -> tuple[float, float]:
+    r"""Correlation :math:`\rho` of two normal variables that share ``mi`` nats, and :math:`\sqrt{1 - \rho^2}`."""
+    return math.sqrt(-math.expm1(-2 * mi)), math.exp(-mi)

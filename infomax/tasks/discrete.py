@@ -8,10 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp, xlogy
 
-from infomax.tasks.base import Array, Task, register
-from infomax.tasks.normal import check_dim, check_mi
+from infomax.tasks.base import Array, Task, check_dim, check_mi, register
 
 Integers = NDArray[np.int64]
+
+#: Nats that no root finder can tell from none.
+_LEAST = 1e-12
+#: Classes whose places on a line are summed over one by one.
+_MOST_CLASSES = 50
 
 
 def symmetric_channel(mi: float, *, symbols: int) -> Task:
@@ -47,14 +51,14 @@ def flip_probability(mi: float, symbols: int) -> float:
     if symbols < 2:
         raise ValueError(f"symbols must be at least 2; got {symbols}")
     most = math.log(symbols)
-    if mi > most:
+    if mi > most + _LEAST:
         raise ValueError(f"mi must be at most log {symbols} = {most:.6g}; got {mi}")
 
     def excess(e: float) -> float:
         return most + float(xlogy(1 - e, 1 - e) + xlogy(e, e)) - e * math.log(symbols - 1) - mi
 
     useless = 1 - 1 / symbols
-    return 0.0 if mi == most else useless if mi == 0 else float(brentq(excess, 0.0, useless, xtol=1e-15))
+    return 0.0 if mi > most - _LEAST else useless if mi < _LEAST else float(brentq(excess, 0.0, useless, xtol=1e-15))
 
 
 def transmit(symbol: Integers, symbols: int, flip: float, rng: np.random.Generator) -> Integers:
@@ -159,20 +163,20 @@ def noisy_label(mi: float, *, classes: int = 2, dim: int = 1) -> Task:
 
     Args:
         mi: wanted mutual information in nats, below log ``classes`` by 1e-6 at least.
-        classes: 2 or more. dim: dimension of x; all places lie on its diagonal.
+        classes: 2 to 50. dim: dimension of x; all places lie on its diagonal.
 
     Raises:
-        ValueError: for an ``mi`` that so many classes cannot carry, fewer than 2 classes, or ``dim`` below 1.
+        ValueError: for an ``mi`` that so many classes cannot carry, ``classes`` outside 2 to 50, or ``dim`` below 1.
     """
     from scipy.optimize import brentq  # noqa: PLC0415 - a slow import for one root
 
     check_mi(mi)
     check_dim(dim)
-    if classes < 2:
-        raise ValueError(f"classes must be at least 2; got {classes}")
+    if not 2 <= classes <= _MOST_CLASSES:
+        raise ValueError(f"classes must be from 2 to {_MOST_CLASSES}; got {classes}")
     if mi > math.log(classes) - 1e-6:
         raise ValueError(f"mi must be below log {classes} = {math.log(classes):.6g}; got {mi}")
-    step = float(brentq(lambda s: label_information(s, classes) - mi, 0.0, 20.0, xtol=1e-13)) if mi else 0.0
+    step = float(brentq(lambda s: label_information(s, classes) - mi, 0.0, 20.0, xtol=1e-13)) if mi > _LEAST else 0.0
 
     def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         label = rng.integers(classes, size=(n, 1))

@@ -38,7 +38,7 @@ def rectangles(mi: float, *, size: int = 16) -> Task:
     each image shows its parameters exactly, and carries what they carry.
 
     Args:
-        mi: wanted mutual information, in nats. size: pixels of a side, 16 or more: a rectangle covers two whole pixels.
+        mi: wanted mutual information, in nats. size: pixels of a side, 16 or more: each length is two pixels or more.
 
     Raises:
         ValueError: for a negative ``mi``, or a ``size`` below 16.
@@ -78,8 +78,8 @@ def _images(mi: float, parameters: int, draw: Transform, *, size: int, name: str
     if size < least:
         raise ValueError(f"size must be at least {least}; got {size}")
     both = chain(normal_cdf, draw)
-    task = transformed(correlated_normal(mi, dim=parameters), x=both, y=both, name="")
-    return replace(task, name=f"{name}-{size}-{mi:g}", family="images", reference=_SOURCE)
+    base = replace(correlated_normal(mi, dim=parameters), reference=_SOURCE)
+    return transformed(base, x=both, y=both, name=f"{name}-{size}-{mi:g}", family="images")
 
 
 def digits(mi: float) -> Task:
@@ -87,7 +87,7 @@ def digits(mi: float) -> Task:
 
     A class is drawn, sent through the channel, and an image of each of the two classes is drawn from the 1,797 there
     are (8 x 8 pixels, values 0 to 16). No image belongs to two classes, so the images carry what the classes carry.
-    More than some 1,797 rows repeat images: an estimator that remembers them has then seen those it is measured on.
+    Images repeat from a hundred rows on: an estimator that remembers them has seen some of those it is measured on.
 
     Args:
         mi: wanted mutual information in nats, at most log 10.

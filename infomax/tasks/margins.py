@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from infomax.tasks.base import Task, register
 from infomax.tasks.normal import correlated_normal
-from infomax.tasks.transforms import Transform, chain, coupling, exponential, normal_cdf, rotation, transformed
+from infomax.tasks.transforms import (
+    Transform,
+    asinh,
+    chain,
+    coupling,
+    embedding,
+    exponential,
+    normal_cdf,
+    rotation,
+    transformed,
+)
 
 
 def correlated_uniform(mi: float, *, dim: int = 1) -> Task:
@@ -15,7 +23,7 @@ def correlated_uniform(mi: float, *, dim: int = 1) -> Task:
     Args:
         mi: wanted mutual information, in nats. dim: dimension of x, and of y.
     """
-    return _renamed(mi, dim, normal_cdf, "uniform")
+    return _behind(mi, dim, normal_cdf, "uniform")
 
 
 def exponentiated_normal(mi: float, *, dim: int = 1) -> Task:
@@ -24,25 +32,24 @@ def exponentiated_normal(mi: float, *, dim: int = 1) -> Task:
     Args:
         mi: wanted mutual information, in nats. dim: dimension of x, and of y.
     """
-    return _renamed(mi, dim, exponential, "lognormal")
+    return _behind(mi, dim, exponential, "lognormal")
 
 
-def _renamed(mi: float, dim: int, margin: Transform, name: str) -> Task:
-    task = transformed(correlated_normal(mi, dim=dim), x=margin, y=margin, name=name)
-    return replace(task, name=f"{name}-{dim}d-{mi:g}", family="margins")
+def _behind(mi: float, dim: int, margin: Transform, name: str) -> Task:
+    base = correlated_normal(mi, dim=dim)
+    return transformed(base, x=margin, y=margin, name=f"{name}-{dim}d-{mi:g}", family="margins")
 
 
 for _make in (correlated_uniform, exponentiated_normal):
     for _dim, _mi in ((1, 0.5), (5, 1.0), (20, 2.0)):
         register(_make(_mi, dim=_dim))
 
-# Composed: rotated on one side, bent by couplings on the other.
+# Composed: rotated on one side and bent by couplings on the other; behind other margins and rotated; lying in a plane.
 for _dim, _mi in ((2, 1.0), (5, 1.0), (20, 2.0)):
     _base = correlated_normal(_mi, dim=_dim)
-    register(replace(transformed(_base, x=coupling(0), y=rotation(1), name="coupled"), family="margins"))
-    register(
-        replace(
-            transformed(_base, x=chain(normal_cdf, rotation(2)), y=chain(exponential, rotation(3)), name="mixed"),
-            family="margins",
-        )
-    )
+    for _name, _x, _y in (
+        ("coupled", coupling(0), rotation(1)),
+        ("mixed", chain(normal_cdf, rotation(2)), chain(exponential, rotation(3))),
+        ("embedded", embedding(2 * _dim, 4), chain(embedding(3 * _dim, 5), asinh)),
+    ):
+        register(transformed(_base, x=_x, y=_y, name=f"{_name}-{_base.name}", family="margins"))

@@ -7,7 +7,7 @@ Pointwise Mutual Information Profiles", arXiv 2310.10240, and of its package; th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +15,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from infomax.tasks.base import Array, Task, register
-from infomax.tasks.transforms import Transform, spiral, transformed
+from infomax.tasks.transforms import spiral, transformed
 
 _SOURCE = "Czyż et al. 2023, arXiv 2310.10240"
 
@@ -104,6 +104,7 @@ def normal_mixture(
     w, m, c = (np.asarray(part, dtype=np.float64) for part in (weights, means, covariances))
     mixture = NormalMixture(w, m, c, x_dim)
     value, error = mi or mixture.mutual_information()
+    value = max(0.0, value)  # independent parts may come out below 0 by rounding
     how = f"{reference}; MI {'by Monte Carlo' if error else 'by quadrature'}"
     return Task(name, value, x_dim, mixture.means.shape[1] - x_dim, how, mixture.sample, "mixtures", error)
 
@@ -137,7 +138,7 @@ def galaxy(speed: float = 0.5, distance: float = 3.0, mi: tuple[float, float] | 
     """Two balls in three dimensions; the two of x wound into a spiral."""
     means = np.outer([-0.5, 0.5], np.full(3, distance))
     base = normal_mixture("", [0.5, 0.5], means, [np.eye(3)] * 2, x_dim=2, mi=mi, reference=_SOURCE)
-    return _bent(base, spiral(speed), f"2v1-galaxy-{speed}-{distance}")
+    return transformed(base, x=spiral(speed), name=f"2v1-galaxy-{speed}-{distance}")
 
 
 def waves(
@@ -155,7 +156,7 @@ def waves(
         bent = values[:, 0] + amplitude * np.sin(frequency * values[:, 1])
         return np.stack([0.1 * bent - 0.8, 0.5 * values[:, 1]], axis=1)
 
-    return _bent(base, wave, f"2v1-waves-{components}-{amplitude}-{frequency}")
+    return transformed(base, x=wave, name=f"2v1-waves-{components}-{amplitude}-{frequency}")
 
 
 def concentric(dim: int, components: int = 5, mi: tuple[float, float] | None = None) -> Task:
@@ -178,10 +179,6 @@ def normal_with_inliers(dim: int, share: float, mi: tuple[float, float] | None =
     return normal_mixture(
         name, [1 - share, share], np.zeros((2, 2 * dim)), covariances, x_dim=dim, mi=mi, reference=_SOURCE
     )
-
-
-def _bent(base: Task, x: Transform, name: str) -> Task:
-    return replace(transformed(base, x=x, name=""), name=name)
 
 
 # The truths are quadratures over the coordinates that matter: two, four for the inliers, the radius of the balls.

@@ -7,8 +7,7 @@ import math
 import numpy as np
 from scipy.special import digamma, lambertw
 
-from infomax.tasks.base import Array, Task, register
-from infomax.tasks.normal import check_dim, check_mi
+from infomax.tasks.base import Array, Task, check_dim, register
 
 
 def smoothed_uniform(mi: float, *, dim: int = 1) -> Task:
@@ -18,16 +17,13 @@ def smoothed_uniform(mi: float, *, dim: int = 1) -> Task:
     :math:`1 / 4\varepsilon` above.
 
     Args:
-        mi: wanted mutual information, in nats, above 0. dim: dimension of x, and of y.
+        mi: wanted mutual information, in nats. dim: dimension of x, and of y.
 
     Raises:
-        ValueError: unless ``mi`` is positive and finite, and ``dim`` at least 1.
+        ValueError: unless each coordinate's share of ``mi`` is from 1e-6 to 20 nats, and ``dim`` at least 1.
     """
-    check_mi(mi)
     check_dim(dim)
-    if mi == 0:
-        raise ValueError("mi must be above 0: no finite noise hides x entirely; got 0")
-    share = mi / dim
+    share = _share(mi, dim)
     # ε - log 2ε = I is (-ε) exp(-ε) = -exp(-I)/2, whose solution is Lambert's function.
     epsilon = float(-lambertw(-math.exp(-share) / 2).real) if share >= 0.5 else 1 / (4 * share)
 
@@ -47,18 +43,16 @@ def gamma_exponential(mi: float, *, dim: int = 1) -> Task:
     of entropy :math:`1 + 1/a - \log a`.
 
     Args:
-        mi: wanted mutual information, in nats, above 0. dim: dimension of x, and of y.
+        mi: wanted mutual information, in nats. dim: dimension of x, and of y.
 
     Raises:
         ValueError: unless each coordinate's share of ``mi`` is from 1e-6 to 20 nats, and ``dim`` at least 1.
     """
     from scipy.optimize import brentq  # noqa: PLC0415 - a slow import for one root
 
-    check_mi(mi)
     check_dim(dim)
-    if not 1e-6 <= mi / dim <= 20:
-        raise ValueError(f"mi must give each coordinate 1e-6 to 20 nats; got {mi} for {dim}")
-    log_shape = brentq(lambda s: digamma(math.exp(s) + 1) - s - mi / dim, -25.0, 20.0, xtol=1e-14)
+    share = _share(mi, dim)
+    log_shape = brentq(lambda s: digamma(math.exp(s) + 1) - s - share, -25.0, 20.0, xtol=1e-14)
     shape = math.exp(log_shape)
 
     def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -68,6 +62,12 @@ def gamma_exponential(mi: float, *, dim: int = 1) -> Task:
 
     reference = "closed form: Lomax 1954; Darbellay and Vajda 2000"
     return Task(f"gamma-exponential-{dim}d-{mi:g}", mi, dim, dim, reference, sample, "noise")
+
+
+def _share(mi: float, dim: int) -> float:
+    if not 1e-6 <= mi / dim <= 20:
+        raise ValueError(f"mi must give each coordinate 1e-6 to 20 nats; got {mi} for {dim}")
+    return mi / dim
 
 
 for _dim, _mi in ((1, 0.3), (1, 1.0), (5, 1.0), (5, 5.0)):

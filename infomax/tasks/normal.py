@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from infomax.tasks.base import Array, Task, register
+from infomax.tasks.base import Array, Task, check_dim, check_mi, correlation, register
 from infomax.tasks.transforms import cube, transformed
 
 _COVER = "closed form: Cover and Thomas 2006, eq. 8.56"
@@ -23,19 +23,20 @@ def correlated_normal(mi: float, *, dim: int = 1, x_dim: int | None = None, pair
         x_dim: dimension of x, at least ``dim``. pairs: number of pairs that correlate, ``dim`` of them by default.
 
     Raises:
-        ValueError: for a negative ``mi``, an ``x_dim`` below ``dim``, or ``pairs`` that are not from 1 to ``dim``.
+        ValueError: for an ``mi`` that is negative or above 25 nats a pair, an ``x_dim`` below ``dim``, or ``pairs``
+            that are not from 1 to ``dim``.
     """
-    check_mi(mi)
     width, pairs = dim if x_dim is None else x_dim, dim if pairs is None else pairs
     if not 1 <= dim <= width:
         raise ValueError(f"x_dim must be at least dim, and dim at least 1; got {width} and {dim}")
     if not 1 <= pairs <= dim:
         raise ValueError(f"pairs must be from 1 to dim = {dim}; got {pairs}")
-    rho = correlation(mi / pairs)
+    check_mi(mi, pairs)
+    rho, rest = correlation(mi / pairs)
 
     def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         x, y = rng.standard_normal((n, width)), rng.standard_normal((n, dim))
-        y[:, :pairs] = rho * x[:, :pairs] + math.sqrt(1 - rho**2) * y[:, :pairs]
+        y[:, :pairs] = rho * x[:, :pairs] + rest * y[:, :pairs]
         return x, y
 
     shape = (f"{width}x{dim}" if width != dim else f"{dim}d") + (f"-{pairs}pairs" if pairs != dim else "")
@@ -49,36 +50,20 @@ def dense_normal(mi: float, *, dim: int) -> Task:
     :math:`I = -\tfrac12 \log(1 - \rho^2)`.
 
     Raises:
-        ValueError: for a negative ``mi``, or ``dim`` below 1.
+        ValueError: for an ``mi`` that is negative or above 25 nats, or ``dim`` below 1.
     """
     check_mi(mi)
     check_dim(dim)
-    rho = correlation(mi)
+    rho, rest = correlation(mi)
     r = rho / (dim - (dim - 1) * rho)
+    own_part = math.sqrt(dim * rest**2 / (1 + rho) / (dim - (dim - 1) * rho))  # √(1 - r), with 1 - ρ = rest² / (1 + ρ)
 
     def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         shared, own = rng.standard_normal((n, 1)), rng.standard_normal((n, 2 * dim))
-        both = math.sqrt(r) * shared + math.sqrt(1 - r) * own
+        both = math.sqrt(r) * shared + own_part * own
         return both[:, :dim], both[:, dim:]
 
     return Task(f"normal-dense-{dim}d-{mi:g}", mi, dim, dim, _COVER, sample, "normal")
-
-
-def correlation(mi: float) -> float:
-    """Correlation of two normal variables that share ``mi`` nats."""
-    return math.sqrt(-math.expm1(-2 * mi))
-
-
-def check_mi(mi: float) -> None:
-    """Raise unless ``mi`` can be wanted."""
-    if not 0 <= mi < math.inf:
-        raise ValueError(f"mi must not be negative, and must be finite; got {mi}")
-
-
-def check_dim(dim: int) -> None:
-    """Raise unless there is a coordinate."""
-    if dim < 1:
-        raise ValueError(f"dim must be at least 1; got {dim}")
 
 
 for _dim in (1, 5, 20):
@@ -96,4 +81,4 @@ for _mi in (2.0, 4.0, 6.0, 8.0, 10.0):
         reference="Poole et al. 2019, arXiv 1905.06922; Song and Ermon 2020, arXiv 1910.06222; closed form",
     )
     register(_stair)
-    register(transformed(_stair, y=cube, name="cubed"))
+    register(transformed(_stair, y=cube, name=f"cubed-{_stair.name}"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from infomax.tasks.base import Task, register
 from infomax.tasks.normal import correlated_normal
 from infomax.tasks.transforms import rotation, transformed
@@ -20,8 +18,8 @@ def secret(mi: float, *, directions: int, dim: int, seed: int = 0) -> Task:
         ValueError: for a negative ``mi``, or ``directions`` that are not from 1 to ``dim``.
     """
     base = correlated_normal(mi, dim=dim, pairs=directions)
-    task = transformed(base, x=rotation(2 * seed), y=rotation(2 * seed + 1), name="")
-    return replace(task, name=f"secret-{directions}in{dim}-{mi:g}", family="secret")
+    name = f"secret-{directions}in{dim}-{mi:g}" + (f"-{seed}" if seed else "")
+    return transformed(base, x=rotation(2 * seed), y=rotation(2 * seed + 1), name=name, family="secret")
 
 
 for _directions, _dim, _mi in ((2, 50, 1.0), (5, 50, 3.0), (2, 500, 1.0), (5, 500, 3.0), (10, 500, 3.0)):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from scipy.special import digamma, gammaln
 
-from infomax.tasks.base import Array, Task, register
-from infomax.tasks.normal import check_dim, check_mi, correlation
+from infomax.tasks.base import Array, Task, check_dim, check_mi, correlation, register
 
 
 def tail_information(df: float, x_dim: int, y_dim: int) -> float:
@@ -19,10 +16,10 @@ def tail_information(df: float, x_dim: int, y_dim: int) -> float:
     "Shannon entropy and mutual information for multivariate skew-elliptical distributions".
 
     Raises:
-        ValueError: for degrees of freedom below 0.1, or a dimension below 1.
+        ValueError: for degrees of freedom outside 0.1 to 1e6, or a dimension below 1.
     """
-    if not df >= 0.1:
-        raise ValueError(f"df must be at least 0.1, for samples to be finite; got {df}")
+    if not 0.1 <= df <= 1e6:
+        raise ValueError(f"df must be from 0.1 to 1e6, where samples and their information are exact; got {df}")
     check_dim(min(x_dim, y_dim))
 
     def f(t: float) -> float:
@@ -45,15 +42,15 @@ def correlated_student(mi: float | None = None, *, df: float, dim: int = 1) -> T
     """
     least = tail_information(df, dim, dim)
     mi = least if mi is None else mi
-    check_mi(mi)
+    check_mi(mi, dim)
     if mi < least:
         raise ValueError(f"mi must be at least {least:.6g}, what the tails share; got {mi}")
-    rho = correlation((mi - least) / dim)
+    rho, rest = correlation((mi - least) / dim)
 
     def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         x, noise = rng.standard_normal((n, dim)), rng.standard_normal((n, dim))
         scale = np.sqrt(df / rng.chisquare(df, (n, 1)))
-        return scale * x, scale * (rho * x + math.sqrt(1 - rho**2) * noise)
+        return scale * x, scale * (rho * x + rest * noise)
 
     reference = "closed form: Arellano-Valle et al. 2013; Czyż et al. 2023, arXiv 2306.11078"
     return Task(f"student-{dim}d-{df:g}df-{mi:g}", mi, dim, dim, reference, sample, "student")

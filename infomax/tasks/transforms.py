@@ -7,7 +7,7 @@ transforms on the two sides of a task. That a map can be undone is for its autho
 >>> from infomax.tasks.normal import correlated_normal
 >>> task = transformed(correlated_normal(1.0, dim=3), x=rotation(seed=0), y=chain(cube, coupling(seed=1)), name="bent")
 >>> task.name, task.mi, task.sample(5, seed=0)[1].shape
-('bent-normal-3d-1', 1.0, (5, 3))
+('bent', 1.0, (5, 3))
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from infomax.tasks.base import Array, Task
 Transform = Callable[[Array], Array]
 
 
-def transformed(task: Task, *, x: Transform | None = None, y: Transform | None = None, name: str) -> Task:
+def transformed(
+    task: Task, *, name: str, x: Transform | None = None, y: Transform | None = None, family: str | None = None
+) -> Task:
     """The task with its x, its y or both sent through a transform that can be undone.
 
     Args:
-        task: any task. x, y: transforms of its sides; None leaves a side as it is.
-        name: what was done; becomes the first part of the new task's name.
+        task: any task. name: of the new task. x, y: transforms of its sides; None leaves a side as it is.
+        family: of the new task; by default that of ``task``.
 
     Raises:
         ValueError: if a transform does not give one row for each row.
@@ -46,7 +48,7 @@ def transformed(task: Task, *, x: Transform | None = None, y: Transform | None =
         if values.ndim != 2 or len(values) != 2:
             raise ValueError(f"{side} must map an array (n, d) to (n, k); for n = 2 it gave {values.shape}")
     dims = trial[0].shape[1], trial[1].shape[1]
-    return replace(task, name=f"{name}-{task.name}", x_dim=dims[0], y_dim=dims[1], sampler=sample)
+    return replace(task, name=name, x_dim=dims[0], y_dim=dims[1], sampler=sample, family=family or task.family)
 
 
 def chain(*transforms: Transform) -> Transform:
@@ -142,8 +144,13 @@ def spiral(speed: float, plane: tuple[int, int] = (0, 1)) -> Transform:
     r"""Rotate two coordinates by the angle :math:`v \lVert x \rVert^2`: Czyż et al. 2023, arXiv 2306.11078, appendix.
 
     The norm is that of all coordinates, and no rotation changes it, which is why the map can be undone.
+
+    Raises:
+        ValueError: unless the two coordinates differ and are counted from 0.
     """
     i, j = plane
+    if not (i != j and min(i, j) >= 0):
+        raise ValueError(f"plane must be two different coordinates, counted from 0; got {plane}")
 
     def rotate(values: Array) -> Array:
         angle = speed * np.square(values).sum(axis=1)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infomax.tasks.base import Array, Task, register
-from infomax.tasks.normal import check_dim, check_mi, correlation
+from infomax.tasks.base import Array, Task, check_dim, check_mi, correlation, register
 from infomax.tasks.transforms import rotation
 
 MODALITIES = ("text", "audio", "vision")
+#: Nats that a modality may tell about the target.
+_MOST = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,13 @@ class TriModal:
     seed: int = 0
 
     def sample(self, n: int, seed: int) -> dict[str, Array]:
-        """Arrays ``(n, dims)`` by name of modality, and the ``"target"``, ``(n, 1)``."""
+        """Arrays ``(n, dims)`` by name of modality, and the ``"target"``, ``(n, 1)``.
+
+        Raises:
+            ValueError: if ``n`` is less than 1.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1; got {n}")
         return self._draw(n, np.random.default_rng(seed))
 
     def mi(self, first: Sequence[str], second: Sequence[str]) -> float:
@@ -97,33 +104,35 @@ def trimodal(
         dims: columns of text, audio and vision. seed: of the rotations that hide the informative direction.
 
     Raises:
-        ValueError: for negative amounts, ``dims`` below 1, and a ``joint`` that no correlation of the noises gives.
+        ValueError: for amounts outside 0 to 8 nats, ``dims`` below 1, and a ``joint`` that no correlation of the
+            noises gives.
     """
     for amount in (text, audio, vision):
-        check_mi(amount)
+        if not 0 <= amount <= _MOST:
+            raise ValueError(f"text, audio and vision must be from 0 to {_MOST:g} nats; got {amount}")
     check_dim(min(dims))
-    rho = np.array([correlation(amount) for amount in (text, audio, vision)])
-    c = 0.0 if joint is None else _noise_correlation(rho, joint)
-    noise = np.sqrt(1 - rho**2)
+    rho, noise = np.array([correlation(amount) for amount in (text, audio, vision)]).T
+    c = 0.0 if joint is None else _noise_correlation(rho / noise, joint)
     among = np.outer(rho, rho) + np.outer(noise, noise) * np.where(np.eye(3, dtype=bool), 1.0, c)
     return TriModal(np.block([[among, rho[:, None]], [rho[None, :], np.ones((1, 1))]]), dims, seed)
 
 
-def _noise_correlation(rho: Array, joint: float) -> float:
+def _noise_correlation(a: Array, joint: float) -> float:
     from scipy.optimize import brentq, minimize_scalar  # noqa: PLC0415 - a slow import for one root
 
     check_mi(joint)
-    a = rho / np.sqrt(1 - rho**2)
 
     def together(c: float) -> float:
         power = (a @ a - c / (1 + 2 * c) * a.sum() ** 2) / (1 - c)
         return 0.5 * math.log1p(power)
 
     # Convex in c, as the inverse of a matrix is; c below the minimum covers every amount.
-    lowest, highest = -0.5 + 1e-12, 1 - 1e-12
+    lowest, highest = -0.5 + 1e-9, 1 - 1e-9
     at_least = minimize_scalar(together, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-12}).x
-    if joint < together(at_least):
-        raise ValueError(f"joint must be at least {together(at_least):.6g} for these modalities; got {joint}")
+    if not together(at_least) <= joint <= together(lowest):
+        raise ValueError(
+            f"joint must be from {together(at_least):.6g} to {together(lowest):.4g} for these modalities; got {joint}"
+        )
     return float(brentq(lambda c: together(c) - joint, lowest, at_least, xtol=1e-14))
 
 

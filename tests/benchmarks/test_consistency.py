@@ -31,21 +31,6 @@ def test_masks_keep_exactly_the_top_rows(t):
     assert (pictures == before).all()
 
 
-@pytest.mark.parametrize("n", [2, 3, 50])
-def test_partners_are_other_images_and_each_comes_once(n):
-    for seed in range(5):
-        partner = consistency.partners(n, np.random.default_rng(seed))
-        assert sorted(partner) == list(range(n))
-        assert (partner != np.arange(n)).all()
-
-
-def test_partners_are_independent_of_the_class():
-    """The share of pairs of one class is what it is among random pairs, about 1 in 10."""
-    labels = np.repeat(np.arange(10), 180)
-    partner = consistency.partners(1800, np.random.default_rng(0))
-    assert np.mean(labels == labels[partner]) == pytest.approx(0.1, abs=0.03)
-
-
 def test_each_test_has_the_sides_that_it_should():
     pictures = numbered()
     flat = pictures.reshape(6, 64)
@@ -55,22 +40,24 @@ def test_each_test_has_the_sides_that_it_should():
     x, y = consistency.samples("processing", 3, pictures, np.random.default_rng(0))
     assert (x == np.hstack([flat, flat])).all()
     assert (y == np.hstack([consistency.top_rows(pictures, 3), consistency.top_rows(pictures, 2)])).all()
+    alone, _ = consistency.samples("half", 3, pictures, np.random.default_rng(0))
     x, y = consistency.samples("additivity", 3, pictures, np.random.default_rng(0))
-    assert x.shape == y.shape == (6, 128)
+    assert x.shape == y.shape == (3, 128)
     first, second = x[:, :64], x[:, 64:]
-    assert (first != second).all()  # another image in every row
-    assert {tuple(row) for row in second} == {tuple(row) for row in flat}
+    assert (first == alone).all()  # the divisor has the same rows
+    assert {tuple(row) for row in np.vstack([first, second])} == {tuple(row) for row in flat}  # each image once
     assert (y[:, :24] == first[:, :24]).all()
     assert (y[:, 64:88] == second[:, :24]).all()
     assert not y[:, 24:64].any()
     assert not y[:, 88:].any()
-    with pytest.raises(ValueError, match="test must be one of baseline, processing, additivity; got 'rows'"):
+    with pytest.raises(ValueError, match="test must be one of baseline, processing, half, additivity; got 'rows'"):
         consistency.samples("rows", 3, pictures, np.random.default_rng(0))
 
 
 def test_every_divisor_is_run():
     for rows in (consistency.ROWS, consistency.QUICK_ROWS):
-        assert {*rows["processing"], *rows["additivity"], 8} <= {*rows["baseline"]}
+        assert {*rows["processing"], 8} <= {*rows["baseline"]}
+        assert {*rows["additivity"]} <= {*rows["half"]}
 
 
 @pytest.mark.parametrize(
@@ -93,12 +80,13 @@ def test_ratios_are_of_means_over_seeds_and_carry_the_marks_of_both():
             row("baseline", 1, 4.0, seed=1),
             row("baseline", 8, 6.0, saturated="ceiling"),
             row("additivity", 1, 6.0),
+            row("half", 1, 2.4),
             row("processing", 8, 3.0, saturated="log n"),
             row("processing", 1, -1.0),
         ]
     )
     assert consistency_report.ratios(found, "b", "baseline") == {1: Ratio(0.5, True, False), 8: Ratio(1.0, True, False)}
-    assert consistency_report.ratios(found, "b", "additivity") == {1: Ratio(2.0, False, False)}
+    assert consistency_report.ratios(found, "b", "additivity") == {1: Ratio(2.5, False, False)}
     processing = consistency_report.ratios(found, "b", "processing")
     assert processing == {1: Ratio(-1 / 3, False, False), 8: Ratio(0.5, True, True)}
     assert str(processing[8]) == "0.50\\*†"
@@ -138,19 +126,19 @@ def test_a_verdict_tells_of_ceilings_first():
 
 
 def test_a_quick_run_writes_finite_rows_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch):
-    few = consistency.images()[::7]  # 257 of them
+    few = consistency.images()[::3]  # 599 of them
     arguments = ["--quick", "--bounds", "gaussian", "infonce", "--jobs", "1", "--output", str(tmp_path)]
     monkeypatch.setattr(consistency, "images", lambda: few)
     consistency.main(arguments)
     with (tmp_path / "consistency.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 10
+    assert len(rows) == 12
     assert all(line["error"] == "" and math.isfinite(float(line["mi"])) for line in rows)
     assert all("constant" in line["warnings"] for line in rows)
     mi = {(line["bound"], line["test"], line["rows"]): float(line["mi"]) for line in rows}
     assert mi["infonce", "baseline", "0"] == 0
-    assert 0 < mi["infonce", "baseline", "1"] <= math.log(129)  # two folds of at most 129 rows
-    assert mi["gaussian", "additivity", "1"] == pytest.approx(2 * mi["gaussian", "baseline", "1"], rel=0.1)
+    assert 0 < mi["infonce", "baseline", "1"] <= math.log(300)  # two folds of at most 300 rows
+    assert mi["gaussian", "additivity", "1"] == pytest.approx(2 * mi["gaussian", "half", "1"], rel=0.1)
     text = capsys.readouterr().out
     assert (tmp_path / "consistency.md").read_text() in text
     assert "| infonce | holds, at its ceiling |" in text

@@ -4,16 +4,24 @@ import csv
 import re
 
 import pytest
-from scipy import stats
 
 from benchmarks import known_mi
-from benchmarks.known_mi_report import by_task, names, summary, wilson, write_report
+from benchmarks.known_mi_report import by_task, names, summary, write_report
+from benchmarks.sweep import SweepError
 from infomax import estimate, tasks
 
 
 def row(estimator, task, bias, *, n=1000, seed=0, stderr=0.01, **others):
     facts = {"truth": "1.0", "estimate": str(1 + bias), "low": "0.9", "high": "1.2", "covered": "1", "kind": "lower"}
-    facts |= {"ceiling": "", "warnings": "", "seconds": "2.0", "memory": "300", "error": ""}
+    facts |= {
+        "ceiling": "",
+        "warnings": "",
+        "seconds": "2.0",
+        "memory": "300",
+        "error": "",
+        "date": "2026-01-01",
+        "machine": "infomax 9, 2 cores",
+    }
     cell = {"task": task, "estimator": estimator, "n": str(n), "seed": str(seed), "mode": "default"}
     return {**cell, **facts, "bias": str(bias), "stderr": str(stderr), **others}
 
@@ -34,19 +42,14 @@ def cells_of(line):
 def test_summary_is_what_one_works_out_by_hand():
     lines = summary(ROWS).splitlines()
     ksg, nwj = cells_of(lines[2]), cells_of(lines[3])
-    # nwj: task a -0.1 over its seeds, b +0.2; two of three intervals cover; widths 0.3, 0.3 and 0.7.
+    # nwj: 0.1 and 0.3 of task a, 0.2 of b; mean errors -0.1 and +0.2.
+    # Two of three intervals cover; widths 0.3, 0.3 and 0.7.
     assert nwj == [
-        "1,000", "nwj", "2", "0.150", "0.150", "+0.20 (b)", "67%", "0.43", "2/3", "33%", "2.0", "350", "0"
+        "1,000", "nwj", "2", "0.200", "0.200", "+0.20 (b)", "67%", "0.43", "2/3", "33%", "2.0", "350", "0"
     ]  # fmt: skip
     assert ksg == ["200", "ksg", "1", "0.500", "0.500", "+0.50 (a)", "100%", "0.30", "–", "0%", "2.0", "300", "1"]
     assert by_task(ROWS[:3]) == pytest.approx({"a": -0.1, "b": 0.2})
     assert names(ROWS, "estimator") == ["nwj", "ksg"]  # by their error
-
-
-def test_wilson_interval_is_that_of_scipy():
-    for k, n in ((0, 7), (19, 20), (60, 120)):
-        expected = stats.binomtest(k, n).proportion_ci(method="wilson")
-        assert wilson(k / n, n) == pytest.approx((expected.low, expected.high))
 
 
 def test_report_has_failures_and_figures(tmp_path):
@@ -55,9 +58,12 @@ def test_report_has_failures_and_figures(tmp_path):
         writer = csv.DictWriter(file, list(ROWS[0]))
         writer.writeheader()
         writer.writerows(ROWS)
-    write_report(path)
+    write_report(path, "default")
     text = (tmp_path / "known_mi.md").read_text()
     assert "- b, ksg, n = 200: ValueError: no" in text
+    assert "Default settings. 2026-01-01: infomax 9, 2 cores." in text
+    with pytest.raises(SweepError, match="must hold the rows of a sweep; it is not there"):
+        write_report(tmp_path / "other.csv", "default")
     assert re.search(r"\| a \| 1.000 \| -0.100 \| – \|", text)
     for name in ("error", "coverage", "time"):
         assert (tmp_path / f"known_mi_{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -103,3 +109,9 @@ def test_bad_requests_are_told_before_anything_runs(options, message, tmp_path, 
     assert stop.value.code == 2
     assert re.search(message, capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_report_of_nothing_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        known_mi.main(["--report", "--output", str(tmp_path)])
+    assert "it is not there" in capsys.readouterr().err

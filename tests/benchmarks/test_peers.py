@@ -107,8 +107,9 @@ def test_rows_of_a_sweep(environments, tmp_path):
     cells = [cell(f"torch-mist: {name}") for name in ("mine", "nwj", "smile")]
     run = partial(peers.run, environments=environments, limit=60)
     sweep.sweep(path, cells, run, peers.COLUMNS)
-    assert path.read_text().splitlines() == [
-        "task,estimator,n,seed,truth,estimate,bias,seconds,memory,error",
+    with path.open(newline="") as file:
+        rows = [{k: v for k, v in row.items() if k not in ("date", "machine")} for row in csv.DictReader(file)]
+    assert [",".join(row.values()) for row in rows] == [
         f"{TASK},torch-mist: mine,50,0,0.5,nan,nan,1.5,321,the estimate is nan",
         f"{TASK},torch-mist: nwj,50,0,0.5,,,,,RuntimeError: no luck in .",
         f"{TASK},torch-mist: smile,50,0,0.5,0.75,0.25,1.5,321,",
@@ -116,21 +117,26 @@ def test_rows_of_a_sweep(environments, tmp_path):
 
 
 def test_the_command_writes_rows_and_table(environments, tmp_path, capsys):
-    output = tmp_path / "results" / "peers.csv"
-    command = ["--tasks", TASK, "normal-5d-0.5", "--n", "50", "--seeds", "2", "--jobs", "1", "--output", str(output)]
+    folder = tmp_path / "results"
+    output = folder / "peers.csv"
+    command = ["--tasks", TASK, "normal-5d-0.5", "--n", "50", "--seeds", "2", "--jobs", "1", "--output", str(folder)]
     command += ["--environments", str(environments), "--ours", str(tmp_path / "none.csv")]
     peers.main([*command, "--peers", "torch-mist: smile"])
     with output.open(newline="") as file:
         rows = [(row["task"], row["seed"], row["estimate"]) for row in csv.DictReader(file)]
     assert rows == [(task, str(seed), str(0.75 + seed)) for task in (TASK, "normal-5d-0.5") for seed in (0, 1)]
     assert output.with_suffix(".md").read_text() in capsys.readouterr().out
-    peers.main(["--report", "--output", str(output), "--ours", str(tmp_path / "none.csv")])
+    peers.main(["--report", "--output", str(folder), "--ours", str(tmp_path / "none.csv")])
     assert f"| {TASK} | 0.500 | **+0.750** |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
-    [(["--peers", "torch-mits"], "got torch-mits"), (["--tasks", "normal-1d-0.55"], "did you mean")],
+    [
+        (["--n", "0"], "n must be at least 1; got 0"),
+        (["--peers", "torch-mits"], "got torch-mits"),
+        (["--tasks", "normal-1d-0.55"], "did you mean"),
+    ],
 )
 def test_a_name_that_is_not_known_is_refused(command, message, capsys):
     with pytest.raises(SystemExit):
@@ -219,7 +225,8 @@ def test_bits_become_nats(monkeypatch):
 
 def row(task, estimator, estimate, truth=1.0, seed=0, **more):
     texts = {"n": "100", "seed": str(seed), "truth": str(truth), "estimate": str(estimate), "bias": "", "error": ""}
-    return texts | {"task": task, "estimator": estimator, "seconds": "", "memory": ""} | more
+    texts |= {"seconds": "", "memory": "", "date": "2026-01-01", "machine": "m"}
+    return texts | {"task": task, "estimator": estimator} | more
 
 
 def lines_of(rows, ours=()):
@@ -243,7 +250,7 @@ OURS = [
 def test_table_of_errors():
     lines = lines_of(ROWS, OURS)
     assert lines[0].endswith(" Peers: ennemi 1.5.0.")
-    assert f" {os.cpu_count()} cores " in lines[0]
+    assert lines[0] == "2026-01-01: m. Peers: ennemi 1.5.0."
     start = next(i for i, line in enumerate(lines) if line.startswith("| task"))
     assert lines[start : start + 10] == [
         "| task | truth | infomax: infonce | ennemi: estimate_mi | npeet-plus: mi |",

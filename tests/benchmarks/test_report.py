@@ -42,3 +42,10 @@ def test_the_machine_is_named_on_one_line(monkeypatch):
 )
 def test_numbers_stay_short(value, signed, text):
     assert report.number(value, signed=signed) == text
+
+
+def test_provenance_is_that_of_the_rows():
+    rows = [
+        {"machine": m, "date": d} for m, d in (("b", "2026-02-01"), ("a", "2026-01-03"), ("a", "2026-01-01"), ("", ""))
+    ]
+    assert report.provenance(rows) == "2026-01-01 to 2026-01-03: a; 2026-02-01: b"

@@ -118,7 +118,8 @@ def row(**changes):
     statistics = {f"{name}_{i}": "0.5" for name in ("bias", "sd", "mse") for i in range(1, 6)}
     curve = {"means": " ".join(["1"] * 20), "sds": " ".join(["0.1"] * 20)}
     cell = {"case": "gaussian", "bound": "nwj", "critic": "concat", "steps": "200", "seed": "0"}
-    return cell | statistics | curve | {"seconds": "1", "memory": "1", "error": ""} | changes
+    facts = {"seconds": "1", "memory": "1", "date": "2026-01-01", "machine": "m", "error": ""}
+    return cell | statistics | curve | facts | changes
 
 
 def test_tables_pool_seeds_and_put_the_published_below_ours():

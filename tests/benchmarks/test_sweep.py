@@ -1,10 +1,12 @@
 """Sweeps: nothing is lost, nothing is run twice, and one bad cell stops nothing."""
 
 import csv
+import functools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -26,7 +28,7 @@ def rows_of(path):
 
 def untimed(path):
     """A CSV without its measured times and memory, as text."""
-    return [{k: v for k, v in row.items() if k not in ("seconds", "memory")} for row in rows_of(path)]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "memory", "date")} for row in rows_of(path)]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -49,6 +51,35 @@ def test_cells_of_the_file_are_not_run_again(tmp_path):
     assert len(rows) == 8
     assert len(sweep(path, NUMBERS[:2], cells.fail_on_three, COLUMNS)) == 2  # the others stay in the file
     assert len(rows_of(path)) == 8
+
+
+def test_cells_that_are_asked_for_twice_are_run_once(tmp_path):
+    spaced = [{"number": n, "side": "a  b"} for n in (2, 2, 1)]
+    path = tmp_path / "s.csv"
+    assert [row["number"] for row in sweep(path, spaced, cells.with_own_time, COLUMNS)] == ["1", "2"]
+    assert [row["seconds"] for row in sweep(path, spaced, cells.square, COLUMNS)] == ["99.0", "99.0"]
+
+
+def test_retry_leaves_the_failures_of_other_cells(tmp_path):
+    path = tmp_path / "s.csv"
+    sweep(path, NUMBERS, cells.fail_on_three, COLUMNS)
+    sweep(path, [{"number": 7, "side": "a"}], cells.square, COLUMNS, retry=True)
+    assert sum(row["error"] != "" for row in rows_of(path)) == 2
+    assert len(rows_of(path)) == 9
+
+
+def test_a_second_sweep_on_the_file_is_refused(tmp_path):
+    path = tmp_path / "s.csv"
+    rows = sweep(path, [{"number": str(path), "side": "a"}], cells.sweep_again, COLUMNS)
+    assert "is being written by another sweep; wait for it" in rows[0]["error"]
+
+
+def test_an_error_of_the_machinery_is_no_error_of_the_cells(tmp_path):
+    """A scheduler that is not there, for example, must not fill the file with failures."""
+    path = tmp_path / "s.csv"
+    with pytest.raises(Exception, match="pickle"):
+        sweep(path, NUMBERS, functools.partial(cells.square_with, threading.Lock()), COLUMNS, jobs=2)
+    assert not rows_of(path)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -85,6 +116,11 @@ def test_another_sweeps_file_is_refused_and_kept(tmp_path):
     with pytest.raises(ValueError, match=r"must have the columns .* got \['a', 'b'\]: move it away"):
         sweep(path, NUMBERS, cells.square, COLUMNS)
     assert path.read_text() == "a,b\n1,2\n"
+    long = path.with_name("long.csv")
+    sweep(long, NUMBERS[:2], cells.square, COLUMNS)
+    long.write_text(long.read_text() + "1,2,3,4,5,6,7,8,9,10,11\n")
+    with pytest.raises(ValueError, match="must have 9 columns in every row; row 3 has not"):
+        sweep(long, NUMBERS, cells.square, COLUMNS)
     with pytest.raises(ValueError, match=r"cells must all have the keys \['number', 'side'\]"):
         sweep(tmp_path / "t.csv", [*NUMBERS, {"number": 1}], cells.square, COLUMNS)
     assert sweep(tmp_path / "u.csv", [], cells.square, COLUMNS) == []

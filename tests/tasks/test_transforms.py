@@ -104,7 +104,7 @@ def test_swiss_roll_ends_where_it_should():
 def test_composed_task_keeps_truth_and_tells_its_dimensions():
     base = correlated_normal(1.0, dim=3)
     task = transformed(base, x=chain(cube, embedding(10, seed=0)), y=coupling(0), name="bent")
-    assert (task.name, task.mi, task.x_dim, task.y_dim) == ("bent-normal-3d-1", 1.0, 10, 3)
+    assert (task.name, task.mi, task.x_dim, task.y_dim, task.family) == ("bent", 1.0, 10, 3, "normal")
     x, _ = task.sample(50, seed=1)
     original, _ = base.sample(50, seed=1)
     assert x @ x.T == pytest.approx((original**3) @ (original**3).T)
@@ -124,6 +124,7 @@ def test_neighbours_find_the_same_information_behind_monotone_maps():
         (lambda: two_normals((0.5, 0.0), (0.6, 1.0)), "weights must be positive and sum to 1; got"),
         (lambda: coupling(0)(np.ones((3, 1))), "at least 2 dimensions; got 1"),
         (lambda: embedding(2, 0)(np.ones((3, 4))), "at least that of the values, 4; got 2"),
+        (lambda: spiral(1.0, (1, 1)), r"plane must be two different coordinates.*; got \(1, 1\)"),
         (lambda: swiss_roll(np.ones((3, 2))), "one dimension; got 2"),
         (lambda: transformed(correlated_normal(1.0), y=np.ravel, name="flat"), r"y must map .* gave \(2,\)"),
     ],
