@@ -145,13 +145,18 @@ def _cell(rows: Sequence[Row], bold: bool = False) -> str:
     errors, failures = signed_errors(rows), sorted({failure(row) for row in rows} - {""})
     if not errors:
         return ", ".join(failures) or "–"
-    text = f"**{mean(errors):+.3f}**" if bold else f"{mean(errors):+.3f}"
+    text = f"**{_short(mean(errors), '+.3f')}**" if bold else _short(mean(errors), "+.3f")
     return f"{text} ({', '.join(failures)} beside)" if failures else text
 
 
 def _size(rows: Sequence[Row]) -> str:
     size = absolute_error(rows)
-    return f"{size:.3f}" if math.isfinite(size) else "–"
+    return _short(size, ".3f") if math.isfinite(size) else "–"
+
+
+def _short(value: float, form: str) -> str:
+    """A number of the size that errors have, or its power of ten."""
+    return format(value, form if abs(value) < 1000 else form.replace("3f", "1e"))
 
 
 def _number(summary: Callable[[list[float]], float], rows: Iterable[Row], column: str, form: str) -> str:

@@ -1,7 +1,6 @@
 """The comparison with other packages: what is recorded of runs, environments, and the table."""
 
 import csv
-import os
 import subprocess
 import sys
 import time
