@@ -24,7 +24,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -37,7 +36,6 @@ from benchmarks.known_mi import chosen_estimators
 
 Floats = NDArray[np.float64]
 
-RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("mi", "stderr", "ceiling", "saturated", "warnings")
 #: Rows that are kept, by test: each t of "processing" is divided by that of "baseline", and of "additivity" by "half".
 ROWS = {"baseline": (0, 1, 2, 4, 8), "processing": (2, 4, 8), "half": (1, 2, 4), "additivity": (1, 2, 4)}
@@ -123,10 +121,8 @@ def cells_of(bounds: Sequence[str], seeds: int, *, quick: bool) -> Iterator[swee
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bounds", nargs="+", help="names (default: all bounds, gaussian and ksg)")
-    parser.add_argument("--seeds", type=int, default=1, help="how many (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="two folds, short training, fewer rows kept")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
-    sweep.add_arguments(parser)
+    sweep.add_arguments(parser, seeds=1)
     arguments = parser.parse_args(argv)
     try:
         options = sweep.options(arguments)

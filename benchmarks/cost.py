@@ -20,8 +20,8 @@ from pathlib import Path
 
 import infomax
 from benchmarks.report import machine, table
+from benchmarks.sweep import RESULTS
 
-RESULTS = Path(__file__).parent / "results"
 PAIRS = 15
 TASKS = ["normal-1d-0.5", "normal-5d-1", "normal-20d-2"]
 

@@ -13,14 +13,12 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 import infomax
 from benchmarks import sweep
 from benchmarks.known_mi import COLUMNS, run
 from benchmarks.report import provenance
 
-RESULTS = Path(__file__).parent / "results"
 SWEEP = [f"normal-{dim}d-{mi}" for dim in (1, 5, 20) for mi in ("0", "0.5", "1", "2")]
 ORACLE, HEAVY = "normal-32x16-8.17321", "cauchy-10d-0"
 N = 10_000
@@ -80,9 +78,7 @@ def summary(rows: list[Row]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="how many (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
-    sweep.add_arguments(parser)
+    sweep.add_arguments(parser, seeds=5)
     arguments = parser.parse_args(argv)
     try:
         options = sweep.options(arguments)

@@ -15,13 +15,11 @@ import argparse
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import infomax
 from benchmarks import sweep
 from benchmarks.known_mi_report import write_report
 
-RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("truth", "estimate", "bias", "stderr", "low", "high", "covered", "kind", "ceiling", "warnings")
 #: Estimators with nothing to train, beside the registered bounds.
 CLASSICAL = ("gaussian", "ksg")
@@ -91,10 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--n", nargs="+", type=int, default=[200, 1_000, 5_000, 10_000], help="rows (default: %(default)s)"
     )
-    parser.add_argument("--seeds", type=int, default=3, help="how many (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="two folds and short training")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
-    sweep.add_arguments(parser)
+    sweep.add_arguments(parser, seeds=3)
     arguments = parser.parse_args(argv)
     try:
         options = sweep.options(arguments)

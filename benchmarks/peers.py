@@ -162,14 +162,11 @@ def arguments_of(argv: Sequence[str] | None) -> tuple[argparse.ArgumentParser, a
     parser.add_argument("--tasks", nargs="+", default=["beyond-normal"], help="names, families, or all")
     parser.add_argument("--peers", nargs="+", default=PEERS, help=f"or single estimators; of {', '.join(PEERS)}")
     parser.add_argument("--n", type=int, default=10_000, help="rows (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="how many (default: %(default)s)")
     parser.add_argument("--limit", type=int, default=300, help="seconds that a run may take (default: %(default)s)")
     parser.add_argument("--environments", type=Path, default=Path(".peers"), help="folder (default: %(default)s)")
     parser.add_argument("--python", default=sys.executable, help="interpreter to make them with (default: this one)")
-    results = HERE / "results"
-    parser.add_argument("--output", type=Path, default=results, help="folder to write to (default: benchmarks/results)")
     parser.add_argument("--ours", type=Path, help="our own runs (default: known_mi.csv in that folder)")
-    sweep.add_arguments(parser)
+    sweep.add_arguments(parser, seeds=1)
     return parser, parser.parse_args(argv)
 
 

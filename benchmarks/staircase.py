@@ -17,7 +17,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,7 +29,6 @@ from benchmarks.staircase_report import BATCH, Stairs, write_report
 
 Floats = NDArray[np.float64]
 
-RESULTS = Path(__file__).parent / "results"
 DIM, RATE = 20, 5e-4
 STEPS, QUICK_STEPS = 4_000, 200
 #: Steps of which a curve keeps mean and standard deviation.
@@ -185,10 +183,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="default: all")
     parser.add_argument("--bounds", nargs="+", help="names (default: all that are registered)")
     parser.add_argument("--critics", nargs="+", choices=CRITICS, default=list(CRITICS), help="default: all")
-    parser.add_argument("--seeds", type=int, default=1, help="how many (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_STEPS} steps a stair instead of {STEPS:,}")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
-    sweep.add_arguments(parser)
+    sweep.add_arguments(parser, seeds=1)
     arguments = parser.parse_args(argv)
     steps = QUICK_STEPS if arguments.quick else STEPS
     path = arguments.output / "staircase.csv"
