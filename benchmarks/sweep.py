@@ -8,6 +8,7 @@ holds. At the end the file is put in order, so that it does not depend on how of
 from __future__ import annotations
 
 import csv
+import io
 import os
 import sys
 import time
@@ -93,8 +94,8 @@ def sweep(
         retry: run again the cells whose row has an error. plugin: modules that each worker imports first.
 
     Raises:
-        SweepError: if the file has other columns, the cells differ in their keys, or
-            another sweep is writing to the file.
+        SweepError: if the file has other columns, the cells differ in their keys, or another sweep is writing to the
+            file.
     """
     if not cells:
         return []
@@ -285,15 +286,11 @@ def _read(path: Path, header: Sequence[str] | None) -> list[Row]:
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Row]) -> None:
-    lines: list[str] = []
-
-    class Lines:
-        write = staticmethod(lines.append)
-
-    writer = csv.DictWriter(Lines, header, lineterminator="\n")
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, header, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _replace(path, "".join(lines).encode())
+    _replace(path, text.getvalue().encode())
 
 
 def _replace(path: Path, content: bytes) -> None:
