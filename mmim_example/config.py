@@ -1,0 +1,263 @@
+"""What a run is: modalities, terms of the loss and their weights, optimisation; read from and written to JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+EncoderKind = Literal["vector", "frames", "transformer"]
+Target = Literal["regression", "classification"]
+EntropyClasses = Literal["sign", "label", "none"]
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+
+
+def _at_least(name: str, value: float, least: int) -> None:
+    if not least <= value < math.inf:
+        raise ValueError(f"{name} must be at least {least} and finite; got {value}")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must lie in [0, 1); got {value}")
+
+
+@dataclass(frozen=True)
+class Modality:
+    """How one modality is encoded.
+
+    Attributes:
+        kind: "vector" (one row an utterance), "frames" (an LSTM over frames) or "transformer" (tokens, by a Hugging
+            Face model).
+        out: dimension of the representation; 0: what the encoder has, with no layer of ours (vectors as they are, the
+            transformer's first token).
+        hidden: width of the hidden layer of "vector" (0: linear), or of the LSTM. layers, bidirectional: of the LSTM.
+        dropout: before the last layer.
+        standardize: centre and scale each column by the training split's mean and deviation, and cut it at 5 of them.
+        pretrained: directory or name of the transformer. frozen: do not fine-tune it. pooling: "first" (the [CLS]
+            token) or "mean" over the tokens.
+    """
+
+    kind: EncoderKind = "vector"
+    out: int = 16
+    hidden: int = 0
+    layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.1
+    standardize: bool = True
+    pretrained: str = ""
+    frozen: bool = False
+    pooling: Literal["first", "mean"] = "first"
+
+    def __post_init__(self) -> None:
+        _one_of("kind", self.kind, get_args(EncoderKind))
+        _one_of("pooling", self.pooling, ("first", "mean"))
+        for name in ("out", "hidden"):
+            _at_least(name, getattr(self, name), 0)
+        _at_least("layers", self.layers, 1)
+        _share("dropout", self.dropout)
+        if self.kind == "frames":
+            _at_least("hidden", self.hidden, 1)
+            _at_least("out", self.out, 1)
+        if (self.kind == "transformer") != bool(self.pretrained):
+            raise ValueError(
+                f"pretrained must name a model for kind 'transformer', and only there; got {self.pretrained!r} "
+                f"for {self.kind!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run's result, but for the data.
+
+    Attributes:
+        modalities: by name; two or more. The order is that of the fusion.
+        target: "regression" (L1 loss) or "classification" (cross-entropy) into ``classes``.
+        fusion: dimension of the fused representation Z. dropout: before the fusion.
+        pairs: which modalities' MI is raised at the input level; of each, the first predicts the second.
+        pair_bound, pair_options: the bound of each pair, by its name in ``infomax.bounds``, and its keywords.
+        fusion_bound, fusion_options: the same, between each modality and Z. ``critic`` may be among the keywords.
+        alpha, beta: weights of the fusion level's and of the input level's bounds. use_fusion, use_pairs: switches.
+        correlated: whether BA's q(y|x) has correlated coordinates; in the paper it has none.
+        noise: deviation of the noise that is added to what a pair's bound predicts, in units of each coordinate's own
+            deviation. MI with a noisy copy is at most MI, so a bound stays one; without noise, representations that
+            lie near a surface have densities that no shrunk covariance follows.
+        entropy_classes: components of the entropy memory: by the "sign" of the label (negative, zero, positive), by
+            the "label" itself (classification), or "none". memory: rows that it remembers for each.
+        legacy: the objective of the published code instead (see ``legacy.py``).
+        batch_size, epochs, seed: as usual; the last, smaller batch is used.
+        lr: of all that is not named otherwise; lr_transformer, lr_pairs: of transformers and of the pairs' bounds.
+        weight_decay: L2, of every optimiser. clip: largest norm of the gradient. accumulate: batches a step.
+        patience: epochs without a better validation loss before training stops. lr_patience: before the learning rates
+            are halved. pair_share: share of each epoch's batches that the pairs' bounds are fitted on in stage 0.
+        pair_start: whether stage 0 begins with the closed form, where a bound has one (BA: the linear part of q).
+        threads: of PyTorch on the CPU; 0: as it is.
+    """
+
+    modalities: Mapping[str, Modality]
+    target: Target = "regression"
+    classes: int = 1
+    fusion: int = 128
+    dropout: float = 0.1
+    pairs: tuple[tuple[str, str], ...] = (("text", "vision"), ("text", "audio"))
+    pair_bound: str = "ba"
+    pair_options: Mapping[str, Any] = field(default_factory=dict)
+    fusion_bound: str = "cpc"
+    fusion_options: Mapping[str, Any] = field(default_factory=lambda: {"normalize": True})
+    alpha: float = 0.1
+    beta: float = 0.1
+    use_fusion: bool = True
+    use_pairs: bool = True
+    correlated: bool = False
+    noise: float = 0.0
+    entropy_classes: EntropyClasses = "sign"
+    memory: int = 256
+    legacy: bool = False
+    batch_size: int = 32
+    epochs: int = 40
+    seed: int = 0
+    lr: float = 1e-3
+    lr_transformer: float = 5e-5
+    lr_pairs: float = 1e-3
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    accumulate: int = 1
+    patience: int = 10
+    lr_patience: int = 5
+    pair_share: float = 1.0
+    pair_start: bool = True
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.modalities) < 2:
+            raise ValueError(f"modalities must be two or more; got {', '.join(self.modalities) or 'none'}")
+        for name, spec in self.modalities.items():
+            if spec.kind == "transformer" and name != "text":
+                raise ValueError(f"kind must be 'vector' or 'frames' for modalities other than text; got {name!r}")
+        _one_of("target", self.target, get_args(Target))
+        _one_of("entropy_classes", self.entropy_classes, get_args(EntropyClasses))
+        for pair in self.pairs:
+            if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(self.modalities):
+                raise ValueError(
+                    f"pairs must be of two different modalities among {', '.join(self.modalities)}; got {tuple(pair)!r}"
+                )
+        if (self.target == "classification") != (self.classes > 1):
+            raise ValueError(f"classes must be 1 for regression and more for classification; got {self.classes}")
+        if self.entropy_classes == "label" and self.target != "classification":
+            raise ValueError("entropy_classes must be 'sign' or 'none' for regression; got 'label'")
+        for name in ("fusion", "memory", "batch_size", "epochs", "accumulate", "patience"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("alpha", "beta", "noise", "weight_decay", "lr_patience", "threads", "seed"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("lr", "lr_transformer", "lr_pairs", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite; got {getattr(self, name)}")
+        _share("dropout", self.dropout)
+        if not 0 < self.pair_share <= 1:
+            raise ValueError(f"pair_share must lie in (0, 1]; got {self.pair_share}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers, as JSON takes them."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return plain | {
+            "modalities": {name: dataclasses.asdict(m) for name, m in self.modalities.items()},
+            "pairs": [list(pair) for pair in self.pairs],
+            "pair_options": dict(self.pair_options),
+            "fusion_options": dict(self.fusion_options),
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Config:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: for unknown names (close ones are told) and values out of range.
+        """
+        _known(plain, cls)
+        if not isinstance(plain.get("modalities"), Mapping):
+            raise ValueError(f"modalities must be an object of names; got {plain.get('modalities')!r}")
+        modalities = {}
+        for name, modality in plain["modalities"].items():
+            _known(modality, Modality)
+            modalities[name] = Modality(**modality)
+        given = dict(plain) | {"modalities": modalities}
+        if "pairs" in given:
+            given["pairs"] = tuple(tuple(pair) for pair in given["pairs"])
+        return cls(**given)
+
+    def replace(self, **changes: Any) -> Config:
+        """This configuration with some values changed; validated anew."""
+        return dataclasses.replace(self, **changes)
+
+
+def read(path: Path) -> Config:
+    """The configuration in a JSON file.
+
+    Raises:
+        ValueError: for text that is not JSON, and as :meth:`Config.from_dict` does.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} must be JSON; got: {error}") from None
+    if not isinstance(plain, dict):
+        raise ValueError(f"{path} must hold a JSON object; got {type(plain).__name__}")
+    return Config.from_dict(plain)
+
+
+def write(config: Config, path: Path) -> None:
+    """Write the configuration as JSON that :func:`read` reads."""
+    path.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def _frames(hidden: int) -> Modality:
+    return Modality("frames", hidden=hidden, standardize=False)
+
+
+_BERT = Modality("transformer", out=0, pretrained="bert-base-uncased")
+
+#: Presets: the paper's values for its two data sets, and small ones for generated data.
+PRESETS: dict[str, Config] = {
+    "mosi": Config(
+        modalities={"text": _BERT, "audio": _frames(32), "vision": _frames(32)},
+        alpha=0.3, beta=0.1, batch_size=32, lr=1e-3, lr_pairs=4e-3, clip=5.0,
+    ),
+    "mosei": Config(
+        modalities={"text": _BERT, "audio": _frames(16), "vision": _frames(64)},
+        alpha=0.1, beta=0.05, batch_size=64, lr=5e-4, lr_pairs=1e-3, clip=5.0, pair_share=0.5,
+    ),
+    "generated": Config(
+        modalities={name: Modality(hidden=64, out=8) for name in ("text", "audio", "vision")},
+        fusion_options={"normalize": True, "temperature": "learned"},
+        fusion=32, batch_size=64, epochs=12, lr=2e-3, lr_pairs=4e-3, clip=5.0,
+        correlated=True, noise=0.3, entropy_classes="none", memory=1024, threads=1,
+    ),
+}  # fmt: skip
+
+
+def preset(name: str) -> Config:
+    """The preset of that name.
+
+    Raises:
+        ValueError: if there is none; the names are told.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
+    return PRESETS[name]
+
+
+def _known(plain: Mapping[str, Any], cls: type) -> None:
+    fields = [f.name for f in dataclasses.fields(cls)]
+    for name in plain:
+        if name not in fields:
+            close = get_close_matches(name, fields, 1)
+            raise ValueError(f"{cls.__name__} has no {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))

@@ -1,0 +1,189 @@
+"""A trained model on data that it has not seen: metrics with intervals, and what missing modalities cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmim_example import checkpoint, encoders, metrics
+from mmim_example.config import Config
+from mmim_example.data import Dataset, Split
+from mmim_example.files import DataError
+from mmim_example.measurement import measure
+from mmim_example.model import MMIM
+from mmim_example.preparation import prepared
+from mmim_example.trainer import pick_device
+
+Array = np.ndarray[Any, np.dtype[Any]]
+#: Shares of rows without a modality at which the curve is drawn.
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on one split.
+
+    Attributes:
+        values: metric → value. intervals: metric → (low, high), at 95 %.
+        terms: the loss and its terms, MI in nats, as the log has them.
+        predictions: ``(N,)``, or class scores ``(N, C)``. labels: ``(N,)``.
+        missing: modality → metric's value at each of ``SHARES``; empty if it was not asked for.
+        epoch: of the model: values, intervals and predictions are all of this one.
+    """
+
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    terms: dict[str, Any]
+    predictions: Array
+    labels: Array
+    missing: dict[str, dict[str, list[float]]]
+    epoch: int
+
+
+def load_model(path: Path, config: Config | None = None, device: torch.device | None = None) -> tuple[MMIM, int]:
+    """The model of a checkpoint, and the epoch that it is of.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        CheckpointError: if it is damaged, or of another configuration than ``config``.
+    """
+    tensors, facts = checkpoint.load(path)
+    if "config" not in facts or "dims" not in facts:
+        raise checkpoint.CheckpointError(f"{path} must be a model, best.safetensors; it has no dimensions")
+    if config is not None:
+        checkpoint.check_config(facts, config, path)
+    model = MMIM(Config.from_dict(facts["config"]), facts["dims"])
+    checkpoint.load_module(model, tensors)
+    return model.to(device or torch.device("cpu")).eval(), int(facts["epoch"])
+
+
+def evaluate(
+    path: Path,
+    dataset: Dataset,
+    *,
+    split: str = "test",
+    groups: Sequence[str] | None = None,
+    intervals: bool = True,
+    missing: bool = False,
+    device: str | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Metrics of a checkpoint on a split, with bootstrap intervals.
+
+    Args:
+        path: ``best.safetensors`` of a run.
+        dataset: with the modalities that the model was trained on.
+        groups: of each row, its video: rows of a group are drawn together, since they are not independent.
+        intervals: whether to make them. missing: also the curve over the share of rows that lack each modality in turn.
+        seed: of the bootstrap, and of which rows lack a modality.
+
+    Raises:
+        FileNotFoundError, CheckpointError: as :func:`load_model`.
+        DataError: if the data lack a modality.
+    """
+    where = pick_device(device)
+    model, epoch = load_model(path, device=where)
+    dataset = prepared(model.config, dataset)
+    part: Split = getattr(dataset, split)
+    terms, predictions = measure(model, part, where)
+    labels = np.asarray(part.labels)
+    metric = metric_of(model.config)
+    scores = predictions.numpy()
+    curve = missing_curve(model, part, where, seed=seed) if missing else {}
+    return Evaluation(
+        metric(scores, labels),
+        metrics.bootstrap(metric, scores, labels, seed=seed, groups=groups) if intervals else {},
+        terms,
+        scores,
+        labels,
+        curve,
+        epoch,
+    )
+
+
+def metric_of(config: Config) -> Any:
+    """The function ``(predictions, labels) → metrics`` of a configuration's target."""
+    return metrics.regression if config.target == "regression" else metrics.classification
+
+
+def missing_curve(
+    model: MMIM, split: Split, device: torch.device, *, shares: Sequence[float] = SHARES, seed: int = 0
+) -> dict[str, dict[str, list[float]]]:
+    """Metrics when a share of the rows lacks a modality, for each. A share's rows are among those of the next."""
+    order = np.random.default_rng(seed).permutation(len(split))
+    metric, curve = metric_of(model.config), {}
+    for name in model.config.modalities:
+        values: dict[str, list[float]] = {}
+        for share in shares:
+            lacking = without(split, name, order[: round(share * len(split))])
+            _, predictions = measure(model, lacking, device)
+            for key, value in metric(predictions.numpy(), np.asarray(split.labels)).items():
+                values.setdefault(key, []).append(value)
+        curve[name] = values
+    return curve
+
+
+def without(split: Split, modality: str, rows: Array) -> Split:
+    """The split with a modality taken away from some rows."""
+    missing = np.array(split.missing.get(modality, np.zeros(len(split), bool)))
+    missing[rows] = True
+    return dataclasses.replace(split, missing={**split.missing, modality: missing})
+
+
+def video_of(utterance: str) -> str:
+    """The video of an utterance's id: ``video$_$clip``, ``video[clip]`` or ``video_clip``."""
+    for sign in ("$_$", "["):
+        if sign in utterance:
+            return utterance.split(sign, maxsplit=1)[0]
+    return utterance.rpartition("_")[0] or utterance
+
+
+def with_embedded_text(dataset: Dataset, pretrained: str) -> Dataset:
+    """The dataset with each text as a vector, by a frozen model; an utterance without words has none.
+
+    Raises:
+        DataError: if there is no text.
+        ImportError, ValueError: if the model cannot be had.
+    """
+    splits = {}
+    for name, split in dataset.splits().items():
+        if split.text is None:
+            raise DataError(f"{dataset.source}: {name}: there must be text to embed; got none")
+        vectors = encoders.embed(split.text, pretrained).numpy()
+        lengths = {modality: values for modality, values in split.lengths.items() if modality != "text"}
+        wordless = np.array([not text.strip() for text in split.text])
+        splits[name] = dataclasses.replace(
+            split,
+            features={**split.features, "text": vectors},
+            lengths=lengths,
+            missing={**split.missing, "text": wordless},
+            tokens=None,
+        )
+    nonfinite = {**dataset.nonfinite, "text": 0}
+    return Dataset(splits["train"], splits["valid"], splits["test"], nonfinite, dataset.source)
+
+
+def report(evaluation: Evaluation) -> str:
+    """Metrics and their intervals as lines of text."""
+    lines = [f"{'':18} {'value':>8}   95 % interval"]
+    for name, value in evaluation.values.items():
+        low, high = evaluation.intervals.get(name, (float("nan"), float("nan")))
+        lines.append(f"{metrics.LABELS.get(name, name):18} {value:8.3f}   {low:.3f} to {high:.3f}")
+    return "\n".join(lines)
+
+
+def to_json(evaluation: Evaluation) -> Mapping[str, Any]:
+    """What of an evaluation a file keeps."""
+    return {
+        "epoch": evaluation.epoch,
+        "values": evaluation.values,
+        "intervals": evaluation.intervals,
+        "terms": evaluation.terms,
+        "missing": {"shares": list(SHARES), **evaluation.missing} if evaluation.missing else {},
+    }

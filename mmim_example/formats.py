@@ -1,0 +1,234 @@
+"""Files that people have: pickles of MMSA, and of the official code (those of MulT); and the way to the plain format.
+
+Sources: Mao et al., "M-SENA", ACL 2022 (``thuiar/MMSA``); Tsai et al., "Multimodal Transformer", ACL 2019.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmim_example.data import SPLITS, Dataset, Split, assemble, load, save
+from mmim_example.files import Array, DataError, chunks, read_table
+from mmim_example.pickles import read_pickle
+
+#: Our names of modalities are those of both kinds of pickles.
+_MODALITIES = ("text", "audio", "vision")
+
+
+def read(path: Path, *, label_range: tuple[float, float] | None = None) -> Dataset:
+    """The data set in a pickle, whichever of the two it is; validated.
+
+    Large arrays of MMSA's are mapped from the file; those of MulT's are copied, since their padding is moved.
+
+    Raises:
+        DataError: for what :func:`mmim_example.pickles.read_pickle` refuses, fields that are not there or no numbers,
+            and as :func:`mmim_example.data.validate` does.
+    """
+    content = read_pickle(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold a dict of splits; got {type(content).__name__}")
+    splits = {}
+    for name in SPLITS:
+        part = content.get("dev") if name == "valid" and name not in content else content.get(name)
+        if part is None:
+            raise DataError(f"{path}: splits must be {', '.join(SPLITS)}; got {_names(content)}")
+        if not isinstance(part, dict) or not {"regression_labels", "labels"} & set(part):
+            got = _names(part) if isinstance(part, dict) else type(part).__name__
+            raise DataError(f"{path}: {name} must be a dict with regression_labels (MMSA) or labels (MulT); got {got}")
+        convention = _mmsa if "regression_labels" in part else _official
+        splits[name] = convention(part, f"{path}: {name}")
+    return assemble(splits, str(path), label_range=label_range)
+
+
+def convert(source: Path | str, directory: Path | str, *, labels_csv: Path | str | None = None) -> Dataset:
+    """Write what :func:`mmim_example.data.load` reads as the plain format.
+
+    Args:
+        labels_csv: a table with ``video_id``, ``clip_id`` and ``text``, where the source has no text.
+
+    Returns:
+        What was written.
+
+    Raises:
+        DataError: as ``load`` and :func:`join_text` do.
+    """
+    dataset = load(source)
+    if labels_csv is not None:
+        dataset = join_text(dataset, Path(labels_csv))
+    save(dataset, directory)
+    return dataset
+
+
+def join_text(dataset: Dataset, labels_csv: Path) -> Dataset:
+    """The data set with the text of a table: by id, never by row.
+
+    Raises:
+        DataError: for a table without ``video_id``, ``clip_id`` and ``text``, or with an utterance twice; and if any id
+            is not in it.
+    """
+    texts: dict[str, str] = {}
+    for row in read_table(labels_csv, ("video_id", "clip_id", "text")):
+        key = f"{row['video_id']}_{row['clip_id']}"
+        if key in texts:
+            raise DataError(f"{labels_csv}: video_id and clip_id must name an utterance once; got {key!r} twice")
+        texts[key] = row["text"]
+    keys = {name: [i.replace("$_$", "_") for i in split.ids] for name, split in dataset.splits().items()}
+    strange = [(name, key) for name, part in keys.items() for key in part if key not in texts]
+    if strange:
+        name, first = strange[0]
+        raise DataError(
+            f"{dataset.source}: ids must be video_id_clip_id of {labels_csv}; got {len(strange)} of "
+            f"{sum(map(len, keys.values()))} that are not, the first {first!r} in {name}"
+        )
+    joined: dict[str, Any] = {
+        name: dataclasses.replace(split, text=tuple(texts[key] for key in keys[name]))
+        for name, split in dataset.splits().items()
+    }
+    return dataclasses.replace(dataset, **joined)
+
+
+def _mmsa(part: Mapping[Any, Any], where: str) -> Split:
+    """A split of MMSA's, padded on the right.
+
+    How many frames are real is told by ``<modality>_lengths``. Features without them, as text and all of the aligned
+    files, go with the tokens: up to the last one that is no padding; without tokens, all frames are taken.
+    """
+    tokens = _tokens(part, where)
+    features: dict[str, Array] = {}
+    lengths: dict[str, Array] = {}
+    for name in _MODALITIES:
+        if name not in part:
+            continue
+        array = features[name] = _floats(part, name, where)
+        if array.ndim != 3:
+            continue
+        if f"{name}_lengths" in part:
+            given = _numbers(part, f"{name}_lengths", where).reshape(-1)
+            if not np.array_equal(given, np.rint(given)):
+                raise DataError(f"{where}: {name}_lengths must be whole numbers; got {given[given % 1 != 0][0]}")
+            lengths[name] = given.astype(np.int64)
+        elif tokens is not None and tokens.shape[-1] == array.shape[1]:
+            lengths[name] = array.shape[1] - _before(tokens[:, 1, ::-1] != 0)
+        else:
+            lengths[name] = np.full(len(array), array.shape[1], np.int64)
+    text = [_word(value) for value in _sequence(part, "raw_text", where)] if "raw_text" in part else None
+    return Split(
+        tuple(_word(value) for value in _sequence(part, "id", where)),
+        _labels(part, "regression_labels", where),
+        features,
+        lengths,
+        text=None if text is None else tuple(text),
+        tokens=tokens,
+    )
+
+
+def _official(part: Mapping[Any, Any], where: str) -> Split:
+    """A split of MulT's: what is padded on the left is moved, so that frames begin at 0.
+
+    Real frames begin with the first that is not zero; zeros after it are data.
+    """
+    features: dict[str, Array] = {}
+    lengths: dict[str, Array] = {}
+    for name in _MODALITIES:
+        if name not in part:
+            continue
+        array = _numbers(part, name, where)
+        if array.ndim == 3:
+            features[name], lengths[name] = to_right(array)
+        else:
+            features[name] = _floats(part, name, where)
+    ids = tuple(_word(value) for value in _sequence(part, "id", where))
+    return Split(ids, _labels(part, "labels", where), features, lengths)
+
+
+def to_right(frames: Array) -> tuple[Array, Array]:
+    """Frames padded on the left, with the padding moved to the right, and how many are real.
+
+    Args:
+        frames: ``(N, T, D)``.
+
+    Returns:
+        ``(N, T, D)`` float32 and ``(N,)``: the frames from the first that is not all zero, to the last.
+    """
+    steps = frames.shape[1]
+    moved = np.zeros(frames.shape, np.float32)
+    lengths = np.zeros(len(frames), np.int64)
+    with np.errstate(over="ignore"):
+        for place, rows in chunks(frames):
+            lengths[place] = steps - _before((rows != 0).any(-1))
+            for row, length, target in zip(rows, lengths[place], moved[place], strict=True):
+                target[:length] = row[steps - length :]
+    return moved, lengths
+
+
+def _before(real: Array) -> Array:
+    """How many columns of each row come before the first True; all, if there is none."""
+    n, steps = real.shape
+    padded = np.concatenate([real, np.ones((n, 1), bool)], 1)
+    first: Array = padded.argmax(1)
+    return np.minimum(first, steps).astype(np.int64)
+
+
+def _tokens(part: Mapping[Any, Any], where: str) -> Array | None:
+    if "text_bert" not in part:
+        return None
+    tokens = _numbers(part, "text_bert", where)
+    whole = tokens.astype(np.int64) if np.isfinite(tokens).all() else None
+    if whole is None or not np.array_equal(tokens, whole):
+        raise DataError(f"{where}: text_bert must be of whole numbers; got {tokens.dtype} that are not")
+    if whole.ndim != 3 or whole.shape[1] != 3:
+        raise DataError(f"{where}: text_bert must have shape (N, 3, T); got {whole.shape}")
+    return whole
+
+
+def _labels(part: Mapping[Any, Any], name: str, where: str) -> Array:
+    """The first column: MOSEI's labels are sentiment, and six emotions after it."""
+    labels = _numbers(part, name, where)
+    if labels.ndim < 1 or labels.shape[-1:] == (0,):
+        raise DataError(f"{where}: {name} must have a number for each utterance; got shape {labels.shape}")
+    return labels.reshape(len(labels), -1)[:, 0].astype(np.float32)
+
+
+def _floats(part: Mapping[Any, Any], name: str, where: str) -> Array:
+    with np.errstate(over="ignore"):
+        return _numbers(part, name, where).astype(np.float32, copy=False)
+
+
+def _numbers(part: Mapping[Any, Any], name: str, where: str) -> Array:
+    if name not in part:
+        raise DataError(f"{where}: {name} must be there; got {_names(part)}")
+    try:
+        array = np.asarray(part[name])
+    except ValueError as error:
+        raise DataError(f"{where}: {name} must be an array; got: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{where}: {name} must be of numbers; got {array.dtype}")
+    return array
+
+
+def _sequence(part: Mapping[Any, Any], name: str, where: str) -> Any:
+    value = part.get(name)
+    if not isinstance(value, (list, tuple)) and not (isinstance(value, np.ndarray) and value.ndim):
+        raise DataError(f"{where}: {name} must be a list or an array; got {type(value).__name__}")
+    return value
+
+
+def _word(value: Any) -> str:
+    """An id or a text: bytes as UTF-8, or else as what is never wrong; rows of several parts joined by ``_``."""
+    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value):
+        return "_".join(_word(part) for part in value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value.decode("latin-1")
+    return str(value)
+
+
+def _names(content: Mapping[Any, Any]) -> str:
+    return ", ".join(map(str, list(content)[:20])) or "nothing"

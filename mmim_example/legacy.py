@@ -1,0 +1,144 @@
+"""The objective of the paper's published code, faults included, so that it can be compared with the correct one.
+
+None of this measures information (see each class); it is here for ``Config(legacy=True)`` alone. Shapes and names of
+parameters follow the published code, so that :func:`load_official` can take weights from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from mmim_example.model import MMIM
+
+#: Of the modalities, in the published fusion.
+_ORDER = ("text", "audio", "vision")
+
+#: Batches of an epoch after which the published code first adds the entropy to its loss.
+_ENTROPY_AFTER = 2
+
+
+class OfficialPair(nn.Module):
+    """The published code's input-level term: a likelihood without its normaliser, plus an entropy of something else.
+
+    The "likelihood" lacks −½ log σ², so that σ → ∞ maximises it; the entropy is that of tanh(W y) in a quarter of the
+    dimensions, with a random W that no stage trains, without constants, from this batch and the last one, and only of
+    rows with a label that is not 0. It is NaN where a class has too few rows.
+    """
+
+    def __init__(self, x_dim: int, y_dim: int) -> None:
+        super().__init__()
+        if y_dim < 4:
+            raise ValueError(f"y_dim must be at least 4 for the published code's entropy; got {y_dim}")
+        self.mlp_mu = nn.Sequential(nn.Linear(x_dim, y_dim), nn.ReLU(), nn.Linear(y_dim, y_dim))
+        self.mlp_logvar = nn.Sequential(nn.Linear(x_dim, y_dim), nn.ReLU(), nn.Linear(y_dim, y_dim))
+        self.entropy_prj = nn.Sequential(nn.Linear(y_dim, y_dim // 4), nn.Tanh())
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        """Forget the last batch, as the published code does at each epoch."""
+        self._last: tuple[Tensor, Tensor] | None = None
+        self._batches = 0
+
+    def likelihood(self, x: Tensor, y: Tensor) -> Tensor:
+        """−Σ (y − μ)² / 2σ², mean over rows."""
+        mean, log_variance = self.mlp_mu(x), self.mlp_logvar(x)
+        likelihood: Tensor = -((mean - y).square() / 2 / log_variance.exp()).sum(1).mean()
+        return likelihood
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """What stage 0 minimises."""
+        return -self.likelihood(x, y)
+
+    def entropy(self, y: Tensor, labels: Tensor) -> Tensor | None:
+        """¼ (log det Σ₊ + log det Σ₋) of this batch and the last; ``None`` where there is no last one."""
+        projected = self.entropy_prj(y)
+        classes = projected[labels > 0], projected[labels < 0]
+        value = None
+        if self._last is not None:
+            both = (torch.cat([old, new]) for old, new in zip(self._last, classes, strict=True))
+            value = 0.25 * sum((torch.logdet(_covariance(rows)) for rows in both), y.new_zeros(()))
+        if self.training:
+            self._last = (classes[0].detach(), classes[1].detach())
+        return value
+
+    def forward(self, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
+        """What the published loss subtracts, times β."""
+        likelihood, entropy = self.likelihood(x, y), self.entropy(y, labels)
+        if self.training:
+            self._batches += 1
+        return likelihood if entropy is None or self._batches <= _ENTROPY_AFTER else likelihood + entropy
+
+
+class OfficialCPC(nn.Module):
+    """The published code's fusion-level term: InfoNCE less log N, over the fusions for a given modality."""
+
+    def __init__(self, x_dim: int, y_dim: int) -> None:
+        super().__init__()
+        self.net = nn.Linear(y_dim, x_dim)
+
+    def ceiling(self, n: int) -> None:
+        """Not a bound, so none."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Mean over i of cos(x_i, G(y_i)) − log Σ_j exp cos(x_i, G(y_j))."""
+        predicted = self.net(y)
+        cosine = (x / x.norm(dim=1, keepdim=True)) @ (predicted / predicted.norm(dim=1, keepdim=True)).T
+        value: Tensor = (cosine.diagonal() - cosine.logsumexp(1)).mean()
+        return value
+
+
+def load_official(model: MMIM, state: Mapping[str, Tensor]) -> None:
+    """Copy a state of the published model into ours, built with ``legacy=True`` and text, audio and vision.
+
+    Raises:
+        ValueError: if the modalities of ours are others, or in another order.
+        KeyError: if a parameter of ours is missing in ``state``.
+        RuntimeError: if shapes differ.
+    """
+    if tuple(model.config.modalities) != _ORDER:
+        raise ValueError(f"modalities must be {', '.join(_ORDER)}; got {', '.join(model.config.modalities)}")
+    names = {name: official_name(name) for name in model.state_dict() if ".standardize." not in name}
+    for ours, theirs in names.items():
+        if theirs not in state:
+            raise KeyError(f"state must have {theirs}, which is {ours} here; got {len(state)} others")
+    model.load_state_dict({ours: state[theirs] for ours, theirs in names.items()}, strict=False)
+
+
+_PARTS = {
+    "encoders.text.model": "text_enc.bertmodel",
+    "encoders.audio.project": "acoustic_enc.linear_1",
+    "encoders.vision.project": "visual_enc.linear_1",
+    "encoders.audio.layers.0.0": "acoustic_enc.rnn",
+    "encoders.vision.layers.0.0": "visual_enc.rnn",
+    "pair_bounds.text-vision": "mi_tv",
+    "pair_bounds.text-audio": "mi_ta",
+    "pair_bounds.vision-audio": "mi_va",
+    "fusion_bounds.text": "cpc_zt",
+    "fusion_bounds.audio": "cpc_za",
+    "fusion_bounds.vision": "cpc_zv",
+    "fusion.first": "fusion_prj.linear_1",
+    "fusion.second": "fusion_prj.linear_2",
+    "fusion.head": "fusion_prj.linear_3",
+}
+
+
+def official_name(name: str) -> str:
+    """What the published model calls the parameter that ours has by this name.
+
+    Raises:
+        KeyError: if it has none.
+    """
+    for ours, theirs in _PARTS.items():
+        if name.startswith(ours + "."):
+            return theirs + name[len(ours) :]
+    raise KeyError(f"the published model has no counterpart of {name}")
+
+
+def _covariance(rows: Tensor) -> Tensor:
+    centred = rows - rows.mean(0)
+    return centred.T @ centred / len(rows)

@@ -1,0 +1,232 @@
+"""Metrics of sentiment regression and of classification, and bootstrap intervals of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: What tables call a metric.
+LABELS = {
+    "mae": "MAE",
+    "corr": "Corr",
+    "acc7": "Acc-7",
+    "acc5": "Acc-5",
+    "acc2_zero": "Acc-2, with zeros",
+    "f1_zero": "F1, with zeros",
+    "acc2": "Acc-2, no zeros",
+    "f1": "F1, no zeros",
+    "accuracy": "Accuracy",
+    "f1_macro": "F1, macro",
+    "f1_weighted": "F1, weighted",
+    "cross_entropy": "Cross-entropy",
+}
+
+
+def regression(predictions: Array, labels: Array) -> dict[str, float]:
+    """The metrics of the MOSI and MOSEI tables.
+
+    Conventions, since more than one is in use:
+
+    - Acc-7 clips predictions and labels to [-3, 3], Acc-5 to [-2, 2]; both then round halves to the even neighbour, so
+      that 0.5 is 0, and 1.5 is 2.
+    - "With zeros" is negative against non-negative, over all rows: a 0 is non-negative, predicted or true.
+    - "No zeros" is negative against positive, without the rows of label 0; a prediction of 0 counts as negative.
+    - F1 is the mean of the two classes' F1, weighted by how often each is *true*.
+
+    Args:
+        predictions: ``(N,)``.
+        labels: ``(N,)``.
+
+    Returns:
+        ``mae``; ``corr`` (Pearson; NaN if either is constant); ``acc7``, ``acc5``; ``acc2_zero``, ``f1_zero`` with
+        zeros; ``acc2``, ``f1`` without (NaN if every label is 0). Accuracies and F1 lie in [0, 1].
+
+    Raises:
+        ValueError: for shapes that differ, no rows, and values that are not finite.
+
+    >>> found = regression(np.array([0.4, -1.2, 2.6, 0.1]), np.array([1.0, -1.0, 3.0, 0.0]))
+    >>> round(found["mae"], 3), found["acc7"], found["acc2_zero"]
+    (0.325, 0.75, 1.0)
+    """
+    x, y = _numbers("predictions", predictions, 1), _numbers("labels", labels, 1)
+    _same_rows(x, y)
+    acc2_zero, f1_zero = _binary(x >= 0, y >= 0)
+    kept = y != 0
+    acc2, f1 = _binary(x[kept] > 0, y[kept] > 0)
+    return {
+        "mae": float(np.abs(x - y).mean()),
+        "corr": _pearson(x, y),
+        "acc7": _rounded_accuracy(x, y, 3),
+        "acc5": _rounded_accuracy(x, y, 2),
+        "acc2_zero": acc2_zero,
+        "f1_zero": f1_zero,
+        "acc2": acc2,
+        "f1": f1,
+    }
+
+
+def classification(scores: Array, labels: Array) -> dict[str, float]:
+    """Accuracy, F1 and cross-entropy of class scores.
+
+    Args:
+        scores: ``(N, C)``, unnormalised log-probabilities. The largest decides; of equal ones, the first.
+        labels: ``(N,)``, whole numbers from 0 to C - 1.
+
+    Returns:
+        ``accuracy``; ``f1_macro``, the plain mean over the classes that are predicted or true in some row;
+        ``f1_weighted``, the mean weighted by how often each is true; ``cross_entropy`` in nats.
+
+    Raises:
+        ValueError: for shapes that do not fit, no rows, values that are not finite, and labels of no class.
+    """
+    s, y = class_scores(scores, labels)
+    table = confusion(s.argmax(1), y, s.shape[1])
+    macro, weighted = _f1(table)
+    top = s.max(1, keepdims=True)
+    log_total = top[:, 0] + np.log(np.exp(s - top).sum(1))
+    return {
+        "accuracy": float(np.trace(table) / len(y)),
+        "f1_macro": macro,
+        "f1_weighted": weighted,
+        "cross_entropy": float((log_total - s[np.arange(len(y)), y]).mean()),
+    }
+
+
+def class_scores(scores: Array, labels: Array) -> tuple[Array, Array]:
+    """Scores as float64 and labels as whole numbers.
+
+    Raises:
+        ValueError: as :func:`classification` does.
+    """
+    s, y = _numbers("scores", scores, 2), _numbers("labels", labels, 1)
+    _same_rows(s, y, "scores")
+    classes = s.shape[1]
+    wrong = y[(y != np.floor(y)) | (y < 0) | (y >= classes)]
+    if wrong.size:
+        raise ValueError(f"labels must be whole numbers from 0 to {classes - 1}; got {wrong[0]:g}")
+    return s, y.astype(np.int64)
+
+
+def confusion(guesses: Array, labels: Array, classes: int) -> Array:
+    """How many rows of class i are taken for class j: ``(classes, classes)``."""
+    return np.bincount(labels * classes + guesses, minlength=classes**2).reshape(classes, classes)
+
+
+def bootstrap(
+    metric_function: Callable[[Array, Array], Mapping[str, float]],
+    predictions: Array,
+    labels: Array,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int,
+    groups: Sequence[Any] | Array | None = None,
+) -> dict[str, tuple[float, float]]:
+    """Percentile intervals of each metric, by drawing rows, or groups of rows, with replacement.
+
+    Utterances of one video are not independent: without ``groups`` their intervals are too narrow. Percentile
+    intervals are themselves too narrow for few groups (below about 30). They tell how the metrics of *this* model vary
+    with the test data, not how training varies with the seed.
+
+    Args:
+        metric_function: :func:`regression`, :func:`classification`, or another of the kind.
+        predictions: ``(N,)`` or ``(N, C)``.
+        labels: ``(N,)``.
+        level: share of the resamples' values that an interval holds.
+        resamples: how often to draw.
+        seed: of the draws.
+        groups: ``(N,)``, of each row its video or the like, which is then drawn as a whole.
+
+    Returns:
+        Metric → (low, high). Resamples in which a metric is NaN are left out of its interval. Both ends are NaN where
+        none is left, and where there is only one row, or one group: nothing can be said then.
+
+    Raises:
+        ValueError: for lengths that differ, no rows, NaN, and a level or number of resamples out of range.
+    """
+    x, y = np.asarray(predictions), np.asarray(labels)
+    _same_rows(x, y)
+    if not len(y):
+        raise ValueError("labels must have one row or more; got none")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1; got {level}")
+    if resamples < 1:
+        raise ValueError(f"resamples must be 1 or more; got {resamples}")
+    units = _units(groups, len(y))
+    if len(units) == 1:
+        return dict.fromkeys(metric_function(x, y), (np.nan, np.nan))
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        picked = rng.integers(len(units), size=len(units))
+        rows = picked if groups is None else np.concatenate([units[i] for i in picked])
+        for name, value in metric_function(x[rows], y[rows]).items():
+            drawn.setdefault(name, []).append(value)
+    return {name: _interval(np.array(values), level) for name, values in drawn.items()}
+
+
+def _units(groups: Sequence[Any] | Array | None, n: int) -> Sequence[Array]:
+    """Rows that are drawn together."""
+    if groups is None:
+        return np.arange(n)[:, None]  # type: ignore[return-value]
+    if len(groups) != n:
+        raise ValueError(f"groups must have as many rows as labels; got {len(groups)} and {n}")
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    return np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+
+
+def _interval(values: Array, level: float) -> tuple[float, float]:
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return np.nan, np.nan
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _pearson(x: Array, y: Array) -> float:
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    x, y = x - x.mean(), y - y.mean()
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
+
+
+def _rounded_accuracy(x: Array, y: Array, limit: int) -> float:
+    return float((np.round(x.clip(-limit, limit)) == np.round(y.clip(-limit, limit))).mean())
+
+
+def _binary(guesses: Array, labels: Array) -> tuple[float, float]:
+    """Accuracy and weighted F1; NaN for no rows."""
+    if not labels.size:
+        return float("nan"), float("nan")
+    table = confusion(guesses.astype(np.int64), labels.astype(np.int64), 2)
+    return float(np.trace(table) / len(labels)), _f1(table)[1]
+
+
+def _f1(table: Array) -> tuple[float, float]:
+    """Macro and weighted F1 of a confusion table."""
+    true, guessed, right = table.sum(1), table.sum(0), np.diag(table)
+    seen = true + guessed > 0
+    f1 = 2 * right[seen] / (true + guessed)[seen]
+    return float(f1.mean()), float(f1 @ true[seen] / true.sum())
+
+
+def _numbers(name: str, values: Array, dimensions: int) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != dimensions:
+        raise ValueError(f"{name} must be of shape {'(N,)' if dimensions == 1 else '(N, C)'}; got {array.shape}")
+    if not array.size:
+        raise ValueError(f"{name} must have one row or more; got {'none' if dimensions == 1 else array.shape}")
+    finite = np.isfinite(array)
+    if not finite.all():
+        raise ValueError(f"{name} must be finite; got {np.count_nonzero(~finite)} values that are not")
+    return array
+
+
+def _same_rows(x: Array, y: Array, name: str = "predictions") -> None:
+    if len(x) != len(y):
+        raise ValueError(f"{name} must have as many rows as labels; got {len(x)} and {len(y)}")

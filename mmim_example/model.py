@@ -1,0 +1,245 @@
+"""MMIM: encoders, a fusion, a task, and bounds on mutual information at two levels.
+
+Han, Chen and Poria, "Improving Multimodal Fusion with Hierarchical Mutual Information Maximization for Multimodal
+Sentiment Analysis", EMNLP 2021, arXiv 2109.00412. The bounds are those of :mod:`infomax`, by name; here they are only
+put in their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import infomax
+from mmim_example import encoders
+from mmim_example.config import Config
+from mmim_example.data import Batch
+from mmim_example.legacy import OfficialCPC, OfficialPair
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the network makes of a batch of B utterances.
+
+    Attributes:
+        representations: h_m ``(B, d_m)`` of each modality; zero where it is missing.
+        present: where it is not, ``(B,)``.
+        fused: Z ``(B, fusion)``. prediction: ``(B,)``, or class scores ``(B, classes)``.
+    """
+
+    representations: dict[str, Tensor]
+    present: dict[str, Tensor]
+    fused: Tensor
+    prediction: Tensor
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parts of the loss, each a 0-d tensor: the task's loss, and MI in nats by pair and by modality."""
+
+    task: Tensor
+    pairs: dict[str, Tensor]
+    fusion: dict[str, Tensor]
+
+
+class Fusion(nn.Module):
+    """Z = tanh(W₂ tanh(W₁ [h_text, h_audio, h_vision])), and the head that predicts from it."""
+
+    def __init__(self, in_dim: int, dim: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.first = nn.Linear(in_dim, dim)
+        self.second = nn.Linear(dim, dim)
+        self.head = nn.Linear(dim, classes)
+
+    def forward(self, representations: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        hidden = torch.tanh(self.first(self.dropout(torch.cat(list(representations), 1))))
+        fused = torch.tanh(self.second(hidden))
+        return fused, self.head(fused)
+
+
+class MMIM(nn.Module):
+    """MultiModal InfoMax over any two or more modalities.
+
+    Args:
+        config: which modalities, bounds and weights.
+        dims: columns of each modality's input; a transformer's needs none.
+
+    Raises:
+        ValueError: if ``dims`` lacks a modality, or a bound refuses its keywords.
+    """
+
+    def __init__(self, config: Config, dims: Mapping[str, int]) -> None:
+        super().__init__()
+        self.config = config
+        missing = [m for m, spec in config.modalities.items() if spec.kind != "transformer" and m not in dims]
+        if missing:
+            raise ValueError(f"dims must name every modality; got {', '.join(dims) or 'none'} without {missing[0]!r}")
+        self.encoders = nn.ModuleDict(
+            {name: encoders.make(spec, dims.get(name)) for name, spec in config.modalities.items()}
+        )
+        width = {name: int(encoder.out_dim) for name, encoder in self.encoders.items()}  # type: ignore[arg-type]
+        self.fusion = Fusion(sum(width.values()), config.fusion, config.classes, config.dropout)
+        # Input level: the first of a pair predicts the second. Fusion level: Z predicts each modality.
+        self.pair_bounds = nn.ModuleDict(
+            {f"{a}-{b}": self._pair_bound(width[a], width[b]) for a, b in config.pairs if config.use_pairs}
+        )
+        self.fusion_bounds = nn.ModuleDict(
+            {name: self._fusion_bound(width[name]) for name in width if config.use_fusion}
+        )
+        if config.legacy:
+            for parameter in self.parameters():
+                if parameter.ndim > 1 and parameter.requires_grad and not self._pretrained(parameter):
+                    nn.init.xavier_normal_(parameter)
+
+    def _pair_bound(self, x_dim: int, y_dim: int) -> nn.Module:
+        config = self.config
+        if config.legacy:
+            return OfficialPair(x_dim, y_dim)
+        bound = infomax.bounds.get(config.pair_bound)
+        options = dict(config.pair_options)
+        if bound is infomax.BA:
+            density = infomax.ConditionalGaussian(x_dim, y_dim, correlated=config.correlated)
+            memory = {"components": self.entropy_components, "capacity": config.memory}
+            options = {"density": density} | memory | options
+        return bound(x_dim, y_dim, **options)
+
+    def _fusion_bound(self, dim: int) -> nn.Module:
+        if self.config.legacy:
+            return OfficialCPC(dim, self.config.fusion)
+        return infomax.bounds.get(self.config.fusion_bound)(dim, self.config.fusion, **self.config.fusion_options)
+
+    def _pretrained(self, parameter: nn.Parameter) -> bool:
+        return any(parameter is p for p in self.transformer_parameters())
+
+    @property
+    def entropy_components(self) -> int:
+        """How many classes the entropy memory tells apart."""
+        return {"none": 1, "sign": 3, "label": self.config.classes}[self.config.entropy_classes]
+
+    def _memory_labels(self, labels: Tensor) -> Tensor | None:
+        """The memory's class of each row ``(B,)``: negative, zero or positive; or the label itself."""
+        if self.entropy_components == 1:
+            return None
+        return labels.long() if self.config.entropy_classes == "label" else (labels.sign() + 1).long()
+
+    # --- The network -------------------------------------------------------------------------------------------------
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """h_m of each modality, zero where it is missing (Section 3.1 of the paper: BERT and LSTMs)."""
+        representations = {}
+        for name, encoder in self.encoders.items():
+            key = "tokens" if self.config.modalities[name].kind == "transformer" else name
+            encoded = encoder(batch.inputs[key], batch.lengths.get(name))
+            representations[name] = encoded.masked_fill(~batch.present[name][:, None], 0.0)
+        return representations
+
+    def forward(self, batch: Batch) -> Output:
+        """Encode, fuse and predict."""
+        representations = self.encode(batch)
+        fused, prediction = self.fusion(list(representations.values()))
+        if self.config.target == "regression":
+            prediction = prediction.squeeze(1)
+        present = {name: batch.present[name] for name in representations}
+        return Output(representations, present, fused, prediction)
+
+    # --- The loss ----------------------------------------------------------------------------------------------------
+
+    def terms(self, output: Output, labels: Tensor) -> Terms:
+        """Task loss and every bound that is switched on, on this batch."""
+        h, present = output.representations, output.present
+        if self.config.target == "regression":
+            task = F.l1_loss(output.prediction, labels)
+        else:
+            task = F.cross_entropy(output.prediction, labels.long())
+        pairs = {}
+        for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
+            rows = present[x] & present[y]
+            pairs[f"{x}-{y}"] = self._pair_value(bound, h[x][rows], self._noisy(h[y][rows]), labels[rows])
+        fusion = {}
+        for name, bound in self.fusion_bounds.items():
+            rows = present[name]
+            fusion[name] = bound(h[name][rows], output.fused[rows]) if rows.sum() > 1 else task.new_zeros(())
+        return Terms(task, pairs, fusion)
+
+    def _pair_value(self, bound: nn.Module, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
+        if len(x) < (1 if isinstance(bound, infomax.BA) else 2):
+            return x.new_zeros(())
+        if isinstance(bound, OfficialPair):
+            value: Tensor = bound(x, y, labels)
+        elif isinstance(bound, infomax.BA):
+            value = bound(x, y, self._memory_labels(labels))
+        else:
+            value = bound(x, y)
+        return value
+
+    def _noisy(self, h: Tensor) -> Tensor:
+        if not self.config.noise or len(h) < 2:
+            return h
+        return h + self.config.noise * h.detach().std(0) * torch.randn_like(h)
+
+    def loss(self, terms: Terms) -> Tensor:
+        """L = L_task + α L_CPC + β L_BA: each bound is subtracted, since it is to grow (stage 1)."""
+        loss = terms.task
+        for value in terms.fusion.values():
+            loss = loss - self.config.alpha * value
+        for value in terms.pairs.values():
+            loss = loss - self.config.beta * value
+        return loss
+
+    @torch.no_grad()
+    def start_pairs(self, representations: Mapping[str, Tensor], present: Mapping[str, Tensor], labels: Tensor) -> None:
+        """Before stage 0: what has a closed form is set, and entropy memories are filled, since encoders have moved."""
+        for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
+            rows = present[x] & present[y]
+            if not isinstance(bound, infomax.Bound) or rows.sum() < 2:
+                continue
+            given, predicted = representations[x][rows], self._noisy(representations[y][rows])
+            if self.config.pair_start:
+                infomax.critics.reset(bound)
+                bound.warm_start(given, predicted)
+            if isinstance(bound, infomax.BA) and bound.memory is not None:
+                bound.memory.reset_parameters()
+                bound.memory.update(predicted, self._memory_labels(labels[rows]))
+
+    def pair_loss(self, representations: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor | None:
+        """What stage 0 minimises: −log q(y|x) of each pair for BA; ``None`` if no pair has enough rows."""
+        losses = []
+        for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
+            rows = present[x] & present[y]
+            if rows.sum() > 1:
+                predicted = self._noisy(representations[y][rows])
+                losses.append(bound.loss(representations[x][rows], predicted))  # type: ignore[operator]
+        return torch.stack(losses).sum() if losses else None
+
+    def ceilings(self, n: int) -> dict[str, dict[str, float | None]]:
+        """The largest value, in nats, that each bound can reach on ``n`` rows; ``None``: no such limit."""
+        pairs = {name: getattr(bound, "ceiling", lambda _: None)(n) for name, bound in self.pair_bounds.items()}
+        fusion = {name: bound.ceiling(n) for name, bound in self.fusion_bounds.items()}  # type: ignore[operator]
+        return {"pairs": pairs, "fusion": fusion}
+
+    # --- For the trainer ---------------------------------------------------------------------------------------------
+
+    def transformer_parameters(self) -> list[nn.Parameter]:
+        """Parameters of pretrained models that are fine-tuned."""
+        found = [e.model for e in self.encoders.values() if isinstance(e, encoders.TransformerEncoder)]
+        return [p for model in found for p in model.parameters() if p.requires_grad]
+
+    def pair_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the pairs' bounds: stage 0 trains them and nothing else."""
+        return [p for p in self.pair_bounds.parameters() if p.requires_grad]
+
+    def main_parameters(self) -> list[nn.Parameter]:
+        """All other parameters that learn."""
+        others = {id(p) for p in (*self.transformer_parameters(), *self.pair_parameters())}
+        return [p for p in self.parameters() if p.requires_grad and id(p) not in others]
+
+    def start_epoch(self) -> None:
+        """Tell the legacy terms that an epoch begins; the correct ones keep their memory."""
+        for bound in self.pair_bounds.values():
+            if isinstance(bound, OfficialPair):
+                bound.start_epoch()

@@ -1,0 +1,400 @@
+"""Pickles from strangers: arrays and plain containers are read, and nothing is executed.
+
+A pickle is a program, and Python's unpickler runs it: it imports what the program names and calls it. Restricting the
+names (``find_class``) is not enough: extension codes pass it by, a claimed index can fill the memory, and a deep tuple
+as a key ends the process. So this is an interpreter of the few operations that data are made of. It imports nothing
+and calls nothing that comes from a file: of the names that numpy's pickles have, it knows what is meant, and makes the
+array itself. The bytes of a large array are not read but mapped from the file.
+
+Source of the operations: CPython's ``pickletools``, protocols 0 to 5.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmim_example import untrusted
+from mmim_example.files import Array, DataError, map_file
+from mmim_example.untrusted import Source, refuse, refuse_name, shown
+
+#: Strings of at least so many bytes stay in the file until they are needed.
+_LARGE = 1 << 16
+_KEYS = (str, bytes, int, float, bool, type(None))
+_MULTIARRAY, _BUILTINS = ("numpy.core.multiarray", "numpy._core.multiarray"), ("builtins", "__builtin__")
+#: The names that data need, by what this interpreter makes of them.
+_NAMES = {
+    (module, name): name
+    for name, modules in {
+        "ndarray": ("numpy",),
+        "dtype": ("numpy",),
+        "_reconstruct": _MULTIARRAY,
+        "scalar": _MULTIARRAY,
+        "_frombuffer": ("numpy.core.numeric", "numpy._core.numeric"),
+        "encode": ("_codecs",),
+        "bytes": _BUILTINS,
+        "set": _BUILTINS,
+        "frozenset": _BUILTINS,
+    }.items()
+    for module in modules
+}
+
+
+def read_pickle(path: Path | str) -> Any:
+    """What a pickle holds: dict, list, tuple, set, str, bytes, numbers, None and numpy arrays of these.
+
+    Strings of Python 2 are read as Latin-1. Arrays may be read-only, and mapped from the file.
+
+    Raises:
+        DataError: for whatever else a pickle asks for, by its name; for files that are damaged or no pickles; for
+            data within themselves, or that grow far beyond the size of the file.
+    """
+    path = Path(path)
+    file = Source(map_file(path))
+    try:
+        value = _Reader(file).run()
+        untrusted.check_growth(value, file.limit)
+    except DataError as error:
+        raise DataError(f"{path} {error}") from None
+    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError, Warning, struct.error) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} must be a pickle of data; got, before byte {file.at}, {reason}") from None
+    return value
+
+
+class _Name:
+    """A name that a pickle may have: what it stands for is in ``_NAMES``, and nowhere else."""
+
+    __slots__ = ("meaning", "spelling")
+
+    def __init__(self, meaning: str, spelling: str) -> None:
+        self.meaning, self.spelling = meaning, spelling
+
+
+class _Made:
+    """An array, or a type of numbers, that takes two operations to make: None after the first."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+
+
+class _Large:
+    """A long string, still in the file."""
+
+    __slots__ = ("data", "is_text")
+
+    def __init__(self, data: memoryview, is_text: bool) -> None:
+        self.data, self.is_text = data, is_text
+
+
+class _Arguments(tuple[Any, ...]):
+    """A tuple that is no datum, for it has names, unfinished arrays or long strings in it."""
+
+    __slots__ = ()
+
+
+class _Reader:
+    """A file, a stack and a memo."""
+
+    def __init__(self, file: Source) -> None:
+        self.file = file
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        while (operation := bytes(self.file.take(1))) != b".":
+            if operation in _OPERATIONS:
+                _OPERATIONS[operation](self)
+            elif operation in _SIZED:
+                method, kind = _SIZED[operation]
+                method(self, self.file.number(kind))
+            else:
+                refuse(f"must be a pickle; got {operation!r} at byte {self.file.at - 1}")
+        return self.datum(self.stack.pop())
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def marked(self) -> list[Any]:
+        start = self.marks.pop()
+        values = self.stack[start:]
+        del self.stack[start:]
+        return values
+
+    def datum(self, value: Any) -> Any:
+        """The value as others will see it, in a container or at the end."""
+        if isinstance(value, _Made) and value.value is not None:
+            return value.value
+        if isinstance(value, _Large):
+            self.file.charge(len(value.data))
+            return str(value.data, "latin-1") if value.is_text else bytes(value.data)
+        if isinstance(value, _Name):
+            refuse_name(value.spelling)
+        if isinstance(value, (_Made, _Arguments)):
+            what = (
+                "an array within itself, or without content" if isinstance(value, _Made) else "a tuple that is no datum"
+            )
+            refuse(f"must hold finished values; got {what}, before byte {self.file.at}")
+        return value
+
+    def key(self, value: Any) -> Any:
+        value = self.datum(value)
+        # A tuple's hash descends into it, however deep; integers of any length can be chosen to collide.
+        if type(value) not in _KEYS or (isinstance(value, int) and value.bit_length() > 64):
+            refuse(f"must have keys that are strings or numbers; got {type(value).__name__} at byte {self.file.at}")
+        return value
+
+    # The operations.
+
+    def old_string(self, size: int) -> None:
+        self.string(size, is_text=True)
+
+    def string(self, size: int, is_text: bool = False) -> None:
+        data = self.file.take(size)
+        if size >= _LARGE:
+            self.push(_Large(data, is_text))
+        else:
+            self.push(str(data, "latin-1") if is_text else bytes(data))
+
+    def text(self, size: int) -> None:
+        self.push(str(self.file.take(size), "utf-8", "surrogatepass"))
+
+    def quoted(self) -> None:
+        line = self.file.line().strip()
+        if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
+            raise ValueError("a string without its quotes")
+        self.push(line[1:-1].decode("unicode_escape"))
+
+    def integer(self) -> None:
+        is_bool = bytes(self.file.data[self.file.at : self.file.at + 3]) in (b"00\n", b"01\n")
+        number = self.file.digits()
+        self.push(bool(number) if is_bool else number)
+
+    def long(self, size: int) -> None:
+        if size > 64:
+            raise ValueError(f"an integer of {size} bytes")
+        self.push(int.from_bytes(self.file.take(size), "little", signed=True))
+
+    def make_list(self) -> None:
+        self.push([self.datum(value) for value in self.marked()])
+
+    def append(self, values: Iterable[Any]) -> None:
+        self.container(list).extend([self.datum(value) for value in values])
+
+    def set_items(self, values: list[Any]) -> None:
+        if len(values) % 2:
+            raise ValueError("a key without its value")
+        pairs = zip(values[::2], values[1::2], strict=True)
+        self.container(dict).update({self.key(key): self.datum(value) for key, value in pairs})
+
+    def make_dict(self) -> None:
+        values = self.marked()
+        self.push({})
+        self.set_items(values)
+
+    def make_set(self, kind: Callable[[Iterable[Any]], Any]) -> None:
+        self.push(kind([self.key(value) for value in self.marked()]))
+
+    def add(self) -> None:
+        values = self.marked()
+        self.container(set).update([self.key(value) for value in values])
+
+    def container(self, kind: type) -> Any:
+        if type(self.stack[-1]) is not kind:
+            raise TypeError(f"{type(self.stack[-1]).__name__} where {kind.__name__} is needed")
+        return self.stack[-1]
+
+    def make_tuple(self, values: list[Any]) -> None:
+        values = [v.value if isinstance(v, _Made) and v.value is not None else v for v in values]
+        raw = any(isinstance(value, (_Name, _Made, _Large, _Arguments)) for value in values)
+        self.push(_Arguments(values) if raw else tuple(values))
+
+    def tuple_of(self, size: int) -> None:
+        values = self.stack[-size:]
+        if len(values) < size:
+            raise IndexError("a stack with fewer values")
+        del self.stack[-size:]
+        self.make_tuple(values)
+
+    def put(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+    def get(self, index: int) -> None:
+        self.push(self.memo[index])
+
+    def name(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            refuse_name(f"the name {shown(name)} of {shown(module)}")
+        if (module, name) not in _NAMES:
+            refuse_name(f"{module}.{name}")
+        self.push(_Name(_NAMES[module, name], f"{module}.{name}"))
+
+    def named(self) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        self.name(module, name)
+
+    def instance(self) -> None:
+        module, name = self.file.line(), self.file.line()
+        refuse_name(f"{module.decode('latin-1')}.{name.decode('latin-1')}")
+
+    def make_object(self) -> None:
+        kind = next((value for value in reversed(self.stack) if isinstance(value, _Name)), None)
+        refuse_name(f"an object of {kind.spelling if kind else 'a class'}")
+
+    def extension(self, code: int) -> None:
+        refuse_name(f"extension {code}")
+
+    def elsewhere(self, name: Any = "a buffer") -> None:
+        refuse_name(f"{shown(name)}, an object of another file")
+
+    def reduce(self) -> None:
+        arguments, name = self.stack.pop(), self.stack.pop()
+        if not isinstance(name, _Name) or not isinstance(arguments, tuple):
+            refuse_name(f"a call of {type(name).__name__}")
+        make = _CALLS.get(name.meaning)
+        if make is None:
+            refuse_name(f"a call of {name.spelling}")
+        self.push(make(self, *arguments))
+
+    def build(self) -> None:
+        state, made = self.stack.pop(), self.stack[-1]
+        if not isinstance(made, _Made) or not isinstance(state, tuple):
+            refuse_name(f"setting the state of {made.spelling if isinstance(made, _Name) else type(made).__name__}")
+        if isinstance(made.value, np.dtype):
+            made.value = untrusted.with_order(made.value, state)
+        elif made.value is None:
+            _, shape, dtype, fortran, data = state
+            made.value = self.array(shape, dtype, "F" if fortran else "C", data)
+        else:
+            refuse_name("setting the state of an array twice")
+
+    # What the names mean.
+
+    def dtype(self, spelling: Any, *_: Any) -> _Made:
+        return _Made(untrusted.dtype(spelling))
+
+    def empty(self, kind: Any, *_: Any) -> _Made:
+        if not isinstance(kind, _Name) or kind.meaning != "ndarray":
+            raise TypeError("an array of another class")
+        return _Made()
+
+    def from_buffer(self, data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> _Made:
+        array = self.array(shape, dtype, "F" if order == "F" else "C", data)
+        return _Made(array.transpose(axes) if order == "K" else array)
+
+    def scalar(self, dtype: Any, data: Any) -> Any:
+        return self.array((), dtype, "C", data)[()]
+
+    def encode(self, text: Any, codec: Any) -> bytes:
+        if codec not in ("latin1", "latin-1"):
+            refuse_name(f"_codecs.encode with {shown(codec)}")
+        self.file.charge(len(text))
+        return str(text).encode("latin-1")
+
+    def set_of(self, values: Any) -> set[Any]:
+        self.file.charge(len(values))
+        return {self.key(value) for value in values}
+
+    def array(self, shape: Any, dtype: Any, order: str, data: Any) -> Array:
+        if isinstance(data, _Large):
+            data = data.data
+        elif isinstance(data, str):
+            data = self.encode(data, "latin1")
+        if not isinstance(dtype, np.dtype):
+            raise TypeError("an array of no type")
+        if dtype.kind in "bUO":  # the others are only looked at where they lie
+            self.file.charge(len(data))
+        return untrusted.array(shape, dtype, order, data)
+
+
+_CALLS: dict[str, Callable[..., Any]] = {
+    "dtype": _Reader.dtype,
+    "_reconstruct": _Reader.empty,
+    "scalar": _Reader.scalar,
+    "_frombuffer": _Reader.from_buffer,
+    "encode": _Reader.encode,
+    "bytes": lambda _: b"",
+    "set": _Reader.set_of,
+    "frozenset": lambda r, values: frozenset(r.set_of(values)),
+}
+
+#: Operations that take a number, and how it is written.
+_SIZED: dict[bytes, tuple[Callable[[_Reader, Any], None], str]] = {
+    b"J": (_Reader.push, "i"),
+    b"K": (_Reader.push, "B"),
+    b"M": (_Reader.push, "H"),
+    b"\x8a": (_Reader.long, "B"),
+    b"\x8b": (_Reader.long, "i"),
+    b"T": (_Reader.old_string, "i"),
+    b"U": (_Reader.old_string, "B"),
+    b"B": (_Reader.string, "I"),
+    b"C": (_Reader.string, "B"),
+    b"\x8e": (_Reader.string, "Q"),
+    b"\x96": (_Reader.string, "Q"),
+    b"X": (_Reader.text, "I"),
+    b"\x8c": (_Reader.text, "B"),
+    b"\x8d": (_Reader.text, "Q"),
+    b"q": (_Reader.put, "B"),
+    b"r": (_Reader.put, "I"),
+    b"h": (_Reader.get, "B"),
+    b"j": (_Reader.get, "I"),
+    b"\x82": (_Reader.extension, "B"),
+    b"\x83": (_Reader.extension, "H"),
+    b"\x84": (_Reader.extension, "i"),
+}
+
+_OPERATIONS: dict[bytes, Callable[[_Reader], Any]] = {
+    b"\x80": lambda r: r.file.take(1),  # protocol
+    b"\x95": lambda r: r.file.take(8),  # frame
+    b"(": lambda r: r.marks.append(len(r.stack)),
+    b"0": lambda r: r.stack.pop(),
+    b"1": lambda r: r.marked(),
+    b"2": lambda r: r.push(r.stack[-1]),
+    b"N": lambda r: r.push(None),
+    b"\x88": lambda r: r.push(True),
+    b"\x89": lambda r: r.push(False),
+    b"I": _Reader.integer,
+    b"L": _Reader.integer,
+    b"F": lambda r: r.push(float(r.file.line())),
+    b"G": lambda r: r.push(struct.unpack(">d", r.file.take(8))[0]),
+    b"S": _Reader.quoted,
+    b"V": lambda r: r.push(r.file.line().decode("raw_unicode_escape")),
+    b"]": lambda r: r.push([]),
+    b"l": _Reader.make_list,
+    b"a": lambda r: r.append([r.stack.pop()]),
+    b"e": lambda r: r.append(r.marked()),
+    b"}": lambda r: r.push({}),
+    b"d": _Reader.make_dict,
+    b"s": lambda r: r.set_items([r.stack.pop(-2), r.stack.pop()]),
+    b"u": lambda r: r.set_items(r.marked()),
+    b"\x8f": lambda r: r.push(set()),
+    b"\x90": _Reader.add,
+    b"\x91": lambda r: r.make_set(frozenset),
+    b")": lambda r: r.push(()),
+    b"t": lambda r: r.make_tuple(r.marked()),
+    b"\x85": lambda r: r.tuple_of(1),
+    b"\x86": lambda r: r.tuple_of(2),
+    b"\x87": lambda r: r.tuple_of(3),
+    b"p": lambda r: r.put(r.file.digits()),
+    b"\x94": lambda r: r.put(len(r.memo)),
+    b"g": lambda r: r.get(r.file.digits()),
+    b"c": lambda r: r.name(r.file.line().decode(), r.file.line().decode()),
+    b"\x93": _Reader.named,
+    b"R": _Reader.reduce,
+    b"b": _Reader.build,
+    b"i": _Reader.instance,
+    b"o": _Reader.make_object,
+    b"\x81": _Reader.make_object,
+    b"\x92": _Reader.make_object,
+    b"P": lambda r: r.elsewhere(r.file.line().decode("latin-1")),
+    b"Q": lambda r: r.elsewhere(r.stack.pop()),
+    b"\x97": _Reader.elsewhere,
+    b"\x98": _Reader.elsewhere,
+}

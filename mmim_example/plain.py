@@ -1,0 +1,202 @@
+"""The plain format (see :mod:`mmim_example.data`): read where it lies, and written row by row."""
+
+from __future__ import annotations
+
+import csv
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mmim_example.data import SPLITS, Dataset, Split, assemble
+from mmim_example.files import Array, DataError, FileMap, chunks, map_file, read_table
+
+TABLE, FEATURES = "utterances.csv", "features.npz"
+#: Arrays that may be copied, because the rows of a split do not lie side by side.
+_COPIED = 1 << 30
+
+
+def read(directory: Path, *, label_range: tuple[float, float] | None = None) -> Dataset:
+    """The data set in a directory.
+
+    Rows of a split need not lie side by side unless an array is larger than 1 GiB: then it could not be read where it
+    lies. :func:`write` puts them so.
+
+    Raises:
+        DataError: for what cannot be read, or breaks a rule.
+    """
+    table = read_table(directory / TABLE, ("id", "split", "label"))
+    for i, row in enumerate(table):
+        if row["split"] not in SPLITS:
+            raise DataError(f"{directory / TABLE}: split must be {', '.join(SPLITS)}; got {row['split']!r} in row {i}")
+    arrays = read_arrays(directory / FEATURES)
+    for name, array in arrays.items():
+        if array.ndim < 1 or len(array) != len(table):
+            raise DataError(
+                f"{directory / FEATURES}: {name} must have a row for each of {TABLE}; got {len(table)} rows there "
+                f"and shape {array.shape}"
+            )
+    split_of = np.array([row["split"] for row in table])
+    splits = {}
+    for name in SPLITS:
+        places = np.flatnonzero(split_of == name)
+        if len(places):
+            splits[name] = _split([table[i] for i in places], arrays, places, directory)
+    return assemble(splits, str(directory), label_range=label_range)
+
+
+def _split(rows: list[dict[str, str]], arrays: dict[str, Array], places: Array, directory: Path) -> Split:
+    chosen = {name: _rows(array, places, f"{directory / FEATURES}: {name}") for name, array in arrays.items()}
+    tokens = chosen.pop("tokens", None)
+    lengths: dict[str, Array] = {}
+    missing: dict[str, Array] = {}
+    features: dict[str, Array] = {}
+    for name, array in chosen.items():
+        modality, _, what = name.rpartition("_")
+        if what in ("lengths", "missing"):
+            if modality not in arrays:
+                raise DataError(f"{directory / FEATURES}: {name} must belong to an array {modality!r}; got none")
+            if array.ndim != 1 or array.dtype.kind not in "iub":
+                raise DataError(f"{directory / FEATURES}: {name} must be (N,) integers; got {array.dtype}{array.shape}")
+            (lengths if what == "lengths" else missing)[modality] = array
+        elif array.dtype.kind in "fiub":
+            with np.errstate(over="ignore"):
+                features[name] = array.astype(np.float32, copy=False)
+        else:
+            raise DataError(f"{directory / FEATURES}: {name} must be of numbers; got {array.dtype}")
+    missing = {name: array != 0 for name, array in missing.items()}
+    for name, array in lengths.items():
+        lengths[name] = np.where(missing.get(name, False), 0, array.astype(np.int64))
+        missing[name] = lengths[name] == 0
+    return Split(
+        tuple(row["id"] for row in rows),
+        np.array([_label(row, directory / TABLE) for row in rows], np.float32),
+        features,
+        lengths,
+        missing,
+        tuple(row["text"] for row in rows) if "text" in rows[0] else None,
+        tokens,
+    )
+
+
+def _rows(array: Array, places: Array, what: str) -> Array:
+    start, end = int(places[0]), int(places[-1]) + 1
+    if end - start == len(places):
+        return array[start:end]
+    if array.nbytes > _COPIED:
+        raise DataError(
+            f"{what} must have the rows of a split side by side, for an array of more than {_COPIED >> 20} MiB is read "
+            f"where it lies; got {array.nbytes >> 20} MiB with other rows between {start} and {end - 1}"
+        )
+    return array[places]
+
+
+def _label(row: dict[str, str], path: Path) -> float:
+    try:
+        return float(row["label"])
+    except ValueError:
+        raise DataError(f"{path}: label must be a number; got {row['label']!r} for {row['id']!r}") from None
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of an npz file: mapped if they are stored as they are, loaded if they are compressed.
+
+    Raises:
+        DataError: for a file that is no npz, and for arrays of objects.
+    """
+    mapped = map_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {info.filename.removesuffix(".npy"): _array(archive, info, mapped) for info in archive.infolist()}
+    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, struct.error, NotImplementedError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} must be an npz file of arrays; got: {error}") from None
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, mapped: FileMap) -> Array:
+    where = f"{archive.filename}: {info.filename.removesuffix('.npy')}"
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        if version not in ((1, 0), (2, 0)):
+            raise DataError(f"{where} must be of npy version 1.0 or 2.0; got {version}")
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = header(member)
+        start = member.tell()
+        if dtype.hasobject or dtype.kind not in "fiub":
+            raise DataError(f"{where} must be of numbers, not of objects or records; got {dtype}")
+        count = int(np.prod(shape, dtype=object))
+        if count * dtype.itemsize != info.file_size - start:
+            raise DataError(f"{where} must hold the {count} values of {shape}; got {info.file_size - start} bytes")
+        if info.compress_type != zipfile.ZIP_STORED or not count:
+            flat = np.frombuffer(member.read(), dtype)
+            return flat.reshape(shape, order="F" if fortran else "C")
+    # A member lies behind its local header: 30 bytes, of which the last four tell how long two fields are that follow.
+    name, extra = struct.unpack_from("<HH", mapped, info.header_offset + 26)
+    start += info.header_offset + 30 + name + extra
+    return np.frombuffer(mapped, dtype, count, start).reshape(shape, order="F" if fortran else "C")
+
+
+def write(dataset: Dataset, directory: Path) -> None:
+    """Write both files; those that are there are replaced only when all is written.
+
+    Raises:
+        DataError: for text that UTF-8 cannot hold.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    parts = [directory / f"{name}.part" for name in (TABLE, FEATURES)]
+    try:
+        _write_table(dataset, parts[0])
+        with parts[1].open("wb") as file:
+            _write_arrays(dataset, file)
+        for part in parts:
+            part.replace(part.with_suffix(""))
+    except UnicodeEncodeError as error:
+        raise DataError(f"{dataset.source}: ids and text must be of characters that UTF-8 has; got {error}") from None
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def _write_table(dataset: Dataset, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        has_text = dataset.train.text is not None
+        table.writerow(["id", "split", "label"] + ["text"] * has_text)
+        for name, split in dataset.splits().items():
+            labels = [str(label) for label in split.labels]
+            columns: list[Any] = [split.ids, [name] * len(split), labels, *([split.text] if has_text else [])]
+            table.writerows(zip(*columns, strict=True))
+
+
+def _write_arrays(dataset: Dataset, file: BinaryIO) -> None:
+    splits = list(dataset.splits().values())
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, first in dataset.train.features.items():
+            _write_array(archive, name, [split.features[name] for split in splits])
+            if first.ndim == 3:
+                _write_array(archive, f"{name}_lengths", [split.lengths[name] for split in splits])
+            _write_array(archive, f"{name}_missing", [split.missing[name] for split in splits])
+        tokens = [split.tokens for split in splits if split.tokens is not None]
+        if tokens:
+            _write_array(archive, "tokens", tokens)
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, parts: list[Array]) -> None:
+    """One member, the parts below each other; those with fewer frames are padded."""
+    time = {"tokens": 2}.get(name, 1)
+    longest = list(np.max([part.shape for part in parts], axis=0))
+    shape = (sum(map(len, parts)), *map(int, longest[1:]))
+    dtype = parts[0].dtype.newbyteorder("<")
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(member, header)
+        for part in parts:
+            for _, rows in chunks(part):
+                short = [(0, 0)] * rows.ndim
+                if rows.ndim > time:
+                    short[time] = (0, shape[time] - rows.shape[time])
+                member.write(np.ascontiguousarray(np.pad(rows, short), dtype).data)

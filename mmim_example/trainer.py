@@ -1,0 +1,385 @@
+"""Two stages an epoch, validation-only selection, and runs that can be killed and resumed to the same bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmim_example import checkpoint, distributed
+from mmim_example import config as configuration
+from mmim_example.config import Config
+from mmim_example.data import Batch, Dataset, Split
+from mmim_example.logs import log_of
+from mmim_example.measurement import Sums, measure, whole
+from mmim_example.model import MMIM, Terms
+from mmim_example.preparation import batch_of, batches, fingerprint, prepared, set_statistics
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Streams of random numbers: functions of seed and epoch alone, so that a resumed run needs no random state.
+_INITIAL, _PAIRS, _MAIN = range(3)
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training left.
+
+    Attributes:
+        directory: of ``config.json``, ``log.jsonl``, ``best.safetensors`` and ``last.safetensors``.
+        best_epoch, best_valid: where the validation loss was least, and that loss.
+        epochs: how many were trained, resumed ones included.
+    """
+
+    directory: Path
+    best_epoch: int
+    best_valid: float
+    epochs: int
+
+
+@dataclass
+class Progress:
+    """What a resumed run has to know, besides tensors."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_valid: float = math.inf
+    waited: int = 0
+
+
+def train(
+    config: Config,
+    dataset: Dataset,
+    directory: Path,
+    *,
+    resume: bool = False,
+    device: str | None = None,
+    progress: bool = True,
+    tensorboard: bool = False,
+) -> Run:
+    """Train, and keep the model of the best validation loss.
+
+    The directory gets ``config.json``, ``log.jsonl`` (one line an epoch), ``last.safetensors`` (to resume from) and
+    ``best.safetensors``. A run that was killed at any step and is resumed ends with the same weights, bit for bit on a
+    CPU, as one that was never stopped: it goes on from the last finished epoch. Started by ``torchrun``, each process
+    takes its part of each batch.
+
+    Args:
+        config, dataset: what to train, and on what.
+        directory: made if it is not there.
+        resume: go on with the run in ``directory``.
+        device: as PyTorch names it; by default a GPU if there is one.
+        progress: whether to show a bar (needs ``tqdm``).
+        tensorboard: also write TensorBoard's files (needs ``tensorboard``).
+
+    Raises:
+        FileExistsError: if the directory holds a run, and ``resume`` is false.
+        FileNotFoundError: if it holds none, and ``resume`` is true.
+        CheckpointError: if its checkpoint is damaged, or of another configuration or other data.
+        DataError: if the data lack a modality of the configuration.
+        TrainingError: if the loss is not finite.
+        OSError: if a checkpoint cannot be written; the last one is kept.
+    """
+    last = directory / "last.safetensors"
+    if resume and not last.is_file():
+        raise FileNotFoundError(f"there is no run to resume in {directory}: it has no {last.name}")
+    if not resume and last.exists():
+        raise FileExistsError(f"{directory} holds a run already; resume it, or name another directory")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    trainer = Trainer(config, dataset, pick_device(device), progress=progress and distributed.rank() == 0)
+    if resume:
+        trainer.load(last)
+    elif distributed.rank() == 0:
+        directory.mkdir(parents=True, exist_ok=True)
+        configuration.write(config, directory / "config.json")
+        trainer.save(last)
+    with log_of(directory, trainer.progress.epoch, tensorboard=tensorboard) as log:
+        if not resume:
+            log({"event": "start", **trainer.describe()})
+        while not trainer.finished():
+            record, better = trainer.epoch()
+            # `last` comes last: a run killed before it does the epoch again, and makes the same line and `best` again.
+            log(record)
+            if distributed.rank() == 0:
+                if better:
+                    trainer.save_model(directory / "best.safetensors")
+                trainer.save(last)
+    done = trainer.progress
+    return Run(directory, done.best_epoch, done.best_valid, done.epoch)
+
+
+class Trainer:
+    """A model, its two optimisers and schedulers, and the epoch that they go through."""
+
+    def __init__(self, config: Config, dataset: Dataset, device: torch.device, *, progress: bool = False) -> None:
+        dataset = prepared(config, dataset)
+        self.config, self.dataset, self.device, self.bar = config, dataset, device, progress
+        with seeded(config.seed, 0, _INITIAL):
+            self.model = MMIM(config, dataset.dims())
+        set_statistics(self.model, dataset.train)
+        self.model.to(device)
+        groups = [
+            {"params": self.model.main_parameters(), "lr": config.lr},
+            {"params": self.model.transformer_parameters(), "lr": config.lr_transformer},
+        ]
+        self.main = torch.optim.Adam([g for g in groups if g["params"]], weight_decay=config.weight_decay)
+        pairs = self.model.pair_parameters()
+        self.pairs = torch.optim.Adam(pairs, config.lr_pairs, weight_decay=config.weight_decay) if pairs else None
+        self.optimizers = {"main": self.main} | ({"pairs": self.pairs} if self.pairs else {})
+        self.schedulers = {
+            name: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=config.lr_patience)
+            for name, optimizer in self.optimizers.items()
+        }
+        self.progress = Progress()
+
+    # --- One epoch ---------------------------------------------------------------------------------------------------
+
+    def epoch(self) -> tuple[dict[str, Any], bool]:
+        """Both stages and the validation: what to log, and whether the model is the best so far.
+
+        The stages alternate as in the paper, 0, 1, 0, 1, ..., and end with a stage 0 more: so the pairs' bounds that
+        are measured and saved are of the encoders beside them.
+        """
+        started = time.perf_counter()
+        progress, config = self.progress, self.config
+        progress.epoch += 1
+        if progress.epoch == 1:
+            self.fit_pairs(0)
+        with seeded(config.seed, progress.epoch, _MAIN):
+            trained = self.fit_main()
+        pair_loss = self.fit_pairs(progress.epoch)
+        valid, _ = measure(self.model, self.dataset.valid, self.device)
+        rate = self.main.param_groups[0]["lr"]
+        for scheduler in self.schedulers.values():
+            scheduler.step(valid["task"])
+        better = valid["task"] < progress.best_valid
+        if better:
+            progress.best_epoch, progress.best_valid, progress.waited = progress.epoch, valid["task"], 0
+        else:
+            progress.waited += 1
+        record = {
+            "event": "epoch",
+            "epoch": progress.epoch,
+            "seconds": round(time.perf_counter() - started, 3),
+            "lr": rate,
+            "pair_loss": pair_loss,
+            "train": trained,
+            "valid": valid,
+            "ceilings": self.model.ceilings(config.batch_size),
+            "best_epoch": progress.best_epoch,
+        }
+        return record, better
+
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the validation loss has not fallen for long enough."""
+        return self.progress.epoch >= self.config.epochs or self.progress.waited >= self.config.patience
+
+    def fit_pairs(self, epoch: int) -> float | None:
+        """Stage 0: tighten the pairs' bounds on representations that stay as they are, computed once."""
+        if self.pairs is None:
+            return None
+        with seeded(self.config.seed, epoch, _PAIRS):
+            return self._fit_pairs(np.random.default_rng([self.config.seed, epoch, _PAIRS]))
+
+    def _fit_pairs(self, rng: np.random.Generator) -> float | None:
+        assert self.pairs is not None  # noqa: S101 - for the type checker
+        config, train = self.config, self.dataset.train
+        order = rng.permutation(len(train))[: math.ceil(config.pair_share * len(train))]
+        representations, present = self._represent(order)
+        labels = torch.from_numpy(np.asarray(train.labels)[order]).to(self.device)
+        self.model.pair_bounds.train().requires_grad_(True)
+        self.model.start_pairs(representations, present, labels)
+        total, steps = 0.0, 0
+        for rows in batches(len(order), config.batch_size):
+            index = torch.from_numpy(rows).to(self.device)
+            loss = self.model.pair_loss(
+                {name: h[index] for name, h in representations.items()},
+                {name: there[index] for name, there in present.items()},
+            )
+            if loss is None:
+                continue
+            self.pairs.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._step(self.pairs, self.model.pair_parameters())
+            total, steps = total + self._finite(loss, "stage 0"), steps + 1
+        return total / steps if steps else None
+
+    def fit_main(self) -> dict[str, Any]:
+        """Stage 1: everything else learns by the whole loss; the means of its terms."""
+        config, train, model = self.config, self.dataset.train, self.model
+        model.train()
+        model.start_epoch()
+        model.pair_bounds.requires_grad_(False)
+        order = np.random.default_rng([config.seed, self.progress.epoch, _MAIN]).permutation(len(train))
+        parts = list(batches(len(order), config.batch_size))
+        sums = Sums()
+        learned = [*model.main_parameters(), *model.transformer_parameters()]
+        with self._progress_bar(len(parts)) as bar:
+            for start in range(0, len(parts), config.accumulate):
+                group = parts[start : start + config.accumulate]
+                self.main.zero_grad()
+                for rows in group:
+                    batch = self._share(train, order[rows])
+                    output, labels = whole(model(batch), batch.labels)
+                    terms = model.terms(output, labels)
+                    loss = model.loss(terms)
+                    (loss / len(group)).backward()  # type: ignore[no-untyped-call]
+                    sums.add(terms, self._finite(loss, "stage 1", terms), len(rows))
+                    bar(sums)
+                self._step(self.main, learned)
+        return sums.means()
+
+    def _step(self, optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]) -> None:
+        distributed.average_gradients(parameters)
+        torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        optimizer.step()
+
+    def _finite(self, loss: Tensor, stage: str, terms: Terms | None = None) -> float:
+        value = loss.item()
+        if math.isfinite(value):
+            return value
+        named = {} if terms is None else {"task": terms.task, **terms.pairs, **terms.fusion}
+        bad = [name for name, term in named.items() if not math.isfinite(term.item())]
+        raise TrainingError(
+            f"the loss of {stage} must be finite; got {value} in epoch {self.progress.epoch}"
+            + (f", from {', '.join(bad)}" if bad else "")
+            + ("; the published code's entropy is undefined for classes of few rows" if self.config.legacy else "")
+        )
+
+    def _share(self, split: Split, rows: Array) -> Batch:
+        mine = np.array_split(rows, distributed.world_size())[distributed.rank()]
+        return batch_of(self.model, split, mine).to(self.device)
+
+    @torch.no_grad()
+    def _represent(self, order: Array) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """h_m of rows of the training split, in this order, without gradients and without dropout."""
+        self.model.eval()
+        blocks: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
+        for rows in batches(len(order), max(self.config.batch_size, 128)):
+            batch = self._share(self.dataset.train, order[rows])
+            h = {name: distributed.gather(values) for name, values in self.model.encode(batch).items()}
+            blocks.append((h, {name: distributed.gather(batch.present[name]) for name in h}))
+        names = list(blocks[0][0])
+        return (
+            {name: torch.cat([h[name] for h, _ in blocks]) for name in names},
+            {name: torch.cat([there[name] for _, there in blocks]) for name in names},
+        )
+
+    @contextmanager
+    def _progress_bar(self, total: int) -> Iterator[Any]:
+        try:
+            from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
+        except ImportError:
+            tqdm = None
+        if not self.bar or tqdm is None:
+            yield lambda _: None
+            return
+        with tqdm(total=total, desc=f"epoch {self.progress.epoch}/{self.config.epochs}", leave=False) as bar:
+
+            def show(sums: Sums) -> None:
+                means = sums.means()
+                shown = {"task": means["task"], **means["pairs"], **{f"Z-{k}": v for k, v in means["fusion"].items()}}
+                bar.set_postfix({name: f"{value:.2f}" for name, value in shown.items()}, refresh=False)
+                bar.update()
+
+            yield show
+
+    # --- State -------------------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """What a reader of the log wants to know of the run."""
+        return {
+            "torch": torch.__version__,
+            "device": str(self.device),
+            "processes": distributed.world_size(),
+            "rows": {name: len(getattr(self.dataset, name)) for name in ("train", "valid", "test")},
+            "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            "nonfinite": dict(self.dataset.nonfinite),
+        }
+
+    def save(self, path: Path) -> None:
+        """Everything that the next epoch depends on."""
+        tensors = {f"model/{name}": t for name, t in checkpoint.module_tensors(self.model).items()}
+        optimizers = {}
+        for name, optimizer in self.optimizers.items():
+            state, optimizers[name] = checkpoint.optimizer_tensors(optimizer)
+            tensors |= {f"{name}/{key}": t for key, t in state.items()}
+        facts = {
+            "config": self.config.to_dict(),
+            "data": fingerprint(self.dataset),
+            "progress": dataclasses.asdict(self.progress),
+            "optimizers": optimizers,
+            "schedulers": {name: scheduler.state_dict() for name, scheduler in self.schedulers.items()},
+        }
+        checkpoint.save(path, tensors, facts)
+
+    def save_model(self, path: Path) -> None:
+        """The model alone, to evaluate and to use."""
+        facts = {
+            "config": self.config.to_dict(),
+            "dims": self.dataset.dims(),
+            "epoch": self.progress.epoch,
+            "valid": self.progress.best_valid,
+        }
+        checkpoint.save(path, checkpoint.module_tensors(self.model), facts)
+
+    def load(self, path: Path) -> None:
+        """Go on from :meth:`save`.
+
+        Raises:
+            CheckpointError: if it is damaged, or of another configuration or other data.
+        """
+        tensors, facts = checkpoint.load(path)
+        checkpoint.check_config(facts, self.config, path)
+        if facts["data"] != fingerprint(self.dataset):
+            raise checkpoint.CheckpointError(f"{path} is of other data than {self.dataset.source}")
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", *self.optimizers)}
+        for key, tensor in tensors.items():
+            part, name = key.split("/", 1)
+            parts[part][name] = tensor
+        checkpoint.load_module(self.model, parts["model"])
+        for name, optimizer in self.optimizers.items():
+            checkpoint.load_optimizer(optimizer, parts[name], facts["optimizers"][name])
+            self.schedulers[name].load_state_dict(facts["schedulers"][name])
+        self.progress = Progress(**facts["progress"])
+
+
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """PyTorch's random numbers from these inside; as they were outside. Dropout knows no other source."""
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    with torch.random.fork_rng():
+        torch.manual_seed(int(state >> np.uint64(1)))
+        yield
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The device of that name; by default a GPU if there is one.
+
+    Raises:
+        ValueError: if this machine has none of that name.
+    """
+    if name is None:
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", torch.cuda.current_device())
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device must be one that this machine has; got {name!r}: {error}") from None
+    return device

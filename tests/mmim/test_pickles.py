@@ -1,0 +1,344 @@
+"""Pickles from strangers: what data need is read in every protocol, and nothing else is, nor executed."""
+
+import codecs
+import collections
+import copyreg
+import operator
+import os
+import pickle
+import struct
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmim_example.files import DataError
+from mmim_example.pickles import read_pickle
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def read(tmp_path):
+    """What the bytes of a pickle hold."""
+
+    def from_bytes(content):
+        path = tmp_path / "data.pkl"
+        path.write_bytes(content)
+        return read_pickle(path)
+
+    return from_bytes
+
+
+def same(a, b):
+    """Equal, of the same types, all the way down."""
+    assert type(a) is type(b)
+    if isinstance(a, np.ndarray):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        if a.dtype.hasobject:
+            same(a.tolist(), b.tolist())
+        else:
+            np.testing.assert_array_equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            same(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for left, right in zip(a, b, strict=True):
+            same(left, right)
+    else:
+        assert a == b
+
+
+ARRAYS = {
+    "float32": RNG.normal(size=(3, 4, 5)).astype("f4"),
+    "Fortran order": np.asfortranarray(RNG.normal(size=(3, 4))),
+    "axes in another order": RNG.normal(size=(2, 3, 4)).transpose(1, 0, 2),
+    "big endian": np.arange(5, dtype=">i4"),
+    "empty": np.zeros((0, 3)),
+    "no axes": np.array(2.5),
+    "bool": np.array([True, False]),
+    "half": np.arange(3, dtype="f2"),
+    "strings": np.array(["a", "héé"]),
+    "bytes": np.array([[b"x"], [b"yz"]]),
+    "large": np.arange(30_000.0),
+    "large strings": np.array(["x" * 9000, "y"]),
+    "objects": np.array([["a", 1, None], [2.5, b"x", True]], object),
+    "arrays in an array": np.array([np.arange(2), np.arange(3), "x"], object),
+}
+PLAIN = {
+    "numbers": [0, 1, -1, 255, 256, 65536, 2**31, -(2**31), 2**62, -(2**70), 0.5, -1e300, float("inf")],
+    "words": ["", "é", "a\nb", "\\ ' \"", "x" * 300, "y" * 70_000],
+    "bytes": [b"", b"\x00\xff\n'", b"x" * 300, b"y" * 70_000],
+    "others": [None, True, False],
+    "containers": {"a": [1, (2,), (3, 4), (5, 6, 7), (8, 9, 10, 11), ()], 2: {}, b"k": [[]], None: {"x": {"y": "z"}}},
+    "sets": [{1, 2}, set(), frozenset("ab")],
+    "scalars": [np.float32(1.5), np.int64(-3), np.bool_(True), np.str_("é"), np.bytes_(b"x")],
+    "tuples of arrays": (np.arange(3), "a"),
+    "the same twice": [SHARED := ["x"], SHARED, np.dtype("f4")],
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", [*ARRAYS, *PLAIN])
+def test_data_are_read(read, name, protocol):
+    value = {**ARRAYS, **PLAIN}[name]
+    content = pickle.dumps({"train": value}, protocol)
+    same(read(content), {"train": value})
+    if protocol < 4:
+        # What numpy 1 wrote; its names are lines there.
+        same(read(content.replace(b"numpy._core", b"numpy.core")), {"train": value})
+
+
+def test_bytearrays_are_bytes(read):
+    assert read(pickle.dumps(bytearray(b"xy"), 5)) == b"xy"
+
+
+def test_large_arrays_are_not_copied(read):
+    array = read(pickle.dumps(np.zeros(100_000), 5))
+    assert not array.flags.owndata
+    assert not array.flags.writeable
+
+
+NUMBERS = np.array([[1, -2, 0.5], [3e8, 0, np.inf]], "<f4")
+#: As Python 2 and numpy 1 wrote them: text of bytes, in the old names.
+PYTHON_2 = {
+    0: b"(dp0\nS'x\\xe9'\np1\ncnumpy.core.multiarray\n_reconstruct\np2\n(cnumpy\nndarray\np3\n(I0\ntp4\nS'b'\np5\ntp6\n"
+    b"Rp7\n(I1\n(I2\nI3\ntp8\ncnumpy\ndtype\np9\n(S'f4'\np10\nI0\nI1\ntp11\nRp12\n(I3\nS'<'\np13\nNNNI-1\nI-1\nI0\ntp14\n"
+    b"bI00\nS%s\np15\ntp16\nbs." % repr(NUMBERS.tobytes())[1:].encode(),
+    2: b"\x80\x02}q\x00U\x02x\xe9q\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85U\x01b"
+    b"\x87Rq\x04(K\x01K\x02K\x03\x86cnumpy\ndtype\nq\x05U\x02f4K\x00K\x01\x87Rq\x06(K\x03U\x01<NNNJ\xff\xff\xff\xff"
+    b"J\xff\xff\xff\xffK\x00tb\x89T\x18\x00\x00\x00%stbs." % NUMBERS.tobytes(),
+}
+
+
+@pytest.mark.parametrize("protocol", PYTHON_2)
+def test_what_python_2_wrote_is_read(read, protocol):
+    same(read(PYTHON_2[protocol]), {"xé": NUMBERS})
+
+
+def test_a_long_string_of_python_2_is_text_unless_an_array_is_made_of_it(read):
+    long = b"T" + struct.pack("<i", 80_000) + b"\xe9" * 80_000
+    assert read(b"\x80\x02]" + long + b"a.") == ["é" * 80_000]
+    head, tail = PYTHON_2[2].replace(b"K\x02K\x03\x86", b"M\x20\x4e\x85").split(b"T\x18\x00\x00\x00")
+    array = read(head + long + tail[NUMBERS.nbytes :])["xé"]
+    assert array.tobytes() == b"\xe9" * 80_000
+
+
+# What must not be.
+
+
+class Calls:
+    """Pickled as a call."""
+
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+def build(state):
+    return b"\x80\x02cnumpy\nndarray\n" + pickle.dumps(state, 2)[2:-1] + b"b."
+
+
+HOSTILE = {
+    "a call": (lambda mark: [Calls(os.system, f"touch {mark}")], r"asks for (posix|nt)\.system, which"),
+    "in an array": (
+        lambda mark: {"train": {"text": np.array([[Calls(os.system, f"touch {mark}")]], object)}},
+        r"asks for (posix|nt)\.system, which",
+    ),
+    "as a key": (lambda mark: {(Calls(os.system, f"touch {mark}"),): 1}, r"asks for (posix|nt)\.system"),
+    "eval": (lambda mark: Calls(eval, f"open({str(mark)!r}, 'w')"), r"asks for (builtins|__builtin__)\.eval"),
+    "exec": (lambda mark: Calls(exec, f"open({str(mark)!r}, 'w')"), r"asks for (builtins|__builtin__)\.exec"),
+    "getattr": (lambda mark: Calls(getattr, "", "upper"), r"asks for (builtins|__builtin__)\.getattr"),
+    "open": (lambda mark: Calls(open, str(mark), "w"), r"asks for (_?io|__builtin__)\.open"),
+    "numpy.load": (lambda mark: Calls(np.load, str(mark)), r"asks for numpy(\.lib\._npyio_impl)?\.load"),
+    "another of multiarray": (
+        lambda mark: Calls(np.fromfile, str(mark)),
+        r"asks for numpy(\._core\.\w+)?\.fromfile",
+    ),
+    "an instance": (lambda mark: collections.OrderedDict(a=1), r"asks for collections\.OrderedDict"),
+    "another codec": (lambda mark: Calls(codecs.encode, "00", "hex"), r"asks for _codecs\.encode with 'hex'"),
+    "a method": (lambda mark: operator.attrgetter("system"), r"asks for operator\.attrgetter"),
+    "records": (lambda mark: np.zeros(2, [("a", "f4"), ("b", "O")]), r"numbers and strings; got the type 'V12'"),
+    "dates": (lambda mark: np.zeros(2, "M8[s]"), r"numbers and strings; got the type 'M8'"),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_asks_for_more_is_refused_by_name_and_not_executed(read, tmp_path, name, protocol):
+    make, message = HOSTILE[name]
+    mark = tmp_path / "executed"
+    content = pickle.dumps(make(mark), protocol)
+    with pytest.raises(DataError, match=message) as caught:
+        read(content)
+    assert str(tmp_path / "data.pkl") in str(caught.value)
+    assert not mark.exists()
+
+
+MULTIARRAY = b"cnumpy.core.multiarray\n_reconstruct\n"
+EMPTY = b"\x80\x02" + MULTIARRAY + b"cnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+DTYPE = b"cnumpy\ndtype\nX\x02\x00\x00\x00%s\x89\x88\x87R"
+#: By what they try: the bytes, and what is said.
+CRAFTED = {
+    "the names of a protocol": (b"cos\nsystem\n(S'true'\ntR.", r"asks for os\.system"),
+    "a name of strings": (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.", r"asks for os\.system"),
+    "a dotted name": (b"\x80\x04\x8c\x05numpy\x8c\x0bndarray.sum\x93.", r"asks for numpy\.ndarray\.sum"),
+    "a name of no strings": (b"\x80\x04]]\x93.", r"asks for the name list of list"),
+    "an instance": (b"(S'true'\nios\nsystem\n.", r"asks for os\.system"),
+    "an object": (b"(cnumpy\nndarray\nI3\no.", r"asks for an object of numpy\.ndarray"),
+    "a new object": (b"\x80\x02cnumpy\nndarray\nI3\n\x85\x81.", r"asks for an object of numpy\.ndarray"),
+    "a class called": (b"\x80\x02cnumpy\nndarray\nI3\n\x85R.", r"asks for a call of numpy\.ndarray"),
+    "a value called": (b"\x80\x02]I3\n\x85R.", r"asks for a call of list"),
+    "a class as a datum": (b"\x80\x02]cnumpy\nndarray\na.", r"asks for numpy\.ndarray"),
+    "a class as the whole": (b"\x80\x02cnumpy\ndtype\n.", r"asks for numpy\.dtype"),
+    "attributes of a class": (build((None, {"shape": 1})), r"asks for setting the state of numpy\.ndarray"),
+    "attributes of a list": (b"\x80\x02]}b.", r"asks for setting the state of list"),
+    "attributes of an array": (EMPTY + b"}b.", r"asks for setting the state of"),
+    "an array that is set twice": (
+        EMPTY + b"q\x01" + (b"(K\x01K\x02\x85" + DTYPE % b"i1" + b"\x89C\x02abtb") * 2 + b".",
+        r"asks for setting the state of an array twice",
+    ),
+    "another object": (b"Pfile:secret\n.", r"asks for 'file:secret', an object of another file"),
+    "another object, binary": (b"\x80\x02X\x03\x00\x00\x00keyQ.", r"asks for 'key', an object of another file"),
+    "a buffer": (b"\x80\x05\x97.", r"asks for 'a buffer', an object of another file"),
+    "an extension": (b"\x80\x02\x82\xf0.", r"asks for extension 240"),
+    "addresses as objects": (
+        EMPTY + b"(K\x01K\x01\x85" + DTYPE % b"O8" + b"\x89C\x08\x01\x02\x03\x04\x05\x06\x07\x08tb.",
+        r"must have the 1 objects of shape \(1,\) in a list; got bytes",
+    ),
+    "objects by a flag": (
+        EMPTY + b"(K\x01K\x01\x85" + DTYPE % b"i8" + b"(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
+        b"K?tb\x89]Natb.",
+        r"must have the 1 values of shape \(1,\), int64; got list",
+    ),
+    "records in a state": (
+        b"\x80\x02" + DTYPE % b"i8" + b"(K\x03X\x01\x00\x00\x00<N)}J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb.",
+        r"numbers and strings; got records",
+    ),
+    "a shape beyond the data": (
+        EMPTY + b"(K\x01J\x00\x00\x00\x7fJ\x00\x00\x00\x7f\x86" + DTYPE % b"f8" + b"\x89C\x02abtb.",
+        r"must have the \d+ values of shape .*; got 2 bytes",
+    ),
+    "a negative shape": (
+        EMPTY + b"(K\x01J\xff\xff\xff\xffJ\xfe\xff\xff\xff\x86" + DTYPE % b"i1" + b"\x89C\x02abtb.",
+        r"must have arrays with a shape",
+    ),
+    "values that are no bool": (EMPTY + b"(K\x01K\x01\x85" + DTYPE % b"b1" + b"\x89C\x01\x07tb.", r"values of bool"),
+    "values that are no characters": (
+        EMPTY + b"(K\x01K\x01\x85" + DTYPE % b"U1" + b"\x89C\x04\xff\xff\xff\xfftb.",
+        r"values of <U1; got bytes that are none",
+    ),
+    "an array without content": (b"\x80\x02]" + EMPTY[2:] + b"a.", r"an array within itself, or without content"),
+    "an array within itself": (
+        EMPTY + b"q\x01(K\x01K\x01\x85" + DTYPE % b"O8" + b"\x89]h\x01atb.",
+        r"an array within itself, or without content",
+    ),
+    "a list within itself": (b"\x80\x02]q\x00h\x00a.", r"data that do not contain themselves"),
+    "a dict within itself": (b"\x80\x02}q\x00K\x01]h\x00as.", r"data that do not contain themselves"),
+    "a tuple as a key": (b"\x80\x02}K\x01\x85K\x01s.", r"keys that are strings or numbers; got tuple"),
+    "a list as a key": (b"\x80\x02}]K\x01s.", r"keys that are strings or numbers; got list"),
+    "a long integer as a key": (b"\x80\x02}" + pickle.dumps(2**100, 2)[2:-1] + b"K\x01s.", r"keys that are"),
+    "a huge claimed string": (b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"abc.", r"must be whole; got \d+ bytes"),
+    "a negative string": (b"T" + struct.pack("<i", -5) + b"abc.", r"must be whole; got -5 bytes announced"),
+    "a huge claimed text": (b"\x80\x04\x8d" + struct.pack("<Q", 2**63) + b"abc.", r"must be whole"),
+    "a huge integer": (b"\x80\x02\x8b" + struct.pack("<i", 1000) + b"a" * 1000 + b".", r"an integer of 1000 bytes"),
+    "an integer of many digits": (b"I" + b"9" * 100_000 + b"\n.", r"numbers of fewer digits; got 100000"),
+    "an unknown operation": (b"\x80\x04\xff.", r"must be a pickle; got b'\\xff' at byte 2"),
+    "no end": (b"\x80\x04N", r"must be whole; got 1 bytes announced at byte 3, of 3"),
+    "nothing on the stack": (b"\x80\x04.", r"must be a pickle of data; got, .* IndexError"),
+    "no mark": (b"\x80\x04t.", r"IndexError"),
+    "a memo that is not there": (b"\x80\x04h\x07.", r"KeyError: 7"),
+    "a key without its value": (b"\x80\x04}(K\x01u.", r"a key without its value"),
+    "a warning": (b"S'\\d'\n.", r"must be a pickle of data; got"),
+    "no pickle": (b"id,split,label\n", r"must be"),
+    "nothing": (b"", r"must be a file that is not empty"),
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_crafted_bytes_are_refused(read, name):
+    content, message = CRAFTED[name]
+    with pytest.raises(DataError, match=message):
+        read(content)
+
+
+def test_an_extension_that_is_registered_is_refused(read):
+    copyreg.add_extension("os", "system", 241)
+    try:
+        with pytest.raises(DataError, match="asks for extension 241"):
+            read(b"\x80\x02\x82\xf1X\x04\x00\x00\x00true\x85R.")
+    finally:
+        copyreg.remove_extension("os", "system", 241)
+
+
+def laughs(levels, start=b"]"):
+    """Lists of ten times the list below."""
+    content = b"\x80\x02" + start + b"q\x00"
+    for level in range(levels):
+        content += b"](" + b"h" + bytes([level]) + (b"h" + bytes([level])) * 9 + b"eq" + bytes([level + 1])
+    return content
+
+
+BOMBS = {
+    "a billion laughs": laughs(9) + b".",
+    "a billion laughs in a message": laughs(9) + b"Q.",
+    "a billion laughs in a name": b"\x80\x04" + laughs(9)[2:] + b"h\x00\x93.",
+    "a billion laughs as a type": laughs(9) + b"q\x30cnumpy\ndtype\nh\x30\x85R.",
+    "a deep list": b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".",
+    "a deep tuple": b"\x80\x02)" + b"\x85" * 200_000 + b".",
+    "a deep tuple as a key": b"\x80\x02})" + b"\x85" * 200_000 + b"Ns.",
+    "a deep tuple of names": b"\x80\x02cnumpy\nndarray\n" + b"\x85" * 200_000 + b"a.",
+    "a huge place in the memo": b"\x80\x02Nr\xff\xff\xff\xff" + b"j\xff\xff\xff\xfe.",
+    "a string repeated": b"\x80\x04](" + pickle.dumps(b"x" * 70_000, 4)[2:-1] + b"h\x00" * 9999 + b"e.",
+    "objects repeated": b"\x80\x02](" + b"N" * 50_000 + b"eq\x00"
+    + (EMPTY[2:] + b"(K\x01M\x50\xc3\x85" + DTYPE % b"O8" + b"\x89h\x00tb0") * 2000
+    + b"h\x00.",
+    "a shape of many axes": EMPTY + b"((" + (b"\x8a\x40" + b"\x7f" * 64) * 10_000 + b"tN" + b"tb.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_small_files_do_not_grow(read, name):
+    start = time.process_time()
+    with pytest.raises(DataError):
+        read(BOMBS[name])
+    assert time.process_time() - start < 5
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_damaged_files_are_read_or_refused(tmp_path_factory, data):
+    content = bytearray(
+        pickle.dumps({**ARRAYS, **PLAIN, "large": 0, "words": 0, "bytes": 0}, data.draw(st.sampled_from(PROTOCOLS)))
+    )
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "damaged.pkl"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        read_pickle(path)
+    except DataError as error:
+        assert str(path) in str(error)  # noqa: PT017 - most, not all, are refused
+
+
+@settings(max_examples=300, deadline=None)
+@given(content=st.binary(max_size=60))
+def test_bytes_by_chance_are_read_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "chance.pkl"
+    path.write_bytes(content)
+    try:
+        read_pickle(path)
+    except DataError as error:
+        assert str(path) in str(error)  # noqa: PT017 - most, not all, are refused
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(DataError, match=r"nothing.pkl must be a file that is not empty; got: .*No such file"):
+        read_pickle(tmp_path / "nothing.pkl")

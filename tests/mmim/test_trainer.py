@@ -1,0 +1,296 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from multimodal import (
+    ROOT,
+    assert_same,
+    command,
+    frames_config,
+    frames_data,
+    run_command,
+    small_config,
+    small_data,
+    tensors,
+)
+
+from mmim_example import checkpoint, config, data, logs, trainer
+from mmim_example.data import Split
+from mmim_example.measurement import measure
+from mmim_example.preparation import batches
+from mmim_example.trainer import Trainer, TrainingError, train
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Data and a configuration on disk, for the command line."""
+    folder = tmp_path_factory.mktemp("stored")
+    data.save(frames_data((192, 48, 48)), folder / "data")
+    config.write(frames_config(epochs=4, accumulate=2), folder / "config.json")
+    return folder
+
+
+class TestResume:
+    def test_a_killed_run_goes_on_to_the_same_bits(self, stored, tmp_path):
+        words = ("--data", stored / "data", "--config", stored / "config.json", "--no-progress")
+        whole, broken = tmp_path / "whole", tmp_path / "broken"
+        assert run_command("train", whole, *words).returncode == 0
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        for epochs in (1, 3):  # killed twice, in the middle of an epoch
+            more = ("--data", stored / "data", "--resume", "--no-progress") if epochs > 1 else words
+            process = subprocess.Popen(command("train", broken, *more), env=environment, stderr=subprocess.PIPE)
+            deadline = time.monotonic() + 60
+            while len(logs.read_lines(broken / "log.jsonl")) < 1 + epochs and time.monotonic() < deadline:
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            process.stderr.close()
+        done = run_command("train", broken, "--data", stored / "data", "--resume", "--no-progress")
+        assert done.returncode == 0, done.stderr
+        assert_same(tensors(whole), tensors(broken))
+        assert_same(tensors(whole, "best.safetensors"), tensors(broken, "best.safetensors"))
+        records = [
+            [{k: v for k, v in r.items() if k != "seconds"} for r in logs.records(run)] for run in (whole, broken)
+        ]
+        assert records[0] == records[1]
+
+    def test_every_epoch_is_a_place_to_stop(self, tmp_path):
+        dataset, settings = small_data(), small_config(epochs=4, lr_patience=0, patience=4)
+        train(settings, dataset, tmp_path / "whole", progress=False)
+        for epochs in range(1, 5):
+            train(settings.replace(epochs=epochs), dataset, tmp_path / "parts", resume=epochs > 1, progress=False)
+        assert_same(tensors(tmp_path / "whole"), tensors(tmp_path / "parts"))
+
+    def test_a_transformer_resumes_too(self, tiny_bert, tmp_path):
+        dataset, settings = with_text(tiny_bert)
+        train(settings, dataset, tmp_path / "whole", progress=False)
+        train(settings.replace(epochs=1), dataset, tmp_path / "parts", progress=False)
+        train(settings, dataset, tmp_path / "parts", resume=True, progress=False)
+        assert_same(tensors(tmp_path / "whole"), tensors(tmp_path / "parts"))
+
+    def test_another_configuration_is_refused_by_its_first_difference(self, tmp_path):
+        train(small_config(epochs=1), small_data(), tmp_path, progress=False)
+        with pytest.raises(checkpoint.CheckpointError, match=r"another configuration: its alpha is 0.1, not 0.2"):
+            train(small_config(epochs=2, alpha=0.2), small_data(), tmp_path, resume=True, progress=False)
+
+    def test_other_data_are_refused(self, tmp_path):
+        train(small_config(epochs=1), small_data(), tmp_path, progress=False)
+        with pytest.raises(checkpoint.CheckpointError, match="is of other data than generated, seed 1"):
+            train(small_config(epochs=2), small_data(seed=1), tmp_path, resume=True, progress=False)
+
+    def test_a_run_is_neither_overwritten_nor_made_up(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="no run to resume"):
+            train(small_config(), small_data(), tmp_path, resume=True, progress=False)
+        train(small_config(epochs=1), small_data(), tmp_path, progress=False)
+        with pytest.raises(FileExistsError, match="holds a run already"):
+            train(small_config(epochs=1), small_data(), tmp_path, progress=False)
+
+
+def with_text(tiny_bert, n=(48, 16, 16)):
+    """Frames, and texts whose words tell the label."""
+    dataset = frames_data(n)
+    splits = {}
+    for name, split in dataset.splits().items():
+        text = tuple("good film" if label > 0 else "a very bad film" for label in split.labels[:-1])
+        splits[name] = Split(split.ids, split.labels, split.features, split.lengths, text=(*text, " "))
+    settings = frames_config(epochs=2, lr_transformer=1e-3)
+    text = config.Modality("transformer", out=4, pretrained=str(tiny_bert))
+    modalities = dict(settings.modalities) | {"text": text}
+    return data.Dataset(**splits, source="texts"), settings.replace(modalities=modalities)
+
+
+class TestTwoStages:
+    def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before(self, tmp_path):
+        dataset = small_data()
+        for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+            torch.manual_seed(len(name) + seed)
+            torch.randn(seed + 3)
+            before = torch.get_rng_state()
+            train(small_config(epochs=1, seed=seed, dropout=0.3), dataset, tmp_path / name, progress=False)
+            assert torch.equal(before, torch.get_rng_state())  # and leaves everybody else's numbers alone
+        assert_same(tensors(tmp_path / "a"), tensors(tmp_path / "b"))
+        a, c = tensors(tmp_path / "a"), tensors(tmp_path / "c")
+        assert not torch.equal(a["model/fusion.first.weight"], c["model/fusion.first.weight"])
+
+    def test_stage_1_leaves_the_pairs_bounds_as_they_are(self):
+        made = Trainer(small_config(), small_data(), torch.device("cpu"))
+        made.fit_pairs(0)
+        parameters = [p.clone() for p in made.model.pair_parameters()]
+        weights = made.model.fusion.first.weight.clone()
+        made.progress.epoch = 1
+        made.fit_main()
+        made.model.pair_bounds.requires_grad_(True)
+        assert all(torch.equal(a, b) for a, b in zip(parameters, made.model.pair_parameters(), strict=True))
+        assert not torch.equal(weights, made.model.fusion.first.weight)
+
+    def test_stage_0_leaves_everything_else_as_it_is_and_fits(self):
+        made = Trainer(small_config(pair_start=False, lr_pairs=1e-2), small_data(), torch.device("cpu"))
+        main = [p.clone() for p in made.model.main_parameters()]
+        fits = [made.fit_pairs(epoch) for epoch in range(10)]
+        assert all(torch.equal(a, b) for a, b in zip(main, made.model.main_parameters(), strict=True))
+        assert fits[-1] < fits[0] - 1  # nats
+
+    def test_pair_share_says_how_much_stage_0_sees(self):
+        seen = []
+        made = Trainer(small_config(pair_share=0.5), small_data(), torch.device("cpu"))
+        represent = made._represent
+        made._represent = lambda order: seen.append(len(order)) or represent(order)
+        made.fit_pairs(0)
+        assert seen == [48]
+
+    def test_accumulated_batches_are_one_step_of_their_mean_gradient(self):
+        # Without contrast the loss is a mean over rows: two halves accumulated are the whole.
+        alone = {"use_pairs": False, "use_fusion": False, "clip": 100.0}
+        made = [
+            Trainer(small_config(batch_size=size, accumulate=k, **alone), small_data(), torch.device("cpu"))
+            for size, k in ((32, 1), (16, 2), (8, 4))
+        ]
+        for one in made:
+            one.progress.epoch = 1
+            one.fit_main()
+        first = list(made[0].model.main_parameters())
+        for other in made[1:]:
+            for a, b in zip(first, other.model.main_parameters(), strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+    def test_gradients_are_clipped(self):
+        settings = small_config(use_pairs=False, use_fusion=False, clip=1e-3)
+        made = Trainer(settings, small_data(), torch.device("cpu"))
+        norms = []
+        step = made.main.step
+        made.main.step = lambda: (
+            norms.append(torch.cat([p.grad.flatten() for p in made.model.main_parameters()]).norm().item()) or step()
+        )
+        made.progress.epoch = 1
+        made.fit_main()
+        assert len(norms) == 6
+        assert max(norms) <= 1e-3 * 1.001
+
+    def test_learning_rates_are_halved_when_validation_stalls(self, tmp_path):
+        settings = small_config(epochs=5, lr=1e-6, lr_patience=0, patience=5)
+        train(settings, small_data(), tmp_path, progress=False)
+        rates = [r["lr"] for r in logs.records(tmp_path) if r["event"] == "epoch"]
+        assert rates[-1] < rates[0]
+
+    def test_training_stops_when_validation_does_not_improve_and_keeps_the_best(self, tmp_path):
+        run = train(small_config(epochs=40, patience=2, lr=0.05), small_data(), tmp_path, progress=False)
+        tasks = [r["valid"]["task"] for r in logs.records(tmp_path) if r["event"] == "epoch"]
+        assert run.epochs < 40
+        assert run.epochs == len(tasks) == run.best_epoch + 2
+        assert run.best_valid == min(tasks) == tasks[run.best_epoch - 1]
+
+    def test_the_test_split_is_not_looked_at(self, tmp_path):
+        dataset = small_data()
+        dataset.test.labels[:] = np.nan
+        train(small_config(epochs=1), dataset, tmp_path, progress=False)
+
+    def test_the_task_is_learned(self, tmp_path):
+        run = train(small_config(epochs=15, lr=5e-3), small_data((400, 200, 32)), tmp_path, progress=False)
+        guess_the_median = 1.5 * np.sqrt(2 / np.pi)  # the mean absolute deviation of the labels, 1.197
+        assert run.best_valid < 0.65 * guess_the_median
+
+    def test_a_fine_tuned_text_learns_from_words(self, tiny_bert, tmp_path):
+        dataset, settings = with_text(tiny_bert, (160, 80, 16))
+        settings = settings.replace(epochs=8, use_pairs=False, use_fusion=False, lr=1e-2)
+        run = train(settings, dataset, tmp_path, progress=False)
+        labels = dataset.valid.labels
+        assert run.best_valid < 0.8 * np.abs(labels - np.median(labels)).mean()
+
+    def test_a_loss_that_is_not_finite_is_told_with_its_term(self, tmp_path):
+        dataset = frames_data()
+        dataset.train.labels[:] = 1.0  # the published entropy needs both signs
+        with pytest.raises(
+            TrainingError, match=r"stage 1 must be finite; got nan in epoch 1, from text-vision.*few rows"
+        ):
+            train(frames_config(legacy=True), dataset, tmp_path, progress=False)
+
+
+class TestBatches:
+    @pytest.mark.parametrize(("n", "sizes"), [(10, [4, 4, 2]), (9, [4, 5]), (8, [4, 4]), (3, [3]), (1, [1])])
+    def test_a_single_last_row_joins_the_batch_before(self, n, sizes):
+        made = list(batches(n, 4))
+        assert [len(rows) for rows in made] == sizes
+        assert np.concatenate(made).tolist() == list(range(n))
+
+
+class TestSaving:
+    def test_a_full_disk_leaves_the_old_checkpoint(self, tmp_path):
+        """A limit on file sizes stands for the full disk: the system refuses to write on."""
+        program = f"""
+import resource, torch
+from pathlib import Path
+from mmim_example import checkpoint
+path = Path({str(tmp_path / "last.safetensors")!r})
+checkpoint.save(path, {{"a": torch.ones(3)}}, {{"epoch": 1}})
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    checkpoint.save(path, {{"a": torch.ones(100_000)}}, {{"epoch": 2}})
+except OSError as error:
+    print(error)
+"""
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        assert re.search(r"could not save .*last.safetensors: .*; the file that was there is kept", done.stdout)
+        kept, facts = checkpoint.load(tmp_path / "last.safetensors")
+        assert facts == {"epoch": 1}
+        assert kept["a"].tolist() == [1, 1, 1]
+        assert [p.name for p in tmp_path.iterdir()] == ["last.safetensors"]
+
+    def test_a_damaged_checkpoint_is_refused(self, tmp_path):
+        path = tmp_path / "last.safetensors"
+        checkpoint.save(path, {"a": torch.ones(3)}, {})
+        path.write_bytes(path.read_bytes()[:-4])
+        with pytest.raises(checkpoint.CheckpointError, match="must be a checkpoint of this example"):
+            checkpoint.load(path)
+
+    def test_a_pickle_in_its_place_is_refused_unread(self, tmp_path):
+        torch.save({"a": torch.ones(3)}, tmp_path / "last.safetensors")
+        with pytest.raises(checkpoint.CheckpointError, match="must be a checkpoint of this example"):
+            checkpoint.load(tmp_path / "last.safetensors")
+
+    def test_a_frozen_transformer_is_not_stored(self, tiny_bert, tmp_path):
+        dataset, settings = with_text(tiny_bert)
+        text = config.Modality("transformer", out=4, pretrained=str(tiny_bert), frozen=True)
+        settings = settings.replace(epochs=1, modalities=dict(settings.modalities) | {"text": text})
+        train(settings, dataset, tmp_path, progress=False)
+        names = tensors(tmp_path, "best.safetensors")
+        assert not [name for name in names if name.startswith("encoders.text.model")]
+        assert "encoders.text.project.1.weight" in names
+
+    def test_the_log_says_what_was_trained_on(self, tmp_path):
+        train(small_config(epochs=1), small_data(), tmp_path, progress=False)
+        start, epoch = logs.records(tmp_path)
+        assert start["rows"] == {"train": 96, "valid": 32, "test": 32}
+        assert epoch["ceilings"]["fusion"]["text"] == pytest.approx(np.log(16) - np.log1p(15 * np.exp(-2)))
+        # Weighted by rows, terms add up to the loss.
+        for part in ("train", "valid"):
+            found = epoch[part]
+            total = found["task"] - 0.1 * sum(found["fusion"].values()) - 0.1 * sum(found["pairs"].values())
+            assert found["loss"] == pytest.approx(total, abs=1e-5)
+
+    def test_half_a_line_of_a_killed_run_is_dropped(self, tmp_path):
+        path = tmp_path / "log.jsonl"
+        path.write_text('{"epoch": 1}\n{"epo', encoding="utf-8")
+        assert logs.records(tmp_path) == [{"epoch": 1}]
+
+
+def test_measuring_a_split_is_its_own_order_and_changes_nothing():
+    made = Trainer(small_config(), small_data(), torch.device("cpu"))
+    state = {name: t.clone() for name, t in made.model.state_dict().items()}
+    terms, predictions = measure(made.model, made.dataset.test, made.device)
+    assert_same(state, made.model.state_dict())
+    labels = torch.from_numpy(made.dataset.test.labels)
+    assert terms["task"] == pytest.approx((predictions - labels).abs().mean().item(), rel=1e-6)
+
+
+def test_devices_that_are_not_there_are_refused():
+    with pytest.raises(ValueError, match="device must be one that this machine has; got 'tpu9'"):
+        trainer.pick_device("tpu9")

@@ -1,0 +1,108 @@
+"""Small configurations and data for the tests of mmim_example."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+
+from mmim_example import distributed
+from mmim_example.config import Config, Modality
+from mmim_example.data import Dataset, Split, batch, generate
+from mmim_example.measurement import whole
+from mmim_example.model import MMIM
+
+ROOT = Path(__file__).parents[1]
+
+
+def small_config(**changes):
+    """Three modalities of vectors, quick to train, without dropout; threads set, so that runs are the same."""
+    settings = {
+        "modalities": {name: Modality(out=4, dropout=0.0) for name in ("text", "audio", "vision")},
+        "fusion": 8,
+        "dropout": 0.0,
+        "batch_size": 16,
+        "epochs": 3,
+        "memory": 32,
+        "threads": 1,
+    }
+    return Config(**(settings | changes))
+
+
+def small_data(n=(96, 32, 32), seed=0) -> Dataset:
+    return generate(n, seed=seed)[0]
+
+
+def frames_data(n=(48, 16, 16), seed=0, steps=7) -> Dataset:
+    """Text as vectors, audio and vision as frames of different lengths, some of them 0."""
+    rng = np.random.default_rng(seed)
+    splits = {}
+    for name, rows in zip(("train", "valid", "test"), n, strict=True):
+        lengths = {m: rng.integers(0, steps + 1, rows) for m in ("audio", "vision")}
+        features = {
+            "text": rng.standard_normal((rows, 6)).astype(np.float32),
+            "audio": rng.standard_normal((rows, steps, 3)).astype(np.float32),
+            "vision": rng.standard_normal((rows, steps, 4)).astype(np.float32),
+        }
+        labels = (features["text"][:, 0] + 0.1 * rng.standard_normal(rows)).astype(np.float32)
+        ids = tuple(f"{name}{i // 4}_{i}" for i in range(rows))
+        splits[name] = Split(ids, labels, features, {m: v.astype(np.int64) for m, v in lengths.items()})
+    return Dataset(**splits, nonfinite={}, source="frames")
+
+
+def frames_config(**changes):
+    frames = Modality("frames", hidden=5, out=4, dropout=0.0, standardize=False)
+    modalities = {"text": Modality(out=0, standardize=False), "audio": frames, "vision": frames}
+    return small_config(modalities=modalities, **changes)
+
+
+def tensors(run: Path, name="last.safetensors"):
+    return load_file(run / name)
+
+
+def assert_same(a: dict, b: dict):
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+def command(*words, processes=0):
+    start = [sys.executable, "-m"]
+    if processes:
+        start += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+    return [*start, "mmim_example", *map(str, words)]
+
+
+def run_command(*words, processes=0, **options):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    settings = {"env": environment, "capture_output": True, "text": True, "timeout": 120} | options
+    return subprocess.run(command(*words, processes=processes), check=False, **settings)
+
+
+def two_batches(parts):
+    """Gradients and memories after two batches; ``parts`` are this process's rows of each."""
+    settings = frames_config(alpha=0.5, beta=0.5)
+    dataset = frames_data()
+    torch.manual_seed(0)
+    model = MMIM(settings, dataset.dims()).double()
+    for rows in parts:
+        read = batch(dataset.train, rows, names=list(settings.modalities))
+        inputs = {name: x.double() for name, x in read.inputs.items()}
+        output, labels = whole(model(type(read)(inputs, read.lengths, read.present, read.labels)), read.labels.double())
+        model.zero_grad()
+        model.loss(model.terms(output, labels)).backward()
+        distributed.average_gradients(model.parameters())
+    state = {f"memory {name}": b.clone() for name, b in model.named_buffers() if "memory" in name}
+    return state | {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def process(rank, world, store, results, cuts):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+    parts = [np.split(np.arange(start, start + 16), cuts)[rank] for start in (0, 16)]
+    found = two_batches(parts)
+    torch.save(found, f"{results}-{rank}")
+    dist.destroy_process_group()
