@@ -1,5 +1,6 @@
 # make demo   set up and run the demonstration        make test   set up and run the tests
 # make lint   style and types      make doctest   examples in docstrings      make docs   build the documentation
+# make mmim   train the MMIM example on generated data (a minute), with figures in build/mmim
 # make bench-quick  a small benchmark against known truths (under 3 minutes), in build/bench
 # make bench  what the committed figures lack (resumable: start it again and it goes on)
 # make bench RESULTS=build/results  all of them anew (many hours)
@@ -9,10 +10,16 @@ RESULTS ?= benchmarks/results
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint doctest docs bench bench-quick clean
+.PHONY: demo mmim test lint doctest docs bench bench-quick clean
 
 demo: .venv/.ready
 	$(PY) -m infomax demo
+
+mmim: .venv/.ready
+	rm -rf build/mmim
+	$(PY) -m mmim_example generate build/mmim/data
+	$(PY) -m mmim_example train build/mmim/run --data build/mmim/data
+	$(PY) -m mmim_example evaluate build/mmim/run --data build/mmim/data --missing --truth build/mmim/data/truth.json
 
 test: .venv/.ready
 	$(PY) -m pytest

@@ -130,7 +130,7 @@ class MMIM(nn.Module):
     # --- The network -------------------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
-        """h_m of each modality, zero where it is missing (Section 3.1 of the paper: BERT and LSTMs)."""
+        """h_m of each modality, zero where it is missing: h_t = BERT(X_t), h_m = LSTM(X_m) in the paper."""
         representations = {}
         for name, encoder in self.encoders.items():
             key = "tokens" if self.config.modalities[name].kind == "transformer" else name
@@ -150,7 +150,12 @@ class MMIM(nn.Module):
     # --- The loss ----------------------------------------------------------------------------------------------------
 
     def terms(self, output: Output, labels: Tensor) -> Terms:
-        """Task loss and every bound that is switched on, on this batch."""
+        """Task loss and every bound that is switched on, on this batch.
+
+        Of a pair, the paper's Eq. (3): I(X; Y) ≥ E log q(y|x) + H(Y), with X the first modality and H(Y) from the
+        memory of Gaussian mixtures. Of a modality, its CPC loss with the sign changed, and + log N, so that it is MI in
+        nats: log s(h, Z) / Σ_j s(h_j, Z), s(h, Z) = exp(h · G(Z) / (|h| |G(Z)|)).
+        """
         h, present = output.representations, output.present
         if self.config.target == "regression":
             task = F.l1_loss(output.prediction, labels)

@@ -1,0 +1,179 @@
+"""The page of the efficacy study, from its CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.mmim_study import ARMS, CHOICE, FINAL, read
+from benchmarks.report import table
+from mmim_example.comparison import Paired, detectable, holm, paired
+from mmim_example.metrics import LABELS
+
+#: What stands in the paper's tables for MOSI, as later papers quote it: MAE, Corr, Acc-7, Acc-2, F1 (both no zeros).
+PUBLISHED = {
+    "TFN": (0.901, 0.698, 34.9, 80.8, 80.7),
+    "LMF": (0.917, 0.695, 33.2, 82.5, 82.4),
+    "MulT": (0.861, 0.711, None, 84.1, 83.9),
+    "MISA": (0.804, 0.764, None, 82.1, 82.0),
+    "MAG-BERT": (0.731, 0.789, None, 84.3, 84.3),
+    "Self-MM": (0.712, 0.795, 45.79, 84.77, 84.91),
+    "MMIM": (0.700, 0.800, 46.65, 86.06, 85.98),
+}
+TITLES = {
+    "official": "MOSI, official split: text and audio",
+    "video": "MOSI, split by video: text, audio and vision",
+    "digits": "Six views of digits: classification, 200 rows to learn from",
+}
+METRICS = {
+    "official": ("mae", "corr", "acc7", "acc2", "f1"),
+    "video": ("mae", "corr", "acc7", "acc2", "f1"),
+    "digits": ("cross_entropy", "accuracy"),
+}
+_ALONE = "task only"
+
+Values = dict[tuple[str, str, str], dict[int, float]]
+
+
+def report(path: Path) -> str:
+    """The page in Markdown."""
+    rows = read(path)
+    values: Values = {}
+    settings: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if row["stage"] == "final":
+            values.setdefault((row["data"], row["arm"], row["metric"]), {})[int(row["seed"])] = float(row["value"])
+            settings[row["data"], row["arm"]] = row["settings"]
+    sets = [name for name in TITLES if any(row["data"] == name for row in rows)]
+    compared = {
+        (name, arm): paired(_numbers(values, name, arm), _numbers(values, name, _ALONE))
+        for name in sets
+        for arm in ARMS
+        if arm != _ALONE and _finite(_numbers(values, name, arm))
+    }
+    corrected = dict(zip(compared, holm([c.t_pvalue for c in compared.values()]), strict=True)) if compared else {}
+    runs = len({(row["data"], row["stage"], row["arm"], row["seed"]) for row in rows})
+    parts = [_head(rows[0] if rows else {}, runs, len(compared))]
+    parts += [_section(name, values, settings, compared, corrected) for name in sets]
+    if "official" in sets:
+        parts.append(_published(values))
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(row: Mapping[str, str], runs: int, comparisons: int) -> str:
+    return "\n".join(
+        [
+            "# Do the terms of MMIM help?",
+            "",
+            "`python -m benchmarks.mmim_study official video digits --mosi DIR` "
+            f"({row.get('date', '')}; {row.get('machine', '')}).",
+            "",
+            "Learning rate and dropout were chosen for the task alone, then each arm's weights α and β from one",
+            f"grid, all on validation with {len(CHOICE)} seeds; the {len(FINAL)} seeds of the tables are others, and the",
+            f"test was read once for each of them. {runs:,} runs were made, and all are in `mmim_study.csv`. Differences are",
+            "paired by seed; p is of the paired t test, and p (Holm) is corrected for all",
+            f"{comparisons} comparisons of this page. Seeds vary the initial weights and the order of the rows: the",
+            "tests speak of training on *this* training set and of *this* test set.",
+        ]
+    )
+
+
+def _section(
+    name: str,
+    values: Values,
+    settings: Mapping[tuple[str, str], str],
+    compared: Mapping[tuple[str, str], Paired],
+    corrected: Mapping[tuple[str, str], float],
+) -> str:
+    metrics = METRICS[name]
+    first = LABELS[metrics[0]]
+    header = [
+        "arm",
+        "chosen",
+        "validation",
+        *(LABELS[m] for m in metrics),
+        f"{first}: difference [95 %]",
+        "p",
+        "p (Holm)",
+    ]
+    lines = []
+    for arm in ARMS:
+        line = [arm, settings.get((name, arm), "–"), _spread(list(values.get((name, arm, "valid valid"), {}).values()))]
+        line += [_spread(_numbers(values, name, arm, metric)) for metric in metrics]
+        if (name, arm) in compared:
+            c = compared[name, arm]
+            line += [f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]", _p(c.t_pvalue), _p(corrected[name, arm])]
+        else:
+            line += ["–", "–", "–"]
+        lines.append(line)
+    text = [f"## {TITLES[name]}", "", table(header, lines), ""]
+    differences = [
+        np.std(np.subtract(_numbers(values, name, arm), _numbers(values, name, _ALONE)), ddof=1)
+        for data, arm in compared
+        if data == name
+    ]
+    if differences:
+        low, high = (detectable(float(sd), len(FINAL)) for sd in (min(differences), max(differences)))
+        text += [f"A true difference of {low:.4f} to {high:.4f}, by arm, would be found with a power of 80 %.", ""]
+    text += [
+        "What the bounds measured at the kept epoch, on validation, in nats (legacy values are not information):",
+        "",
+    ]
+    names = sorted({metric for data, _, metric in values if data == name and metric.startswith("valid I(")})
+    text.append(
+        table(
+            ["arm", *(metric.removeprefix("valid ") for metric in names)],
+            [
+                [arm, *(_spread(_numbers(values, name, arm, metric, part=""), digits=2) for metric in names)]
+                for arm in ARMS
+                if any((name, arm, metric) in values for metric in names)
+            ],
+        )
+    )
+    return "\n".join(text)
+
+
+def _published(values: Values) -> str:
+    rows = [
+        [arm, "published", "BERT fine-tuned (TFN, LMF: as quoted), COVAREP/Facet frames"]
+        + ["–" if number is None else f"{number:g}" for number in numbers]
+        for arm, numbers in PUBLISHED.items()
+    ]
+    ours = "frozen sentence embeddings, utterance statistics of audio, no vision"
+    for arm in ARMS:
+        numbers = [np.mean(_numbers(values, "official", arm, metric)) for metric in METRICS["official"]]
+        shown = [f"{value * scale:.{digits}f}" for value, scale, digits in zip(
+            numbers, (1, 1, 100, 100, 100), (3, 3, 1, 1, 1), strict=True
+        )]  # fmt: skip
+        rows.append([arm, f"ours, mean of {len(FINAL)} seeds", ours, *shown])
+    return "\n".join(
+        [
+            "## Beside the published numbers",
+            "",
+            "Other features, so rows of the two kinds cannot be compared with each other; within a kind they can. The",
+            "published ones are as later papers quote them.",
+            "",
+            table(["method", "whose", "features", "MAE", "Corr", "Acc-7", "Acc-2", "F1"], rows),
+        ]
+    )
+
+
+def _numbers(values: Values, name: str, arm: str, metric: str = "", part: str = "test ") -> list[float]:
+    found = values.get((name, arm, part + (metric or METRICS[name][0])), {})
+    return [found[seed] for seed in FINAL if seed in found]
+
+
+def _finite(numbers: Sequence[float]) -> bool:
+    return len(numbers) == len(FINAL) and bool(np.isfinite(numbers).all())
+
+
+def _spread(numbers: Sequence[float], digits: int = 3) -> str:
+    if not numbers or not np.isfinite(numbers).all():
+        return "–"
+    return f"{np.mean(numbers):.{digits}f} ± {np.std(numbers, ddof=1):.{digits}f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

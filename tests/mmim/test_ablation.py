@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+from multimodal import frames_config, frames_data, small_config, small_data
+
+from mmim_example import ablation, checkpoint, comparison
+from mmim_example.trainer import train
+
+ARMS = {"task only": {"use_fusion": False, "use_pairs": False}, "NWJ for CPC": ablation.ARMS["NWJ for CPC"]}
+
+
+def test_arms_and_seeds_are_run_once_and_come_back_paired(tmp_path, monkeypatch):
+    dataset, settings = small_data(), small_config(epochs=2)
+    first = ablation.ablate(settings, dataset, tmp_path, arms=ARMS, seeds=[0, 3], progress=False)
+    assert list(first) == list(ARMS)
+    assert all(len(values) == 2 for metrics in first.values() for values in metrics.values())
+    # The second seed of the first arm is what training it alone gives.
+    alone = settings.replace(seed=3, use_fusion=False, use_pairs=False)
+    run = train(alone, dataset, tmp_path / "alone", progress=False)
+    assert first["task only"]["valid"][1] == run.best_valid
+    # Nothing is trained again, for the other split neither.
+    monkeypatch.setattr(ablation, "train", lambda *_, **__: pytest.fail("trained again"))
+    assert ablation.ablate(settings, dataset, tmp_path, arms=ARMS, seeds=[0, 3], progress=False) == first
+    valid = ablation.ablate(settings, dataset, tmp_path, arms=ARMS, seeds=[3], split="valid", progress=False)
+    assert valid["task only"]["mae"][0] == pytest.approx(run.best_valid, rel=1e-6)
+
+
+def test_what_the_bounds_measured_is_kept(tmp_path):
+    found = ablation.ablate(
+        small_config(epochs=1), small_data(), tmp_path, arms={"MMIM": {}}, seeds=[0], progress=False
+    )
+    names = {name for name in found["MMIM"] if name.startswith("I(")}
+    assert names == {"I(text-vision)", "I(text-audio)", "I(text;Z)", "I(audio;Z)", "I(vision;Z)"}
+
+
+def test_a_killed_run_is_resumed(tmp_path):
+    dataset, settings = small_data(), small_config(epochs=3)
+    arms = {"MMIM": {}}
+    whole = ablation.ablate(settings, dataset, tmp_path / "whole", arms=arms, seeds=[0], progress=False)
+    place = ablation.folder(tmp_path / "parts", "MMIM", 0)
+    train(settings.replace(epochs=1), dataset, place, progress=False)  # what a run killed after one epoch leaves
+    assert ablation.ablate(settings, dataset, tmp_path / "parts", arms=arms, seeds=[0], progress=False) == whole
+
+
+def test_several_jobs_give_what_one_gives(tmp_path):
+    dataset, settings = small_data(), small_config(epochs=1)
+    one, two = (
+        ablation.ablate(settings, dataset, tmp_path / str(jobs), arms=ARMS, seeds=[0, 1], jobs=jobs, progress=False)
+        for jobs in (1, 2)
+    )
+    assert one == two
+
+
+def test_a_run_without_a_finite_loss_is_reported_and_does_not_stop_the_rest(tmp_path):
+    dataset = frames_data()
+    dataset.train.labels[:] = np.abs(dataset.train.labels) + 0.1
+    arms = {"task only": ARMS["task only"], "legacy": {"legacy": True}}
+    found = ablation.ablate(frames_config(epochs=1), dataset, tmp_path, arms=arms, seeds=[0, 1], progress=False)
+    assert np.isnan(found["legacy"]["valid"]).all()
+    assert np.isfinite(found["task only"]["mae"]).all()
+    kept = json.loads((ablation.folder(tmp_path, "legacy", 0) / "result.json").read_text(encoding="utf-8"))
+    assert "must be finite; got nan in epoch 1" in kept["error"]
+    assert "| legacy | – |" in ablation.summary(found, ["mae"], "task only")
+
+
+def test_runs_of_other_settings_are_not_taken_for_these(tmp_path):
+    ablation.ablate(small_config(epochs=1), small_data(), tmp_path, arms={"a": {}}, seeds=[0], progress=False)
+    with pytest.raises(checkpoint.CheckpointError, match="is of another configuration; name another directory"):
+        ablation.ablate(small_config(epochs=2), small_data(), tmp_path, arms={"a": {}}, seeds=[0], progress=False)
+
+
+def test_the_summary_compares_seed_by_seed():
+    rng = np.random.default_rng(0)
+    base = rng.normal(0.9, 0.05, 20)
+    results = {"task only": {"mae": list(base)}, "better": {"mae": list(base - 0.01 + rng.normal(0, 0.002, 20))}}
+    line = ablation.summary(results, ["mae"], "task only").splitlines()[-1]
+    assert "< 0.001" in line  # unpaired, 0.01 would drown in a deviation of 0.05
+    found = comparison.paired(results["better"]["mae"], results["task only"]["mae"])
+    assert found.difference == pytest.approx(-0.01, abs=0.002)
+
+
+@pytest.mark.parametrize("arm", ["+ both (MMIM)", "InfoNCE, learned T"])
+def test_folders_are_named_after_arms(arm, tmp_path):
+    place = ablation.folder(tmp_path, arm, 7)
+    assert place.name == "seed-7"
+    assert place.parent.name in ("both-mmim", "infonce-learned-t")

@@ -1,0 +1,95 @@
+import json
+
+import pytest
+
+from mmim_example import config
+from mmim_example.config import Config, Modality
+
+TWO = {"text": Modality(), "audio": Modality()}
+
+
+@pytest.mark.parametrize("name", config.PRESETS)
+def test_presets_survive_json(name, tmp_path):
+    made = config.preset(name)
+    config.write(made, tmp_path / "config.json")
+    assert config.read(tmp_path / "config.json") == made
+
+
+def test_the_presets_hold_the_papers_values():
+    mosi, mosei = config.preset("mosi"), config.preset("mosei")
+    assert [(c.batch_size, c.lr, c.lr_pairs, c.alpha, c.beta, c.clip) for c in (mosi, mosei)] == [
+        (32, 1e-3, 4e-3, 0.3, 0.1, 5.0),
+        (64, 5e-4, 1e-3, 0.1, 0.05, 5.0),
+    ]
+    assert [[c.modalities[m].hidden for m in ("vision", "audio")] for c in (mosi, mosei)] == [[32, 32], [64, 16]]
+    for c in (mosi, mosei):
+        assert (c.lr_transformer, c.weight_decay, c.fusion, c.epochs, c.patience) == (5e-5, 1e-4, 128, 40, 10)
+        assert c.pairs == (("text", "vision"), ("text", "audio"))
+        assert c.modalities["audio"].out == c.modalities["vision"].out == 16
+    assert (mosi.pair_share, mosei.pair_share) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"modalities": {"text": Modality()}}, "modalities must be two or more; got text"),
+        ({"pairs": (("text", "smell"),)}, "pairs must be of two different modalities among text, audio; got"),
+        ({"pairs": (("text", "text"),)}, "pairs must be of two different modalities"),
+        ({"classes": 3}, "classes must be 1 for regression"),
+        ({"target": "classification"}, "classes must be 1 for regression and more for classification; got 1"),
+        ({"entropy_classes": "label"}, "entropy_classes must be 'sign' or 'none' for regression"),
+        ({"target": "ranking"}, "target must be one of regression, classification; got 'ranking'"),
+        ({"lr": 0}, "lr must be positive and finite; got 0"),
+        ({"alpha": float("nan")}, "alpha must be at least 0 and finite; got nan"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"dropout": 1.0}, r"dropout must lie in \[0, 1\); got 1.0"),
+        ({"pair_share": 0.0}, r"pair_share must lie in \(0, 1\]; got 0.0"),
+        ({"seed": -1}, "seed must be at least 0"),
+    ],
+)
+def test_values_out_of_range_are_told(changes, message):
+    settings = {"modalities": TWO, "pairs": (("text", "audio"),)} | changes
+    with pytest.raises(ValueError, match=message):
+        Config(**settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kind": "cnn"}, "kind must be one of vector, frames, transformer; got 'cnn'"),
+        ({"kind": "transformer"}, "pretrained must name a model for kind 'transformer', and only there; got ''"),
+        ({"pretrained": "bert"}, "pretrained must name a model for kind 'transformer', and only there"),
+        ({"kind": "frames", "hidden": 0}, "hidden must be at least 1"),
+        ({"out": -1}, "out must be at least 0"),
+    ],
+)
+def test_encoders_that_cannot_be_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        Modality(**given)
+
+
+def test_only_text_is_made_of_tokens():
+    bert = Modality("transformer", pretrained="bert")
+    with pytest.raises(ValueError, match="modalities other than text; got 'audio'"):
+        Config(modalities={"text": Modality(), "audio": bert}, pairs=())
+
+
+def test_unknown_names_are_told_with_the_closest(tmp_path):
+    path = tmp_path / "config.json"
+    for plain, message in (
+        ({"modalities": {}, "alfa": 1}, "Config has no 'alfa'; did you mean 'alpha'"),
+        ({"modalities": {"text": {"hiden": 3}}}, "Modality has no 'hiden'; did you mean 'hidden'"),
+        ({}, "modalities must be an object of names; got None"),
+        ([], "must hold a JSON object; got list"),
+    ):
+        path.write_text(json.dumps(plain), encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            config.read(path)
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"config.json must be JSON; got"):
+        config.read(path)
+
+
+def test_an_unknown_preset_is_told_with_the_known_ones():
+    with pytest.raises(ValueError, match="preset must be one of mosi, mosei, generated; got 'mosy'"):
+        config.preset("mosy")

@@ -1,0 +1,150 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from multimodal import frames_config, frames_data, small_config, small_data
+
+from mmim_example import checkpoint, data, evaluation, metrics
+from mmim_example.config import Modality
+from mmim_example.data import Dataset, Split
+from mmim_example.files import DataError
+from mmim_example.trainer import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A trained run, and its data."""
+    dataset, folder = small_data((200, 100, 200)), tmp_path_factory.mktemp("run")
+    train(small_config(epochs=8, lr=5e-3), dataset, folder, progress=False)
+    return folder, dataset
+
+
+def test_values_are_the_metrics_of_the_best_models_predictions(run):
+    folder, dataset = run
+    found = evaluation.evaluate(folder / "best.safetensors", dataset)
+    model, epoch = evaluation.load_model(folder / "best.safetensors")
+    names = list(model.config.modalities)
+    whole = model(data.batch(dataset.test, np.arange(len(dataset.test)), names=names))
+    assert found.predictions == pytest.approx(whole.prediction.detach().numpy(), abs=1e-5)
+    assert found.values == metrics.regression(found.predictions, dataset.test.labels)
+    assert found.epoch == epoch
+    assert found.terms["task"] == pytest.approx(found.values["mae"], rel=1e-5)
+    for name, (low, high) in found.intervals.items():
+        assert low < found.values[name] < high
+
+
+def test_the_model_that_is_loaded_is_the_one_that_was_kept(run):
+    folder, dataset = run
+    on_valid = evaluation.evaluate(folder / "best.safetensors", dataset, split="valid", intervals=False)
+    _, facts = checkpoint.load(folder / "best.safetensors")
+    assert on_valid.terms["task"] == pytest.approx(facts["valid"], rel=1e-6)
+
+
+def test_intervals_over_videos_are_wider_when_rows_of_a_video_are_alike(run):
+    folder, dataset = run
+    test = dataset.test
+    alike = test.rows(np.repeat(np.arange(20), 10))  # twenty videos of ten equal utterances
+    dataset = Dataset(dataset.train, dataset.valid, alike, source="alike")
+    videos = [str(i // 10) for i in range(200)]
+    rows = evaluation.evaluate(folder / "best.safetensors", dataset).intervals["mae"]
+    groups = evaluation.evaluate(folder / "best.safetensors", dataset, groups=videos).intervals["mae"]
+    assert (groups[1] - groups[0]) / (rows[1] - rows[0]) == pytest.approx(math.sqrt(10), rel=0.25)
+
+
+def test_the_curve_of_missing_rows_begins_at_the_whole_and_rises(run):
+    folder, dataset = run
+    found = evaluation.evaluate(folder / "best.safetensors", dataset, missing=True)
+    for curve in found.missing.values():
+        assert curve["mae"][0] == pytest.approx(found.values["mae"])
+    assert found.missing["text"]["mae"][-1] > 1.2 * found.values["mae"]  # text tells most
+    assert len(found.missing["text"]["mae"]) == len(evaluation.SHARES)
+
+
+def test_a_modality_taken_away_is_taken_from_those_rows_only():
+    split = small_data().test
+    lacking = evaluation.without(split, "audio", np.array([3, 4]))
+    assert np.flatnonzero(lacking.missing["audio"]).tolist() == [3, 4]
+    assert not lacking.missing["text"].any()
+    assert not split.missing["audio"].any()
+
+
+@pytest.mark.parametrize(
+    ("utterance", "video"),
+    [("abc$_$12", "abc"), ("a_b_12", "a_b"), ("-x_3", "-x"), ("abc[7]", "abc"), ("solo", "solo")],
+)
+def test_the_video_of_an_utterance(utterance, video):
+    assert evaluation.video_of(utterance) == video
+
+
+def test_a_checkpoint_to_resume_from_is_not_taken_for_a_model(run):
+    folder, dataset = run
+    with pytest.raises(checkpoint.CheckpointError, match=r"must be a model, best.safetensors"):
+        evaluation.evaluate(folder / "last.safetensors", dataset)
+
+
+def test_a_model_of_another_configuration_is_refused(run):
+    folder, _ = run
+    with pytest.raises(checkpoint.CheckpointError, match="its fusion is 8, not 16"):
+        evaluation.load_model(folder / "best.safetensors", small_config(epochs=8, lr=5e-3, fusion=16))
+
+
+def test_tensors_that_do_not_fit_the_configuration_are_told(run, tmp_path):
+    folder, _ = run
+    tensors, facts = checkpoint.load(folder / "best.safetensors")
+    tensors["fusion.first.weight"] = torch.zeros(3, 3)
+    checkpoint.save(tmp_path / "best.safetensors", tensors, facts)
+    with pytest.raises(checkpoint.CheckpointError, match=r"'fusion.first.weight': \(3, 3\) for \(8, 12\)"):
+        evaluation.load_model(tmp_path / "best.safetensors")
+
+
+def test_data_without_a_modality_are_refused(run):
+    folder, dataset = run
+    test = dataset.test
+    features = {name: array for name, array in test.features.items() if name != "vision"}
+    poorer = Dataset(*[Split(test.ids, test.labels, features)] * 3, source="poorer")
+    with pytest.raises(
+        DataError, match=r"poorer: features must have every modality .* got text, audio without 'vision'"
+    ):
+        evaluation.evaluate(folder / "best.safetensors", poorer)
+
+
+def test_frames_are_not_taken_for_vectors(tmp_path):
+    with pytest.raises(
+        DataError, match=r"audio must have 2 dimensions for an encoder of vector; got shape \(48, 7, 3\)"
+    ):
+        train(small_config(), frames_data(), tmp_path, progress=False)
+
+
+def test_classes_that_are_not_whole_numbers_are_refused(tmp_path):
+    settings = small_config(target="classification", classes=3)
+    with pytest.raises(DataError, match=r"train: labels must be whole numbers in 0..2; got .* in row 0"):
+        train(settings, small_data(), tmp_path, progress=False)
+
+
+def test_classification_is_evaluated_by_class(tmp_path):
+    dataset = small_data((200, 60, 60))
+    for split in dataset.splits().values():
+        split.labels[:] = np.digitize(split.labels, [-0.6, 0.6])
+    settings = small_config(target="classification", classes=3, entropy_classes="label", epochs=8, lr=5e-3)
+    train(settings, dataset, tmp_path, progress=False)
+    found = evaluation.evaluate(tmp_path / "best.safetensors", dataset)
+    guesses = found.predictions.argmax(1)
+    assert found.values["accuracy"] == np.mean(guesses == dataset.test.labels)
+    assert found.values["accuracy"] > 0.5
+
+
+def test_texts_are_embedded_in_the_place_of_frames(tiny_bert, tmp_path):
+    dataset = frames_data()
+    splits = {}
+    for name, split in dataset.splits().items():
+        text = tuple("good film" if label > 0 else "bad" for label in split.labels[:-1])
+        splits[name] = Split(split.ids, split.labels, split.features, split.lengths, text=(*text, ""))
+    embedded = evaluation.with_embedded_text(Dataset(**splits, source="texts"), str(tiny_bert))
+    assert embedded.dims()["text"] == 16
+    assert np.flatnonzero(embedded.test.missing["text"]).tolist() == [15]
+    settings = frames_config(epochs=1)
+    modalities = dict(settings.modalities) | {"text": Modality(out=4)}
+    train(settings.replace(modalities=modalities), embedded, tmp_path, progress=False)
+    with pytest.raises(DataError, match="there must be text to embed; got none"):
+        evaluation.with_embedded_text(dataset, str(tiny_bert))
