@@ -71,9 +71,9 @@ def _head(row: Mapping[str, str], runs: int, comparisons: int) -> str:
             f"({row.get('date', '')}; {row.get('machine', '')}).",
             "",
             "Learning rate and dropout were chosen for the task alone, then each arm's weights α and β from one",
-            f"grid, all on validation with {len(CHOICE)} seeds; the {len(FINAL)} seeds of the tables are others, and the",
-            f"test was read once for each of them. {runs:,} runs were made, and all are in `mmim_study.csv`. Differences are",
-            "paired by seed; p is of the paired t test, and p (Holm) is corrected for all",
+            f"grid, all on validation with {len(CHOICE)} seeds; the {len(FINAL)} seeds of the tables are others,",
+            f"and the test was read once for each. {runs:,} runs were made, and all are in `mmim_study.csv`.",
+            "Differences are paired by seed; p is of the paired t test, and p (Holm) is corrected for all",
             f"{comparisons} comparisons of this page. Seeds vary the initial weights and the order of the rows: the",
             "tests speak of training on *this* training set and of *this* test set.",
         ]

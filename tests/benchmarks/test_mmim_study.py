@@ -1,0 +1,76 @@
+import csv
+
+import numpy as np
+import pytest
+
+from benchmarks import mmim_study
+from benchmarks.mmim_study_report import report
+from mmim_example.comparison import holm, paired
+from mmim_example.data import Dataset, generate
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A study of two arms, three seeds and few rows."""
+    monkeypatch.setattr(mmim_study, "FINAL", range(100, 103))
+    monkeypatch.setattr("benchmarks.mmim_study_report.FINAL", range(100, 103))
+    monkeypatch.setattr(mmim_study, "CHOICE", range(1))
+    monkeypatch.setattr(mmim_study, "BASES", [{"lr": 1e-3, "dropout": 0.1}, {"lr": 5e-3, "dropout": 0.1}])
+    arms = {name: mmim_study.ARMS[name] for name in ("task only", "+ CPC")}
+    monkeypatch.setattr(mmim_study, "ARMS", arms)
+    monkeypatch.setattr("benchmarks.mmim_study_report.ARMS", arms)
+    monkeypatch.setattr(mmim_study, "GRID", {"alpha": (0.1, 0.3)})
+    made = generate((80, 40, 40))[0]
+    monkeypatch.setattr("benchmarks.mmim_data.mosi", lambda folder, split: Dataset(made.train, made.valid, made.test))
+    config_of = mmim_study.config_of
+    monkeypatch.setattr(mmim_study, "config_of", lambda dataset: config_of(dataset).replace(epochs=2))
+
+
+def run(tmp_path):
+    words = [
+        "official",
+        "--mosi",
+        str(tmp_path),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--output",
+        str(tmp_path),
+        "--jobs",
+        "1",
+    ]
+    assert mmim_study.main(words) == 0
+    with (tmp_path / "mmim_study.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def values(rows, arm, metric, stage="final"):
+    return [float(r["value"]) for r in rows if (r["arm"], r["metric"], r["stage"]) == (arm, metric, stage)]
+
+
+def test_every_run_is_in_the_file_and_the_choice_is_by_validation(small, tmp_path):
+    rows = run(tmp_path)
+    assert {row["stage"] for row in rows} == {"base-0", "base-1", "choice-0", "choice-1", "final"}
+    assert not [row for row in rows if row["stage"] != "final" and row["metric"].startswith("test")]
+    valid = [values(rows, "+ CPC", "valid valid", f"choice-{i}")[0] for i in range(2)]
+    chosen = next(row["settings"] for row in rows if (row["arm"], row["stage"]) == ("+ CPC", "final"))
+    assert f"alpha={(0.1, 0.3)[int(np.argmin(valid))]}" in chosen
+    base = [values(rows, "task only", "valid valid", f"base-{i}")[0] for i in range(2)]
+    assert f"lr={(1e-3, 5e-3)[int(np.argmin(base))]}" in chosen
+
+
+def test_the_page_compares_by_seed_and_corrects_for_all(small, tmp_path):
+    rows = run(tmp_path)
+    cpc, alone = (values(rows, arm, "test mae") for arm in ("+ CPC", "task only"))
+    expected = paired(cpc, alone)
+    page = report(tmp_path / "mmim_study.csv")
+    line = next(line for line in page.splitlines() if line.startswith("| + CPC |"))
+    assert f"{np.mean(cpc):.3f} ± {np.std(cpc, ddof=1):.3f}" in line
+    assert f"{expected.difference:+.4f} [{expected.low:+.4f}, {expected.high:+.4f}]" in line
+    assert line.rstrip(" |").endswith(f"{holm([expected.t_pvalue])[0]:.3f}")
+    assert "| MMIM | published |" in page
+
+
+def test_what_is_there_is_not_run_again(small, tmp_path, monkeypatch):
+    first = run(tmp_path)
+    monkeypatch.setattr("mmim_example.ablation.train", lambda *_, **__: pytest.fail("trained again"))
+    assert run(tmp_path) == first
