@@ -80,11 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         size = (Path(folder) / "features.npz").stat().st_size / 1e9
         words = [sys.executable, "-m", "benchmarks.mmim_memory", "--train", folder]
         found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)  # noqa: S603
-    print(
-        f"{size:.1f} GB on disk, {sum(ROWS.values()):,} utterances of {FRAMES} frames: loaded in "
-        f"{found['load_s']:.0f} s, an epoch in {found['epoch_s']:.0f} s; peak {found['peak']:.2f} GB of memory, {found['imports']:.2f} GB of it "
-        f"after the imports. {machine()}"
-    )
+    print(f"{size:.1f} GB on disk, {sum(ROWS.values()):,} utterances of {FRAMES} frames")
+    print(f"loaded in {found['load_s']:.0f} s, an epoch in {found['epoch_s']:.0f} s")
+    print(f"peak {found['peak']:.2f} GB of memory, {found['imports']:.2f} GB of it after the imports")
+    print(machine())
     return 0
 
 

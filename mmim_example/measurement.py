@@ -11,7 +11,7 @@ from torch import Tensor
 from mmim_example import distributed
 from mmim_example.data import Split
 from mmim_example.model import MMIM, Output, Terms
-from mmim_example.preparation import batch_of, batches
+from mmim_example.preparation import batch_of, batches, seeded
 
 
 class Sums:
@@ -58,10 +58,11 @@ def measure(model: MMIM, split: Split, device: torch.device) -> tuple[dict[str, 
     """Loss terms on a split, in evaluation mode and in its own order, and the predictions ``(N,)`` or ``(N, C)``."""
     model.eval()
     sums, predictions = Sums(), []
-    for rows in batches(len(split), model.config.batch_size):
-        batch = batch_of(model, split, rows).to(device)
-        output = model(batch)
-        terms = model.terms(output, batch.labels)
-        sums.add(terms, model.loss(terms).item(), len(rows))
-        predictions.append(output.prediction.cpu())
+    with seeded(model.config.seed):  # the noise of the pairs
+        for rows in batches(len(split), model.config.batch_size):
+            batch = batch_of(model, split, rows).to(device)
+            output = model(batch)
+            terms = model.terms(output, batch.labels)
+            sums.add(terms, model.loss(terms).item(), len(rows))
+            predictions.append(output.prediction.cpu())
     return sums.means(), torch.cat(predictions)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -120,3 +121,12 @@ def fingerprint(dataset: Dataset) -> str:
         digest.update(json.dumps([part, split.ids, sorted(split.dims().items())]).encode())
         digest.update(np.ascontiguousarray(split.labels).tobytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """PyTorch's random numbers from these inside; as they were outside. Dropout knows no other source."""
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    with torch.random.fork_rng():
+        torch.manual_seed(int(state >> np.uint64(1)))
+        yield

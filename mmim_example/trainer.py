@@ -22,7 +22,7 @@ from mmim_example.data import Batch, Dataset, Split
 from mmim_example.logs import log_of
 from mmim_example.measurement import Sums, measure, whole
 from mmim_example.model import MMIM, Terms
-from mmim_example.preparation import batch_of, batches, fingerprint, prepared, set_statistics
+from mmim_example.preparation import batch_of, batches, fingerprint, prepared, seeded, set_statistics
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -356,15 +356,6 @@ class Trainer:
             checkpoint.load_optimizer(optimizer, parts[name], facts["optimizers"][name])
             self.schedulers[name].load_state_dict(facts["schedulers"][name])
         self.progress = Progress(**facts["progress"])
-
-
-@contextmanager
-def seeded(*numbers: int) -> Iterator[None]:
-    """PyTorch's random numbers from these inside; as they were outside. Dropout knows no other source."""
-    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
-    with torch.random.fork_rng():
-        torch.manual_seed(int(state >> np.uint64(1)))
-        yield
 
 
 def pick_device(name: str | None) -> torch.device:

@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import re
 import signal
@@ -276,6 +277,18 @@ except OSError as error:
             total = found["task"] - 0.1 * sum(found["fusion"].values()) - 0.1 * sum(found["pairs"].values())
             assert found["loss"] == pytest.approx(total, abs=1e-5)
 
+    def test_tensorboard_is_an_extra(self, tmp_path):
+        if importlib.util.find_spec("tensorboard") is None:
+            with pytest.raises(ImportError, match="--tensorboard needs the package tensorboard"):
+                train(small_config(epochs=1), small_data(), tmp_path, progress=False, tensorboard=True)
+        else:
+            train(small_config(epochs=1), small_data(), tmp_path, progress=False, tensorboard=True)
+            assert list((tmp_path / "tensorboard").iterdir())
+
+    def test_scalars_have_names_with_slashes(self):
+        record = {"epoch": 1, "train": {"task": 0.5, "pairs": {"text-audio": 0.1}}, "pair_loss": None}
+        assert dict(logs.scalars(record)) == {"epoch": 1, "train/task": 0.5, "train/pairs/text-audio": 0.1}
+
     def test_half_a_line_of_a_killed_run_is_dropped(self, tmp_path):
         path = tmp_path / "log.jsonl"
         path.write_text('{"epoch": 1}\n{"epo', encoding="utf-8")
@@ -283,10 +296,11 @@ except OSError as error:
 
 
 def test_measuring_a_split_is_its_own_order_and_changes_nothing():
-    made = Trainer(small_config(), small_data(), torch.device("cpu"))
+    made = Trainer(small_config(noise=0.3), small_data(), torch.device("cpu"))
     state = {name: t.clone() for name, t in made.model.state_dict().items()}
     terms, predictions = measure(made.model, made.dataset.test, made.device)
     assert_same(state, made.model.state_dict())
+    assert measure(made.model, made.dataset.test, made.device)[0] == terms  # noise and all
     labels = torch.from_numpy(made.dataset.test.labels)
     assert terms["task"] == pytest.approx((predictions - labels).abs().mean().item(), rel=1e-6)
 
