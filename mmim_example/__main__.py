@@ -197,7 +197,8 @@ def _training_figures(directory: Path, truth: dict[str, float] | None) -> None:
         return
     records = logs.records(directory)
     figures.losses(records, directory / "losses.png")
-    if any(record.get("train", {}).get("pairs") or record.get("train", {}).get("fusion") for record in records):
+    measured = any(record.get("train", {}).get(level) for record in records for level in ("pairs", "fusion"))
+    if measured and not configuration.read(directory / "config.json").legacy:  # whose values are not information
         figures.information(records, directory / "information.png", truth=truth)
     print(f"figures: {', '.join(sorted(path.name for path in directory.glob('*.png')))}")
 
