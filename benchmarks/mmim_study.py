@@ -65,6 +65,7 @@ def config_of(dataset: Dataset) -> Config:
         memory=512,
         correlated=True,
         noise=0.3,
+        pair_start=True,
         clip=5.0,
         epochs=40,
         patience=10,

@@ -10,8 +10,6 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from infomax.gaussian import ledoit_wolf
-
 EntropyName = Literal["lower", "upper", "monte_carlo"]
 
 #: Variance below which no direction of a component can collapse, as a share of a coordinate's own pooled variance; and
@@ -85,6 +83,47 @@ def mixture_entropy_upper(mixture: Mixture) -> Tensor:
     half = mixture.half_log_det()
     divergence = 0.5 * (trace + mahalanobis - chol.shape[-1]) + half[None] - half[:, None]
     return _pairwise_entropy(mixture, divergence)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of rows in several components: ``counts (C,)``, ``means (C, D)``, maximum-likelihood ``covariances (C, D, D)``,
+    and the rows less their component's mean, zero in other components, ``centred (C, N, D)``.
+    """
+
+    counts: Tensor
+    means: Tensor
+    covariances: Tensor
+    centred: Tensor
+
+
+def component_moments(rows: Tensor, members: Tensor) -> Moments:
+    """Moments of the rows ``(C, N, D)`` of each component that are its ``members`` ``(C, N)``."""
+    weights = members.to(rows)
+    counts = weights.sum(1)
+    n = counts.clamp_min(1)
+    means = torch.bmm(weights[:, None], rows)[:, 0] / n[:, None]
+    centred = (rows - means[:, None]) * weights[..., None]
+    return Moments(counts, means, torch.bmm(centred.mT, centred) / n[:, None, None], centred)
+
+
+def shrunk_correlations(moments: Moments, scale: Tensor) -> Tensor:
+    """Covariances in units of ``scale`` ``(D,)``, shrunk and floored: ``(C, D, D)``.
+
+    :func:`infomax.gaussian.ledoit_wolf` of ``rows / scale`` for all components in one pass.
+    """
+    n = moments.counts.clamp_min(1)
+    sample = moments.covariances / (scale[:, None] * scale)
+    identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
+    mean_variance = sample.diagonal(dim1=1, dim2=2).mean(1)
+    norm = sample.square().sum((1, 2))
+    spread = (norm - len(scale) * mean_variance.square()).clamp_min(0.0)
+    fourth = (moments.centred.square() @ scale.square().reciprocal()).square().sum(1) / n
+    noise = torch.minimum(((fourth - norm) / n).clamp_min(0.0), spread)
+    smallest = torch.finfo(scale.dtype).tiny
+    intensity = torch.where(spread > smallest, noise / spread.clamp_min(smallest), torch.ones_like(spread))
+    target = mean_variance[:, None, None] * identity
+    return torch.lerp(sample, target, intensity[:, None, None]) + _FLOOR * identity
 
 
 class GaussianMixtureMemory(nn.Module):
@@ -191,39 +230,61 @@ class GaussianMixtureMemory(nn.Module):
     @torch.no_grad()
     def update(self, y: Tensor, labels: Tensor | None = None) -> None:
         """Remember the rows of ``y`` ``(N, D)``, each under its label ``(N,)``; the oldest are forgotten."""
-        labels = self._check(y, labels)
-        for c in range(self.components):
-            rows = y[labels == c][-self.capacity :]
-            slots = (self.cursors[c] + torch.arange(len(rows), device=y.device)) % self.capacity
-            self.samples[c, slots] = rows.to(self.samples)
-            self.cursors[c] = (self.cursors[c] + len(rows)) % self.capacity
-            self.counts[c] = torch.clamp(self.counts[c] + len(rows), max=self.capacity)
+        self._remember(y, self._check(y, labels))
+
+    def _remember(self, y: Tensor, labels: Tensor) -> None:
+        if not len(y):
+            return
+        place = self._members(labels).cumsum(1)  # 1, 2, … along the rows of a class
+        arrived = place[:, -1]
+        surplus = (arrived - self.capacity).clamp_min(0)  # the first rows of a class that alone is too large
+        place = place[labels, torch.arange(len(y), device=y.device)] - 1 - surplus[labels]
+        slots = (self.cursors[labels] + place) % self.capacity
+        if len(y) > self.capacity:
+            kept = place >= 0
+            y, labels, slots = y[kept], labels[kept], slots[kept]
+        self.samples[labels, slots] = y.detach().to(self.samples)
+        self.cursors.copy_((self.cursors + arrived - surplus) % self.capacity)
+        self.counts.copy_((self.counts + arrived).clamp_max(self.capacity))
+
+    def _members(self, labels: Tensor) -> Tensor:
+        """Which rows are of which component, ``(C, N)`` bool."""
+        return labels == torch.arange(self.components, device=labels.device)[:, None]
 
     def mixture(self, y: Tensor, labels: Tensor | None = None) -> Mixture:
         """The mixture that this call would use (see the class), in float64, differentiable in ``y``."""
-        labels = self._check(y, labels)
+        return self._mixture(y, self._check(y, labels))
+
+    def _mixture(self, y: Tensor, labels: Tensor) -> Mixture:
         wide = y.dtype if y.device.type == "mps" else torch.float64
-        remembered = [self.samples[c, : int(self.counts[c])].to(wide) for c in range(self.components)]
-        if self.training or not any(len(rows) for rows in remembered):
-            remembered = [torch.cat([rows, y[labels == c].to(wide)]) for c, rows in enumerate(remembered)]
-        pooled = torch.cat(remembered)
-        pooled_mean, variance = pooled.new_zeros(self.dim), pooled.new_ones(self.dim)
-        if len(pooled):
-            pooled_mean = pooled.mean(0)
-            variance = (pooled - pooled_mean).square().mean(0)
+        most = int(self.counts.max())
+        rows = self.samples[:, :most].to(wide)
+        members = torch.arange(most, device=y.device) < self.counts[:, None]
+        if self.training or not most:
+            rows = torch.cat([rows, y.to(wide).expand(self.components, -1, -1)], 1)
+            members = torch.cat([members, self._members(labels)], 1)
+        moments = component_moments(rows, members)
+        counts, total = moments.counts, moments.counts.sum()
+        share = counts / total.clamp_min(1)
+        pooled_mean, variance = rows.new_zeros(self.dim), rows.new_ones(self.dim)
+        if total > 0:
+            pooled_mean = share @ moments.means
+            within = moments.covariances.diagonal(dim1=1, dim2=2)
+            variance = share @ (within + (moments.means - pooled_mean).square())
         # Shrinkage is towards equal variances: in units of each coordinate's own pooled deviation, floored.
         scale = (variance + _RELATIVE_FLOOR * variance.mean() + _ABSOLUTE_FLOOR).sqrt()
-        identity = torch.eye(self.dim, dtype=wide, device=y.device)
-        means = [rows.mean(0) if len(rows) else pooled_mean for rows in remembered]
-        correlations = [ledoit_wolf(rows / scale, floor=_FLOOR) if len(rows) > 1 else identity for rows in remembered]
+        correlations = shrunk_correlations(moments, scale)
+        means = moments.means
+        if int(counts.min()) < 2:
+            few = counts < 2
+            identity = torch.eye(self.dim, dtype=wide, device=y.device)
+            correlations = torch.where(few[:, None, None], identity, correlations)
+            means = torch.where(counts[:, None] > 0, means, pooled_mean)
         if self.weights is None:
-            share = torch.tensor([float(len(rows)) for rows in remembered], dtype=wide, device=y.device)
-            share = share / share.sum() if len(pooled) else torch.full_like(share, 1 / self.components)
+            share = share if total > 0 else torch.full_like(share, 1 / self.components)
         else:
             share = self.weights.to(wide)
-        return Mixture(
-            share.log(), torch.stack(means), scale[:, None] * torch.linalg.cholesky(torch.stack(correlations))
-        )
+        return Mixture(share.log(), means, scale[:, None] * torch.linalg.cholesky(correlations))
 
     def log_prob(self, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """Log-density of each row of ``y`` under the mixture, ``(N,)``, in nats."""
@@ -234,11 +295,12 @@ class GaussianMixtureMemory(nn.Module):
         """Entropy of ``y`` ``(N, D)`` in nats, a 0-d tensor, by the name given to the constructor."""
         if not len(y):
             raise ValueError("y must have at least one row; got 0")
-        mixture = self.mixture(y, labels)
+        labels = self._check(y, labels)
+        mixture = self._mixture(y, labels)
         if self.entropy == "monte_carlo":
             value = -mixture_log_prob(mixture, y.to(mixture.means)).mean()
         else:
             value = {"lower": mixture_entropy_lower, "upper": mixture_entropy_upper}[self.entropy](mixture)
         if self.training:
-            self.update(y, labels)
+            self._remember(y, labels)
         return value.to(y.dtype)

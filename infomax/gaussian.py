@@ -6,6 +6,7 @@ All functions are pure, take rows as samples and compute in the dtype that they 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -117,23 +118,42 @@ def _inverse_root(covariance: Tensor) -> Tensor:
     return root
 
 
+@dataclass(frozen=True)
+class _Whitened:
+    """Means, inverse roots of the covariances within x and within y, and the covariance of what these whiten."""
+
+    mean_x: Tensor
+    mean_y: Tensor
+    root_x: Tensor
+    root_y: Tensor
+    cross: Tensor
+    n: int
+
+    def canonical(self, shrink: Literal["none", "sparse", "low-rank"]) -> GaussianCoupling:
+        noise, cross = self.n**-0.5, self.cross
+        if shrink == "sparse":
+            cross = soft_threshold(cross, noise)
+        elif shrink == "low-rank":
+            cross = shrink_singular_values(cross, noise)
+        u, s, vt = torch.linalg.svd(cross, full_matrices=False)
+        s = s.clamp_max(math.sqrt(1 - _MIN_RESIDUAL))
+        return GaussianCoupling(self.mean_x, self.mean_y, self.root_x @ u, self.root_y @ vt.T, s)
+
+
+def _whiten(x: Tensor, y: Tensor, within: Callable[[Tensor], Tensor]) -> _Whitened:
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    root_x, root_y = _inverse_root(within(x)), _inverse_root(within(y))
+    cross = root_x @ ((x - mean_x).T @ (y - mean_y) / len(x)) @ root_y
+    return _Whitened(mean_x, mean_y, root_x, root_y, cross, len(x))
+
+
 def couple(x: Tensor, y: Tensor, shrink: Literal["none", "sparse", "low-rank"] = "none") -> GaussianCoupling:
     """Canonical form of the pairs' sample covariance (``"none"``), or of a shrunk one.
 
     Within x and within y shrinkage is :func:`ledoit_wolf`; between them it is :func:`soft_threshold` (``"sparse"``) or
     :func:`shrink_singular_values` (``"low-rank"``).
     """
-    mean_x, mean_y = x.mean(0), y.mean(0)
-    within = sample_covariance if shrink == "none" else ledoit_wolf
-    root_x, root_y = _inverse_root(within(x)), _inverse_root(within(y))
-    cross = root_x @ ((x - mean_x).T @ (y - mean_y) / len(x)) @ root_y
-    if shrink == "sparse":
-        cross = soft_threshold(cross, len(x) ** -0.5)
-    elif shrink == "low-rank":
-        cross = shrink_singular_values(cross, len(x) ** -0.5)
-    u, s, vt = torch.linalg.svd(cross, full_matrices=False)
-    s = s.clamp_max(math.sqrt(1 - _MIN_RESIDUAL))
-    return GaussianCoupling(mean_x, mean_y, root_x @ u, root_y @ vt.T, s)
+    return _whiten(x, y, sample_covariance if shrink == "none" else ledoit_wolf).canonical(shrink)
 
 
 def fit_gaussian(x: Tensor, y: Tensor) -> GaussianCoupling:
@@ -148,6 +168,6 @@ def fit_gaussian(x: Tensor, y: Tensor) -> GaussianCoupling:
     if len(x) < 20:
         return couple(x, y, "sparse")
     held_out = torch.arange(len(x), device=x.device) % 5 == 4
-    train = x[~held_out], y[~held_out]
-    sparse, low_rank = (couple(*train, shrink).log_ratio(x[held_out], y[held_out]).mean() for shrink in _SHRINKAGES)
+    whitened = _whiten(x[~held_out], y[~held_out], ledoit_wolf)
+    sparse, low_rank = (whitened.canonical(shrink).log_ratio(x[held_out], y[held_out]).mean() for shrink in _SHRINKAGES)
     return couple(x, y, _SHRINKAGES[int(low_rank > sparse)])

@@ -134,7 +134,7 @@ class Config:
     patience: int = 10
     lr_patience: int = 5
     pair_share: float = 1.0
-    pair_start: bool = True
+    pair_start: bool = False
     threads: int = 0
 
     def __post_init__(self) -> None:
@@ -239,7 +239,7 @@ PRESETS: dict[str, Config] = {
         modalities={name: Modality(hidden=64, out=8) for name in ("text", "audio", "vision")},
         fusion_options={"normalize": True, "temperature": "learned"},
         fusion=32, batch_size=64, epochs=12, lr=2e-3, lr_pairs=4e-3, clip=5.0,
-        correlated=True, noise=0.3, entropy_classes="none", memory=1024, threads=1,
+        correlated=True, noise=0.3, pair_start=True, entropy_classes="none", memory=1024, threads=1,
     ),
 }  # fmt: skip
 

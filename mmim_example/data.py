@@ -29,6 +29,8 @@ from infomax.tasks.trimodal import MODALITIES, trimodal
 from mmim_example.files import Array, DataError, DataWarning, chunks, release
 
 SPLITS = ("train", "valid", "test")
+#: Batches are as long as a multiple of this many frames: kernels are made, and kept, for each length that occurs.
+_STEP = 16
 #: What pickles are called; no other file is read as one.
 PICKLES = (".pkl", ".pickle", ".p")
 
@@ -110,7 +112,7 @@ class Batch:
     """Some utterances as tensors.
 
     Attributes:
-        inputs: by modality, ``(B, D)`` or ``(B, T, D)`` with T the longest of this batch, at least 1; 0 where there is
+        inputs: by modality, ``(B, D)`` or ``(B, T, D)`` with T little more than the longest of this batch; 0 where there is
             nothing. ``"tokens"``, ``(B, 3, T)`` int64, if the split has them.
         lengths: by modality of frames, ``(B,)`` int64. present: by modality, ``(B,)`` bool.
         labels: ``(B,)`` float32.
@@ -169,7 +171,7 @@ def _values(features: Array, index: Array, absent: Array, length: Array | None) 
         values = _rows(features, index, slice(None))
         values[absent] = 0
     else:
-        longest = int(length.max(initial=1))
+        longest = min(features.shape[1], -(-int(length.max(initial=1)) // _STEP) * _STEP)
         values = _rows(features, index, slice(longest))
         values[np.arange(longest) >= length[:, None]] = 0
     finite = np.isfinite(values)

@@ -55,7 +55,7 @@ class VectorEncoder(nn.Module):
 
     def __init__(self, dim: int, spec: Modality) -> None:
         super().__init__()
-        self.standardize = Standardize(dim)
+        self.standardize = Standardize(dim) if spec.standardize else nn.Identity()
         layers: list[nn.Module] = []
         if spec.hidden:
             layers += [nn.Linear(dim, spec.hidden), nn.ReLU()]
@@ -74,12 +74,13 @@ class FrameEncoder(nn.Module):
 
     The LSTM runs over the padded batch, and the state at each row's last true frame is taken: the same numbers as with
     packed sequences, several times faster on a CPU (one fused kernel a layer). Directions and layers are LSTMs of their
-    own, because the backward one has to start at the last true frame.
+    own, because the backward one has to start at the last true frame. No state that is used has seen any padding.
     """
 
     def __init__(self, dim: int, spec: Modality) -> None:
         super().__init__()
-        self.standardize = Standardize(dim)
+        self.standardize = Standardize(dim) if spec.standardize else nn.Identity()
+        self.bidirectional = spec.bidirectional
         directions = 2 if spec.bidirectional else 1
         self.layers = nn.ModuleList(
             nn.ModuleList(
@@ -93,18 +94,18 @@ class FrameEncoder(nn.Module):
         self.out_dim = spec.out
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        steps = torch.arange(x.shape[1], device=x.device)
-        beyond = (steps >= lengths[:, None]).unsqueeze(-1)
-        # Padding is not read as data even where a file left numbers in it.
-        states = self.standardize(x).masked_fill(beyond, 0.0)
+        states = self.standardize(x)
         last = (lengths - 1).clamp_min(0)[:, None, None]
-        backwards = (lengths[:, None] - 1 - steps).clamp_min(0).unsqueeze(-1)
+        backwards = last
+        if self.bidirectional:  # from the last true frame to the first; what comes after is padding again
+            steps = torch.arange(x.shape[1], device=x.device)[:, None]
+            backwards = (last - steps).clamp_min(0)
         for depth, layer in enumerate(self.layers):
             assert isinstance(layer, nn.ModuleList)  # noqa: S101 - for the type checker
             if depth:
                 states = self.dropout(states)
             outputs = [layer[0](states)[0]]
-            if len(layer) > 1:
+            if self.bidirectional:
                 reverse = layer[1](_take(states, backwards))[0]
                 final = torch.cat([_take(outputs[0], last), _take(reverse, last)], -1)
                 outputs.append(_take(reverse, backwards))

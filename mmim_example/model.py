@@ -163,12 +163,13 @@ class MMIM(nn.Module):
             task = F.cross_entropy(output.prediction, labels.long())
         pairs = {}
         for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
-            rows = present[x] & present[y]
+            rows = _true(present[x] & present[y])
             pairs[f"{x}-{y}"] = self._pair_value(bound, h[x][rows], self._noisy(h[y][rows]), labels[rows])
         fusion = {}
         for name, bound in self.fusion_bounds.items():
-            rows = present[name]
-            fusion[name] = bound(h[name][rows], output.fused[rows]) if rows.sum() > 1 else task.new_zeros(())
+            rows = _true(present[name])
+            given, fused = h[name][rows], output.fused[rows]
+            fusion[name] = bound(given, fused) if len(given) > 1 else task.new_zeros(())
         return Terms(task, pairs, fusion)
 
     def _pair_value(self, bound: nn.Module, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
@@ -215,10 +216,10 @@ class MMIM(nn.Module):
         """What stage 0 minimises: −log q(y|x) of each pair for BA; ``None`` if no pair has enough rows."""
         losses = []
         for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
-            rows = present[x] & present[y]
-            if rows.sum() > 1:
-                predicted = self._noisy(representations[y][rows])
-                losses.append(bound.loss(representations[x][rows], predicted))  # type: ignore[operator]
+            rows = _true(present[x] & present[y])
+            given, predicted = representations[x][rows], representations[y][rows]
+            if len(given) > 1:
+                losses.append(bound.loss(given, self._noisy(predicted)))  # type: ignore[operator]
         return torch.stack(losses).sum() if losses else None
 
     def ceilings(self, n: int) -> dict[str, dict[str, float | None]]:
@@ -248,3 +249,8 @@ class MMIM(nn.Module):
         for bound in self.pair_bounds.values():
             if isinstance(bound, OfficialPair):
                 bound.start_epoch()
+
+
+def _true(rows: Tensor) -> Tensor | slice:
+    """An index of the rows that are true; all of them without a copy, as is usual."""
+    return slice(None) if bool(rows.all()) else rows

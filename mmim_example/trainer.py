@@ -136,9 +136,12 @@ class Trainer:
             {"params": self.model.main_parameters(), "lr": config.lr},
             {"params": self.model.transformer_parameters(), "lr": config.lr_transformer},
         ]
-        self.main = torch.optim.Adam([g for g in groups if g["params"]], weight_decay=config.weight_decay)
+        fused = device.type in ("cpu", "cuda")
+        self.main = torch.optim.Adam([g for g in groups if g["params"]], weight_decay=config.weight_decay, fused=fused)
         pairs = self.model.pair_parameters()
-        self.pairs = torch.optim.Adam(pairs, config.lr_pairs, weight_decay=config.weight_decay) if pairs else None
+        self.pairs = (
+            torch.optim.Adam(pairs, config.lr_pairs, weight_decay=config.weight_decay, fused=fused) if pairs else None
+        )
         self.optimizers = {"main": self.main} | ({"pairs": self.pairs} if self.pairs else {})
         self.schedulers = {
             name: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=config.lr_patience)
@@ -269,7 +272,7 @@ class Trainer:
         """h_m of rows of the training split, in this order, without gradients and without dropout."""
         self.model.eval()
         blocks: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
-        for rows in batches(len(order), max(self.config.batch_size, 128)):
+        for rows in batches(len(order), self.config.batch_size):
             batch = self._share(self.dataset.train, order[rows])
             h = {name: distributed.gather(values) for name, values in self.model.encode(batch).items()}
             blocks.append((h, {name: distributed.gather(batch.present[name]) for name in h}))

@@ -1,3 +1,4 @@
+import collections
 import math
 
 import pytest
@@ -11,6 +12,7 @@ from infomax.entropy import (
     mixture_entropy_upper,
     mixture_log_prob,
 )
+from infomax.gaussian import ledoit_wolf
 
 
 def two_components(distance):
@@ -95,8 +97,38 @@ def test_gradient_in_the_current_batch(entropy):
     labels = torch.tensor([0, 1, 0, 1, 1])
     memory(torch.randn(5, 2, generator=generator, dtype=torch.float64), labels)
     y = torch.randn(5, 2, generator=generator, dtype=torch.float64, requires_grad=True)
-    memory.update = lambda *_: None  # the finite differences must all see the same history
+    memory._remember = lambda *_: None  # the finite differences must all see the same history
     assert torch.autograd.gradcheck(lambda rows: memory(rows, labels), (y,))
+
+
+@pytest.mark.parametrize("capacity", [50, 5])
+def test_the_mixture_is_that_of_each_component_apart(capacity):
+    """All components in one pass, against rows kept in lists and shrunk one component at a time."""
+    generator = torch.Generator().manual_seed(0)
+    memory = GaussianMixtureMemory(3, components=3, capacity=capacity).double()
+    history = [collections.deque(maxlen=capacity) for _ in range(3)]
+    for size in (12, 1, 30, 7):
+        y = torch.randn(size, 3, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 5.0, 0.1])
+        labels = torch.randint(0, 2 if size == 12 else 3, (size,), generator=generator)
+        rows = [[*history[c], *y[labels == c]] for c in range(3)]
+        pooled = torch.stack([row for part in rows for row in part])
+        variance = pooled.var(0, correction=0)
+        scale = (variance + 1e-4 * variance.mean() + 1e-12).sqrt()
+        found = memory.mixture(y, labels)
+        for c, part in enumerate(rows):
+            if len(part) < 2:
+                covariance = torch.diag(scale**2)
+            else:
+                covariance = ledoit_wolf(torch.stack(part) / scale, floor=1e-6) * scale[:, None] * scale
+            mean = torch.stack(part).mean(0) if part else pooled.mean(0)
+            torch.testing.assert_close(found.means[c], mean)
+            torch.testing.assert_close(found.cholesky[c] @ found.cholesky[c].T, covariance)
+            assert found.log_weights[c].exp().item() == pytest.approx(len(part) / len(pooled))
+        memory.update(y, labels)
+        for c in range(3):
+            history[c].extend(y[labels == c])
+            kept = memory.samples[c, : memory.counts[c]]
+            assert sorted(kept[:, 0].tolist()) == sorted(row[0].item() for row in history[c])
 
 
 def test_memory_is_bounded_and_forgets_the_oldest_of_each_component():

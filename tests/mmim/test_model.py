@@ -213,7 +213,7 @@ def test_noise_lowers_what_a_pair_can_tell():
     x = torch.randn(4000, 4, generator=torch.Generator().manual_seed(0))
     values = []
     for noise in (0.0, 1.0):
-        config = small_config(noise=noise, entropy_classes="none", memory=4000, modalities={
+        config = small_config(noise=noise, pair_start=True, entropy_classes="none", memory=4000, modalities={
             name: Modality(out=0, standardize=False) for name in ("text", "audio", "vision")
         })  # fmt: skip
         torch.manual_seed(0)

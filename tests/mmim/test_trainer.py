@@ -131,7 +131,7 @@ class TestTwoStages:
         assert not torch.equal(weights, made.model.fusion.first.weight)
 
     def test_stage_0_leaves_everything_else_as_it_is_and_fits(self):
-        made = Trainer(small_config(pair_start=False, lr_pairs=1e-2), small_data(), torch.device("cpu"))
+        made = Trainer(small_config(lr_pairs=1e-2), small_data(), torch.device("cpu"))
         main = [p.clone() for p in made.model.main_parameters()]
         fits = [made.fit_pairs(epoch) for epoch in range(10)]
         assert all(torch.equal(a, b) for a, b in zip(main, made.model.main_parameters(), strict=True))
