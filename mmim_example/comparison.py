@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
-from infomax.naming import unknown
 from mmim_example.metrics import LABELS
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -176,13 +175,13 @@ def table(
 
 def _check_results(results: Mapping[str, Mapping[str, Sequence[float]]], baseline: str, metrics: Sequence[str]) -> None:
     if baseline not in results:
-        raise ValueError(unknown("baseline", baseline, list(results)))
+        raise ValueError(f"baseline must be one of {', '.join(results)}; got {baseline!r}")
     if not metrics:
         raise ValueError("metrics must name one or more; got none")
     known = list(dict.fromkeys(metric for values in results.values() for metric in values))
     for metric in metrics:
         if metric not in known:
-            raise ValueError(unknown("metric", metric, known))
+            raise ValueError(f"metrics must be among {', '.join(known)}; got {metric!r}")
         seeds = {arm: len(values[metric]) for arm, values in results.items() if metric in values}
         if len(set(seeds.values())) > 1:
             raise ValueError(f"results must have as many seeds in every arm; got {seeds} for {metric!r}")

@@ -112,8 +112,8 @@ class Batch:
     """Some utterances as tensors.
 
     Attributes:
-        inputs: by modality, ``(B, D)`` or ``(B, T, D)`` with T little more than the longest of this batch; 0 where there is
-            nothing. ``"tokens"``, ``(B, 3, T)`` int64, if the split has them.
+        inputs: by modality, ``(B, D)`` or ``(B, T, D)`` with T little more than the longest of this batch; 0 where
+            there is nothing. ``"tokens"``, ``(B, 3, T)`` int64, if the split has them.
         lengths: by modality of frames, ``(B,)`` int64. present: by modality, ``(B,)`` bool.
         labels: ``(B,)`` float32.
     """

@@ -43,3 +43,13 @@ def test_arrows_point_one_way():
             assert f"from infomax import {later}" not in text
     for file in [*(package / "tasks").glob("*.py"), package / "classical.py"]:
         assert not re.search(r"^\s*(from|import) infomax\b.*\bbounds\b", file.read_text(), flags=re.MULTILINE), file
+
+
+@pytest.mark.parametrize("user", ["mmim_example", "benchmarks"])
+def test_others_use_the_library_through_its_front_door(user):
+    """The names of ``infomax/__init__``, tasks among them, and nothing behind them."""
+    allowed = re.compile(r"import infomax$|from infomax import |from infomax\.tasks(\.\w+)? import ")
+    for file in (ROOT / user).glob("*.py"):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if re.match(r"\s*(from|import) infomax\b", line):
+                assert allowed.match(line.strip()), f"{file.name}: {line}"
