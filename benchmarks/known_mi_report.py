@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -41,7 +42,7 @@ def write_report(path: Path, mode: str) -> str:
     rows = [row for row in read(path) if row["mode"] == mode]
     done = [row for row in rows if not row["error"]]
     settings = "Default settings" if mode == "default" else "Quick settings: two folds and short training"
-    facts = f"Tasks: {_count(rows, 'task')}. Seeds: {_count(rows, 'seed')}. {settings}. {provenance(rows)}."
+    facts = f"Tasks: {_count(rows, 'task')}. Seeds: {_seeds(rows)}. {settings}. {provenance(rows)}."
     parts = [facts, NOTES, summary(rows)]
     for n in reversed(sizes(done)):
         parts += [f"Mean error by task, n = {n:,}:", errors(done, n)]
@@ -145,6 +146,13 @@ def names(rows: Sequence[Row], column: str) -> list[str]:
         ) if mine else 0
 
     return sorted(found, key=merit)
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    """How many seeds a task has; the least and the most, where a sweep is not through."""
+    counts = Counter((row["task"], row["estimator"], row["n"]) for row in rows).values()
+    few, many = min(counts, default=0), max(counts, default=0)
+    return f"{many}" if few == many else f"{few} to {many}"
 
 
 def _count(rows: Sequence[Row], column: str) -> int:

@@ -46,7 +46,8 @@ ARMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 GRID = {"alpha": (0.03, 0.1, 0.3), "beta": (0.003, 0.01, 0.1)}
 BASES = [{"lr": lr, "dropout": dropout} for lr in (5e-4, 1e-3) for dropout in (0.1, 0.3, 0.5)]
-FIELDS = ("data", "stage", "arm", "settings", "seed", "metric", "value")
+#: First columns of the file; what was measured follows.
+FIELDS = ("data", "stage", "arm", "settings", "seed", "epoch", "score")
 
 Rows = list[dict[str, Any]]
 
@@ -90,14 +91,13 @@ def study(name: str, dataset: Dataset, runs: Path, jobs: int) -> Rows:
         valid = ablate(config, dataset, where, arms={arm: changes}, seeds=seeds, jobs=jobs, split="valid")[arm]
         test = ablate(config, dataset, where, arms={arm: changes}, seeds=seeds, jobs=jobs)[arm]
         shown = " ".join(f"{k}={v}" for k, v in _weights(config, changes).items())
-        for part, values in (("valid", valid), ("test", test)):
-            for metric, numbers in values.items():
-                if part == "valid" or (stage == "final" and metric not in ("valid", "epoch")):
-                    rows.extend(
-                        {"data": name, "stage": stage, "arm": arm, "settings": shown, "seed": seed}
-                        | {"metric": f"{part} {metric}", "value": f"{number:.6g}"}
-                        for seed, number in zip(seeds, numbers, strict=True)
-                    )
+        for i, seed in enumerate(seeds):
+            row = {"data": name, "stage": stage, "arm": arm, "settings": shown, "seed": seed}
+            row |= {"epoch": valid["epoch"][i], "score": f"{valid['valid'][i]:.6g}"} if "epoch" in valid else {}
+            for part, values in (("valid", valid), ("test", test)):
+                if part == "valid" or stage == "final":
+                    row |= {f"{part} {k}": f"{v[i]:.6g}" for k, v in values.items() if k not in ("valid", "epoch")}
+            rows.append(row)
         score = float(np.mean(valid["valid"]))  # of the task, by which the epoch was chosen too
         return score if np.isfinite(score) else np.inf
 
@@ -152,10 +152,12 @@ def write(rows: Rows, name: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = [row for row in read(path) if row["data"] != name] if path.is_file() else []
     when = {"date": f"{date.today():%Y-%m-%d}", "machine": machine()}
+    together = [*kept, *({**row, **when} for row in rows)]
+    measured = dict.fromkeys(name for row in together for name in row if name not in (*FIELDS, *when))
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*FIELDS, *when])
+        writer = csv.DictWriter(file, [*FIELDS, *measured, *when], restval="")
         writer.writeheader()
-        writer.writerows([*kept, *({**row, **when} for row in rows)])
+        writer.writerows(together)
 
 
 def read(path: Path) -> Rows:

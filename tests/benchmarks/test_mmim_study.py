@@ -43,18 +43,18 @@ def run(tmp_path):
         return list(csv.DictReader(file))
 
 
-def values(rows, arm, metric, stage="final"):
-    return [float(r["value"]) for r in rows if (r["arm"], r["metric"], r["stage"]) == (arm, metric, stage)]
+def values(rows, arm, name, stage="final"):
+    return [float(row[name]) for row in rows if (row["arm"], row["stage"]) == (arm, stage)]
 
 
 def test_every_run_is_in_the_file_and_the_choice_is_by_validation(small, tmp_path):
     rows = run(tmp_path)
     assert {row["stage"] for row in rows} == {"base-0", "base-1", "choice-0", "choice-1", "final"}
-    assert not [row for row in rows if row["stage"] != "final" and row["metric"].startswith("test")]
-    valid = [values(rows, "+ CPC", "valid valid", f"choice-{i}")[0] for i in range(2)]
+    assert not [row for row in rows if row["stage"] != "final" and row["test mae"]]
+    valid = [values(rows, "+ CPC", "score", f"choice-{i}")[0] for i in range(2)]
     chosen = next(row["settings"] for row in rows if (row["arm"], row["stage"]) == ("+ CPC", "final"))
     assert f"alpha={(0.1, 0.3)[int(np.argmin(valid))]}" in chosen
-    base = [values(rows, "task only", "valid valid", f"base-{i}")[0] for i in range(2)]
+    base = [values(rows, "task only", "score", f"base-{i}")[0] for i in range(2)]
     assert f"lr={(1e-3, 5e-3)[int(np.argmin(base))]}" in chosen
 
 
