@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,11 +53,19 @@ def scalars(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, flo
             yield prefix + name, float(value)
 
 
+def require_tensorboard() -> None:
+    """Complain before any work if TensorBoard's files could not be written.
+
+    Raises:
+        ImportError: without the package ``tensorboard``.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError("--tensorboard needs the package tensorboard: pip install tensorboard")
+
+
 def _board(directory: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise ImportError("--tensorboard needs the package tensorboard: pip install tensorboard") from None
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
+
     return SummaryWriter(str(directory / "tensorboard"))
 
 

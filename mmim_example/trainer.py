@@ -19,7 +19,7 @@ from mmim_example import checkpoint, distributed
 from mmim_example import config as configuration
 from mmim_example.config import Config
 from mmim_example.data import Batch, Dataset, Split
-from mmim_example.logs import log_of
+from mmim_example.logs import log_of, require_tensorboard
 from mmim_example.measurement import Sums, measure, whole
 from mmim_example.model import MMIM, Terms
 from mmim_example.preparation import batch_of, batches, fingerprint, prepared, seeded, set_statistics
@@ -98,28 +98,42 @@ def train(
         raise FileNotFoundError(f"there is no run to resume in {directory}: it has no {last.name}")
     if not resume and last.exists():
         raise FileExistsError(f"{directory} holds a run already; resume it, or name another directory")
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    trainer = Trainer(config, dataset, pick_device(device), progress=progress and distributed.rank() == 0)
-    if resume:
-        trainer.load(last)
-    elif distributed.rank() == 0:
-        directory.mkdir(parents=True, exist_ok=True)
-        configuration.write(config, directory / "config.json")
-        trainer.save(last)
-    with log_of(directory, trainer.progress.epoch, tensorboard=tensorboard) as log:
-        if not resume:
-            log({"event": "start", **trainer.describe()})
-        while not trainer.finished():
-            record, better = trainer.epoch()
-            # `last` comes last: a run killed before it does the epoch again, and makes the same line and `best` again.
-            log(record)
-            if distributed.rank() == 0:
-                if better:
-                    trainer.save_model(directory / "best.safetensors")
-                trainer.save(last)
+    where = pick_device(device)
+    if tensorboard:
+        require_tensorboard()
+    with threads(config.threads):
+        trainer = Trainer(config, dataset, where, progress=progress and distributed.rank() == 0)
+        if resume:
+            trainer.load(last)
+        elif distributed.rank() == 0:
+            directory.mkdir(parents=True, exist_ok=True)
+            configuration.write(config, directory / "config.json")
+            trainer.save(last)
+        with log_of(directory, trainer.progress.epoch, tensorboard=tensorboard) as log:
+            if not resume:
+                log({"event": "start", **trainer.describe()})
+            while not trainer.finished():
+                record, better = trainer.epoch()
+                # `last` comes last: a run killed before it does the epoch again, and makes line and `best` again.
+                log(record)
+                if distributed.rank() == 0:
+                    if better:
+                        trainer.save_model(directory / "best.safetensors")
+                    trainer.save(last)
     done = trainer.progress
     return Run(directory, done.best_epoch, done.best_valid, done.epoch)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """PyTorch on so many threads inside, and as before outside; 0: as it is."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Trainer:

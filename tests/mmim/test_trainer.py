@@ -281,6 +281,7 @@ except OSError as error:
         if importlib.util.find_spec("tensorboard") is None:
             with pytest.raises(ImportError, match="--tensorboard needs the package tensorboard"):
                 train(small_config(epochs=1), small_data(), tmp_path, progress=False, tensorboard=True)
+            assert not list(tmp_path.iterdir())  # said before any work
         else:
             train(small_config(epochs=1), small_data(), tmp_path, progress=False, tensorboard=True)
             assert list((tmp_path / "tensorboard").iterdir())
@@ -303,6 +304,14 @@ def test_measuring_a_split_is_its_own_order_and_changes_nothing():
     assert measure(made.model, made.dataset.test, made.device)[0] == terms  # noise and all
     labels = torch.from_numpy(made.dataset.test.labels)
     assert terms["task"] == pytest.approx((predictions - labels).abs().mean().item(), rel=1e-6)
+
+
+def test_threads_are_as_they_were_afterwards(tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    train(small_config(epochs=1, threads=1), small_data(), tmp_path, progress=False)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 def test_devices_that_are_not_there_are_refused():
