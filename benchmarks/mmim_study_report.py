@@ -58,19 +58,19 @@ def report(path: Path) -> str:
     }
     corrected = dict(zip(compared, holm([c.t_pvalue for c in compared.values()]), strict=True)) if compared else {}
     runs = len({(row["data"], row["stage"], row["arm"], row["seed"]) for row in rows})
-    parts = [_head(rows[0] if rows else {}, runs, len(compared))]
+    parts = [_head(rows[0] if rows else {}, sets, runs, len(compared))]
     parts += [_section(name, values, settings, compared, corrected) for name in sets]
     if "official" in sets:
         parts.append(_published(values))
     return "\n\n".join(parts) + "\n"
 
 
-def _head(row: Mapping[str, str], runs: int, comparisons: int) -> str:
+def _head(row: Mapping[str, str], sets: Sequence[str], runs: int, comparisons: int) -> str:
     return "\n".join(
         [
             "# Do the terms of MMIM help?",
             "",
-            "`python -m benchmarks.mmim_study official video digits --mosi DIR` "
+            f"`python -m benchmarks.mmim_study {' '.join(sets)} --mosi DIR` "
             f"({row.get('date', '')}; {row.get('machine', '')}).",
             "",
             "Learning rate and dropout were chosen for the task alone, then each arm's weights α and β from one",
@@ -111,7 +111,7 @@ def _section(
         else:
             line += ["–", "–", "–"]
         lines.append(line)
-    text = [f"## {TITLES[name]}", "", table(header, lines), ""]
+    text = [f"## {TITLES[name]}", "", _verdict(name, compared, corrected), "", table(header, lines), ""]
     differences = [
         np.std(np.subtract(_numbers(values, name, arm), _numbers(values, name, _ALONE)), ddof=1)
         for data, arm in compared
@@ -136,6 +136,16 @@ def _section(
         )
     )
     return "\n".join(text)
+
+
+def _verdict(name: str, compared: Mapping[tuple[str, str], Paired], corrected: Mapping[tuple[str, str], float]) -> str:
+    found = [
+        (arm, compared[data, arm].difference) for data, arm in compared if data == name and corrected[data, arm] < 0.05
+    ]
+    if not found:
+        return "No arm differs from the task alone beyond chance, at 5 % after the correction."
+    told = ", ".join(f"{arm} ({'better' if difference < 0 else 'worse'})" for arm, difference in found)
+    return f"At 5 % after the correction, these differ from the task alone: {told}."
 
 
 def _published(values: Values) -> str:
