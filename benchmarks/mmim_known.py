@@ -42,6 +42,7 @@ from mmim_example.evaluation import load_model, without
 from mmim_example.model import MMIM, Output
 from mmim_example.preparation import batch_of, batches
 
+Array = np.ndarray[Any, np.dtype[Any]]
 Row = dict[str, Any]
 Rows = tuple[int, int, int]
 
@@ -75,7 +76,7 @@ FIELDS = (
 )  # fmt: skip
 
 
-def about_target(level: float) -> dict[str, float]:
+def about_target(level: float) -> dict[str, Any]:
     """Nats that each modality tells about the target for text and vision to share ``level`` nats; audio tells half.
 
     Each correlates with the target by r, so text and vision with each other by r², and −½ log(1 − r⁴) is ``level``.
@@ -143,18 +144,20 @@ def measured(directory: Path, dataset: Dataset, limits: Mapping[str, float], see
     model, _ = load_model(directory / "best.safetensors")
     output = forward(model, dataset.test)
     h = {name: values.numpy() for name, values in output.representations.items()}
-    noise = model.config.noise * h["vision"].std(0) * np.random.default_rng(seed).standard_normal(h["vision"].shape)
     pair = {"split": "test", "of": "text-vision", "limit": limits["text-vision"]}
     for bound in ("infonce", "gaussian"):
         yield {**pair, "quantity": bound, **_estimate(h["text"], h["vision"], bound, seed)}
     if model.config.noise and not model.config.legacy:
-        noisy = _estimate(h["text"], h["vision"] + noise, "infonce", seed)
+        noisy = _estimate(h["text"], with_noise(h["vision"], model.config.noise, seed), "infonce", seed)
         yield {**pair, "quantity": "infonce, noisy copy", **noisy}
     part = {"split": "test", "of": LEFT_OUT, "limit": limits[LEFT_OUT]}
     fused = forward(model, without(dataset.test, LEFT_OUT, np.arange(len(dataset.test)))).fused
     yield {**part, "quantity": "without: infonce", **_estimate(h[LEFT_OUT], fused.numpy(), "infonce", seed)}
     if model.fusion_bounds and not model.config.legacy:
         yield {**part, "quantity": "without: own critic", "value": own_critic(model, output.representations, fused)}
+    if model.config.pair_bound == "ba" and not model.config.legacy:
+        yield {"split": "test", "of": "text-vision", "quantity": "entropy too large by",
+               "value": entropy_excess(model, dataset, seed)}  # fmt: skip
 
 
 @torch.no_grad()
@@ -162,6 +165,35 @@ def forward(model: MMIM, split: Split) -> Output:
     """The model's output on a whole split."""
     output: Output = model.eval()(batch_of(model, split, np.arange(len(split))))
     return output
+
+
+def with_noise(h: Array, noise: float, seed: int) -> Array:
+    """A noisy copy of a representation, as BA's q predicts it."""
+    noisy: Array = h + noise * h.std(0) * np.random.default_rng(seed).standard_normal(h.shape)
+    return noisy
+
+
+@torch.no_grad()
+def entropy_excess(model: MMIM, dataset: Dataset, seed: int) -> float:
+    """By how many nats, at least, the memory's H(Y) of vision exceeds the truth on the test.
+
+    The memory's value is a cross-entropy, at least H(Y) in expectation; so is that of a Gaussian mixture of 1, 3 or 10
+    components, fitted to training rows and chosen on validation. What the mixture saves, the memory has too much.
+    """
+    from sklearn.mixture import GaussianMixture  # noqa: PLC0415 - an extra
+
+    y = [
+        with_noise(forward(model, split).representations["vision"].numpy(), model.config.noise, seed + 1000 * i)
+        for i, split in enumerate(dataset.splits().values())
+    ]
+    scale = y[0].std(0)
+    train, valid, test = (part / scale for part in y)
+    mixtures = [GaussianMixture(n, reg_covar=1e-5, random_state=seed).fit(train) for n in (1, 3, 10)]
+    mixture = max(mixtures, key=lambda fitted: fitted.score(valid))
+    memory: Any = model.pair_bounds["text-vision"].memory
+    signs = torch.from_numpy(np.sign(dataset.test.labels) + 1).long() if memory.components > 1 else None
+    remembered = float(memory(torch.from_numpy(y[2]).float(), signs))
+    return remembered - float(np.log(scale).sum() - mixture.score(test))
 
 
 @torch.no_grad()

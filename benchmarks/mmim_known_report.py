@@ -20,7 +20,60 @@ if TYPE_CHECKING:
 #: Nats above the truth that the draw of the test rows does not explain.
 MARGIN = 0.05
 _PAIRS = ("text-vision", "text-audio")
-_LEGACY = "legacy"
+_LEGACY, _EXCESS = "legacy", "entropy too large by"
+_HEAD = """\
+Generated data in which text and vision share a known number of nats. What encoders make of them can share no more, by
+data processing: a reading above that is wrong, whatever the encoders are. Each seed draws data and model anew."""
+_FIGURE = """\
+Above, by epoch: what the input level reports on validation, mean and range over seeds; beyond the panel, its last
+value. Grey: what an InfoNCE that is fitted afterwards finds in the representations of the kept epoch (mean, and the
+outermost ends of the 95 % intervals). Below: CPC of text and the fusion Z, with the ceilings log 64 = 4.16 and, for
+cosines at temperature 1, 1.90 nats. Legacy values are no information; those of the fusion level are outside."""
+_FINDINGS = f"""\
+Readings on the test by the kept model, of text and vision and of text and audio, at all levels. "Above" is by more than
+{MARGIN} nats, which the draw of the rows does not explain. "H(Y) too large by": a lower limit, from a mixture of up to
+10 Gaussians that describes vision's representation on the test better than the model's own memory does.
+
+- **BA is a bound only as far as its entropy is right, and what is trained on it seeks out where it is not.** "Task
+  only" carries the same BA as "BA, one Gaussian", fitted but never maximised: it is not above the truth once.
+  Maximised, it rises epoch by epoch past the truth, while what the representations share stays what it was. They bend
+  until no Gaussian describes them, and the surplus of H(Y) counts as information.
+- **Believe BA's readings, as lower limits, with both safeguards on:** Gaussians by the sign of the label
+  (`entropy_classes="sign"`) and noise on what is predicted (`noise=0.3`). Then H(Y) is right to about 0.1 nats, and no
+  reading was above. They are of a noisy copy and lie below the truth: from 0.4 nats on by up to a quarter for text and
+  vision, by more for audio. Where the truth is below some 0.3 nats they tell nothing, and can be well below 0.
+- **Either safeguard alone fails.** Without noise the representations fall onto a surface, where the density has no
+  finite entropy: the shrunk covariance of the memory gives too much by several nats, and a q with correlations follows
+  the thin directions.
+- **The paper's form by sign reads too little, for the wrong reason:** its H(Y) is one nat too large or more, and its q,
+  which knows no correlations, misses more than that. Two errors cancel; nothing keeps them equal.
+- **InfoNCE in BA's place (`pair_bound="infonce"`) needs no safeguard**: a lower bound in expectation, whatever the
+  representations are; never above here, and the nearest to the truth. Its limit is the log of the batch's rows.
+- **Legacy values do not follow the truth**: they are nearly the same at every level, and others on the test than on
+  validation, as the entropy needs an earlier batch.
+- Readings on training batches are lower than on validation: they have dropout, and q and the memory are those of the
+  last stage 0, while the encoders move on. To read nats, take those of validation.
+- No term clearly raised what the representations share above what the task alone keeps: the intervals overlap. In
+  these data all that modalities have in common is about the target, so there is nothing else to keep.
+- Little of this can be had from one run in the wild, where the truth is not known: an estimate that is fitted
+  afterwards to held-out representations (`infomax.estimate(h_text, h_vision)`) is the check that remains."""
+_TABLES = """\
+Mean over seeds of the reading on the test (range); \\* above the truth. "Afresh": an InfoNCE fitted to the test
+representations (two folds, short training), with the outermost ends of its intervals. It is a lower bound; from 1 nat
+on it is 0.1 to 0.3 below the truth, by its own shortfall or because the representations hold less. "Of the noisy copy":
+the same with the noise that the reading has. The Gaussian copula stands for estimators that trust the margins:
+representations that were trained against one Gaussian mislead it too."""
+_FUSION = """\
+Z is a function of the representations, so I(text; Z) is infinite in truth: a CPC reading can only say how near its
+ceiling it is, and it is the same whether text shares 0.1 or 2 nats with the others. With a learned temperature it comes
+near log 64: "at least that". With cosines at temperature 1 it stays at a third of a ceiling that is low already. Do not
+compare readings of different temperatures or batch sizes, nor take them for how much of a modality the fusion keeps.
+
+A finite test: Z is computed without text, whose place is zero. Then Z knows of text what audio and vision do, at most
+I(text; audio, vision), known in closed form. "Afresh" is an InfoNCE fitted to that Z and text's representation: close
+below the truth, so Z keeps what is shared, and the bound measures it. "Own" is the trained critic as it stands: a
+lower bound still, but with a learned temperature far below 0, and near 0 without. It has learned to recognise text in a
+Z that holds it, not what text has in common with the rest."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +132,8 @@ def values(rows: Sequence[Row]) -> Values:
     found: dict[tuple[str, str, str, str, str], list[Value]] = {}
     for row in rows:
         key = (row["level"], row["variant"], row["split"], row["quantity"], row["of"])
-        numbers = (_number(row[name]) for name in ("value", "low", "high", "limit"))
-        found.setdefault(key, []).append(Value(*numbers, tuple(map(float, row["epochs"].split()))))
+        value, low, high, limit = (_number(row[name]) for name in ("value", "low", "high", "limit"))
+        found.setdefault(key, []).append(Value(value, low, high, limit, tuple(map(float, row["epochs"].split()))))
     return found
 
 
@@ -95,7 +148,7 @@ def _head(rows: Sequence[Row]) -> str:
     runs = len({(row["level"], row["variant"], row["seed"]) for row in rows})
     return (
         f"`python -m benchmarks.mmim_known --seeds {seeds} --rows {train} {valid} {test}`: {runs} models, "
-        f"{minutes:.0f} minutes of CPU. {_HEAD}"
+        f"{minutes:.0f} minutes of CPU.\n\n{_HEAD}"
     )
 
 
@@ -106,7 +159,15 @@ def _title(found: Values, level: str) -> str:
 
 def summary(found: Values, levels: Sequence[str], variants: Sequence[str]) -> str:
     """Of each variant, over all levels, both pairs and all seeds: how its readings stand to the truth."""
-    header = ["variant", "above the truth", "reading − truth: mean", "least", "most", "train − validation: mean"]
+    header = [
+        "variant",
+        "above the truth",
+        "reading − truth: mean",
+        "least",
+        "most",
+        "train − validation: mean",
+        "H(Y) too large by",
+    ]
     lines = []
     for variant in variants:
         keys = [(level, pair) for level in levels for pair in _PAIRS]
@@ -121,13 +182,14 @@ def summary(found: Values, levels: Sequence[str], variants: Sequence[str]) -> st
         above = sum(e > MARGIN for e in excess)
         line = [variant, f"{above} of {len(excess)}"]
         line += [number(n, signed=True) for n in (mean(excess), min(excess), max(excess), mean(train) - mean(valid))]
-        lines.append(line)
+        entropy = [v.value for level in levels for v in found.get((level, variant, "test", _EXCESS, _PAIRS[0]), ())]
+        lines.append([*line, f"{number(min(entropy))} to {number(max(entropy))}" if entropy else "–"])
     return table(header, lines)
 
 
 def level_table(found: Values, level: str, variants: Sequence[str]) -> str:
     """Readings of text and vision on the test, beside the truth and what the representations share."""
-    header = ["variant", "reading", "− truth", "InfoNCE afresh [95 %]", "noisy copy", "Gaussian copula"]
+    header = ["variant", "reading", "− truth", "InfoNCE afresh [95 %]", "of the noisy copy", "Gaussian copula"]
     lines = []
     for variant in variants:
         reading, afresh, noisy, copula = (
@@ -223,8 +285,10 @@ def draw_figure(found: Values, levels: Sequence[str], variants: Sequence[str], p
     figure = Figure(figsize=(3.1 * len(levels) + 0.6, 6.6), layout="constrained")
     axes = figure.subplots(2, len(levels), squeeze=False, height_ratios=(1.5, 1))
     for column, level in enumerate(levels):
-        _panel(axes[0][column], found, level, variants, colours, "text-vision")
-        _panel(axes[1][column], found, level, variants, colours, "text")
+        _panel(axes[0][column], found, level, "text-vision", colours)
+        _panel(axes[1][column], found, level, "text", colours)
+    for row, of in zip(axes, ("text; vision", "text; Z"), strict=True):
+        row[0].set_ylabel(f"reading of I({of})\non validation, nats", fontsize=10)
     handles = [
         Line2D([], [], color=colours[v], marker=MARKERS[i % len(MARKERS)], ms=4, lw=1.5, label=v, **_STYLE.get(v, {}))
         for i, v in enumerate(variants)
@@ -237,12 +301,12 @@ def draw_figure(found: Values, levels: Sequence[str], variants: Sequence[str], p
     figure.savefig(path, dpi=150)
 
 
-def _panel(
-    ax: Axes, found: Values, level: str, variants: Sequence[str], colours: Mapping[str, str], of: str
-) -> None:  # fmt: skip
+def _panel(ax: Axes, found: Values, level: str, of: str, colours: Mapping[str, str]) -> None:
+    from matplotlib.ticker import FixedLocator  # noqa: PLC0415 - an extra
+
     pair = "-" in of
-    last, limits = 1, []
-    for i, variant in enumerate(variants):
+    last, limits, ends = 1, [], []
+    for i, (variant, colour) in enumerate(colours.items()):
         runs = found.get((level, variant, "valid", "reading", of), ())
         if not runs or (not pair and variant == _LEGACY):
             continue
@@ -251,46 +315,46 @@ def _panel(
         by_epoch = [[v.epochs[e] for v in runs if e < len(v.epochs)] for e in range(max(len(v.epochs) for v in runs))]
         epochs = range(1, len(by_epoch) + 1)
         last = max(last, len(by_epoch))
-        look = {"color": colours[variant], "marker": MARKERS[i % len(MARKERS)], "ms": 3.5, "lw": 1.5}
-        ax.plot(epochs, [mean(e) for e in by_epoch], **(look | _STYLE.get(variant, {})))
+        look: dict[str, Any] = {"color": colour, "marker": MARKERS[i % len(MARKERS)], "ms": 3.5, "lw": 1.5}
+        line = [mean(e) for e in by_epoch]
+        ends.append((line, colour))
+        ax.plot(epochs, line, **(look | _STYLE.get(variant, {})))
         ax.fill_between(epochs, [min(e) for e in by_epoch], [max(e) for e in by_epoch],
-                        color=colours[variant], alpha=0.15, lw=0)  # fmt: skip
+                        color=colour, alpha=0.15, lw=0)  # fmt: skip
     if pair:
         truth = limits[0]
         ax.axhline(truth, color="black", lw=1.6, zorder=1.5)
-        ax.set_ylim(-1.0, _HEADROOM * truth + 0.5)
-        ax.set_title(f"I(text; vision) = {truth:.1f}", loc="left", fontsize=11)
-        _carried(ax, found, level, variants, colours, last)
+        top = _HEADROOM * truth + 0.5
+        ax.set_ylim(-1.0, top)
+        outside = sorted(((line[-1], color) for line, color in ends if line[-1] > top), reverse=True)
+        for i, (value, color) in enumerate(outside):
+            ax.annotate(f"↑ {value:.1f}", (last, top), (6, -3 - 11 * i), textcoords="offset points", color=color,
+                        fontsize=9, va="top")  # fmt: skip
+        ax.set_title(f"truth: {truth:.1f} nats", loc="left", fontsize=11)
+        _carried(ax, found, level, colours, last)
     else:
-        for limit in sorted({round(limit, 1) for limit in limits}):
+        groups = {round(limit, 1): limit for limit in limits}  # a learned temperature's ceilings hardly differ
+        for limit in groups.values():
             ax.axhline(limit, color="0.45", lw=1, ls="--", zorder=0)
+            name = "T learned" if limit > 2 else "T = 1"
+            ax.text(last, limit + 0.04, name, fontsize=8, color="0.3", ha="right", va="bottom")
         ax.set_ylim(0, 4.5)
-        ax.set_title("I(text; Z), truth infinite", loc="left", fontsize=10)
+        ax.set_title("truth: infinite", loc="left", fontsize=11)
     ax.set_xlabel("epoch", fontsize=9)
-    ax.set_ylabel("validation reading, nats", fontsize=9)
+    ax.xaxis.set_major_locator(FixedLocator([epoch for epoch in (1, 4, 8, 12, 16, 20) if epoch <= last]))
     ax.tick_params(labelsize=8)
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _carried(
-    ax: Axes, found: Values, level: str, variants: Sequence[str], colours: Mapping[str, str], last: int
-) -> None:  # fmt: skip
+def _carried(ax: Axes, found: Values, level: str, colours: Mapping[str, str], last: int) -> None:
     """To the right of the epochs: what an InfoNCE that is fitted afterwards finds in the representations."""
     left = last + 1.2
-    ax.axvspan(left - 0.6, left + 0.7 * len(variants), color="0.95", zorder=0, lw=0)
-    for i, variant in enumerate(variants):
+    ax.axvspan(left - 0.6, left + 0.7 * len(colours), color="0.95", zorder=0, lw=0)
+    for i, (variant, colour) in enumerate(colours.items()):
         runs = found.get((level, variant, "test", "infonce", "text-vision"), ())
         if runs:
             x, low, high = left + 0.7 * i, min(v.low for v in runs), max(v.high for v in runs)
-            ax.plot([x, x], [low, high], color=colours[variant], lw=1.5)
-            ax.plot(x, mean(v.value for v in runs), color=colours[variant], marker=MARKERS[i % len(MARKERS)], ms=4)
-    ax.set_xticks([epoch for epoch in (1, 4, 8, 12, 16, 20) if epoch <= last])
-    ax.text(left + 0.35 * (len(variants) - 1), 0.01, "afresh", transform=ax.get_xaxis_transform(), ha="center",
-            va="bottom", fontsize=8, color="0.3")  # fmt: skip
-
-
-_HEAD = ""
-_FIGURE = ""
-_FINDINGS = ""
-_TABLES = ""
-_FUSION = ""
+            ax.plot([x, x], [low, high], color=colour, lw=1.5)
+            ax.plot(x, mean(v.value for v in runs), color=colour, marker=MARKERS[i % len(MARKERS)], ms=4)
+    ax.text(left + 0.35 * (len(colours) - 1), 0.01, "InfoNCE afresh\non the test", transform=ax.get_xaxis_transform(),
+            ha="center", va="bottom", fontsize=8, color="0.3")  # fmt: skip

@@ -49,10 +49,9 @@ NOTE = """\
 Milliseconds a batch of 32: CPU time of each stage and of both, and elapsed time of both; medians over epochs, the sides
 in turn (anomaly detection in the first only). "/ ours": how many times the time of the first row, the median of epochs
 paired by turn. Memory: MB by which an epoch raises the peak of a process of its own, above imports, data and weights.
-The first row is the correct objective with the defaults of the preset `mosi`, and has the closed form that starts stage
-0, which costs the same for any number of batches. Ours makes its batches during the epoch; those of the published code
-are made before. Where all utterances are equally long, PyTorch runs the packed LSTM of the published code as fast as
-ours."""
+The first row is the correct objective with the defaults of the preset `mosi`. Ours makes its batches during the epoch;
+those of the published code are made before. Where all utterances are equally long, PyTorch runs the packed LSTM of the
+published code as fast as ours."""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ def _settings(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="settings to change: alpha=0.3 fusion_bound=nwj modalities.text.hidden=64 (values are JSON, or text)",
+        help="settings to change: alpha=0.3 use_pairs=false fusion_bound=nwj fusion_options={} "
+        "modalities.text.hidden=64 (values are JSON, or text); with --resume: epochs, patience, threads",
     )
 
 
@@ -108,8 +109,17 @@ def read_settings(arguments: argparse.Namespace) -> Config:
         ValueError: for unknown settings and values out of range.
     """
     config = configuration.read(arguments.config) if arguments.config else configuration.preset(arguments.preset)
+    return changed(config, arguments.set)
+
+
+def changed(config: Config, assignments: Sequence[str]) -> Config:
+    """The configuration with settings changed, each ``NAME=VALUE``.
+
+    Raises:
+        ValueError: as :func:`read_settings` does.
+    """
     plain = config.to_dict()
-    for assignment in arguments.set:
+    for assignment in assignments:
         name, sign, text = assignment.partition("=")
         if not sign:
             raise ValueError(f"--set must be NAME=VALUE; got {assignment!r}")
@@ -139,7 +149,15 @@ def _train(arguments: argparse.Namespace) -> None:
     """Train, and keep the model of the least validation loss. Figures of the training are drawn beside it."""
     from mmim_example.trainer import train  # noqa: PLC0415 - slow to import, and not needed for --help
 
-    config = configuration.read(arguments.out / "config.json") if arguments.resume else read_settings(arguments)
+    if arguments.resume:
+        path = arguments.out / "config.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no run to resume in {arguments.out}: it has no {path.name}")
+        if arguments.config:
+            raise ValueError("--config must not be given with --resume: the run has its own settings")
+        config = changed(configuration.read(path), arguments.set)
+    else:
+        config = read_settings(arguments)
     dataset = _load(arguments)
     for name, count in dataset.nonfinite.items():
         if count:
@@ -160,6 +178,7 @@ def _train(arguments: argparse.Namespace) -> None:
         f"{run.directory / 'best.safetensors'}"
     )
     _training_figures(run.directory, None)
+    _list_figures(run.directory)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -190,6 +209,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         metric = "mae" if found.predictions.ndim == 1 else "accuracy"
         curve = {"shares": evaluation.SHARES} | dict(found.missing)
         figures.missing(curve, arguments.out / "missing.png", metric=metric)
+    _list_figures(arguments.out)
 
 
 def _training_figures(directory: Path, truth: dict[str, float] | None) -> None:
@@ -200,7 +220,10 @@ def _training_figures(directory: Path, truth: dict[str, float] | None) -> None:
     measured = any(record.get("train", {}).get(level) for record in records for level in ("pairs", "fusion"))
     if measured and not configuration.read(directory / "config.json").legacy:  # whose values are not information
         figures.information(records, directory / "information.png", truth=truth)
-    print(f"figures: {', '.join(sorted(path.name for path in directory.glob('*.png')))}")
+
+
+def _list_figures(directory: Path) -> None:
+    print(f"figures: {', '.join(sorted(path.name for path in directory.glob('*.png'))) or 'none'}")
 
 
 def _figures() -> Any:
@@ -218,6 +241,8 @@ def _ablate(arguments: argparse.Namespace) -> None:
     """Train every arm with every seed, and print means, deviations and paired tests against a baseline."""
     config, dataset = read_settings(arguments), _load(arguments)
     arms = json.loads(arguments.arms.read_text(encoding="utf-8")) if arguments.arms else ablation.ARMS
+    if not isinstance(arms, dict) or not arms or not all(isinstance(changes, dict) for changes in arms.values()):
+        raise ValueError(f"{arguments.arms} must be a JSON object: name -> object of settings that differ")
     baseline = arguments.baseline or next(iter(arms))
     if baseline not in arms:
         raise ValueError(f"--baseline must be one of {', '.join(arms)}; got {baseline!r}")

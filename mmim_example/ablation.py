@@ -14,6 +14,7 @@ from mmim_example.comparison import table
 from mmim_example.config import Config
 from mmim_example.data import Dataset
 from mmim_example.evaluation import evaluate
+from mmim_example.preparation import fingerprint, prepared
 from mmim_example.trainer import TrainingError, train
 
 #: The efficacy study: what each arm changes in the configuration.
@@ -64,6 +65,9 @@ def ablate(
     from joblib import Parallel, delayed  # noqa: PLC0415 - an extra
 
     named = {arm: _with(config, changes) for arm, changes in arms.items()}
+    places = {folder(directory, arm, 0) for arm in named}
+    if len(places) < len(named):
+        raise ValueError(f"arms must differ in their letters and digits, which name folders; got {', '.join(named)}")
     cells = [(arm, seed) for seed in seeds for arm in named]
     work = (
         delayed(_run)(named[arm].replace(seed=seed, threads=1), dataset, folder(directory, arm, seed), split)
@@ -98,9 +102,10 @@ def _with(config: Config, changes: Mapping[str, Any]) -> Config:
 def _run(config: Config, dataset: Dataset, directory: Path, split: str) -> dict[str, float]:
     """One run's metrics on a split; trained unless it was before."""
     done = directory / "result.json"
+    data = fingerprint(prepared(config, dataset))
     if not done.is_file():
         resume = (directory / "last.safetensors").is_file()
-        found: dict[str, Any] = {"config": config.to_dict(), "valid": {}, "test": {}}
+        found: dict[str, Any] = {"config": config.to_dict(), "data": data, "valid": {}, "test": {}}
         try:
             run = train(config, dataset, directory, resume=resume, device="cpu", progress=False)
         except TrainingError as error:
@@ -118,6 +123,8 @@ def _run(config: Config, dataset: Dataset, directory: Path, split: str) -> dict[
     kept = json.loads(done.read_text(encoding="utf-8"))
     if kept["config"] != json.loads(json.dumps(config.to_dict())):
         raise checkpoint.CheckpointError(f"{done} is of another configuration; name another directory")
+    if kept["data"] != data:
+        raise checkpoint.CheckpointError(f"{done} is of other data than {dataset.source}; name another directory")
     return dict(kept[split])
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from torch import nn
 
 EncoderKind = Literal["vector", "frames", "transformer"]
 Target = Literal["regression", "classification"]
@@ -19,6 +22,26 @@ EntropyClasses = Literal["sign", "label", "none"]
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+
+
+#: By the type of a default: what a value must be, in words and in types.
+_KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    str: ("text", (str,)),
+}
+
+
+def _typed(given: Any) -> None:
+    """Refuse a value that is not of its default's kind: a text "False", a whole number with a fraction."""
+    for setting in dataclasses.fields(given):
+        value, default = getattr(given, setting.name), setting.default
+        if type(default) not in _KINDS:
+            continue
+        kind, allowed = _KINDS[type(default)]
+        if not isinstance(value, allowed) or (isinstance(value, bool) and not isinstance(default, bool)):
+            raise ValueError(f"{setting.name} must be {kind}; got {value!r}")
 
 
 def _at_least(name: str, value: float, least: int) -> None:
@@ -59,6 +82,7 @@ class Modality:
     pooling: Literal["first", "mean"] = "first"
 
     def __post_init__(self) -> None:
+        _typed(self)
         _one_of("kind", self.kind, get_args(EncoderKind))
         _one_of("pooling", self.pooling, ("first", "mean"))
         for name in ("out", "hidden"):
@@ -138,18 +162,10 @@ class Config:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.modalities) < 2:
-            raise ValueError(f"modalities must be two or more; got {', '.join(self.modalities) or 'none'}")
-        for name, spec in self.modalities.items():
-            if spec.kind == "transformer" and name != "text":
-                raise ValueError(f"kind must be 'vector' or 'frames' for modalities other than text; got {name!r}")
+        _typed(self)
+        self._check_modalities()
         _one_of("target", self.target, get_args(Target))
         _one_of("entropy_classes", self.entropy_classes, get_args(EntropyClasses))
-        for pair in self.pairs:
-            if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(self.modalities):
-                raise ValueError(
-                    f"pairs must be of two different modalities among {', '.join(self.modalities)}; got {tuple(pair)!r}"
-                )
         if (self.target == "classification") != (self.classes > 1):
             raise ValueError(f"classes must be 1 for regression and more for classification; got {self.classes}")
         if self.entropy_classes == "label" and self.target != "classification":
@@ -164,6 +180,26 @@ class Config:
         _share("dropout", self.dropout)
         if not 0 < self.pair_share <= 1:
             raise ValueError(f"pair_share must lie in (0, 1]; got {self.pair_share}")
+
+    def _check_modalities(self) -> None:
+        for name in self.modalities:
+            if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) or hasattr(nn.ModuleDict, name):
+                raise ValueError(f"modalities must have names of letters, digits and _; got {name!r}")
+        for name in ("pair_options", "fusion_options"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"{name} must be an object of keywords; got {getattr(self, name)!r}")
+        if len(self.modalities) < 2:
+            raise ValueError(f"modalities must be two or more; got {', '.join(self.modalities) or 'none'}")
+        for name, spec in self.modalities.items():
+            if spec.kind == "transformer" and name != "text":
+                raise ValueError(f"kind must be 'vector' or 'frames' for modalities other than text; got {name!r}")
+        if len(set(self.pairs)) < len(self.pairs):
+            raise ValueError(f"pairs must differ from each other; got {self.pairs!r}")
+        for pair in self.pairs:
+            if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(self.modalities):
+                raise ValueError(
+                    f"pairs must be of two different modalities among {', '.join(self.modalities)}; got {tuple(pair)!r}"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, as JSON takes them."""
@@ -187,10 +223,16 @@ class Config:
             raise ValueError(f"modalities must be an object of names; got {plain.get('modalities')!r}")
         modalities = {}
         for name, modality in plain["modalities"].items():
+            if not isinstance(modality, Mapping):
+                raise ValueError(f"modalities.{name} must be an object of settings; got {modality!r}")
             _known(modality, Modality)
             modalities[name] = Modality(**modality)
         given = dict(plain) | {"modalities": modalities}
         if "pairs" in given:
+            if not isinstance(given["pairs"], list | tuple) or not all(
+                isinstance(p, list | tuple) for p in given["pairs"]
+            ):
+                raise ValueError(f"pairs must be a list of pairs of names; got {given['pairs']!r}")
             given["pairs"] = tuple(tuple(pair) for pair in given["pairs"])
         return cls(**given)
 
@@ -239,7 +281,7 @@ PRESETS: dict[str, Config] = {
         modalities={name: Modality(hidden=64, out=8) for name in ("text", "audio", "vision")},
         fusion_options={"normalize": True, "temperature": "learned"},
         fusion=32, batch_size=64, epochs=12, lr=2e-3, lr_pairs=4e-3, clip=5.0,
-        correlated=True, noise=0.3, pair_start=True, entropy_classes="none", memory=1024, threads=1,
+        correlated=True, noise=0.3, pair_start=True, memory=1024, threads=1,
     ),
 }  # fmt: skip
 

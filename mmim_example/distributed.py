@@ -59,6 +59,12 @@ def world_size() -> int:
     return dist.get_world_size() if active() else 1
 
 
+def barrier() -> None:
+    """Wait until all processes are here."""
+    if active():
+        dist.barrier()
+
+
 def gather(rows: Tensor) -> Tensor:
     """The rows ``(n, …)`` of all processes one below the other, with gradients; the rows themselves if alone."""
     if not active():

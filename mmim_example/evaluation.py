@@ -90,6 +90,11 @@ def evaluate(
     where = pick_device(device)
     model, epoch = load_model(path, device=where)
     dataset = prepared(model.config, dataset)
+    for name, dim in model.dims.items():
+        if dataset.dims().get(name, dim) != dim:
+            raise DataError(
+                f"{dataset.source}: {name} must have the {dim} columns of training; got {dataset.dims()[name]}"
+            )
     part: Split = getattr(dataset, split)
     terms, predictions = measure(model, part, where)
     labels = np.asarray(part.labels)

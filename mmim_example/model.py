@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ class MMIM(nn.Module):
 
     def __init__(self, config: Config, dims: Mapping[str, int]) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.dims = config, {name: dims[name] for name in config.modalities if name in dims}
         missing = [m for m, spec in config.modalities.items() if spec.kind != "transformer" and m not in dims]
         if missing:
             raise ValueError(f"dims must name every modality; got {', '.join(dims) or 'none'} without {missing[0]!r}")
@@ -106,12 +107,13 @@ class MMIM(nn.Module):
             density = infomax.ConditionalGaussian(x_dim, y_dim, correlated=config.correlated)
             memory = {"components": self.entropy_components, "capacity": config.memory}
             options = {"density": density} | memory | options
-        return bound(x_dim, y_dim, **options)
+        return _built(bound, x_dim, y_dim, options, "pair_options")
 
     def _fusion_bound(self, dim: int) -> nn.Module:
         if self.config.legacy:
             return OfficialCPC(dim, self.config.fusion)
-        return infomax.bounds.get(self.config.fusion_bound)(dim, self.config.fusion, **self.config.fusion_options)
+        bound = infomax.bounds.get(self.config.fusion_bound)
+        return _built(bound, dim, self.config.fusion, self.config.fusion_options, "fusion_options")
 
     def _pretrained(self, parameter: nn.Parameter) -> bool:
         return any(parameter is p for p in self.transformer_parameters())
@@ -249,6 +251,15 @@ class MMIM(nn.Module):
         for bound in self.pair_bounds.values():
             if isinstance(bound, OfficialPair):
                 bound.start_epoch()
+
+
+def _built(bound: type[infomax.Bound], x_dim: int, y_dim: int, options: Mapping[str, Any], setting: str) -> nn.Module:
+    try:
+        return bound(x_dim, y_dim, **options)
+    except TypeError as error:
+        raise ValueError(
+            f"{setting} must be keywords of {bound.name}; got {', '.join(options) or 'none'}: {error}"
+        ) from None
 
 
 def _true(rows: Tensor) -> Tensor | slice:

@@ -21,6 +21,8 @@ from mmim_example.files import DataError
 from mmim_example.model import MMIM
 
 Array = np.ndarray[Any, np.dtype[Any]]
+#: Rows of each modality that :func:`fingerprint` reads, about.
+_LOOKED_AT = 64
 
 
 def batches(n: int, size: int) -> Iterator[Array]:
@@ -115,11 +117,14 @@ def batch_of(model: MMIM, split: Split, rows: Array) -> Batch:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """A hash of ids, labels and dimensions: a resumed run must find the same."""
+    """A hash of ids, labels, dimensions and some rows of the features: a resumed run must find the same."""
     digest = hashlib.sha256()
     for part, split in dataset.splits().items():
         digest.update(json.dumps([part, split.ids, sorted(split.dims().items())]).encode())
         digest.update(np.ascontiguousarray(split.labels).tobytes())
+        for name, array in sorted(split.features.items()):
+            some = array[:: max(1, len(array) // _LOOKED_AT)]  # of a large file, not all of it
+            digest.update(name.encode() + np.ascontiguousarray(some).tobytes())
     return digest.hexdigest()
 
 

@@ -98,6 +98,7 @@ def train(
         raise FileNotFoundError(f"there is no run to resume in {directory}: it has no {last.name}")
     if not resume and last.exists():
         raise FileExistsError(f"{directory} holds a run already; resume it, or name another directory")
+    distributed.barrier()  # before the first process makes what the others have looked for
     where = pick_device(device)
     if tensorboard:
         require_tensorboard()

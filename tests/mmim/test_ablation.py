@@ -70,6 +70,19 @@ def test_runs_of_other_settings_are_not_taken_for_these(tmp_path):
         ablation.ablate(small_config(epochs=2), small_data(), tmp_path, arms={"a": {}}, seeds=[0], progress=False)
 
 
+def test_runs_on_other_data_are_not_taken_for_these(tmp_path):
+    changed = small_data()
+    ablation.ablate(small_config(epochs=1), small_data(), tmp_path, arms={"a": {}}, seeds=[0], progress=False)
+    changed.train.features["audio"][:] = 0.5
+    with pytest.raises(checkpoint.CheckpointError, match="is of other data than generated"):
+        ablation.ablate(small_config(epochs=1), changed, tmp_path, arms={"a": {}}, seeds=[0], progress=False)
+
+
+def test_arms_whose_folders_would_be_one_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"arms must differ in their letters and digits.* got CPC\+, CPC-"):
+        ablation.ablate(small_config(), small_data(), tmp_path, arms={"CPC+": {}, "CPC-": {}}, progress=False)
+
+
 def test_the_summary_compares_seed_by_seed():
     rng = np.random.default_rng(0)
     base = rng.normal(0.9, 0.05, 20)

@@ -134,6 +134,23 @@ class TestBadInput:
         assert main([str(word) for word in words]) == 0
         assert "holds a run already" in fails(capsys, *words)
 
+    def test_resuming_what_is_not_there(self, work, tmp_path, capsys):
+        said = fails(capsys, "train", tmp_path / "none", "--data", work / "data", "--resume")
+        assert "there is no run to resume" in said
+
+    def test_resuming_with_other_settings(self, work, tmp_path, capsys):
+        words = ("train", tmp_path, "--data", work / "data", "--no-progress")
+        assert main([str(word) for word in (*words, "--config", work / "config.json")]) == 0
+        assert "its alpha is 0.1, not 9" in fails(capsys, *words, "--resume", "--set", "alpha=9")
+        assert main([str(word) for word in (*words, "--resume", "--set", "epochs=3")]) == 0
+        assert "3 epochs" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("arms", ["[1, 2]", "{}", '{"a": 3}'])
+    def test_arms_that_are_none(self, work, tmp_path, capsys, arms):
+        (tmp_path / "arms.json").write_text(arms, encoding="utf-8")
+        words = ("ablate", tmp_path / "runs", "--data", work / "data", "--arms", tmp_path / "arms.json")
+        assert "must be a JSON object: name -> object of settings" in fails(capsys, *words)
+
     def test_an_unknown_baseline(self, work, tmp_path, capsys):
         said = fails(capsys, "ablate", tmp_path, "--data", work / "data", "--baseline", "nothing")
         assert "--baseline must be one of task only, + CPC" in said

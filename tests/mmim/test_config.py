@@ -45,6 +45,16 @@ def test_the_presets_hold_the_papers_values():
         ({"dropout": 1.0}, r"dropout must lie in \[0, 1\); got 1.0"),
         ({"pair_share": 0.0}, r"pair_share must lie in \(0, 1\]; got 0.0"),
         ({"seed": -1}, "seed must be at least 0"),
+        ({"use_pairs": "False"}, "use_pairs must be true or false; got 'False'"),
+        ({"legacy": 1}, "legacy must be true or false; got 1"),
+        ({"epochs": 1.5}, "epochs must be a whole number; got 1.5"),
+        ({"epochs": True}, "epochs must be a whole number; got True"),
+        ({"alpha": "foo"}, "alpha must be a number; got 'foo'"),
+        ({"pair_bound": 5}, "pair_bound must be text; got 5"),
+        ({"fusion_options": 3}, "fusion_options must be an object of keywords; got 3"),
+        ({"pairs": (("text", "audio"), ("text", "audio"))}, "pairs must differ from each other"),
+        ({"modalities": {"a.b": Modality(), "text": Modality()}}, "names of letters, digits and _; got 'a.b'"),
+        ({"modalities": {"type": Modality(), "text": Modality()}}, "names of letters, digits and _; got 'type'"),
     ],
 )
 def test_values_out_of_range_are_told(changes, message):
@@ -61,6 +71,7 @@ def test_values_out_of_range_are_told(changes, message):
         ({"pretrained": "bert"}, "pretrained must name a model for kind 'transformer', and only there"),
         ({"kind": "frames", "hidden": 0}, "hidden must be at least 1"),
         ({"out": -1}, "out must be at least 0"),
+        ({"hidden": "16"}, "hidden must be a whole number; got '16'"),
     ],
 )
 def test_encoders_that_cannot_be_are_refused(given, message):
@@ -80,6 +91,11 @@ def test_unknown_names_are_told_with_the_closest(tmp_path):
         ({"modalities": {}, "alfa": 1}, "Config has no 'alfa'; did you mean 'alpha'"),
         ({"modalities": {"text": {"hiden": 3}}}, "Modality has no 'hiden'; did you mean 'hidden'"),
         ({}, "modalities must be an object of names; got None"),
+        ({"modalities": {"text": 3}}, "modalities.text must be an object of settings; got 3"),
+        (
+            {"modalities": {"text": {}, "audio": {}}, "pairs": ["text", "audio"]},
+            "pairs must be a list of pairs of names",
+        ),
         ([], "must hold a JSON object; got list"),
     ):
         path.write_text(json.dumps(plain), encoding="utf-8")

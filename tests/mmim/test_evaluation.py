@@ -109,6 +109,16 @@ def test_data_without_a_modality_are_refused(run):
         evaluation.evaluate(folder / "best.safetensors", poorer)
 
 
+def test_data_of_other_columns_are_refused_even_where_they_could_be_stretched(run):
+    folder, dataset = run
+    splits = {}
+    for name, split in dataset.splits().items():
+        splits[name] = Split(split.ids, split.labels, {**split.features, "audio": split.features["audio"][:, :1]})
+    narrow = Dataset(**splits, source="narrow")
+    with pytest.raises(DataError, match="narrow: audio must have the 5 columns of training; got 1"):
+        evaluation.evaluate(folder / "best.safetensors", narrow)
+
+
 def test_frames_are_not_taken_for_vectors(tmp_path):
     with pytest.raises(
         DataError, match=r"audio must have 2 dimensions for an encoder of vector; got shape \(48, 7, 3\)"

@@ -228,6 +228,13 @@ def test_noise_lowers_what_a_pair_can_tell():
     assert values[1] == pytest.approx(2 * np.log1p(1 / (0.25 + 1.25)), abs=0.1)
 
 
+def test_keywords_that_a_bound_has_not_are_refused_by_its_name():
+    with pytest.raises(ValueError, match=r"fusion_options must be keywords of nwj; got normalize"):
+        model_and_batch(small_config(fusion_bound="nwj"))
+    with pytest.raises(ValueError, match=r"pair_options must be keywords of ba; got density, .*, foo"):
+        model_and_batch(small_config(pair_options={"foo": 1}))
+
+
 def test_dims_that_lack_a_modality_are_refused():
     with pytest.raises(ValueError, match="dims must name every modality; got text, audio without 'vision'"):
         MMIM(small_config(), {"text": 3, "audio": 3})

@@ -85,6 +85,13 @@ class TestResume:
         with pytest.raises(checkpoint.CheckpointError, match="is of other data than generated, seed 1"):
             train(small_config(epochs=2), small_data(seed=1), tmp_path, resume=True, progress=False)
 
+    def test_other_features_are_other_data(self, tmp_path):
+        train(small_config(epochs=1), small_data(), tmp_path, progress=False)
+        changed = small_data()
+        changed.train.features["audio"][:] = 0.5
+        with pytest.raises(checkpoint.CheckpointError, match="is of other data than generated"):
+            train(small_config(epochs=2), changed, tmp_path, resume=True, progress=False)
+
     def test_a_run_is_neither_overwritten_nor_made_up(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="no run to resume"):
             train(small_config(), small_data(), tmp_path, resume=True, progress=False)
