@@ -41,7 +41,8 @@ Readings on the test by the kept model, of text and vision and of text and audio
 - **Believe BA's readings, as lower limits, with both safeguards on:** Gaussians by the sign of the label
   (`entropy_classes="sign"`) and noise on what is predicted (`noise=0.3`). Then H(Y) is right to about 0.1 nats, and no
   reading was above. They are of a noisy copy and lie below the truth: from 0.4 nats on by up to a quarter for text and
-  vision, by more for audio. Where the truth is below some 0.3 nats they tell nothing, and can be well below 0.
+  vision, by more for audio. Where the truth is below some 0.3 nats they tell nothing, and can be well below 0. These
+  data may be kind to it, as what the modalities share is about the label: it is no proof for others.
 - **Either safeguard alone fails.** Without noise the representations fall onto a surface, where the density has no
   finite entropy: the shrunk covariance of the memory gives too much by several nats, and a q with correlations follows
   the thin directions.
@@ -55,8 +56,8 @@ Readings on the test by the kept model, of text and vision and of text and audio
   last stage 0, while the encoders move on. To read nats, take those of validation.
 - No term clearly raised what the representations share above what the task alone keeps: the intervals overlap. In
   these data all that modalities have in common is about the target, so there is nothing else to keep.
-- Little of this can be had from one run in the wild, where the truth is not known: an estimate that is fitted
-  afterwards to held-out representations (`infomax.estimate(h_text, h_vision)`) is the check that remains."""
+- On real data there is no truth beside the curve. The check that remains is an estimate that is fitted afterwards to
+  held-out representations: `infomax.estimate(h_text, h_vision)`."""
 _TABLES = """\
 Mean over seeds of the reading on the test (range); \\* above the truth. "Afresh": an InfoNCE fitted to the test
 representations (two folds, short training), with the outermost ends of its intervals. It is a lower bound; from 1 nat

@@ -261,7 +261,9 @@ def _ablate(arguments: argparse.Namespace) -> None:
         if config.target == "regression"
         else ("accuracy", "f1_macro", "cross_entropy")
     )
-    print(ablation.summary(results, arguments.metrics or default, baseline))
+    text = ablation.summary(results, arguments.metrics or default, baseline)
+    (arguments.out / f"{arguments.split}.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
 
 
 def _convert(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class Evaluation:
         predictions: ``(N,)``, or class scores ``(N, C)``. labels: ``(N,)``.
         missing: modality → metric's value at each of ``SHARES``; empty if it was not asked for.
         epoch: of the model: values, intervals and predictions are all of this one.
+        data, split: what they were measured on.
     """
 
     values: dict[str, float]
@@ -44,6 +46,8 @@ class Evaluation:
     labels: Array
     missing: dict[str, dict[str, list[float]]]
     epoch: int
+    data: str
+    split: str
 
 
 def load_model(path: Path, config: Config | None = None, device: torch.device | None = None) -> tuple[MMIM, int]:
@@ -109,6 +113,8 @@ def evaluate(
         labels,
         curve,
         epoch,
+        dataset.source,
+        split,
     )
 
 
@@ -184,11 +190,24 @@ def report(evaluation: Evaluation) -> str:
 
 
 def to_json(evaluation: Evaluation) -> Mapping[str, Any]:
-    """What of an evaluation a file keeps."""
-    return {
-        "epoch": evaluation.epoch,
-        "values": evaluation.values,
-        "intervals": evaluation.intervals,
-        "terms": evaluation.terms,
-        "missing": {"shares": list(SHARES), **evaluation.missing} if evaluation.missing else {},
-    }
+    """What of an evaluation a file keeps; null where a number is not defined."""
+    kept: Mapping[str, Any] = _defined(
+        {
+            "data": evaluation.data,
+            "split": evaluation.split,
+            "epoch": evaluation.epoch,
+            "values": evaluation.values,
+            "intervals": evaluation.intervals,
+            "terms": evaluation.terms,
+            "missing": {"shares": list(SHARES), **evaluation.missing} if evaluation.missing else {},
+        }
+    )
+    return kept
+
+
+def _defined(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _defined(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_defined(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -38,6 +38,7 @@ def test_from_generated_data_to_figures(work, tmp_path, capsys):
     assert "MAE" in shown
     written = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
     assert f"{written['values']['mae']:.3f}" in shown
+    assert (written["split"], written["data"]) == ("test", str(work / "data"))
     assert {path.name for path in run.glob("*.png")} == {
         "information.png",
         "losses.png",
@@ -71,6 +72,7 @@ def test_ablate_prints_the_table(work, tmp_path, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert len(lines) == 4
     assert "difference to alone" in lines[0]
+    assert (tmp_path / "runs" / "test.md").read_text(encoding="utf-8").splitlines() == lines
 
 
 def test_convert_reads_a_pickle_and_leaves_the_plain_format(tmp_path, capsys):

@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -59,6 +60,16 @@ def test_the_curve_of_missing_rows_begins_at_the_whole_and_rises(run):
         assert curve["mae"][0] == pytest.approx(found.values["mae"])
     assert found.missing["text"]["mae"][-1] > 1.2 * found.values["mae"]  # text tells most
     assert len(found.missing["text"]["mae"]) == len(evaluation.SHARES)
+
+
+def test_a_file_has_null_for_what_is_not_defined(run):
+    folder, dataset = run
+    one = Dataset(dataset.train, dataset.valid, dataset.test.rows(np.arange(1)), source="one row")
+    found = evaluation.evaluate(folder / "best.safetensors", one)
+    kept = json.loads(json.dumps(evaluation.to_json(found), allow_nan=False))
+    assert kept["values"]["corr"] is None
+    assert kept["intervals"]["mae"] == [None, None]
+    assert kept["values"]["mae"] == found.values["mae"]
 
 
 def test_a_modality_taken_away_is_taken_from_those_rows_only():
