@@ -113,7 +113,7 @@ class Config:
         alpha, beta: weights of the fusion level's and of the input level's bounds. use_fusion, use_pairs: switches.
         correlated: whether BA's q(y|x) has correlated coordinates; in the paper it has none.
         noise: deviation of the noise that is added to what a pair's bound predicts, in units of each coordinate's own
-            deviation. MI with a noisy copy is at most MI, so a value that is right for it stays below MI. Without noise,
+            deviation. MI with a noisy copy is at most MI, so a value that is right for it stays below. Without noise,
             representations that lie near a surface have no density that a shrunk covariance follows, and the value can
             exceed MI by nats; with ``entropy_classes`` "none" it can do so even with noise.
         entropy_classes: components of the entropy memory: by the "sign" of the label (negative, zero, positive), by
