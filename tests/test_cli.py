@@ -113,8 +113,13 @@ def test_interrupt_is_clean(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "big.npy"
     np.save(path, rng.normal(size=(20_000, 2)))
-    command = [sys.executable, "-m", "infomax", "estimate", str(path), "--x", "0", "--y", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ) as process:
+    # A job that was started in the background has its children ignore the signal; a user's terminal does not.
+    program = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('infomax', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program, "estimate", str(path), "--x", "0", "--y", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         seen = b""
         deadline = time.monotonic() + 120
         while b"estimating" not in seen and time.monotonic() < deadline:
