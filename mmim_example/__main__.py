@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmim_example import ablation, data, distributed, evaluation, formats, logs
+from mmim_example import ablation, comparison, data, distributed, evaluation, formats, logs
 from mmim_example import config as configuration
 from mmim_example.config import Config
 
@@ -261,7 +261,7 @@ def _ablate(arguments: argparse.Namespace) -> None:
         if config.target == "regression"
         else ("accuracy", "f1_macro", "cross_entropy")
     )
-    text = ablation.summary(results, arguments.metrics or default, baseline)
+    text = comparison.table(results, baseline, arguments.metrics or default)
     (arguments.out / f"{arguments.split}.md").write_text(text + "\n", encoding="utf-8")
     print(text)
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mmim_example import checkpoint
-from mmim_example.comparison import table
 from mmim_example.config import Config
 from mmim_example.data import Dataset
 from mmim_example.evaluation import evaluate
-from mmim_example.preparation import fingerprint, prepared
+from mmim_example.preparation import fingerprint
 from mmim_example.trainer import TrainingError, train
 
 #: The efficacy study: what each arm changes in the configuration.
@@ -90,11 +89,6 @@ def folder(directory: Path, arm: str, seed: int) -> Path:
     return directory / (re.sub(r"[^a-z0-9]+", "-", arm.lower()).strip("-") or "arm") / f"seed-{seed}"
 
 
-def summary(results: Mapping[str, Mapping[str, Sequence[float]]], metrics: Sequence[str], baseline: str) -> str:
-    """The paper's kind of table: mean ± sd by arm, with paired differences to the baseline."""
-    return table(results, baseline, metrics)
-
-
 def _with(config: Config, changes: Mapping[str, Any]) -> Config:
     return Config.from_dict(config.to_dict() | dict(changes))
 
@@ -102,7 +96,7 @@ def _with(config: Config, changes: Mapping[str, Any]) -> Config:
 def _run(config: Config, dataset: Dataset, directory: Path, split: str) -> dict[str, float]:
     """One run's metrics on a split; trained unless it was before."""
     done = directory / "result.json"
-    data = fingerprint(prepared(config, dataset))
+    data = fingerprint(dataset)
     if not done.is_file():
         resume = (directory / "last.safetensors").is_file()
         found: dict[str, Any] = {"config": config.to_dict(), "data": data, "valid": {}, "test": {}}

@@ -101,12 +101,12 @@ class FrameEncoder(nn.Module):
             steps = torch.arange(x.shape[1], device=x.device)[:, None]
             backwards = (last - steps).clamp_min(0)
         for depth, layer in enumerate(self.layers):
-            assert isinstance(layer, nn.ModuleList)  # noqa: S101 - for the type checker
             if depth:
                 states = self.dropout(states)
-            outputs = [layer[0](states)[0]]
+            directions = list(layer.children())
+            outputs = [directions[0](states)[0]]
             if self.bidirectional:
-                reverse = layer[1](_take(states, backwards))[0]
+                reverse = directions[1](_take(states, backwards))[0]
                 final = torch.cat([_take(outputs[0], last), _take(reverse, last)], -1)
                 outputs.append(_take(reverse, backwards))
             else:
@@ -153,12 +153,16 @@ def load_transformer(pretrained: str) -> Any:
         ImportError: without the package ``transformers``.
         ValueError: if it cannot be had.
     """
+    return _from_pretrained("AutoModel", pretrained)
+
+
+def _from_pretrained(kind: str, pretrained: str) -> Any:
     try:
-        from transformers import AutoModel  # noqa: PLC0415 - an extra, and slow to import
+        import transformers  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
         raise ImportError("text encoders need the package transformers: pip install 'infomax[mmim]'") from None
     try:
-        return AutoModel.from_pretrained(pretrained, trust_remote_code=False)
+        return getattr(transformers, kind).from_pretrained(pretrained, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"pretrained must be a model's directory or name; got {pretrained!r}: {error}") from None
 
@@ -169,14 +173,7 @@ def tokenize(texts: Sequence[str], pretrained: str, *, most: int = 50) -> np.nda
     Raises:
         ImportError, ValueError: as :func:`load_transformer`.
     """
-    try:
-        from transformers import AutoTokenizer  # noqa: PLC0415 - an extra, and slow to import
-    except ImportError:
-        raise ImportError("text encoders need the package transformers: pip install 'infomax[mmim]'") from None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(pretrained, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"pretrained must be a model's directory or name; got {pretrained!r}: {error}") from None
+    tokenizer = _from_pretrained("AutoTokenizer", pretrained)
     made = tokenizer(list(texts), max_length=most, truncation=True, padding="max_length", return_token_type_ids=True)
     return np.stack([np.asarray(made[key]) for key in ("input_ids", "attention_mask", "token_type_ids")], 1)
 

@@ -211,10 +211,9 @@ class Trainer:
         if self.pairs is None:
             return None
         with seeded(self.config.seed, epoch, _PAIRS):
-            return self._fit_pairs(np.random.default_rng([self.config.seed, epoch, _PAIRS]))
+            return self._fit_pairs(self.pairs, np.random.default_rng([self.config.seed, epoch, _PAIRS]))
 
-    def _fit_pairs(self, rng: np.random.Generator) -> float | None:
-        assert self.pairs is not None  # noqa: S101 - for the type checker
+    def _fit_pairs(self, optimizer: torch.optim.Optimizer, rng: np.random.Generator) -> float | None:
         config, train = self.config, self.dataset.train
         order = rng.permutation(len(train))[: math.ceil(config.pair_share * len(train))]
         representations, present = self._represent(order)
@@ -230,9 +229,9 @@ class Trainer:
             )
             if loss is None:
                 continue
-            self.pairs.zero_grad()
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            self._step(self.pairs, self.model.pair_parameters())
+            self._step(optimizer, self.model.pair_parameters())
             total, steps = total + self._finite(loss, "stage 0"), steps + 1
         return total / steps if steps else None
 

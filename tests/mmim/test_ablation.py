@@ -61,7 +61,7 @@ def test_a_run_without_a_finite_loss_is_reported_and_does_not_stop_the_rest(tmp_
     assert np.isfinite(found["task only"]["mae"]).all()
     kept = json.loads((ablation.folder(tmp_path, "legacy", 0) / "result.json").read_text(encoding="utf-8"))
     assert "must be finite; got nan in epoch 1" in kept["error"]
-    assert "| legacy | – |" in ablation.summary(found, ["mae"], "task only")
+    assert "| legacy | – |" in comparison.table(found, "task only", ["mae"])
 
 
 def test_runs_of_other_settings_are_not_taken_for_these(tmp_path):
@@ -87,7 +87,7 @@ def test_the_summary_compares_seed_by_seed():
     rng = np.random.default_rng(0)
     base = rng.normal(0.9, 0.05, 20)
     results = {"task only": {"mae": list(base)}, "better": {"mae": list(base - 0.01 + rng.normal(0, 0.002, 20))}}
-    line = ablation.summary(results, ["mae"], "task only").splitlines()[-1]
+    line = comparison.table(results, "task only", ["mae"]).splitlines()[-1]
     assert "< 0.001" in line  # unpaired, 0.01 would drown in a deviation of 0.05
     found = comparison.paired(results["better"]["mae"], results["task only"]["mae"])
     assert found.difference == pytest.approx(-0.01, abs=0.002)
