@@ -9,7 +9,8 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,23 @@ class InfomaxWarning(UserWarning):
 
 class ConstantColumnWarning(InfomaxWarning):
     """A column has one value only; it carries no information and is left out."""
+
+
+@contextmanager
+def labelled_warnings(label: str, *, depth: int) -> Iterator[None]:
+    """Give this library's warnings with ``label: `` in front, and others as they come, when the block is left.
+
+    Args:
+        label: what they are about. depth: how many calls above this block the line is that they should show.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InfomaxWarning)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, InfomaxWarning):
+            warnings.warn(f"{label}: {warning.message}", warning.category, stacklevel=depth + 3)
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def as_samples(data: Any, name: str) -> Floats:
@@ -92,30 +110,45 @@ def _column(series: Any, name: str) -> NDArray[Any]:
 
 
 def as_pair(x: Any, y: Any, *, least: int) -> tuple[Floats, Floats]:
-    """Both sides by :func:`as_samples`, of equally many rows, constant columns left out with a warning.
+    """Both sides by :func:`as_aligned`."""
+    aligned = as_aligned({"x": x, "y": y}, least=least, stacklevel=5)
+    return aligned["x"], aligned["y"]
 
-    A side that is constant altogether comes back with zero columns.
+
+def as_aligned(samples: Mapping[str, Any], *, least: int, stacklevel: int = 4) -> dict[str, Floats]:
+    """All by :func:`as_samples`, of equally many rows, constant columns left out with a warning.
+
+    What is constant altogether comes back with zero columns.
+
+    Args:
+        samples: by the names that errors and warnings call them. least: fewest rows. stacklevel: whose line the
+            warning of constant columns shows; by default that of the caller's caller.
 
     Raises:
         TypeError: as :func:`as_samples`.
         ValueError: as :func:`as_samples`, and for rows that differ, or fewer than ``least``.
     """
-    x, y = as_samples(x, "x"), as_samples(y, "y")
-    if len(x) != len(y):
-        raise ValueError(f"y must have as many rows as x; got {len(y)} and {len(x)}")
-    if len(x) < least:
-        raise ValueError(f"x must have at least {least} rows; got {len(x)}")
-    return _drop_constant(x, "x"), _drop_constant(y, "y")
+    arrays = {name: as_samples(data, name) for name, data in samples.items()}
+    first = next(iter(arrays))
+    n = len(arrays[first])
+    for name, array in arrays.items():
+        if len(array) != n:
+            raise ValueError(f"{name} must have as many rows as {first}; got {len(array)} and {n}")
+    if n < least:
+        raise ValueError(f"{first} must have at least {least} rows; got {n}")
+    for name, array in arrays.items():  # no comprehension, which before Python 3.12 is a frame of its own
+        arrays[name] = _drop_constant(array, name, stacklevel)
+    return arrays
 
 
-def _drop_constant(samples: Floats, name: str) -> Floats:
+def _drop_constant(samples: Floats, name: str, stacklevel: int) -> Floats:
     constant = (samples == samples[0]).all(0)
     if constant.any():
         which = ", ".join(map(str, np.flatnonzero(constant)[:5])) + (", …" if constant.sum() > 5 else "")
         warnings.warn(
             f"{name} has {int(constant.sum())} constant of {len(constant)} columns, left out: {which}",
             ConstantColumnWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     return samples[:, ~constant]
 

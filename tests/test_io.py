@@ -66,8 +66,16 @@ def test_pairs_are_held_to_their_rules():
         as_pair(np.arange(4), np.arange(3), least=1)
     with pytest.raises(ValueError, match="x must have at least 20 rows; got 4"):
         as_pair(np.arange(4), np.arange(4), least=20)
-    with pytest.warns(ConstantColumnWarning, match="x has 1 constant of 2 columns, left out: 1"):
-        x, y = as_pair(np.array([[1, 7], [2, 7]]), np.array([1, 2]), least=2)
+
+
+def test_constant_columns_are_left_out_and_the_users_line_is_shown():
+    def called_by_a_user(x, y):
+        return as_pair(x, y, least=2)
+
+    with pytest.warns(ConstantColumnWarning, match="x has 1 constant of 2 columns, left out: 1") as caught:
+        x, y = called_by_a_user(np.array([[1, 7], [2, 7]]), np.array([1, 2]))
+    assert caught[0].filename == __file__
+    assert caught[0].lineno == called_by_a_user.__code__.co_firstlineno + 4
     assert x.tolist() == [[1.0], [2.0]]
     assert y.shape == (2, 1)
 
