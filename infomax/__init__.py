@@ -7,6 +7,15 @@ from infomax import bounds, critics, tasks
 from infomax.bounds import Bound
 from infomax.bounds.contrastive import CPC, MINE, NWJ, DonskerVaradhan, InfoNCE
 from infomax.bounds.variational import BA
+from infomax.brackets import Bracket, bracket
+from infomax.combining import Composition, Term
+from infomax.compositions import (
+    conditional,
+    directed_information,
+    interaction_information,
+    total_correlation,
+    transfer_entropy,
+)
 from infomax.densities import ConditionalGaussian
 from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
@@ -23,6 +32,8 @@ __all__ = [
     "MINE",
     "NWJ",
     "Bound",
+    "Bracket",
+    "Composition",
     "ConditionalGaussian",
     "ConstantColumnWarning",
     "DonskerVaradhan",
@@ -33,10 +44,17 @@ __all__ = [
     "InfomaxWarning",
     "SaturationWarning",
     "Schedule",
+    "Term",
     "TrainingWarning",
     "bounds",
+    "bracket",
+    "conditional",
     "critics",
+    "directed_information",
     "estimate",
+    "interaction_information",
     "read_columns",
     "tasks",
+    "total_correlation",
+    "transfer_entropy",
 ]
