@@ -15,6 +15,8 @@ from typing import Any, TypedDict
 
 import infomax
 from infomax import bounds, classical
+from infomax.combining import Composition
+from infomax.compositions import conditional
 from infomax.estimation import estimate
 from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_columns
 from infomax.result import Estimate
@@ -49,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("file", help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet")
     one.add_argument("--x", required=True, metavar="a,b", help="columns (or arrays of an .npz); * and ? match")
     one.add_argument("--y", required=True, metavar="c", help="columns on the other side")
+    one.add_argument("--given", metavar="z", help="columns that are known: conditional mutual information")
     one.add_argument("--bound", default="infonce", help="one or several with commas (infomax bounds); %(default)s")
     one.add_argument("--unit", choices=("nats", "bits"), default="nats", help="default: %(default)s")
     one.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -74,22 +77,24 @@ def _estimate(arguments: argparse.Namespace) -> int:
     names = [name.strip() for name in arguments.bound.split(",") if name.strip()]
     if not names:
         raise ValueError(f"--bound must name a bound; got {arguments.bound!r}")
+    for name in names:
+        if name not in classical.ESTIMATORS:
+            bounds.get(name)  # raises before any work
     if arguments.plot:
         check_figure_path(arguments.plot)
-    x, y = read_columns(arguments.file, arguments.x.split(","), arguments.y.split(","))
+    options = {name: getattr(arguments, name) for name in ("seed", "device", "progress", "quick")}
+    given = [] if arguments.given is None else [arguments.given.split(",")]
+    x, y, *z = read_columns(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
+    results: Sequence[Estimate | Composition]  # of one of the two
     with _plain_warnings():
-        results = estimate(
-            x,
-            y,
-            bound=names,
-            seed=arguments.seed,
-            device=arguments.device,
-            progress=arguments.progress,
-            quick=arguments.quick,
-        )
+        if z:
+            results = [conditional(x, y, *z, bound=name, **options) for name in names]
+        else:
+            results = estimate(x, y, bound=names, **options)
     results = [result.bits if arguments.unit == "bits" else result for result in results]
     if arguments.plot:
-        _write_figure(results, arguments.plot, f"{arguments.x} and {arguments.y}")
+        title = f"{arguments.x} and {arguments.y}" + (f" given {arguments.given}" if z else "")
+        _write_figure(results, arguments.plot, title)
         print(f"infomax: wrote {arguments.plot}", file=sys.stderr)
     if arguments.json:
         output = [result.to_dict() for result in results]
@@ -111,10 +116,10 @@ def check_figure_path(path: str) -> None:
         raise ValueError(f"{path} cannot be written: its ending must be one of {', '.join(sorted(known))}")
 
 
-def _write_figure(results: list[Estimate], path: str, title: str) -> None:
+def _write_figure(results: Sequence[Estimate | Composition], path: str, title: str) -> None:
     from infomax.plots import new_figure, plot_comparison  # noqa: PLC0415
 
-    if len(results) == 1:
+    if len(results) == 1 and isinstance(results[0], Estimate):
         figure = results[0].plot()
     else:
         figure, (ax,) = new_figure(7, 1 + 0.5 * len(results))
@@ -122,24 +127,26 @@ def _write_figure(results: list[Estimate], path: str, title: str) -> None:
     figure.savefig(path, dpi=150)
 
 
-def interval(result: Estimate) -> str:
+def interval(result: Estimate | Composition) -> str:
     """The 95 % interval as text."""
     low, high = result.confidence_interval()
     return f"[{low:.3f}, {high:.3f}]"
 
 
-def estimates_table(results: list[Estimate]) -> str:
+def estimates_table(results: Sequence[Estimate | Composition]) -> str:
     """One line for each estimate, and what they say of themselves below."""
     rows = [["estimator", "kind", results[0].unit, "95 % interval", "standard error", "gap", "ceiling"]]
     for result in results:
-        trained = [f"{result.gap:.3f}", "none" if result.ceiling is None else f"{result.ceiling:.2f}"]
+        trained = ["", ""]
+        if isinstance(result, Estimate) and result.history:
+            trained = [f"{result.gap:.3f}", "none" if result.ceiling is None else f"{result.ceiling:.2f}"]
         numbers = [f"{result.mi:.3f}", interval(result), f"{result.stderr:.3f}"]
-        rows.append([result.bound, result.kind, *numbers, *(trained if result.history else ["", ""])])
+        rows.append([result.bound, result.kind, *numbers, *trained])
     said = notes(results)
     return "\n".join([format_table(rows), *([""] if said else []), *said])
 
 
-def notes(results: list[Estimate]) -> list[str]:
+def notes(results: Sequence[Estimate | Composition]) -> list[str]:
     """What the estimates say of themselves: a line for each text, with the names of those that say it."""
     names: dict[str, list[str]] = {}
     for result in results:
@@ -213,8 +220,8 @@ def _plain_warnings() -> Iterator[None]:
         warnings.simplefilter("ignore", InfomaxWarning)
         warnings.simplefilter("always", ConstantColumnWarning)
         yield
-    for warning in caught:
-        print(f"infomax: warning: {warning.message}", file=sys.stderr)
+    for message in dict.fromkeys(str(warning.message) for warning in caught):  # once for several bounds
+        print(f"infomax: warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

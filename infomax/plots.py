@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from infomax.combining import Composition
     from infomax.result import Estimate
 
 _COLOURS = {"lower": "#1b6ca8", "upper": "#b5482a", "estimate": "#4d4d4d"}
@@ -65,7 +66,9 @@ def plot_estimate(estimate: Estimate) -> Figure:
     return figure
 
 
-def plot_comparison(ax: Axes, estimates: Sequence[Estimate], title: str, truth: float | None = None) -> None:
+def plot_comparison(
+    ax: Axes, estimates: Sequence[Estimate | Composition], title: str, truth: float | None = None
+) -> None:
     """Estimates with their 95 % intervals, one a row, and a line for the truth where it is known."""
     seen = set()
     for row, estimate in enumerate(estimates):

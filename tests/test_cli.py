@@ -49,11 +49,31 @@ def test_plot_writes_a_png(table, tmp_path, bound):
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+def test_given_is_conditional_mutual_information(table, tmp_path, capsys):
+    import infomax
+
+    out = tmp_path / "out.png"
+    command = ["estimate", table, "--x", "a", "--y", "c", "--given", "b", "--quick", "--no-progress", "--seed", "3"]
+    assert main([*command, "--bound", "gaussian", "--unit", "bits", "--json", "--plot", str(out)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    x, y, z = infomax.read_columns(table, ["a"], ["c"], ["b"])
+    assert printed == json.loads(json.dumps(infomax.conditional(x, y, z, bound="gaussian", seed=3).bits.to_dict()))
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert main(command) == 0
+    assert "estimate of I(x; y | z) by infonce from 200 rows" in capsys.readouterr().out
+    assert main([*command, "--bound", "gaussian,ksg"]) == 0
+    _, _, gaussian, ksg, *_ = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in (gaussian, ksg)] == [["gaussian", "estimate"], ["ksg", "estimate"]]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (["--y", "d"], "column 'd' is not known; known: a, b, c"),
         (["--bound", "infonse"], "did you mean 'infonce'"),
+        (["--given", "d"], "column 'd' is not known; known: a, b, c"),
+        (["--given", "c"], "a column must stand on one side only; got c on both"),
+        (["--given", "b", "--bound", "infonce,infonse"], "did you mean 'infonce'"),
         (["--plot", "nowhere/out.png"], "cannot be written: there is no folder 'nowhere'"),
         (["--plot", "out.doc"], "out.doc cannot be written: its ending must be one of"),
         (["--seed", "-4"], "seed must be a whole number of at least 0; got -4"),
