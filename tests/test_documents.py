@@ -26,6 +26,15 @@ def test_readme(i, capsys):
         assert "lower bound by infonce from 2000 pairs" in capsys.readouterr().out
 
 
+def test_compose(capsys):
+    scope = {}
+    exec(blocks("docs/compose.md")[0], scope)
+    printed = capsys.readouterr().out
+    assert "estimate of I(x; y | z) by gaussian from 2000 rows" in printed
+    low, high = scope["conditional"](scope["x"], scope["y"], scope["z"], bound="gaussian").confidence_interval()
+    assert low < 0.5 * np.log(2) < high
+
+
 def test_the_worked_example_of_a_bound_keeps_the_contract():
     code = blocks("CONTRIBUTING.md")[0]
     scope = {}
