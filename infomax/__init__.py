@@ -5,7 +5,9 @@
 
 from infomax import bounds, critics, tasks
 from infomax.bounds import Bound
-from infomax.bounds.contrastive import CPC, MINE, NWJ, DonskerVaradhan, InfoNCE
+from infomax.bounds.donsker_varadhan import MINE, DonskerVaradhan
+from infomax.bounds.nce import CPC, InfoNCE
+from infomax.bounds.unnormalised import NWJ
 from infomax.bounds.variational import BA
 from infomax.densities import ConditionalGaussian
 from infomax.entropy import GaussianMixtureMemory
