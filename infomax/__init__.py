@@ -6,8 +6,9 @@
 from infomax import bounds, critics, tasks
 from infomax.bounds import Bound
 from infomax.bounds.donsker_varadhan import MINE, DonskerVaradhan
-from infomax.bounds.nce import CPC, InfoNCE
-from infomax.bounds.unnormalised import NWJ
+from infomax.bounds.jensen_shannon import FDIME, SMILE, JensenShannon, JSDLowerBound
+from infomax.bounds.nce import CPC, InfoNCE, InfoNCEAnchor
+from infomax.bounds.unnormalised import FLO, NWJ, TUBA, Interpolated
 from infomax.bounds.variational import BA
 from infomax.densities import ConditionalGaussian
 from infomax.entropy import GaussianMixtureMemory
@@ -21,20 +22,28 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BA",
-    "CPC",
-    "MINE",
-    "NWJ",
     "Bound",
+    "CPC",
     "ConditionalGaussian",
     "ConstantColumnWarning",
     "DonskerVaradhan",
     "Estimate",
+    "FDIME",
+    "FLO",
     "GaussianMixtureMemory",
     "History",
     "InfoNCE",
+    "InfoNCEAnchor",
     "InfomaxWarning",
+    "Interpolated",
+    "JSDLowerBound",
+    "JensenShannon",
+    "MINE",
+    "NWJ",
+    "SMILE",
     "SaturationWarning",
     "Schedule",
+    "TUBA",
     "TrainingWarning",
     "bounds",
     "critics",

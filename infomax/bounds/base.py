@@ -33,6 +33,8 @@ class Bound(nn.Module, abc.ABC):
     use_when: ClassVar[str]
     #: The largest value that N pairs can give, as text for tables; :meth:`ceiling` has the number.
     ceiling_formula: ClassVar[str] = "none"
+    #: Whether the exact log-ratio, or density, and enough pairs give MI itself.
+    tight: ClassVar[bool] = True
     #: Whether y is described by a density, which repeated values do not have.
     density_of_y: ClassVar[bool] = False
 

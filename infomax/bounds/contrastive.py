@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from infomax import critics
+from infomax.bounds import objectives
 from infomax.bounds.base import Bound
 
 
@@ -65,3 +66,34 @@ class Contrastive(Bound):
         """The bound as a function of which rows to keep; all pairs are scored once."""
         scores = self.scores(x, y)
         return lambda kept: self.objective(scores[kept][:, kept])
+
+
+class Discriminative(Contrastive):
+    """A critic that is fitted by one objective and read by another. Subclasses give both.
+
+    ``loss`` is the negative of the objective that fits. The value is always what is read; its gradient, in training
+    mode, is that of the objective that fits, because a critic that is read alone could be raised without limit. In
+    evaluation mode the gradient is that of the value.
+    """
+
+    @abc.abstractmethod
+    def fitted(self, scores: Tensor) -> Tensor:
+        """What to maximise, as a function of the scores ``(N, N)``: 0-d."""
+
+    def read(self, scores: Tensor) -> Tensor:
+        """The value as a function of the scores: 0-d, nats. The mean of the pointwise log-ratios."""
+        return self.pointwise_objective(scores).mean()
+
+    def objective(self, scores: Tensor) -> Tensor:
+        value = self.read(scores)
+        if not self.training:
+            return value
+        fitted = self.fitted(scores)
+        return fitted - fitted.detach() + value.detach()
+
+    def pointwise_objective(self, scores: Tensor) -> Tensor:
+        return objectives.widen(scores).diagonal()
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Negative of the objective that fits, 0-d."""
+        return -self.fitted(self.scores(x, y))

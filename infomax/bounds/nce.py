@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from infomax import critics
 from infomax.bounds import objectives
 from infomax.bounds.base import register
-from infomax.bounds.contrastive import Contrastive
+from infomax.bounds.contrastive import Contrastive, Discriminative
 
 
 @register("infonce", "info_nce")
@@ -115,3 +115,36 @@ class CPC(InfoNCE):
             gap = 2 * math.exp(-self.critic.temperature.log_temperature.item())
             return math.log(n) - math.log1p((n - 1) * math.exp(-gap))
         return super().ceiling(n)
+
+
+@register("infonce_anchor")
+class InfoNCEAnchor(Discriminative):
+    r"""InfoNCE with an anchor class, "none of these": the critic learns the log-ratio with its constant.
+
+    The critic is fitted by :func:`~infomax.bounds.objectives.anchored_classification` and read as :math:`E_p[f]`, which
+    no log N limits. Neither a lower nor an upper bound: the value is as good as the critic, and follows its errors to
+    both sides.
+
+    Args:
+        x_dim, y_dim, critic: see :class:`Contrastive`.
+        anchor: prior weight ν of the anchor class, to which the N − 1 candidates add one each; ν → 0 is InfoNCE, whose
+            critic has a free constant in x. ``None``: N − 1, so that half of the sets have no true pair.
+
+    Source: Ryu, Yeddanapudi, Xu and Wornell, "Contrastive Predictive Coding Done Right for Mutual Information
+    Estimation", 2025, arXiv 2510.25983.
+    """
+
+    kind = "estimate"
+    reference = "Ryu, Yeddanapudi, Xu, Wornell 2025, arXiv 2510.25983"
+    use_when = "as infonce, without its ceiling; no side guaranteed"
+
+    def __init__(
+        self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable", anchor: float | None = None
+    ) -> None:
+        super().__init__(x_dim, y_dim, critic=critic)
+        if anchor is not None and not 0 < anchor < math.inf:
+            raise ValueError(f"anchor must be positive, or None; got {anchor}")
+        self.anchor = anchor
+
+    def fitted(self, scores: Tensor) -> Tensor:
+        return objectives.anchored_classification(scores, self.anchor or len(scores) - 1)
