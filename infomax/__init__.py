@@ -5,12 +5,14 @@
 
 from infomax import bounds, critics, tasks
 from infomax.bounds import Bound
+from infomax.bounds.difference import DoE
 from infomax.bounds.donsker_varadhan import MINE, DonskerVaradhan
 from infomax.bounds.jensen_shannon import FDIME, SMILE, JensenShannon, JSDLowerBound
 from infomax.bounds.nce import CPC, InfoNCE, InfoNCEAnchor
 from infomax.bounds.unnormalised import FLO, NWJ, TUBA, Interpolated
+from infomax.bounds.upper import CLUB, L1Out
 from infomax.bounds.variational import BA
-from infomax.densities import ConditionalGaussian
+from infomax.densities import ConditionalGaussian, Flow, MarginalGaussian
 from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
@@ -23,13 +25,16 @@ __version__ = "0.1.0"
 __all__ = [
     "BA",
     "Bound",
+    "CLUB",
     "CPC",
     "ConditionalGaussian",
     "ConstantColumnWarning",
+    "DoE",
     "DonskerVaradhan",
     "Estimate",
     "FDIME",
     "FLO",
+    "Flow",
     "GaussianMixtureMemory",
     "History",
     "InfoNCE",
@@ -38,7 +43,9 @@ __all__ = [
     "Interpolated",
     "JSDLowerBound",
     "JensenShannon",
+    "L1Out",
     "MINE",
+    "MarginalGaussian",
     "NWJ",
     "SMILE",
     "SaturationWarning",

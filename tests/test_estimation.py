@@ -39,9 +39,10 @@ def test_every_name_gives_the_same_type_and_a_defensible_number(bound, gaussian)
     assert (result.bound, result.n, result.unit) == (bound, 2000, "nats")
     low, high = result.confidence_interval()
     assert low < result.mi < high
-    assert result.mi < 1.0 + 3 * result.stderr
-    # A loose critic (cpc) and neighbours in ten dimensions may say too little; all others are close.
-    assert result.mi > (0.4 if bound in ("cpc", "ksg") else 0.9)
+    if bound != "club":  # 2.46 nats by theory
+        assert result.mi < 1.0 + 3 * result.stderr
+    # What is not tight (jsd_lb) and neighbours in ten dimensions may say too little; all others are close.
+    assert result.mi > (0.4 if bound in ("cpc", "ksg", "jsd_lb") else 0.9)
 
 
 def test_intervals_cover(gaussian):
