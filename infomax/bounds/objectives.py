@@ -89,11 +89,14 @@ def mine(scores: Tensor, log_average: Tensor) -> Tensor:
     return scores.diagonal().mean() - (surrogate - surrogate.detach() + log_mean.detach())
 
 
+def _row_mean_off_diagonal(values: Tensor) -> Tensor:
+    diagonal = torch.eye(len(values), dtype=torch.bool, device=values.device)
+    return values.masked_fill(diagonal, 0.0).sum(1) / (len(values) - 1)
+
+
 def off_diagonal_mean(values: Tensor) -> Tensor:
     r""":math:`\frac{1}{N(N-1)} \sum_{i \ne j} v_{ij}`, 0-d: the mean over all derangements of the pairs."""
-    n = len(values)
-    diagonal = torch.eye(n, dtype=torch.bool, device=values.device)
-    return values.masked_fill(diagonal, 0.0).sum() / (n * (n - 1))
+    return _row_mean_off_diagonal(values).mean()
 
 
 def leave_one_out_logsumexp(scores: Tensor) -> Tensor:
@@ -110,21 +113,12 @@ def leave_one_out_logsumexp(scores: Tensor) -> Tensor:
     return torch.where(is_top, without_top, total + torch.log1p(-share))
 
 
-def interpolated_pointwise(scores: Tensor, alpha: float) -> Tensor:
-    r""":math:`f(x_i, y_i) - \log a_i`, ``(N,)``, with the baseline :math:`a` of :func:`interpolated`."""
-    scores = widen(scores)
-    log_a = _interpolated_log_baseline(scores, alpha)
-    diagonal = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    return scores.diagonal() - log_a.masked_fill(diagonal, 0.0).sum(1) / (len(scores) - 1)
-
-
-def _interpolated_log_baseline(scores: Tensor, alpha: float) -> Tensor:
-    """Log (α m + 1 − α), ``(N, N)``; m is the mean of e^f over row i without column k."""
+def _interpolated_logs(scores: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Log m and log a = log (α m + 1 − α), ``(N, N)`` each; m is the mean of e^f over row i without column k."""
     log_mean = leave_one_out_logsumexp(scores) - math.log(len(scores) - 1)
     if alpha == 0:
-        return torch.zeros_like(log_mean)
-    rest = log_mean.new_tensor(1 - alpha).log()
-    return torch.logaddexp(log_mean + math.log(alpha), rest)
+        return log_mean, torch.zeros_like(log_mean)
+    return log_mean, torch.logaddexp(log_mean + math.log(alpha), log_mean.new_tensor(1 - alpha).log())
 
 
 def interpolated(scores: Tensor, alpha: float) -> Tensor:
@@ -139,10 +133,15 @@ def interpolated(scores: Tensor, alpha: float) -> Tensor:
     Poole et al., 2019, arXiv 1905.06922, eq. 15, with q(y) = 1, which the critic absorbs, and x and y exchanged.
     """
     scores = widen(scores)
-    log_a = _interpolated_log_baseline(scores, alpha).diagonal()
-    log_mean = leave_one_out_logsumexp(scores).diagonal() - math.log(len(scores) - 1)
-    partition = tangent_exp(torch.logsumexp(log_mean - log_a, 0) - math.log(len(scores)))
-    return interpolated_pointwise(scores, alpha).mean() - partition + 1
+    log_mean, log_a = _interpolated_logs(scores, alpha)
+    partition = tangent_exp(torch.logsumexp((log_mean - log_a).diagonal(), 0) - math.log(len(scores)))
+    return scores.diagonal().mean() - off_diagonal_mean(log_a) - partition + 1
+
+
+def interpolated_pointwise(scores: Tensor, alpha: float) -> Tensor:
+    r""":math:`f(x_i, y_i) - \log a_i`, ``(N,)``, with the baseline :math:`a` of :func:`interpolated`."""
+    scores = widen(scores)
+    return scores.diagonal() - _row_mean_off_diagonal(_interpolated_logs(scores, alpha)[1])
 
 
 def anchored_classification(scores: Tensor, anchor: float) -> Tensor:
@@ -204,8 +203,7 @@ def club_pointwise(log_probs: Tensor) -> Tensor:
     j = i, which takes a share 1/N off the value.
     """
     log_probs = widen(log_probs)
-    diagonal = torch.eye(len(log_probs), dtype=torch.bool, device=log_probs.device)
-    return log_probs.diagonal() - log_probs.masked_fill(diagonal, 0.0).sum(1) / (len(log_probs) - 1)
+    return log_probs.diagonal() - _row_mean_off_diagonal(log_probs)
 
 
 def l1out_pointwise(log_probs: Tensor) -> Tensor:
