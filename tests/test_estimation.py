@@ -154,6 +154,15 @@ def test_reset_forgets_everything(name):
     assert bound.eval()(x, y).item() == pytest.approx(fresh, abs=0.2)
 
 
+def test_reset_leaves_frozen_parts():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 2))
+    before = [part.weight.clone() for part in module]
+    infomax.critics.reset(module)
+    assert torch.equal(module[0].weight, before[0])
+    assert not torch.equal(module[1].weight, before[1])
+
+
 def test_inside_no_grad_and_inference_mode(gaussian):
     expected = estimate(*gaussian, **QUICK)
     with torch.no_grad():

@@ -118,7 +118,8 @@ def _interpolated_logs(scores: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     log_mean = leave_one_out_logsumexp(scores) - math.log(len(scores) - 1)
     if alpha == 0:
         return log_mean, torch.zeros_like(log_mean)
-    return log_mean, torch.logaddexp(log_mean + math.log(alpha), log_mean.new_tensor(1 - alpha).log())
+    log_rest = log_mean.new_full((), math.log1p(-alpha) if alpha < 1 else -torch.inf)
+    return log_mean, torch.logaddexp(log_mean + math.log(alpha), log_rest)
 
 
 def interpolated(scores: Tensor, alpha: float) -> Tensor:
@@ -156,7 +157,7 @@ def anchored_classification(scores: Tensor, anchor: float) -> Tensor:
     Ryu, Yeddanapudi, Xu and Wornell, 2025, arXiv 2510.25983.
     """
     scores = widen(scores)
-    k, log_anchor = len(scores) - 1, scores.new_tensor(anchor).log()
+    k, log_anchor = len(scores) - 1, scores.new_full((), math.log(anchor))
     log_total = torch.logaddexp(leave_one_out_logsumexp(scores), log_anchor)
     positive = scores.diagonal().mean() - off_diagonal_mean(log_total)
     return (k * positive + anchor * (log_anchor - log_total.diagonal().mean())) / (k + anchor)
