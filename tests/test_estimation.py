@@ -154,6 +154,14 @@ def test_reset_forgets_everything(name):
     assert bound.eval()(x, y).item() == pytest.approx(fresh, abs=0.2)
 
 
+def test_a_lower_bound_is_chosen_by_its_value():
+    """Fitted as a classifier, these scores come to cost NWJ its exponential; the validation rows must show it."""
+    x, y = tasks.get("spiral-multinormal-sparse-3-3-2-2.0").sample(2000, 0)
+    warnings.simplefilter("ignore", TrainingWarning)
+    result = estimate(x, y, bound="js", progress=False)
+    assert all(fold.validation[fold.steps.index(fold.best_step)] == max(fold.validation) for fold in result.history)
+
+
 def test_reset_leaves_frozen_parts():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 2))

@@ -58,6 +58,10 @@ class Bound(nn.Module, abc.ABC):
         loss: Tensor = -self(x, y)
         return loss
 
+    def validation_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """What decides, on rows that do not train, which parameters are kept; the loss, unless a bound differs."""
+        return self.loss(x, y)
+
     def ceiling(self, n: int) -> float | None:
         """The largest value, in nats, that a batch of ``n`` pairs can give; ``None``: no such limit."""
         return None

@@ -30,7 +30,9 @@ class JensenShannon(Discriminative):
 
     The critic is fitted by :func:`~infomax.bounds.objectives.jensen_shannon`, whose softplus keeps gradients bounded;
     its optimum is the log-ratio. The value is :func:`~infomax.bounds.objectives.nwj` of the same scores: a lower bound
-    in expectation for every critic and every number of pairs, with NWJ's variance.
+    in expectation for every critic and every number of pairs, with NWJ's variance. The fit does not mind a few pairs
+    of the product with far too large scores, for which NWJ pays their exponential: on data that are far from normal the
+    value can be far below MI. To measure, prefer NWJ, or SMILE.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
@@ -41,13 +43,17 @@ class JensenShannon(Discriminative):
 
     kind = "lower"
     reference = "Nowozin et al. 2016, arXiv 1606.00709; Poole et al. 2019, arXiv 1905.06922"
-    use_when = "nwj whose training diverges; a steady training loss"
+    use_when = "a steady training loss; to measure, rather nwj or smile"
 
     def fitted(self, scores: Tensor) -> Tensor:
         return objectives.jensen_shannon(scores)
 
     def read(self, scores: Tensor) -> Tensor:
         return objectives.nwj(scores)
+
+    def validation_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """The negative value: the greatest lower bound is the best one, whatever led to it."""
+        return -self.read(self.scores(x, y))
 
 
 @register("smile")
