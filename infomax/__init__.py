@@ -5,7 +5,12 @@
 
 from infomax import bounds, critics, tasks
 from infomax.bounds import Bound
-from infomax.bounds.contrastive import CPC, MINE, NWJ, DonskerVaradhan, InfoNCE
+from infomax.bounds.difference import DoE
+from infomax.bounds.donsker_varadhan import MINE, DonskerVaradhan
+from infomax.bounds.jensen_shannon import FDIME, SMILE, JensenShannon, JSDLowerBound
+from infomax.bounds.nce import CPC, InfoNCE, InfoNCEAnchor
+from infomax.bounds.unnormalised import FLO, NWJ, TUBA, Interpolated
+from infomax.bounds.upper import CLUB, L1Out
 from infomax.bounds.variational import BA
 from infomax.brackets import Bracket, bracket
 from infomax.combining import Composition, Term
@@ -16,7 +21,7 @@ from infomax.compositions import (
     total_correlation,
     transfer_entropy,
 )
-from infomax.densities import ConditionalGaussian
+from infomax.densities import ConditionalGaussian, Flow, MarginalGaussian
 from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
@@ -28,22 +33,35 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BA",
-    "CPC",
-    "MINE",
-    "NWJ",
     "Bound",
     "Bracket",
+    "CLUB",
+    "CPC",
     "Composition",
     "ConditionalGaussian",
     "ConstantColumnWarning",
+    "DoE",
     "DonskerVaradhan",
     "Estimate",
+    "FDIME",
+    "FLO",
+    "Flow",
     "GaussianMixtureMemory",
     "History",
     "InfoNCE",
+    "InfoNCEAnchor",
     "InfomaxWarning",
+    "Interpolated",
+    "JSDLowerBound",
+    "JensenShannon",
+    "L1Out",
+    "MINE",
+    "MarginalGaussian",
+    "NWJ",
+    "SMILE",
     "SaturationWarning",
     "Schedule",
+    "TUBA",
     "Term",
     "TrainingWarning",
     "bounds",

@@ -45,9 +45,15 @@ class MLP(nn.Sequential):
 
 
 def reset(module: nn.Module) -> None:
-    """Forget what a module has learned: ``reset_parameters`` of every part that has one, the parts before the whole."""
+    """Forget what a module has learned: ``reset_parameters`` of every part that has one, the parts before the whole.
+
+    A part whose parameters are all frozen has learned nothing here, and is left as it is.
+    """
 
     def forget(part: nn.Module) -> None:
+        parameters = list(part.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            return
         again = getattr(part, "reset_parameters", None)
         if callable(again):
             again()

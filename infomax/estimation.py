@@ -89,8 +89,8 @@ def estimate(
             data frames or sequences, of real, integer or boolean numbers. At least 20 rows.
         bound: a name from :func:`infomax.bounds.names`, "gaussian" or "ksg", a :class:`~infomax.Bound` of fitting
             dimensions, or a list of these for a list of estimates. Copies of a module are fitted from new initial
-            parameters (``reset_parameters`` of its parts; parameters without one are taken as they come, and must not
-            have been trained on these rows); the module itself is not changed.
+            parameters (``reset_parameters`` of its parts; those without one, and frozen ones, are taken as they come,
+            and must not have been trained on these rows); the module itself is not changed.
         seed: decides the split, the initial parameters and the batches; the same seed gives the same number.
         device: where to compute; by default the device of ``x`` if that is a tensor, else the CPU.
         progress: show a bar on standard error (with tqdm installed).

@@ -125,7 +125,7 @@ def fit(
         if step % schedule.check_every == 0 or step == steps:
             bound.eval()
             value = evaluate(bound, *validation)
-            loss = -value if type(bound).loss is Bound.loss else evaluate(bound.loss, *validation)
+            loss = -value if type(bound).loss is Bound.loss else evaluate(bound.validation_loss, *validation)
             history.steps.append(step)
             history.validation.append(value)
             bound.train()

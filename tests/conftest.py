@@ -1,7 +1,11 @@
 import pytest
 import torch
+from hypothesis import settings
 
 from infomax import tasks
+
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 
 @pytest.fixture

@@ -39,9 +39,10 @@ def test_every_name_gives_the_same_type_and_a_defensible_number(bound, gaussian)
     assert (result.bound, result.n, result.unit) == (bound, 2000, "nats")
     low, high = result.confidence_interval()
     assert low < result.mi < high
-    assert result.mi < 1.0 + 3 * result.stderr
-    # A loose critic (cpc) and neighbours in ten dimensions may say too little; all others are close.
-    assert result.mi > (0.4 if bound in ("cpc", "ksg") else 0.9)
+    if bound != "club":  # 2.46 nats by theory
+        assert result.mi < 1.0 + 3 * result.stderr
+    # What is not tight (jsd_lb) and neighbours in ten dimensions may say too little; all others are close.
+    assert result.mi > (0.4 if bound in ("cpc", "ksg", "jsd_lb") else 0.9)
 
 
 def test_intervals_cover(gaussian):
@@ -151,6 +152,23 @@ def test_reset_forgets_everything(name):
     infomax.critics.reset(bound)
     assert all(p.abs().max() < 3 for p in bound.parameters())
     assert bound.eval()(x, y).item() == pytest.approx(fresh, abs=0.2)
+
+
+def test_a_lower_bound_is_chosen_by_its_value():
+    """Fitted as a classifier, these scores come to cost NWJ its exponential; the validation rows must show it."""
+    x, y = tasks.get("spiral-multinormal-sparse-3-3-2-2.0").sample(2000, 0)
+    warnings.simplefilter("ignore", TrainingWarning)
+    result = estimate(x, y, bound="js", progress=False)
+    assert all(fold.validation[fold.steps.index(fold.best_step)] == max(fold.validation) for fold in result.history)
+
+
+def test_reset_leaves_frozen_parts():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 2))
+    before = [part.weight.clone() for part in module]
+    infomax.critics.reset(module)
+    assert torch.equal(module[0].weight, before[0])
+    assert not torch.equal(module[1].weight, before[1])
 
 
 def test_inside_no_grad_and_inference_mode(gaussian):

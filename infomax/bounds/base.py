@@ -33,6 +33,8 @@ class Bound(nn.Module, abc.ABC):
     use_when: ClassVar[str]
     #: The largest value that N pairs can give, as text for tables; :meth:`ceiling` has the number.
     ceiling_formula: ClassVar[str] = "none"
+    #: Whether the exact log-ratio, or density, and enough pairs give MI itself.
+    tight: ClassVar[bool] = True
     #: Whether y is described by a density, which repeated values do not have.
     density_of_y: ClassVar[bool] = False
 
@@ -55,6 +57,10 @@ class Bound(nn.Module, abc.ABC):
         """What to minimise to tighten the bound's own parameters: a 0-d tensor."""
         loss: Tensor = -self(x, y)
         return loss
+
+    def validation_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """What decides, on rows that do not train, which parameters are kept; the loss, unless a bound differs."""
+        return self.loss(x, y)
 
     def ceiling(self, n: int) -> float | None:
         """The largest value, in nats, that a batch of ``n`` pairs can give; ``None``: no such limit."""

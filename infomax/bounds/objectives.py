@@ -9,6 +9,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 #: Beyond this exponent exp continues as its tangent, so that wild scores give a huge but finite penalty.
 _EXPONENT_LIMIT = 30.0
@@ -86,3 +87,132 @@ def mine(scores: Tensor, log_average: Tensor) -> Tensor:
     log_mean = log_mean_exp_marginal(scores)
     surrogate = tangent_exp(log_mean - log_average.detach())
     return scores.diagonal().mean() - (surrogate - surrogate.detach() + log_mean.detach())
+
+
+def _row_mean_off_diagonal(values: Tensor) -> Tensor:
+    diagonal = torch.eye(len(values), dtype=torch.bool, device=values.device)
+    return values.masked_fill(diagonal, 0.0).sum(1) / (len(values) - 1)
+
+
+def off_diagonal_mean(values: Tensor) -> Tensor:
+    r""":math:`\frac{1}{N(N-1)} \sum_{i \ne j} v_{ij}`, 0-d: the mean over all derangements of the pairs."""
+    return _row_mean_off_diagonal(values).mean()
+
+
+def leave_one_out_logsumexp(scores: Tensor) -> Tensor:
+    r""":math:`\log \sum_{j \ne k} e^{f(x_i, y_j)}` in entry [i, k], ``(N, N)``: each row without each of its entries.
+
+    The largest entry of a row is left out by summing the others; any other is at most half of the sum, from which it
+    can be subtracted without loss.
+    """
+    total = torch.logsumexp(scores, 1, keepdim=True)
+    top = scores.argmax(1, keepdim=True)
+    without_top = torch.logsumexp(scores.scatter(1, top, -torch.inf), 1, keepdim=True)
+    share = torch.exp(scores - total).scatter(1, top, 0.0)
+    is_top = torch.zeros_like(scores, dtype=torch.bool).scatter(1, top, True)
+    return torch.where(is_top, without_top, total + torch.log1p(-share))
+
+
+def _interpolated_logs(scores: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Log m and log a = log (α m + 1 − α), ``(N, N)`` each; m is the mean of e^f over row i without column k."""
+    log_mean = leave_one_out_logsumexp(scores) - math.log(len(scores) - 1)
+    if alpha == 0:
+        return log_mean, torch.zeros_like(log_mean)
+    log_rest = log_mean.new_full((), math.log1p(-alpha) if alpha < 1 else -torch.inf)
+    return log_mean, torch.logaddexp(log_mean + math.log(alpha), log_rest)
+
+
+def interpolated(scores: Tensor, alpha: float) -> Tensor:
+    r"""Lower bound between NWJ (α = 0) and InfoNCE (α = 1).
+
+    .. math:: 1 + E\Big[\log \frac{e^{f(x, y_1)}}{a(x, y_{1:K})}\Big] - E\Big[\frac{e^{f(x, y_1)}}{a(x, y_{1:K})}\Big],
+        \quad a(x, y_{1:K}) = \frac{\alpha}{K} \sum_k e^{f(x, y_k)} + 1 - \alpha
+
+    where :math:`y_1` belongs to x in the first mean and no y does in the second. Both have K = N − 1 candidates: in the
+    first, each of the other ys is left out in turn.
+
+    Poole et al., 2019, arXiv 1905.06922, eq. 15, with q(y) = 1, which the critic absorbs, and x and y exchanged.
+    """
+    scores = widen(scores)
+    log_mean, log_a = _interpolated_logs(scores, alpha)
+    partition = tangent_exp(torch.logsumexp((log_mean - log_a).diagonal(), 0) - math.log(len(scores)))
+    return scores.diagonal().mean() - off_diagonal_mean(log_a) - partition + 1
+
+
+def interpolated_pointwise(scores: Tensor, alpha: float) -> Tensor:
+    r""":math:`f(x_i, y_i) - \log a_i`, ``(N,)``, with the baseline :math:`a` of :func:`interpolated`."""
+    scores = widen(scores)
+    return scores.diagonal() - _row_mean_off_diagonal(_interpolated_logs(scores, alpha)[1])
+
+
+def anchored_classification(scores: Tensor, anchor: float) -> Tensor:
+    r"""Log-likelihood of the class that a set of K candidates is from, 0-d: which y belongs to x, or does none?
+
+    .. math:: \frac{K}{K + \nu} E\Big[\log \frac{e^{f(x, y_1)}}{\nu + \sum_k e^{f(x, y_k)}}\Big] +
+        \frac{\nu}{K + \nu} E\Big[\log \frac{\nu}{\nu + \sum_k e^{f(x, y_k)}}\Big]
+
+    where :math:`y_1` belongs to x in the first mean, and no y does in the second: the anchor class, of prior weight ν.
+    It is a proper score, greatest where f is the log-ratio, constant included. K = N − 1, as in :func:`interpolated`.
+
+    Ryu, Yeddanapudi, Xu and Wornell, 2025, arXiv 2510.25983.
+    """
+    scores = widen(scores)
+    k, log_anchor = len(scores) - 1, scores.new_full((), math.log(anchor))
+    log_total = torch.logaddexp(leave_one_out_logsumexp(scores), log_anchor)
+    positive = scores.diagonal().mean() - off_diagonal_mean(log_total)
+    return (k * positive + anchor * (log_anchor - log_total.diagonal().mean())) / (k + anchor)
+
+
+def jensen_shannon(scores: Tensor) -> Tensor:
+    r"""Lower bound on the Jensen-Shannon divergence of joint and product, unbiased, at most log 2.
+
+    .. math:: \log 2 - \tfrac12 E_p[\mathrm{softplus}(-f)] - \tfrac12 E_q[\mathrm{softplus}(f)]
+
+    Tight where f is the log-ratio: the logistic regression that tells p from q.
+
+    Goodfellow et al., 2014, arXiv 1406.2661; Nowozin, Cseke and Tomioka, 2016, arXiv 1606.00709.
+    """
+    scores = widen(scores)
+    joint = F.softplus(-scores.diagonal()).mean()
+    return math.log(2) - 0.5 * (joint + off_diagonal_mean(F.softplus(scores)))
+
+
+def squared_hellinger(scores: Tensor) -> Tensor:
+    r"""Lower bound on :math:`\int (\sqrt p - \sqrt q)^2`: :math:`2 - E_p[e^{-f/2}] - E_q[e^{f/2}]`, at most 2.
+
+    Tight where f is the log-ratio. Letizia, Novello and Tonello, 2023, arXiv 2305.20025, with D = e^{−f/2}.
+    """
+    scores = widen(scores)
+    joint = torch.logsumexp(-0.5 * scores.diagonal(), 0) - math.log(len(scores))
+    return 2 - tangent_exp(joint) - tangent_exp(log_mean_exp_marginal(0.5 * scores))
+
+
+def smile_pointwise(scores: Tensor, tau: float) -> Tensor:
+    r""":math:`f(x_i, y_i) - \log E_q[\mathrm{clip}(e^f, e^{-\tau}, e^\tau)]`, ``(N,)``.
+
+    Song and Ermon, "Understanding the limitations of variational mutual information estimators", 2020, arXiv
+    1910.06222.
+    """
+    scores = widen(scores)
+    return scores.diagonal() - log_mean_exp_marginal(scores.clamp(-tau, tau))
+
+
+def club_pointwise(log_probs: Tensor) -> Tensor:
+    r""":math:`\log q(y_i|x_i) - \frac{1}{N-1} \sum_{j \ne i} \log q(y_j|x_i)`, ``(N,)``: the summands of CLUB.
+
+    ``log_probs[i, j]`` is log q(y_j | x_i). Cheng et al., 2020, arXiv 2006.12013; there the sum has its term
+    j = i, which takes a share 1/N off the value.
+    """
+    log_probs = widen(log_probs)
+    return log_probs.diagonal() - _row_mean_off_diagonal(log_probs)
+
+
+def l1out_pointwise(log_probs: Tensor) -> Tensor:
+    r""":math:`\log q(y_i|x_i) - \log \frac{1}{N-1} \sum_{j \ne i} q(y_i|x_j)`, ``(N,)``: x_i against other xs.
+
+    ``log_probs[i, j]`` is log q(y_j | x_i), so that the sum is over a column. Poole et al., 2019, arXiv 1905.06922.
+    """
+    log_probs = widen(log_probs)
+    diagonal = torch.eye(len(log_probs), dtype=torch.bool, device=log_probs.device)
+    others = torch.logsumexp(log_probs.masked_fill(diagonal, -torch.inf), 0)
+    return log_probs.diagonal() - others + math.log(len(log_probs) - 1)

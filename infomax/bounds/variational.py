@@ -14,8 +14,51 @@ from infomax.densities import ConditionalGaussian
 from infomax.entropy import EntropyName, GaussianMixtureMemory
 
 
+class Variational(Bound):
+    """A density q(y|x), fitted by maximum likelihood. Subclasses say what is read off it.
+
+    ``loss`` fits q; ``bound(x, y)`` is the signal for whoever produces x and y.
+
+    Args:
+        x_dim, y_dim: dimensions of x and y.
+        density: module with ``log_prob(y, x) -> (N,)``, nats; by default :class:`~infomax.ConditionalGaussian`.
+
+    Raises:
+        ValueError: for shapes that do not fit, and a density that returns another one.
+    """
+
+    density_of_y = True
+
+    def __init__(self, x_dim: int, y_dim: int, *, density: nn.Module | None = None) -> None:
+        super().__init__(x_dim, y_dim)
+        self.density = ConditionalGaussian(x_dim, y_dim) if density is None else density
+
+    @classmethod
+    def for_estimation(cls, x_dim: int, y_dim: int, n: int) -> Bound:
+        return cls(x_dim, y_dim, density=ConditionalGaussian(x_dim, y_dim, correlated=True))
+
+    @torch.no_grad()
+    def warm_start(self, x: Tensor, y: Tensor) -> None:
+        """Passed on to the density, if that has a ``warm_start(x, y)``: the linear part of q in closed form."""
+        warm_start = getattr(self.density, "warm_start", None)
+        if callable(warm_start):
+            warm_start(x, y)
+
+    def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
+        """Log q(y_i | x_i), ``(N,)``, in nats."""
+        self.check_pair(x, y)
+        log_prob: Tensor = self.density.log_prob(y, x)  # type: ignore[operator]
+        if log_prob.shape != (len(x),):
+            raise ValueError(f"density.log_prob must return shape ({len(x)},); got {tuple(log_prob.shape)}")
+        return log_prob
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Negative mean log-likelihood of y given x, 0-d."""
+        return -self.log_prob(x, y).mean()
+
+
 @register("ba", "barber_agakov")
-class BA(Bound):
+class BA(Variational):
     r"""Barber-Agakov: how much better is y described when x is known?
 
     .. math:: E[\log q(y|x)] + H(y) \le I(x; y)
@@ -49,7 +92,6 @@ class BA(Bound):
     reference = "Barber, Agakov 2003; memory: Han et al. 2021, arXiv 2109.00412"
     cost = "N log-densities, D³ for the entropy"
     use_when = "continuous y, nearly Gaussian given x; large MI; small batches"
-    density_of_y = True
 
     def __init__(
         self,
@@ -62,8 +104,7 @@ class BA(Bound):
         weights: Literal["empirical"] | Sequence[float] = "empirical",
         entropy: EntropyName | float = "monte_carlo",
     ) -> None:
-        super().__init__(x_dim, y_dim)
-        self.density = ConditionalGaussian(x_dim, y_dim) if density is None else density
+        super().__init__(x_dim, y_dim, density=density)
         self.memory: GaussianMixtureMemory | None = None
         self.known_entropy = math.nan
         if isinstance(entropy, str):
@@ -84,24 +125,10 @@ class BA(Bound):
     @torch.no_grad()
     def warm_start(self, x: Tensor, y: Tensor) -> None:
         """Fit the linear part of q in closed form, and fill the memory (of one component) with ``y``."""
-        warm_start = getattr(self.density, "warm_start", None)
-        if callable(warm_start):
-            warm_start(x, y)
+        super().warm_start(x, y)
         if self.memory is not None and self.memory.components == 1:
             self.memory.reset_parameters()
             self.memory.update(y)
-
-    def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
-        """Log q(y_i | x_i), ``(N,)``, in nats."""
-        self.check_pair(x, y)
-        log_prob: Tensor = self.density.log_prob(y, x)  # type: ignore[operator]
-        if log_prob.shape != (len(x),):
-            raise ValueError(f"density.log_prob must return shape ({len(x)},); got {tuple(log_prob.shape)}")
-        return log_prob
-
-    def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Negative mean log-likelihood of y given x, 0-d. The memory is neither read nor changed."""
-        return -self.log_prob(x, y).mean()
 
     def forward(self, x: Tensor, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """E log q(y|x) + H(y), 0-d, nats. In training mode the memory then remembers ``y`` (under ``labels``)."""

@@ -1,0 +1,88 @@
+"""Difference of entropies: y described by one density without x, and by another with it."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from infomax.bounds.base import register
+from infomax.bounds.variational import Variational
+from infomax.densities import Flow, MarginalGaussian
+
+DensityName = Literal["gaussian", "flow"]
+
+
+@register("doe", "difference_of_entropies")
+class DoE(Variational):
+    r"""Difference of entropies, each bounded from above by a cross-entropy: H(y) − H(y|x).
+
+    .. math:: -E[\log q(y)] + E[\log q(y|x)]
+
+    Neither a lower nor an upper bound, as the difference of two upper bounds: a poor q(y) raises the value, a poor
+    q(y|x) lowers it. Not limited by log N, and no N² scores.
+
+    Args:
+        x_dim, y_dim: dimensions of x and y.
+        densities: family of both densities: "gaussian", or "flow" (a neural spline flow, needs ``infomax[flows]``).
+        density: module with ``log_prob(y, x) -> (N,)``, nats, in place of the family's q(y|x).
+        marginal: module with ``log_prob(y) -> (N,)``, nats, in place of the family's q(y).
+
+    Raises:
+        ImportError: for flows without the extra.
+        ValueError: for an unknown family, a density that returns another shape, and as
+            :class:`~infomax.bounds.variational.Variational`.
+
+    Source: McAllester and Stratos, "Formal Limitations on the Measurement of Mutual Information", 2020, arXiv
+    1811.04251.
+    """
+
+    kind = "estimate"
+    reference = "McAllester, Stratos 2020, arXiv 1811.04251"
+    cost = "2 N log-densities"
+    use_when = "as ba, with flows for y of any shape; many nats"
+
+    def __init__(
+        self,
+        x_dim: int,
+        y_dim: int,
+        *,
+        densities: DensityName = "gaussian",
+        density: nn.Module | None = None,
+        marginal: nn.Module | None = None,
+    ) -> None:
+        if densities not in get_args(DensityName):
+            raise ValueError(f"densities must be one of {', '.join(get_args(DensityName))}; got {densities!r}")
+        flow = densities == "flow"
+        if density is None and flow:
+            density = Flow(x_dim, y_dim)
+        super().__init__(x_dim, y_dim, density=density)
+        if marginal is None:
+            marginal = Flow(0, y_dim) if flow else MarginalGaussian(y_dim)
+        self.marginal = marginal
+
+    @torch.no_grad()
+    def warm_start(self, x: Tensor, y: Tensor) -> None:
+        """What has a closed form, in both densities."""
+        super().warm_start(x, y)
+        warm_start = getattr(self.marginal, "warm_start", None)
+        if callable(warm_start):
+            warm_start(y)
+
+    def marginal_log_prob(self, y: Tensor) -> Tensor:
+        """Log q(y_i), ``(N,)``, in nats."""
+        log_prob: Tensor = self.marginal.log_prob(y)  # type: ignore[operator]
+        if log_prob.shape != (len(y),):
+            raise ValueError(f"marginal.log_prob must return shape ({len(y)},); got {tuple(log_prob.shape)}")
+        return log_prob
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Negative mean log-likelihood of y given x, and of y: their sum, 0-d."""
+        return -self.log_prob(x, y).mean() - self.marginal_log_prob(y).mean()
+
+    def pointwise(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.log_prob(x, y) - self.marginal_log_prob(y)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.pointwise(x, y).mean()

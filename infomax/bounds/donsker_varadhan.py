@@ -1,0 +1,82 @@
+"""Donsker-Varadhan, as it is and trained with a corrected gradient."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from infomax.bounds import objectives
+from infomax.bounds.base import register
+from infomax.bounds.contrastive import Contrastive
+
+
+@register("dv", "donsker_varadhan")
+class DonskerVaradhan(Contrastive):
+    r"""Donsker-Varadhan: tight where NWJ is, and blind to a constant shift of the critic.
+
+    .. math:: E_p[f] - \log E_q[e^{f}]
+
+    A lower bound with the expectations themselves; with batch means it is not, because the log of a mean is biased
+    (Jensen), upwards for the value: hence ``kind = "estimate"``. The bias falls with the number of pairs and grows like
+    e^{MI}.
+
+    Args:
+        x_dim, y_dim, critic: see :class:`Contrastive`.
+
+    Source: Donsker and Varadhan, 1983, doi:10.1002/cpa.3160360204; Belghazi et al., 2018, arXiv 1801.04062.
+    """
+
+    kind = "estimate"
+    reference = "Donsker, Varadhan 1983; Belghazi et al. 2018, arXiv 1801.04062"
+    use_when = "measuring with many pairs; a critic of unknown offset"
+
+    def objective(self, scores: Tensor) -> Tensor:
+        return objectives.donsker_varadhan(scores)
+
+    def pointwise_objective(self, scores: Tensor) -> Tensor:
+        return objectives.donsker_varadhan_pointwise(scores)
+
+
+@register("mine")
+class MINE(DonskerVaradhan):
+    r"""MINE: the Donsker-Varadhan value, trained with a bias-corrected gradient.
+
+    In training mode the gradient of the second term is divided by a moving average of :math:`E_q[e^f]` over batches
+    instead of the batch's own mean; the value stays the batch's estimate. In evaluation mode it is Donsker-Varadhan.
+
+    Args:
+        x_dim, y_dim, critic: see :class:`Contrastive`.
+        decay: share of the moving average that is kept at each batch, in [0, 1).
+
+    Source: Belghazi et al., "Mutual Information Neural Estimation", 2018, arXiv 1801.04062.
+    """
+
+    reference = "Belghazi et al. 2018, arXiv 1801.04062"
+    use_when = "as dv, with small training batches"
+
+    log_average: Tensor
+
+    def __init__(self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable", decay: float = 0.99) -> None:
+        super().__init__(x_dim, y_dim, critic=critic)
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must lie in [0, 1); got {decay}")
+        self.decay = decay
+        self.register_buffer("log_average", torch.tensor(torch.nan))
+
+    def reset_parameters(self) -> None:
+        """Forget the moving average."""
+        self.log_average.fill_(torch.nan)
+
+    def objective(self, scores: Tensor) -> Tensor:
+        if not self.training:
+            return super().objective(scores)
+        with torch.no_grad():
+            # In float32 at least, whatever the module was cast to: a narrow average would stall.
+            now = objectives.log_mean_exp_marginal(objectives.widen(scores))
+            average = objectives.widen(self.log_average).to(now)
+            kept = average + math.log(self.decay) if self.decay else torch.full_like(now, -torch.inf)
+            moved = torch.logaddexp(kept, now + math.log1p(-self.decay))
+            self.log_average = torch.where(average.isnan(), now, moved)
+        return objectives.mine(scores, self.log_average)

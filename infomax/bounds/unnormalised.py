@@ -1,0 +1,172 @@
+"""Unnormalised bounds: Nguyen-Wainwright-Jordan, and what lowers its variance or learns its constant."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from infomax.bounds import objectives
+from infomax.bounds.base import register
+from infomax.bounds.contrastive import Contrastive
+from infomax.critics import MLP
+
+
+@register("nwj", "mine_f")
+class NWJ(Contrastive):
+    r"""Nguyen-Wainwright-Jordan: an unbiased lower bound without a ceiling, at the price of variance.
+
+    .. math:: E_p[f] - E_q[e^{f}] + 1
+
+    with the joint p and the product of the marginals q; tight when f is the log-ratio. The variance of the second term
+    grows like e^{MI}: above about 5 nats it needs very many pairs, and its training can diverge.
+
+    Args:
+        x_dim, y_dim, critic: see :class:`Contrastive`.
+
+    Source: Nguyen, Wainwright and Jordan, 2010, arXiv 0809.0853; Poole et al., 2019, arXiv 1905.06922.
+    """
+
+    kind = "lower"
+    reference = "Nguyen, Wainwright, Jordan 2010, arXiv 0809.0853"
+    use_when = "no ceiling wanted; MI below about 5 nats"
+
+    def objective(self, scores: Tensor) -> Tensor:
+        return objectives.nwj(scores)
+
+    def pointwise_objective(self, scores: Tensor) -> Tensor:
+        return objectives.widen(scores).diagonal()
+
+
+class Constant(nn.Module):
+    """A learned number for every row, zero at first: ``(N, D) → (N,)``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(()))
+
+    def reset_parameters(self) -> None:
+        """Go back to zero."""
+        nn.init.zeros_(self.value)
+
+    def forward(self, y: Tensor) -> Tensor:
+        return self.value.expand(len(y))
+
+
+@register("tuba")
+class TUBA(NWJ):
+    r"""Tractable unnormalised Barber-Agakov: NWJ with a learned baseline a(y).
+
+    .. math:: E_p[f - \log a(y)] - E_q\Big[\frac{e^{f}}{a(y)}\Big] + 1
+
+    A lower bound for every critic, every a > 0 and every number of pairs, with the variance of NWJ; tight when
+    :math:`f - \log a` is the log-ratio: a learns what f has too much.
+
+    Args:
+        x_dim, y_dim, critic: see :class:`Contrastive`.
+        baseline: log a: "network" (a perceptron of y), "constant", or a module from ``(N, Dy)`` to ``(N,)``.
+
+    Raises:
+        ValueError: for an unknown baseline or one that returns another shape, and as :class:`Contrastive`.
+
+    Source: Poole et al., "On Variational Bounds of Mutual Information", 2019, arXiv 1905.06922, eq. 7.
+    """
+
+    reference = "Poole et al. 2019, arXiv 1905.06922"
+    use_when = "as nwj, with a critic of unknown offset"
+
+    def __init__(
+        self,
+        x_dim: int,
+        y_dim: int,
+        *,
+        critic: str | nn.Module = "separable",
+        baseline: str | nn.Module = "network",
+    ) -> None:
+        super().__init__(x_dim, y_dim, critic=critic)
+        if isinstance(baseline, str):
+            if baseline not in ("network", "constant"):
+                raise ValueError(f"baseline must be a module, 'network' or 'constant'; got {baseline!r}")
+            network = baseline == "network"
+            baseline = nn.Sequential(MLP(y_dim, (64,), 1, last_gain=0.01), nn.Flatten(0)) if network else Constant()
+        self.baseline = baseline
+
+    def scores(self, x: Tensor, y: Tensor) -> Tensor:
+        """``f(x_i, y_j) − log a(y_j)``, ``(N, N)``."""
+        scores, log_baseline = super().scores(x, y), self.baseline(y)
+        if log_baseline.shape != (len(y),):
+            raise ValueError(f"baseline must return shape ({len(y)},); got {tuple(log_baseline.shape)}")
+        return objectives.widen(scores) - objectives.widen(log_baseline)
+
+
+@register("flo")
+class FLO(NWJ):
+    r"""Contrastive Fenchel-Legendre optimisation: the log of each pair's own partition becomes a learned slack u.
+
+    .. math:: -E_p\Big[u(x, y) + e^{-u(x, y)} E_{y'}\big[e^{g(x, y') - g(x, y)}\big]\Big] + 1
+
+    A lower bound for every g, every u and every number of pairs (u is the dual variable of the log, and the inner mean
+    enters linearly); tight when g is the log-ratio up to a term in x and −u is the log-ratio itself. Here
+    :math:`-u = g + c` with a learned correction c(x, y) that starts near zero: at c = 0 it is NWJ.
+
+    Args:
+        x_dim, y_dim, critic: see :class:`Contrastive`; the critic is g.
+
+    Source: Guo et al., "Tight Mutual Information Estimation With Contrastive Fenchel-Legendre Optimization", 2021,
+    arXiv 2107.01131.
+    """
+
+    reference = "Guo et al. 2021, arXiv 2107.01131"
+    use_when = "as nwj, with a critic that is known up to a term in x"
+
+    def __init__(self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable") -> None:
+        super().__init__(x_dim, y_dim, critic=critic)
+        self.correction = MLP(x_dim + y_dim, (64,), 1, last_gain=0.01)
+
+    def scores(self, x: Tensor, y: Tensor) -> Tensor:
+        """``g(x_i, y_j) + c(x_i, y_i)``, ``(N, N)``: −u on the diagonal, the exponents of the partitions off it."""
+        scores = super().scores(x, y)
+        return objectives.widen(scores) + objectives.widen(self.correction(torch.cat([x, y], 1)))
+
+
+@register("interpolated", "alpha")
+class Interpolated(Contrastive):
+    r"""Between NWJ (α = 0) and InfoNCE (α = 1): bias for variance.
+
+    .. math:: 1 + E\Big[\log \frac{e^{f(x, y_1)}}{a(x, y_{1:K})}\Big] - E\Big[\frac{e^{f(x, y_1)}}{a(x, y_{1:K})}\Big],
+        \quad a = \frac{\alpha}{K} \sum_k e^{f(x, y_k)} + 1 - \alpha
+
+    A lower bound in expectation for every critic, every α and every number of pairs; at α > 0 a batch cannot pass
+    log (N − 1) / α + 1 (:meth:`ceiling`), and the exponential is at most 1/α. See
+    :func:`~infomax.bounds.objectives.interpolated`.
+
+    Args:
+        x_dim, y_dim, critic: see :class:`Contrastive`.
+        alpha: share of the candidates' mean in the baseline, in [0, 1].
+
+    Source: Poole et al., "On Variational Bounds of Mutual Information", 2019, arXiv 1905.06922, eq. 15.
+    """
+
+    kind = "lower"
+    ceiling_formula = "log (N − 1)/α + 1"
+    reference = "Poole et al. 2019, arXiv 1905.06922"
+    use_when = "some nats more than infonce, less variance than nwj"
+
+    def __init__(self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable", alpha: float = 0.5) -> None:
+        super().__init__(x_dim, y_dim, critic=critic)
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha must lie in [0, 1]; got {alpha}")
+        self.alpha = alpha
+
+    def objective(self, scores: Tensor) -> Tensor:
+        return objectives.interpolated(scores, self.alpha)
+
+    def pointwise_objective(self, scores: Tensor) -> Tensor:
+        return objectives.interpolated_pointwise(scores, self.alpha)
+
+    def ceiling(self, n: int) -> float | None:
+        """Log (n − 1)/α + 1; log (n − 1) at α = 1, where the second mean is 1; none at α = 0."""
+        if not self.alpha:
+            return None
+        return math.log((n - 1) / self.alpha) + (self.alpha < 1)

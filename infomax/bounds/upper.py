@@ -1,0 +1,119 @@
+"""Upper bounds, where q(y|x) is known: how much better is y_i described by its own x than by another one?"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from infomax.bounds import objectives
+from infomax.bounds.base import Kind, register
+from infomax.bounds.variational import Variational
+from infomax.densities import log_prob_matrix
+
+
+class Exchanged(Variational):
+    """Log-densities of each y given every x of the batch. Subclasses give the summands as a function of them.
+
+    Args:
+        x_dim, y_dim: dimensions of x and y.
+        density: module with ``log_prob(y, x) -> (N,)``, nats; by default :class:`~infomax.ConditionalGaussian`.
+        exact: whether ``density`` is the true p(y|x), with nothing left to learn. Then ``kind`` is "upper"; with a
+            learned density, which can be wrong in either direction, it is "estimate".
+
+    Raises:
+        ValueError: for an exact density that is not given or still learns, and as
+            :class:`~infomax.bounds.variational.Variational`.
+    """
+
+    kind: Kind = "estimate"
+    cost = "N² log-densities"
+
+    def __init__(self, x_dim: int, y_dim: int, *, density: nn.Module | None = None, exact: bool = False) -> None:
+        super().__init__(x_dim, y_dim, density=density)
+        if exact and density is None:
+            raise ValueError("density must be given when exact=True; got None")
+        learned = sum(parameter.requires_grad for parameter in self.density.parameters())
+        if exact and learned:
+            raise ValueError(f"density must have no parameter that learns when exact=True; got {learned} that do")
+        self.exact = exact
+        if exact:
+            self.kind = "upper"
+
+    @abc.abstractmethod
+    def pointwise_objective(self, log_probs: Tensor) -> Tensor:
+        """The summands ``(N,)``, nats, as a function of ``log_probs[i, j]`` = log q(y_j | x_i)."""
+
+    def fixed_units(self) -> bool:
+        """True for an exact density."""
+        return self.exact
+
+    def warm_start(self, x: Tensor, y: Tensor) -> None:
+        """The linear part of q in closed form; nothing for an exact density."""
+        if not self.exact:
+            super().warm_start(x, y)
+
+    def log_probs(self, x: Tensor, y: Tensor) -> Tensor:
+        """``(N, N)``, nats; entry [i, j] is log q(y_j | x_i)."""
+        self.check_pair(x, y, least=2)
+        return log_prob_matrix(self.density, y, x)
+
+    def pointwise(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.pointwise_objective(self.log_probs(x, y))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.pointwise(x, y).mean()
+
+    def value_of_rows(self, x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
+        """The bound as a function of which rows to keep; all pairs are described once."""
+        log_probs = self.log_probs(x, y)
+        return lambda kept: self.pointwise_objective(log_probs[kept][:, kept]).mean()
+
+
+@register("club")
+class CLUB(Exchanged):
+    r"""Contrastive log-ratio upper bound: the log-likelihood of y given its own x, less that given another x.
+
+    .. math:: E_p[\log q(y|x)] - E_q[\log q(y|x)]
+
+    An upper bound in expectation *if q is the true conditional* (``exact``); made to be minimised. Not tight: it
+    exceeds MI by the divergence from the product to the joint, which is large where MI is (2.5 nats for five normal
+    columns that share 1). With a learned q it can lie on either side; q is fitted by its complete likelihood,
+    in which the variance costs its logarithm.
+
+    Args:
+        x_dim, y_dim, density, exact: see :class:`Exchanged`.
+
+    Source: Cheng et al., "CLUB: A Contrastive Log-ratio Upper Bound of Mutual Information", 2020, arXiv 2006.12013.
+    """
+
+    tight = False
+    reference = "Cheng et al. 2020, arXiv 2006.12013"
+    use_when = "a penalty on dependence, to be minimised; far above MI"
+
+    def pointwise_objective(self, log_probs: Tensor) -> Tensor:
+        return objectives.club_pointwise(log_probs)
+
+
+@register("l1out", "leave_one_out")
+class L1Out(Exchanged):
+    r"""Leave-one-out: the marginal of y is the mean of q(y|x') over the other xs of the batch.
+
+    .. math:: \frac1N \sum_i \log \frac{q(y_i|x_i)}{\frac{1}{N-1} \sum_{j \ne i} q(y_i|x_j)}
+
+    An upper bound in expectation for every number of pairs *if q is the true conditional* (``exact``), tight for many;
+    with a learned q neither. It needs some of the other xs to explain y_i: with far fewer than e^MI pairs it is far too
+    large.
+
+    Args:
+        x_dim, y_dim, density, exact: see :class:`Exchanged`.
+
+    Source: Poole et al., "On Variational Bounds of Mutual Information", 2019, arXiv 1905.06922.
+    """
+
+    reference = "Poole et al. 2019, arXiv 1905.06922"
+    use_when = "an upper bound where p(y|x) is known, as of a noisy encoder"
+
+    def pointwise_objective(self, log_probs: Tensor) -> Tensor:
+        return objectives.l1out_pointwise(log_probs)
