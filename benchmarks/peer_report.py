@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean, median
 
 import infomax
-from benchmarks.known_mi import CLASSICAL
+from benchmarks.known_mi import OTHERS
 from benchmarks.peer_runner import ESTIMATORS, peer_of
 from benchmarks.report import provenance, table
 from benchmarks.sweep import read
@@ -166,7 +166,7 @@ def _number(summary: Callable[[list[float]], float], rows: Iterable[Row], column
 
 def _axes(runs: Runs) -> tuple[list[str], list[str]]:
     """Tasks and estimators: ours first, and each in the order of its registry."""
-    estimators = [*(OURS + name for name in [*infomax.bounds.names(), *CLASSICAL]), *ESTIMATORS]
+    estimators = [*(OURS + name for name in [*OTHERS, *infomax.bounds.names()]), *ESTIMATORS]
     return _ordered({task for task, _ in runs}, infomax.tasks.names()), _ordered({name for _, name in runs}, estimators)
 
 

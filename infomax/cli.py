@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import infomax
-from infomax import bounds, classical
+from infomax import anchored, bounds, classical
 from infomax.combining import Composition
 from infomax.compositions import conditional
-from infomax.estimation import estimate
+from infomax.estimation import DEFAULT, estimate
 from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_columns
 from infomax.result import Estimate
 
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--x", required=True, metavar="a,b", help="columns (or arrays of an .npz); * and ? match")
     one.add_argument("--y", required=True, metavar="c", help="columns on the other side")
     one.add_argument("--given", metavar="z", help="columns that are known: conditional mutual information")
-    one.add_argument("--bound", default="infonce", help="one or several with commas (infomax bounds); %(default)s")
+    one.add_argument("--bound", default=DEFAULT, help="one or several with commas (infomax bounds); %(default)s")
     one.add_argument("--unit", choices=("nats", "bits"), default="nats", help="default: %(default)s")
     one.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     one.add_argument("--quick", action="store_true", help="two folds, short training")
@@ -166,7 +166,7 @@ class _Fact(TypedDict):
 
 def registry_facts() -> list[_Fact]:
     """What is said of every bound and classical estimator, from their classes: a dict for each."""
-    known: list[Any] = [bounds.get(name) for name in bounds.names()]
+    known: list[Any] = [anchored.ESTIMATOR, *map(bounds.get, bounds.names())]
     known += classical.ESTIMATORS.values()
     return [
         _Fact(

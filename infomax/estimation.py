@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from infomax import bounds, classical
+from infomax import anchored, bounds, classical
 from infomax.bounds import Bound
 from infomax.bounds.base import Kind
 from infomax.critics import reset
@@ -36,6 +36,8 @@ _JACKKNIFE_GROUPS = 20
 
 
 BoundLike = str | Bound
+#: What :func:`estimate` uses unless another bound is wanted.
+DEFAULT = anchored.ESTIMATOR.name
 
 
 @overload
@@ -48,7 +50,7 @@ def estimate(
     device: str | torch.device | None = ...,
     progress: bool = ...,
     quick: bool = ...,
-    folds: int = ...,
+    folds: int | None = ...,
     margins: Margins = ...,
     schedule: Schedule | None = ...,
 ) -> Estimate: ...
@@ -62,7 +64,7 @@ def estimate(
     device: str | torch.device | None = ...,
     progress: bool = ...,
     quick: bool = ...,
-    folds: int = ...,
+    folds: int | None = ...,
     margins: Margins = ...,
     schedule: Schedule | None = ...,
 ) -> list[Estimate]: ...
@@ -70,24 +72,27 @@ def estimate(
     x: Any,
     y: Any,
     *,
-    bound: BoundLike | Sequence[BoundLike] = "infonce",
+    bound: BoundLike | Sequence[BoundLike] = DEFAULT,
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool = True,
     quick: bool = False,
-    folds: int = 5,
+    folds: int | None = None,
     margins: Margins = "normal",
     schedule: Schedule | None = None,
 ) -> Estimate | list[Estimate]:
     """How much do ``x`` and ``y`` tell about each other?
 
     The rows are split into folds. For each fold a bound is fitted on the other rows (a tenth of them or more kept apart
-    to stop training), and measured on the fold: every row is measured once, by a bound that it did not train.
+    to stop training), and measured on the fold: every row is measured once, by a bound that it did not train. By default
+    that is a log-ratio which starts from the copula that fits best and learns the rest, "anchored": an estimate, not a
+    bound, the most accurate that there is here without tuning; :func:`infomax.anchored.measure` says how it works. It
+    comes with a test of independence, ``pvalue``.
 
     Args:
         x, y: samples, ``(N,)`` or ``(N, D)``, row i of ``x`` paired with row i of ``y``: numpy arrays, torch tensors,
             data frames or sequences, of real, integer or boolean numbers. At least 20 rows.
-        bound: a name from :func:`infomax.bounds.names`, "gaussian" or "ksg", a :class:`~infomax.Bound` of fitting
+        bound: "anchored", a name from :func:`infomax.bounds.names`, "gaussian", "ksg" or "plugin", a :class:`~infomax.Bound` of fitting
             dimensions, or a list of these for a list of estimates. Copies of a module are fitted from new initial
             parameters (``reset_parameters`` of its parts; those without one, and frozen ones, are taken as they come,
             and must not have been trained on these rows); the module itself is not changed.
@@ -95,9 +100,9 @@ def estimate(
         device: where to compute; by default the device of ``x`` if that is a tensor, else the CPU.
         progress: show a bar on standard error (with tqdm installed).
         quick: two folds and short training, for a first look.
-        folds: number of folds, 2 or more.
+        folds: number of folds, 2 or more; by default 5, 2 if quick, and for "anchored" 10 below 4,000 rows.
         margins: how columns are standardised, with the training rows' statistics: "normal" (normal scores, see
-            :func:`infomax.margins.fit_margins`), "standard" or "none".
+            :func:`infomax.margins.fit_margins`), "standard" or "none". "anchored" always takes normal scores.
         schedule: steps, batch size and learning rate.
 
     Returns:
@@ -119,7 +124,7 @@ def estimate(
     candidates = [bound] if isinstance(bound, str | Bound) else bound
     if not isinstance(candidates, Sequence) or not candidates:
         raise TypeError(f"bound must be a name, a Bound, or a list of these; got {bound!r}")
-    if folds < 2:
+    if folds is not None and folds < 2:
         raise ValueError(f"folds must be at least 2; got {folds}")
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
@@ -133,18 +138,19 @@ def estimate(
         y,
         seed=int(seed),
         device=device,
-        folds=min(2 if quick else folds, len(x) // 4),
+        quick=quick,
+        folds=folds,
         margins=margins,
-        schedule=schedule or (Schedule(steps=200) if quick else Schedule()),
+        schedule=schedule,
     )
     for candidate in candidates:
         problem.check(candidate)
     # What trains nothing comes first: if it refuses, no work is lost.
     order = sorted(range(len(candidates)), key=lambda i: not _is_classical(candidates[i]))
-    trained = sum(not _is_classical(candidate) for candidate in candidates)
+    steps = sum(map(problem.steps_of, candidates))
     judged = {}
     with (
-        _progress(progress and trained > 0, trained * problem.folds * problem.schedule.steps) as advance,
+        _progress(progress and steps > 0, steps) as advance,
         torch.inference_mode(False),
         torch.enable_grad(),
     ):
@@ -168,13 +174,35 @@ class _Problem:
     _: KW_ONLY
     seed: int
     device: torch.device
-    folds: int
+    quick: bool
+    folds: int | None
     margins: Margins
-    schedule: Schedule
+    schedule: Schedule | None
+
+    def folds_of(self, bound: BoundLike) -> int:
+        """How many folds the rows are split into for this bound."""
+        usual = anchored.default_folds(len(self.x), quick=self.quick) if bound == DEFAULT else 2 if self.quick else 5
+        return min(2 if self.quick else self.folds or usual, len(self.x) // 4)
+
+    def schedule_of(self, bound: BoundLike) -> Schedule:
+        """How this bound is trained."""
+        if self.schedule is not None:
+            return self.schedule
+        if bound == DEFAULT:
+            return anchored.default_schedule(len(self.x), quick=self.quick)
+        return Schedule(steps=200) if self.quick else Schedule()
+
+    def steps_of(self, bound: BoundLike) -> int:
+        """How many steps it is trained in all; the folds of "anchored" are trained together."""
+        if _is_classical(bound):
+            return 0
+        return self.schedule_of(bound).steps * (1 if bound == DEFAULT else self.folds_of(bound))
 
     @torch.no_grad()
     def check(self, bound: BoundLike) -> None:
         """Raise unless a bound that was passed as a module fits these samples; tried on four of them."""
+        if bound == DEFAULT and self.margins != "normal":
+            raise ValueError(f"margins must be 'normal' for {DEFAULT!r}; got {self.margins!r}")
         dims = self.x.shape[1], self.y.shape[1]
         if not isinstance(bound, Bound) or not all(dims):
             return
@@ -221,11 +249,12 @@ def _is_classical(bound: BoundLike) -> bool:
 
 
 def _check_name(bound: object) -> None:
-    if isinstance(bound, str) and not _is_classical(bound):
+    if isinstance(bound, str) and bound != DEFAULT and not _is_classical(bound):
         try:
             bounds.get(bound)
         except ValueError:
-            raise ValueError(unknown("bound", bound, bounds.names() + list(classical.ESTIMATORS))) from None
+            known = [DEFAULT, *bounds.names(), *classical.ESTIMATORS]
+            raise ValueError(unknown("bound", bound, known)) from None
     elif not isinstance(bound, str | Bound):
         came = f"the class {bound.__name__}" if isinstance(bound, type) else type(bound).__name__
         raise TypeError(f"bound must be a name or an infomax.Bound; got {came}")
@@ -249,7 +278,28 @@ def _estimate_one(
         text = estimator.caution(len(x), x.shape[1], y.shape[1])
         stderr = _floored(float(local.std(ddof=1)) / math.sqrt(len(local)), len(local))
         cautions += [InfomaxWarning(text)] if text else []
-        result = Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts)
+        result = Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts, local=local)
+        return result, cautions + list(judge_result(result, len(x)))
+    if bound == DEFAULT:
+        found = anchored.measure(
+            x,
+            y,
+            seed=problem.seed,
+            folds=problem.folds_of(bound),
+            schedule=problem.schedule_of(bound),
+            device=problem.device,
+            tick=advance,
+        )
+        result = Estimate(
+            float(found.local.mean()),
+            found.stderr,
+            found.gap,
+            anchored.ESTIMATOR.kind,
+            **facts,
+            pvalue=found.pvalue,
+            history=found.history,
+            local=found.local,
+        )
         return result, cautions + list(judge_result(result, len(x)))
     measured = _cross_fit(problem, bound, advance)
     mi = sum(fold.rows / len(x) * fold.value for fold in measured)
@@ -264,11 +314,13 @@ def _estimate_one(
         ceiling=min((fold.ceiling for fold in measured if fold.ceiling is not None), default=None),
         history=tuple(fold.history for fold in measured),
     )
-    return result, cautions + list(judge_result(result, min(BLOCK, len(x) // problem.folds)))
+    return result, cautions + list(judge_result(result, min(BLOCK, len(x) // problem.folds_of(bound))))
 
 
 def _densities(bound: BoundLike) -> tuple[bool, bool]:
     """Whether x, and whether y, is described by a density."""
+    if bound == DEFAULT:
+        return False, False
     if _is_classical(bound):
         return (bound == "gaussian",) * 2
     return False, (bound if isinstance(bound, Bound) else bounds.get(bound)).density_of_y
@@ -302,17 +354,18 @@ def _cross_fit(problem: _Problem, bound: BoundLike, advance: Callable[[int], Non
     rng = np.random.default_rng(problem.seed)
     order = rng.permutation(len(problem.x))
     folds = []
-    for measured in np.array_split(order, problem.folds):
+    whole = problem.schedule_of(bound)
+    for measured in np.array_split(order, problem.folds_of(bound)):
         others = rng.permutation(np.setdiff1d(order, measured))
         split = max(len(others) // 10, min(64, len(others) // 4))
         # A handful of validation rows cannot tell when to stop: then only what has a closed form is fitted.
-        schedule = problem.schedule if split >= _LEAST_VALIDATION else replace(problem.schedule, steps=0)
+        schedule = whole if split >= _LEAST_VALIDATION else replace(whole, steps=0)
         with single_thread(problem.device), seeded(int(rng.integers(2**63)), problem.device):
             train, validation, held_out = problem.prepare((others[split:], others[:split], measured))
             fitted = problem.build(bound, len(train[0]))
             generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
             history = fit(fitted, train, validation, schedule=schedule, generator=generator, tick=advance)
-            advance(problem.schedule.steps - history.steps[-1])
+            advance(whole.steps - history.steps[-1])
             value, variance = _measure(fitted, *held_out, rng)
             block = min(map(len, blocks(len(measured), problem.device)))
             in_sample = evaluate(fitted, *_sample(train, rng), most=block)

@@ -15,7 +15,9 @@ from torch import Tensor
 
 #: A canonical correlation is kept below ``sqrt(1 - _MIN_RESIDUAL)``, so that a deterministic relation stays finite.
 _MIN_RESIDUAL = 1e-6
-_SHRINKAGES: tuple[Literal["sparse", "low-rank"], ...] = ("sparse", "low-rank")
+#: How to shrink the covariance between x and y, see :func:`couple`.
+Shrinkage = Literal["none", "sparse", "low-rank", "adjusted"]
+_SHRINKAGES: tuple[Shrinkage, ...] = ("sparse", "low-rank")
 
 
 def sample_covariance(x: Tensor) -> Tensor:
@@ -63,6 +65,15 @@ def soft_threshold(coefficients: Tensor, noise: float) -> Tensor:
     risk = torch.stack([(z.clamp_max(t).square() - 2.0 * (z <= t)).sum() for t in thresholds])
     best = thresholds[risk.argmin()]
     return coefficients.sign() * (z - best).clamp_min(0.0) * noise
+
+
+def adjust_correlations(correlations: Tensor, n: int, columns: int) -> Tensor:
+    r"""Canonical correlations without what ``columns`` variables explain of ``n`` rows by chance: adjusted R².
+
+    :math:`1 - r^2` grows by :math:`(n - 1) / (n - \text{columns})`; what falls below zero is zero (Theil 1961).
+    """
+    unexplained = (1 - correlations.square()) * (n - 1) / max(n - columns, 1)
+    return (1 - unexplained).clamp_min(0.0).sqrt()
 
 
 def shrink_singular_values(matrix: Tensor, noise: float) -> Tensor:
@@ -119,7 +130,7 @@ def _inverse_root(covariance: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Whitened:
+class Whitened:
     """Means, inverse roots of the covariances within x and within y, and the covariance of what these whiten."""
 
     mean_x: Tensor
@@ -129,31 +140,36 @@ class _Whitened:
     cross: Tensor
     n: int
 
-    def canonical(self, shrink: Literal["none", "sparse", "low-rank"]) -> GaussianCoupling:
+    def canonical(self, shrink: Shrinkage) -> GaussianCoupling:
         noise, cross = self.n**-0.5, self.cross
         if shrink == "sparse":
             cross = soft_threshold(cross, noise)
         elif shrink == "low-rank":
             cross = shrink_singular_values(cross, noise)
         u, s, vt = torch.linalg.svd(cross, full_matrices=False)
+        if shrink == "adjusted":
+            kept = torch.linalg.svdvals(shrink_singular_values(cross, noise)) > noise * 1e-6
+            s = torch.where(kept, adjust_correlations(s, self.n, sum(cross.shape)), torch.zeros_like(s))
         s = s.clamp_max(math.sqrt(1 - _MIN_RESIDUAL))
         return GaussianCoupling(self.mean_x, self.mean_y, self.root_x @ u, self.root_y @ vt.T, s)
 
 
-def _whiten(x: Tensor, y: Tensor, within: Callable[[Tensor], Tensor]) -> _Whitened:
+def whiten(x: Tensor, y: Tensor, within: Callable[[Tensor], Tensor] = ledoit_wolf) -> Whitened:
+    """Whiten x and y, each by the root of the covariance that ``within`` makes of it."""
     mean_x, mean_y = x.mean(0), y.mean(0)
     root_x, root_y = _inverse_root(within(x)), _inverse_root(within(y))
     cross = root_x @ ((x - mean_x).T @ (y - mean_y) / len(x)) @ root_y
-    return _Whitened(mean_x, mean_y, root_x, root_y, cross, len(x))
+    return Whitened(mean_x, mean_y, root_x, root_y, cross, len(x))
 
 
-def couple(x: Tensor, y: Tensor, shrink: Literal["none", "sparse", "low-rank"] = "none") -> GaussianCoupling:
+def couple(x: Tensor, y: Tensor, shrink: Shrinkage = "none") -> GaussianCoupling:
     """Canonical form of the pairs' sample covariance (``"none"``), or of a shrunk one.
 
-    Within x and within y shrinkage is :func:`ledoit_wolf`; between them it is :func:`soft_threshold` (``"sparse"``) or
-    :func:`shrink_singular_values` (``"low-rank"``).
+    Within x and within y shrinkage is :func:`ledoit_wolf`; between them it is :func:`soft_threshold` (``"sparse"``),
+    :func:`shrink_singular_values` (``"low-rank"``), or :func:`adjust_correlations` of those that low rank keeps
+    (``"adjusted"``): low rank takes too much from correlations near 1, whose noise is small.
     """
-    return _whiten(x, y, sample_covariance if shrink == "none" else ledoit_wolf).canonical(shrink)
+    return whiten(x, y, sample_covariance if shrink == "none" else ledoit_wolf).canonical(shrink)
 
 
 def fit_gaussian(x: Tensor, y: Tensor) -> GaussianCoupling:
@@ -168,6 +184,6 @@ def fit_gaussian(x: Tensor, y: Tensor) -> GaussianCoupling:
     if len(x) < 20:
         return couple(x, y, "sparse")
     held_out = torch.arange(len(x), device=x.device) % 5 == 4
-    whitened = _whiten(x[~held_out], y[~held_out], ledoit_wolf)
+    whitened = whiten(x[~held_out], y[~held_out], ledoit_wolf)
     sparse, low_rank = (whitened.canonical(shrink).log_ratio(x[held_out], y[held_out]).mean() for shrink in _SHRINKAGES)
     return couple(x, y, _SHRINKAGES[int(low_rank > sparse)])

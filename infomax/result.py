@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from infomax.bounds.base import Kind
 from infomax.fitting import History
@@ -22,13 +25,16 @@ class Estimate:
         mi: the estimate, the mean over rows that trained nothing of what the fitted bound says of them. Not clipped:
             values slightly below zero are what independence looks like.
         stderr: standard error of ``mi`` from the draw of the measured rows.
-        gap: how much better the bound does on the rows that trained it; 0 where nothing is trained.
+        gap: how much better the bound does on the rows that trained it, 0 where nothing is trained; of "anchored" the
+            half of that which is not in ``mi`` already, and a share of what its network found.
         kind: "lower" (a lower bound in expectation), "upper", or "estimate" (neither).
         bound: its name. n: rows. unit: "nats" or "bits". seed: as given.
         ceiling: the largest value possible with this many rows measured at a time (those of a fold), or None.
         pvalue: of a test of independence, or None if none was made.
         warnings: what a reader should know before believing the number.
         history: one record of training for each fold.
+        local: each row's share, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where the value
+            is not a mean over rows.
     """
 
     mi: float
@@ -43,6 +49,7 @@ class Estimate:
     pvalue: float | None = None
     warnings: tuple[str, ...] = ()
     history: tuple[History, ...] = ()
+    local: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     def confidence_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Interval for the mutual information: ``(low, high)``, in the estimate's unit.
@@ -84,14 +91,15 @@ class Estimate:
             stderr=convert(self.stderr),
             gap=convert(self.gap),
             ceiling=None if self.ceiling is None else convert(self.ceiling),
+            local=None if self.local is None else self.local / math.log(2),
             history=tuple(replace(fold, validation=[convert(v) for v in fold.validation]) for fold in self.history),
             unit="bits",
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as plain numbers, strings, lists and dicts (JSON-ready), with the 95 % interval."""
+        """All but ``local``, as plain numbers, strings, lists and dicts (JSON-ready), with the 95 % interval."""
         return {
-            **asdict(self),
+            **{name: value for name, value in asdict(replace(self, local=None)).items() if name != "local"},
             "confidence_interval_95": list(self.confidence_interval()),
             "warnings": [*self.warnings],
         }
@@ -114,8 +122,9 @@ class Estimate:
         nature = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}[self.kind]
         ceiling = "" if self.ceiling is None else f", ceiling {self.ceiling:.2f}"
         gap = f", gap {self.gap:.4f}" if self.history else ""
+        independent = "" if self.pvalue is None else f", p = {self.pvalue:.3g} for independence"
         lines = [
             f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
-            f"  {nature} by {self.bound} from {self.n} pairs, standard error {self.stderr:.4f}{gap}{ceiling}",
+            f"  {nature} by {self.bound} from {self.n} pairs, standard error {self.stderr:.4f}{gap}{ceiling}{independent}",
         ]
         return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])

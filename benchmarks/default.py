@@ -1,0 +1,163 @@
+"""The default estimator on its own: accuracy, coverage of its intervals, its test of independence, its warnings.
+
+    python -m benchmarks.default                     # every task, n = 200 and 1,000, 20 seeds; 3 seeds at n = 10,000
+    python -m benchmarks.default --quick             # the same with quick=True
+    python -m benchmarks.default --report            # tables and figures anew, from the CSVs
+
+writes ``default.csv`` (one row an estimate), ``independence.csv`` (one row a test), ``default.md`` and figures. Killed at
+any point and started again, it goes on where it was. Each task and seed has draws of its own, so that runs are
+independent trials: versions of one distribution do not repeat each other, as under the seeds of ``known_mi``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+import infomax
+from benchmarks import sweep
+from benchmarks.default_report import write_report
+from benchmarks.known_mi import chosen_tasks
+
+COLUMNS = ("truth", "estimate", "bias", "stderr", "low", "high", "covered", "pvalue", "warnings")
+TEST_COLUMNS = ("estimate", "low", "high", "covered", "pvalue", "peer")
+#: Seeds for each number of rows; fewer where a run takes longer.
+SEEDS = {200: 20, 1_000: 20, 10_000: 3}
+#: Margins and dimensions of independent pairs, with their rows; and dependent ones, on which tests compete.
+NULLS = ("normal-1", "normal-5", "normal-20", "student-1", "student-5", "uniform-1", "discrete-1", "mixed-2")
+POWERS = {
+    "1v1-additive-0.75": 40,
+    "swissroll_x-normal_cdf-1v1-normal-0.75": 60,
+    "student-identity-1-1-1": 150,
+    "student-identity-3-3-3": 300,
+    "student-identity-5-5-3": 300,
+    "spiral-multinormal-sparse-3-3-2-2.0": 80,
+    "spiral-multinormal-sparse-5-5-2-2.0": 80,
+}
+NULL_ROWS, NULL_DRAWS, POWER_DRAWS = 200, 50, 60
+_PERMUTATIONS = 99
+
+
+def seed_of(task: str, seed: int) -> int:
+    """A seed that no other task has."""
+    return int(np.random.SeedSequence([zlib.crc32(task.encode()), seed]).generate_state(1)[0])
+
+
+def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
+    """One estimate by the default; ``quick`` if the cell says so."""
+    task, seed = infomax.tasks.get(str(cell["task"])), int(cell["seed"])
+    x, y = task.sample(int(cell["n"]), seed_of(task.name, seed))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", infomax.InfomaxWarning)  # they are in the result
+        start = time.process_time()
+        result = infomax.estimate(x, y, seed=seed, quick=cell["mode"] == "quick", progress=False)
+        seconds = time.process_time() - start
+    low, high = result.confidence_interval()
+    return {
+        "truth": round(task.mi, 6),
+        "estimate": round(result.mi, 6),
+        "bias": round(result.mi - task.mi, 6),
+        "stderr": round(result.stderr, 6),
+        "low": round(low, 6),
+        "high": round(high, 6),
+        "covered": int(low <= task.mi <= high),
+        "pvalue": result.pvalue,
+        "warnings": " | ".join(result.warnings),
+        "seconds": round(seconds, 3),
+    }
+
+
+def independent(name: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    """Independent x and y: margins and a dimension. The columns of a Student side depend on each other."""
+    margin, dim = name.split("-")[0], int(name.split("-")[1])
+
+    def side() -> np.ndarray:  # type: ignore[type-arg]
+        normal = rng.standard_normal((n, dim))
+        if margin == "student":
+            return normal / np.sqrt(rng.chisquare(2, (n, 1)) / 2)
+        if margin == "uniform":
+            return rng.random((n, dim))
+        if margin == "discrete":
+            return rng.integers(0, 4, (n, dim)).astype(float)
+        if margin == "mixed":
+            return np.where(rng.random((n, dim)) < 0.3, 0.0, normal)
+        return normal
+
+    return side(), side()
+
+
+def test(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
+    """One test of independence by the default, and one by permutations of the nearest-neighbour estimate."""
+    name, seed, n = str(cell["pair"]), int(cell["seed"]), int(cell["n"])
+    rng = np.random.default_rng(seed_of(name, seed))
+    if cell["dependent"]:
+        x, y = infomax.tasks.get(name).sample(n, int(rng.integers(2**31)))
+    else:
+        x, y = independent(name, n, rng)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", infomax.InfomaxWarning)
+        result = infomax.estimate(x, y, seed=seed, progress=False)
+        low, high = result.confidence_interval()
+        peer = None
+        if cell["dependent"]:
+            draws = [y, *(rng.permutation(y) for _ in range(_PERMUTATIONS))]
+            values = [infomax.estimate(x, draw, bound="ksg").mi for draw in draws]
+            peer = float(np.mean(np.asarray(values) >= values[0]))
+    return {
+        "estimate": round(result.mi, 6),
+        "low": round(low, 6),
+        "high": round(high, 6),
+        "covered": None if cell["dependent"] else int(low <= 0 <= high),
+        "pvalue": result.pvalue,
+        "peer": peer,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=["all"], help="names, families, or all")
+    parser.add_argument("--n", nargs="+", type=int, default=list(SEEDS), help="rows (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="estimate with quick=True")
+    parser.add_argument("--no-tests", action="store_true", help="leave out the tests of independence")
+    sweep.add_arguments(parser, seeds=max(SEEDS.values()))
+    arguments = parser.parse_args(argv)
+    try:
+        options, tasks = sweep.options(arguments), chosen_tasks(arguments.tasks)
+        if min(arguments.n) < 20:
+            raise ValueError(f"n must be at least 20; got {min(arguments.n)}")
+    except ValueError as error:
+        parser.error(str(error))
+    mode = "quick" if arguments.quick else "default"
+    cells: list[sweep.Cell] = [
+        {"task": task, "n": n, "seed": seed, "mode": mode}
+        for seed in range(arguments.seeds)
+        for n in sorted(arguments.n)
+        if seed < SEEDS.get(n, arguments.seeds)
+        for task in tasks
+    ]
+    tests: list[sweep.Cell] = [
+        {"pair": pair, "n": NULL_ROWS, "seed": seed, "dependent": 0} for seed in range(NULL_DRAWS) for pair in NULLS
+    ]
+    tests += [
+        {"pair": pair, "n": n, "seed": seed, "dependent": 1}
+        for seed in range(POWER_DRAWS)
+        for pair, n in POWERS.items()
+    ]
+    path, path_of_tests = arguments.output / "default.csv", arguments.output / "independence.csv"
+    try:
+        if not arguments.report:
+            sweep.sweep(path, cells, run, COLUMNS, **options)
+            if not arguments.no_tests:
+                sweep.sweep(path_of_tests, tests, test, TEST_COLUMNS, **options)
+        print(write_report(path, path_of_tests))
+    except sweep.SweepError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

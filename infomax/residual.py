@@ -1,0 +1,175 @@
+"""Networks that learn what a closed-form log-ratio leaves, one for each fold, trained together as one batched model."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from infomax.fitting import History, Schedule, no_progress
+
+#: Validation scores are computed on at most this many rows at a time.
+_BLOCK = 1024
+#: Share of the running average of the parameters that each step keeps, once there were many.
+_KEPT = 0.98
+
+
+class BatchedMLP(nn.Module):
+    """Perceptrons of equal widths with SiLU between layers, ``(models, N, in) -> (models, N, out)``, in one product a layer.
+
+    Each starts as :class:`torch.nn.Linear` does; the last layers' initial weights are scaled by ``last_gain``.
+    """
+
+    def __init__(
+        self, models: int, widths: Sequence[int], generator: torch.Generator, *, last_gain: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for i, (rows, columns) in enumerate(pairwise(widths)):
+            limit = (last_gain if i == len(widths) - 2 else 1.0) / math.sqrt(rows)
+            for parameters, shape in ((self.weights, (models, rows, columns)), (self.biases, (models, 1, columns))):
+                parameters.append(nn.Parameter(limit * (2 * torch.rand(shape, generator=generator) - 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, F.silu(x) if i else x, weight)
+        return x
+
+
+class BatchedCritic(nn.Module):
+    r""":math:`g(x)^\top h(y) + a(x) + b(y) + c` for several models at once; all start near zero."""
+
+    def __init__(
+        self,
+        models: int,
+        x_dim: int,
+        y_dim: int,
+        generator: torch.Generator,
+        *,
+        hidden: int = 64,
+        embed_dim: int = 32,
+    ) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.g = BatchedMLP(models, (x_dim, hidden, hidden, embed_dim), generator)
+        self.h = BatchedMLP(models, (y_dim, hidden, hidden, embed_dim), generator, last_gain=0.01)
+        self.a = BatchedMLP(models, (x_dim, hidden // 2, 1), generator, last_gain=0.01)
+        self.b = BatchedMLP(models, (y_dim, hidden // 2, 1), generator, last_gain=0.01)
+        self.c = nn.Parameter(torch.zeros(models, 1, 1))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """``x (models, N, Dx), y (models, N, Dy) -> (models, N, N)``; entry [m, i, j] scores (x_i, y_j)."""
+        offsets = self.a(x) + self.b(y).transpose(1, 2) + self.c
+        return torch.baddbmm(offsets, self.g(x), self.h(y).transpose(1, 2))
+
+    def pairs(self, x: Tensor, y: Tensor) -> Tensor:
+        """Scores of the true pairs alone, ``(models, N)``."""
+        own: Tensor = (self.g(x) * self.h(y)).sum(2) + (self.a(x) + self.b(y) + self.c).squeeze(2)
+        return own
+
+
+def logistic_losses(scores: Tensor) -> Tensor:
+    r"""Logistic loss of telling pairs from mixed pairs, for each of several score matrices: ``(M, N, N) -> (M,)``.
+
+    :math:`\frac1N \sum_i \log(1 + e^{-f_{ii}}) + \frac{1}{N(N-1)} \sum_{i \ne j} \log(1 + e^{f_{ij}})`, whose minimum
+    over all f is at the log-ratio itself (Nowozin, Cseke and Tomioka, "f-GAN", 2016, arXiv 1606.00709).
+    """
+    n = scores.shape[1]
+    own = scores.diagonal(dim1=1, dim2=2)
+    # softplus(s) = softplus(-s) + s
+    mixed = F.softplus(scores).sum((1, 2)) - F.softplus(own).sum(1)
+    return F.softplus(-own).mean(1) + mixed / (n * (n - 1))
+
+
+def fit_residuals(
+    critic: BatchedCritic,
+    anchors: Callable[[Tensor], Tensor],
+    residuals: Callable[[BatchedCritic, Tensor], Tensor],
+    train: Tensor,
+    validation: Tensor,
+    *,
+    schedule: Schedule,
+    generator: torch.Generator,
+    tick: Callable[[int], None] = no_progress,
+) -> list[History]:
+    """Train in place; each model keeps the averaged parameters that were best on its own validation rows.
+
+    What is judged and kept is a running average of the parameters (Polyak and Juditsky 1992), which fits less noise
+    than they do. The state before the first step is a candidate, so that what does not help on other rows is not kept.
+
+    Args:
+        critic: one model a fold.
+        anchors, residuals: fixed scores, and a critic's, ``(folds, N, N)``, of rows ``(folds, N)``.
+        train, validation: rows of each fold, ``(folds, N)``.
+        generator: draws the batches, on the CPU.
+        tick: called with the number of steps done since the last call.
+
+    Returns:
+        each fold's history; its values are the mean log-ratio of the validation pairs, in nats.
+    """
+    folds, n = train.shape
+    averaged = copy.deepcopy(critic).requires_grad_(False)
+    parameters, averages = list(critic.parameters()), list(averaged.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
+    best = [average.clone() for average in averages]
+    least = torch.full((folds,), torch.inf, device=train.device)
+    histories = [History() for _ in range(folds)]
+    blocks = [block for block in validation.split(_BLOCK, 1) if block.shape[1] > 1]
+    fixed = [anchors(block) for block in blocks]
+    order = torch.empty(folds, 0, dtype=torch.long)
+    batch = min(schedule.batch_size, n)
+    for step in range(schedule.steps + 1):
+        if step % schedule.check_every == 0 or step == schedule.steps:
+            losses, values = _validate(blocks, fixed, lambda rows: residuals(averaged, rows))
+            tick(min(schedule.check_every, step))
+            better = losses < least
+            least = torch.where(better, losses, least)
+            for kept, average in zip(best, averages, strict=True):
+                kept[better] = average[better]
+            for history, value, improved, finite in zip(
+                histories, values.tolist(), better.tolist(), losses.isfinite().tolist(), strict=True
+            ):
+                history.steps.append(step)
+                history.validation.append(value)
+                history.best_step = step if improved else history.best_step
+                history.diverged |= not finite
+            stale = step - max(history.best_step for history in histories)
+            if stale >= schedule.patience * schedule.check_every or not bool(losses.isfinite().any()):
+                break
+        if step == schedule.steps:
+            break
+        if order.shape[1] < batch:  # a new pass over the rows; the remainder of the last one comes first
+            new = torch.stack([torch.randperm(n, generator=generator) for _ in range(folds)])
+            order = torch.cat([order, new], 1)
+        rows, order = train.gather(1, order[:, :batch].to(train.device)), order[:, batch:]
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
+        optimizer.zero_grad(set_to_none=True)
+        loss = logistic_losses(anchors(rows) + residuals(critic, rows)).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, parameters, 1 - min(_KEPT, (1 + step) / (10 + step)))
+    with torch.no_grad():
+        for kept, parameter in zip(best, parameters, strict=True):
+            parameter.copy_(kept)
+    return histories
+
+
+@torch.no_grad()
+def _validate(
+    blocks: Sequence[Tensor], fixed: Sequence[Tensor], residuals: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Each fold's loss, and mean log-ratio of true pairs, on its validation rows."""
+    total = sum(block.shape[1] for block in blocks)
+    losses, values = [], []
+    for block, anchor in zip(blocks, fixed, strict=True):
+        scores, share = anchor + residuals(block), block.shape[1] / total
+        losses.append(share * logistic_losses(scores))
+        values.append(share * scores.diagonal(dim1=1, dim2=2).mean(1))
+    return torch.stack(losses).sum(0), torch.stack(values).sum(0)
