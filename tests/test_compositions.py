@@ -344,3 +344,22 @@ def test_embed():
     series = rng.normal(size=(9, 2))
     naive = [[series[t - lag, d] for lag in (1, 3) for d in range(2)] for t in range(4, 9)]
     assert embed(series, [1, 3], start=4).tolist() == naive
+
+
+def test_standard_errors_of_differences_are_those_of_many_draws():
+    """The two terms share their rows: what they have in common cancels."""
+    values, errors = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        z = rng.standard_normal((500, 2))
+        x = z[:, 0] + rng.standard_normal(500)
+        y = 0.5 * x + z[:, 1] + rng.standard_normal(500)
+        result = conditional(x, y, z, bound="gaussian")
+        values.append(result.mi)
+        errors.append(result.stderr)
+    # The standard deviation of 60 draws is itself known to 9 %.
+    assert np.std(values) == pytest.approx(np.mean(errors), rel=0.3)
+    assert np.mean(errors) < 0.6 * sum(term.estimate.stderr for term in result.terms)
+    assert result.paired
+    assert result.confidence_interval()[0] == pytest.approx(result.mi - 1.959964 * result.stderr)
+    assert result.bits.stderr == pytest.approx(result.stderr / math.log(2))
