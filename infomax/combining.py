@@ -167,8 +167,8 @@ class Composition:
         """``(low, high)``, in the unit of the number.
 
         The number ± a normal quantile times :attr:`stderr`; the gap of an added term moves the upper end up, that of a
-        subtracted one the lower end down. Terms that do not know each row's share bring the ends of their own intervals,
-        which are added: that covers at least as often as those of the terms, however their errors correlate. The upper
+        subtracted one the lower end down. Terms that do not know each row's share bring the ends of their own
+        intervals, which are added: that covers at least as often, however their errors correlate. The upper
         end of what cannot be negative never lies below 0.
 
         Raises:
