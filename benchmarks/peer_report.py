@@ -19,7 +19,7 @@ Row = Mapping[str, str]
 Runs = Mapping[tuple[str, str], Sequence[Row]]
 
 OURS = "infomax: "
-REFERENCE = f"{OURS}infonce"
+REFERENCE = f"{OURS}anchored"
 MARGIN = 0.01
 
 NOTES = """\

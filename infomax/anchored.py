@@ -113,8 +113,8 @@ def measure(
     3. Both scores of the fold's own rows, of pairs and of mixed pairs, are stacked into one calibrated log-ratio
        (:func:`infomax.stacking.stack`). Its mean over the pairs is V.
     4. Two corrections are added, for what fitting on finitely many rows loses. For the normal part: the value of the
-       normal copula on all rows, without its bias, less the held-out and calibrated one; shrunk towards zero where it is
-       no larger than its noise, and left out when a column is discrete. For the network: half of the gap between the
+       normal copula on all rows, without its bias, less the held-out one, as it is or calibrated, whichever says more;
+       shrunk towards zero where that is no larger than its noise, and left out when a column is discrete. For the network: half of the gap between the
        rows that trained it and others, which is what is lost when a model is right and its parameters have errors
        (Efron 1983, doi:10.1080/01621459.1983.10477973: held-out and in-sample err alike).
 
@@ -349,7 +349,9 @@ def _normal_correction(scored: _Scored, sides: tuple[_Side, _Side]) -> tuple[flo
     if sides[0].discrete or sides[1].discrete or len(x) <= x.shape[1] + y.shape[1] + 2:
         return 0.0, 0.0
     value, variance = normal_information(x, y)
-    lost = value - float(_calibrated(scored, [0])[0].mean())
+    # The mean of the copula's log-ratio is its information for every distribution with these correlations; what a
+    # calibrated one says less is no loss of fitting, what it says more has been won back.
+    lost = value - max(float(scored.pairs[:, 0].double().mean()), float(_calibrated(scored, [0])[0].mean()))
     trust = lost**2 / (lost**2 + variance) if lost else 0.0
     return trust * lost, trust * math.sqrt(variance)
 
