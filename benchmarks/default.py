@@ -4,8 +4,8 @@
     python -m benchmarks.default --quick             # the same with quick=True
     python -m benchmarks.default --report            # tables and figures anew, from the CSVs
 
-writes ``default.csv`` (one row an estimate), ``independence.csv`` (one row a test), ``default.md`` and figures. Killed at
-any point and started again, it goes on where it was. Each task and seed has draws of its own, so that runs are
+writes ``default.csv`` (one row an estimate), ``independence.csv`` (one row a test), ``default.md`` and figures. Killed
+at any point and started again, it goes on where it was. Each task and seed has draws of its own, so that runs are
 independent trials: versions of one distribution do not repeat each other, as under the seeds of ``known_mi``.
 """
 
@@ -72,11 +72,12 @@ def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
     }
 
 
-def independent(name: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def independent(name: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Independent x and y: margins and a dimension. The columns of a Student side depend on each other."""
-    margin, dim = name.split("-")[0], int(name.split("-")[1])
+    margin, columns = name.split("-")
+    dim = int(columns)
 
-    def side() -> np.ndarray:  # type: ignore[type-arg]
+    def side() -> np.ndarray:
         normal = rng.standard_normal((n, dim))
         if margin == "student":
             return normal / np.sqrt(rng.chisquare(2, (n, 1)) / 2)

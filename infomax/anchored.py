@@ -1,10 +1,11 @@
-"""The default estimator: a closed-form copula, a network for what it leaves, both calibrated on rows that trained neither."""
+"""The default estimator: a closed-form copula, a network for what it leaves, both calibrated on rows new to them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -107,15 +108,17 @@ def measure(
     r"""Estimate mutual information by a log-ratio with an anchor.
 
     1. Each column is replaced by its normal scores, which changes no information.
-    2. For each fold an elliptical copula is fitted to the other rows (:func:`infomax.copulas.fit_copula`), and a network
-       learns by logistic loss what is left of the log-ratio, stopped on rows of their own. It sees the scores, their
-       norm, and which of a column's frequent values a row has; of many columns the canonical and principal directions.
+    2. For each fold an elliptical copula is fitted to the other rows (:func:`infomax.copulas.fit_copula`), and a
+       network learns by logistic loss what is left of the log-ratio, stopped on rows of their own. It sees the scores,
+       their norm, and which of a column's frequent values a row has; of many columns the canonical and principal
+       directions.
     3. Both scores of the fold's own rows, of pairs and of mixed pairs, are stacked into one calibrated log-ratio
        (:func:`infomax.stacking.stack`). Its mean over the pairs is V.
     4. Two corrections are added, for what fitting on finitely many rows loses. For the normal part: the value of the
        normal copula on all rows, without its bias, less the held-out one, as it is or calibrated, whichever says more;
-       shrunk towards zero where that is no larger than its noise, and left out when a column is discrete. For the network: half of the gap between the
-       rows that trained it and others, which is what is lost when a model is right and its parameters have errors
+       shrunk towards zero where that is no larger than its noise, and left out when a column is discrete. For the
+       network: half of the gap between the rows that trained it and others, which is what is lost when a model is right
+       and its parameters have errors
        (Efron 1983, doi:10.1080/01621459.1983.10477973: held-out and in-sample err alike).
 
     Where both sides are discrete, and the rows are many for the combinations of their values, these are counted instead
@@ -236,7 +239,9 @@ class _Folds:
     features_y: Tensor
 
     @staticmethod
-    def prepare(sides: tuple[_Side, _Side], parts: list[Rows], rng: np.random.Generator, device: torch.device) -> _Folds:
+    def prepare(
+        sides: tuple[_Side, _Side], parts: list[Rows], rng: np.random.Generator, device: torch.device
+    ) -> _Folds:
         everything = np.concatenate(parts)
         trains, validations, copulas, embedded = [], [], [], []
         features: tuple[list[Tensor], list[Tensor]] = [], []
@@ -248,9 +253,8 @@ class _Folds:
             x, y = (side.scores[torch.from_numpy(others)] for side in sides)
             best, normal = fit_copula(x, y)
             copulas.append((best, normal))
-            embedded.append(
-                tuple(_on(copula.embed(sides[0].scores, sides[1].scores), device) for copula in (best, normal))
-            )
+            seen_by = [_on(copula.embed(sides[0].scores, sides[1].scores), device) for copula in (best, normal)]
+            embedded.append((seen_by[0], seen_by[1]))
             kept = 0
             if sides[0].wide or sides[1].wide:
                 kept = min(significant_rank(x, y) + 2, _MOST_DIRECTIONS)
@@ -361,7 +365,7 @@ def _pvalue(scored: _Scored, sides: tuple[_Side, _Side], draws: int, rng: np.ran
     the pairs, and the covariance of random features.
     """
     starts = np.cumsum([0, *map(len, scored.rows)])
-    blocks = [np.arange(a, b) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    blocks = [np.arange(a, b) for a, b in pairwise(starts)]
     orders = permutations(blocks, draws, rng)
     by_ratio = np.zeros(draws + 1)
     for block, start, logits in zip(blocks, starts[:-1], scored.logits, strict=True):

@@ -17,7 +17,7 @@ import infomax
 from infomax import anchored, bounds, classical
 from infomax.combining import Composition
 from infomax.compositions import conditional
-from infomax.estimation import DEFAULT, estimate
+from infomax.estimation import DEFAULT, check_bound, estimate
 from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_columns
 from infomax.result import Estimate
 
@@ -78,8 +78,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
     if not names:
         raise ValueError(f"--bound must name a bound; got {arguments.bound!r}")
     for name in names:
-        if name not in classical.ESTIMATORS:
-            bounds.get(name)  # raises before any work
+        check_bound(name)  # raises before any work
     if arguments.plot:
         check_figure_path(arguments.plot)
     options = {name: getattr(arguments, name) for name in ("seed", "device", "progress", "quick")}

@@ -1,4 +1,4 @@
-"""Elliptical copulas, normal and Student's: closed-form log-ratios that a few numbers describe, fitted with shrinkage."""
+"""Elliptical copulas, normal and Student's: closed-form log-ratios of few parameters, fitted with shrinkage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COMPARED, _NEGATIVES = 4_000, 20
 
 @dataclass(frozen=True)
 class Embedded:
-    """Rows of x and y as an :class:`EllipticalCopula` sees them, all ``(N, …)``: canonical coordinates and squared norms."""
+    """Rows of x and y as an :class:`EllipticalCopula` sees them: canonical coordinates and squared norms."""
 
     x: Tensor  # (N, K)
     y: Tensor  # (N, K)
@@ -130,8 +130,8 @@ def fit_copula(x: Tensor, y: Tensor) -> tuple[EllipticalCopula, EllipticalCopula
     """Fit the elliptical copula that tells pairs apart best; beside it, the best normal one.
 
     The correlations are those of the normal scores, shrunk in the way that does best on every fifth row when fitted on
-    the others (:func:`infomax.gaussian.couple`; also after principal components). The degrees of freedom, one number, are
-    compared on all rows. What is compared is the logistic loss between pairs and pairs that were mixed.
+    the others (:func:`infomax.gaussian.couple`; also after principal components). The degrees of freedom, one number,
+    are compared on all rows. What is compared is the logistic loss between pairs and pairs that were mixed.
 
     Args:
         x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``, N at least 5.
@@ -186,7 +186,8 @@ def principal_axes(x: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(sample_covariance(x))
     kept = values > values.mean() * (1 + math.sqrt(dim / n)) ** 2
     kept[-1] = True
-    return vectors[:, kept]
+    axes: Tensor = vectors[:, kept]
+    return axes
 
 
 def significant_rank(x: Tensor, y: Tensor) -> int:
@@ -218,4 +219,3 @@ def normal_information(x: Tensor, y: Tensor) -> tuple[float, float]:
     bias = 0.5 * (mean[:dim_x].sum() + mean[:dim_y].sum() - mean.sum())
     spread = 0.25 * (variance.sum() - variance[:dim_x].sum() - variance[:dim_y].sum())
     return float(value - bias), float(spread.clamp_min(0.0))
-

@@ -84,18 +84,19 @@ def estimate(
     """How much do ``x`` and ``y`` tell about each other?
 
     The rows are split into folds. For each fold a bound is fitted on the other rows (a tenth of them or more kept apart
-    to stop training), and measured on the fold: every row is measured once, by a bound that it did not train. By default
-    that is a log-ratio which starts from the copula that fits best and learns the rest, "anchored": an estimate, not a
-    bound, the most accurate that there is here without tuning; :func:`infomax.anchored.measure` says how it works. It
-    comes with a test of independence, ``pvalue``.
+    to stop training), and measured on the fold: every row is measured once, by a bound that it did not train. By
+    default that is a log-ratio which starts from the copula that fits best and learns the rest, "anchored": an
+    estimate, not a bound, the most accurate that there is here without tuning; :func:`infomax.anchored.measure` says
+    how it works. It comes with a test of independence, ``pvalue``.
 
     Args:
         x, y: samples, ``(N,)`` or ``(N, D)``, row i of ``x`` paired with row i of ``y``: numpy arrays, torch tensors,
             data frames or sequences, of real, integer or boolean numbers. At least 20 rows.
-        bound: "anchored", a name from :func:`infomax.bounds.names`, "gaussian", "ksg" or "plugin", a :class:`~infomax.Bound` of fitting
-            dimensions, or a list of these for a list of estimates. Copies of a module are fitted from new initial
-            parameters (``reset_parameters`` of its parts; those without one, and frozen ones, are taken as they come,
-            and must not have been trained on these rows); the module itself is not changed.
+        bound: "anchored", a name from :func:`infomax.bounds.names`, "gaussian", "ksg" or "plugin", a
+            :class:`~infomax.Bound` of fitting dimensions, or a list of these for a list of estimates. Copies of a
+            module are fitted from new initial parameters (``reset_parameters`` of its parts; those without one, and
+            frozen ones, are taken as they come, and must not have been trained on these rows); the module itself is
+            not changed.
         seed: decides the split, the initial parameters and the batches; the same seed gives the same number.
         device: where to compute; by default the device of ``x`` if that is a tensor, else the CPU.
         progress: show a bar on standard error (with tqdm installed).
@@ -130,7 +131,7 @@ def estimate(
         raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
     fit_margins(np.zeros((1, 1)), margins)
     for candidate in candidates:
-        _check_name(candidate)
+        check_bound(candidate)
     device = _check_device(x.device if device is None and isinstance(x, Tensor) else device)
     x, y = as_pair(x, y, least=LEAST_ROWS)
     problem = _Problem(
@@ -248,7 +249,8 @@ def _is_classical(bound: BoundLike) -> bool:
     return isinstance(bound, str) and bound in classical.ESTIMATORS
 
 
-def _check_name(bound: object) -> None:
+def check_bound(bound: object) -> None:
+    """Raise unless :func:`estimate` knows this bound: ValueError for a name, TypeError for what is none."""
     if isinstance(bound, str) and bound != DEFAULT and not _is_classical(bound):
         try:
             bounds.get(bound)

@@ -62,7 +62,7 @@ def dependence_of_features(x: Tensor, y: Tensor, orders: Tensor, rng: np.random.
 
 
 def _cosines(side: Tensor, rng: np.random.Generator) -> Tensor:
-    """Centred random cosines, ``(N, features)``: frequencies of scales from half to four, over the root of the dimension."""
+    """Centred random cosines, ``(N, features)``; their frequencies have scales from 1/2 to 4, over the root of D."""
     dim = side.shape[1]
     scales = 2.0 ** np.linspace(-1, 2, _FEATURES) / math.sqrt(dim)
     frequencies = torch.from_numpy(rng.standard_normal((dim, _FEATURES)) * scales).to(side)

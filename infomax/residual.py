@@ -20,7 +20,7 @@ _KEPT = 0.98
 
 
 class BatchedMLP(nn.Module):
-    """Perceptrons of equal widths with SiLU between layers, ``(models, N, in) -> (models, N, out)``, in one product a layer.
+    """Perceptrons of equal widths with SiLU between layers, ``(models, N, in) -> (models, N, out)``: a product a layer.
 
     Each starts as :class:`torch.nn.Linear` does; the last layers' initial weights are scaled by ``last_gain``.
     """
@@ -114,12 +114,13 @@ def fit_residuals(
     """
     folds, n = train.shape
     averaged = copy.deepcopy(critic).requires_grad_(False)
-    parameters, averages = list(critic.parameters()), list(averaged.parameters())
+    parameters: list[Tensor] = list(critic.parameters())
+    averages: list[Tensor] = list(averaged.parameters())
     optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
     best = [average.clone() for average in averages]
     least = torch.full((folds,), torch.inf, device=train.device)
     histories = [History() for _ in range(folds)]
-    blocks = [block for block in validation.split(_BLOCK, 1) if block.shape[1] > 1]
+    blocks = [block for block in torch.split(validation, _BLOCK, 1) if block.shape[1] > 1]
     fixed = [anchors(block) for block in blocks]
     order = torch.empty(folds, 0, dtype=torch.long)
     batch = min(schedule.batch_size, n)

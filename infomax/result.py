@@ -33,8 +33,8 @@ class Estimate:
         pvalue: of a test of independence, or None if none was made.
         warnings: what a reader should know before believing the number.
         history: one record of training for each fold.
-        local: each row's share, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where the value
-            is not a mean over rows.
+        local: each row's share, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where the
+            value is not a mean over rows.
     """
 
     mi: float
@@ -122,9 +122,9 @@ class Estimate:
         nature = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}[self.kind]
         ceiling = "" if self.ceiling is None else f", ceiling {self.ceiling:.2f}"
         gap = f", gap {self.gap:.4f}" if self.history else ""
-        independent = "" if self.pvalue is None else f", p = {self.pvalue:.3g} for independence"
+        test = "" if self.pvalue is None else f", p = {self.pvalue:.3g} for independence"
         lines = [
             f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
-            f"  {nature} by {self.bound} from {self.n} pairs, standard error {self.stderr:.4f}{gap}{ceiling}{independent}",
+            f"  {nature} by {self.bound} from {self.n} pairs, standard error {self.stderr:.4f}{gap}{ceiling}{test}",
         ]
         return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])

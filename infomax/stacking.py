@@ -15,8 +15,8 @@ def stack(pairs: Tensor, mixed: Tensor, prior: Tensor) -> Tensor:
     r"""Weights that make scores of pairs, and of mixed pairs, a log-ratio: an intercept, then one a score.
 
     Pairs and mixed pairs count alike; so the fitted log-odds are log-ratios, and their mean over pairs is at most the
-    mutual information up to the error of fitting C + 1 numbers: a function of the scores cannot tell more about the pair
-    than the pair itself. A Gaussian prior of unit variance around ``prior`` counts as much as one pair or so.
+    mutual information up to the error of fitting C + 1 numbers: a function of the scores cannot tell more about the
+    pair than the pair itself. A Gaussian prior of unit variance around ``prior`` counts as much as one pair or so.
 
     Args:
         pairs: ``(N, C)``. mixed: ``(M, C)``. prior: expected weights of the scores, ``(C,)``.
