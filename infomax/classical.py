@@ -24,8 +24,8 @@ class ClassicalEstimator:
     reference: str
     cost: str
     use_when: str
-    #: What to say of N rows and Dx, Dy columns before the number is believed; empty: nothing.
-    caution: Callable[[int, int, int], str]
+    #: What to say of samples x and y before the number is believed; empty: nothing.
+    caution: Callable[[Floats, Floats], str]
     kind = "estimate"
     ceiling_formula = "none"
 
@@ -150,18 +150,25 @@ def _count_within(values: Floats, radius: Floats) -> Floats:
     return np.asarray(within, dtype=np.float64) - 1
 
 
-def _gaussian_caution(n: int, x_dim: int, y_dim: int) -> str:
-    bias = 0.5 * x_dim * y_dim / n
+def _gaussian_caution(x: Floats, y: Floats) -> str:
+    bias = 0.5 * x.shape[1] * y.shape[1] / len(x)
     if bias < 0.1:
         return ""
     return f"{bias:.2f} nats of bias were subtracted: exact for Gaussian columns, else the rest of it may be large"
 
 
-def _plugin_caution(n: int, x_dim: int, y_dim: int) -> str:  # noqa: ARG001 - one signature for all
-    return ""
+def _plugin_caution(x: Floats, y: Floats) -> str:
+    distinct = len(codes(np.hstack([x, y]))[1])
+    if distinct <= len(x) / 5:
+        return ""
+    return (
+        f"{distinct} combinations of values in {len(x)} rows: too few rows to count each, and the value is far too large "
+        f"for columns that are not discrete"
+    )
 
 
-def _ksg_caution(n: int, x_dim: int, y_dim: int) -> str:  # noqa: ARG001 - one signature for all
+def _ksg_caution(x: Floats, y: Floats) -> str:
+    x_dim, y_dim = x.shape[1], y.shape[1]
     if x_dim + y_dim <= 6:
         return ""
     return (

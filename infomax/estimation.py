@@ -277,7 +277,7 @@ def _estimate_one(
     if _is_classical(bound):
         estimator = classical.ESTIMATORS[name]
         local = estimator.measure(x, y)
-        text = estimator.caution(len(x), x.shape[1], y.shape[1])
+        text = estimator.caution(x, y)
         stderr = _floored(float(local.std(ddof=1)) / math.sqrt(len(local)), len(local))
         cautions += [InfomaxWarning(text)] if text else []
         result = Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts, local=local)
