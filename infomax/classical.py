@@ -162,8 +162,8 @@ def _plugin_caution(x: Floats, y: Floats) -> str:
     if distinct <= len(x) / 5:
         return ""
     return (
-        f"{distinct} combinations of values in {len(x)} rows: too few rows to count each, and the value is far too large "
-        f"for columns that are not discrete"
+        f"{distinct} combinations of values in {len(x)} rows: too few rows to count each, and the value is far too "
+        f"large for columns that are not discrete"
     )
 
 
