@@ -67,13 +67,18 @@ class Measured:
 
     Attributes:
         local: each row's share, in the order of the rows, ``(N,)``, nats; their mean is the estimate.
-        stderr: its standard error. gap: how much more may be there, see :func:`measure`. pvalue: of independence.
-        history: of each fold's network.
+        stderr: its standard error.
+        gap: how much more there may be: half of what is overfitted, the half that is not in ``local``, and a share of
+            what the network found.
+        overfitted: how much more the network says of the rows that trained it than of others, calibrated.
+        pvalue: of independence.
+        history: of each fold's network; none if its rows are too few, or were counted.
     """
 
     local: Floats
     stderr: float
     gap: float
+    overfitted: float
     pvalue: float
     history: tuple[History, ...]
 
@@ -156,7 +161,7 @@ def measure(
         scored = problem.score(critic, rng)
         value = _combine(scored, sides)
         pvalue = _pvalue(scored, sides, draws, rng)
-    return Measured(value.local, value.stderr, value.gap, pvalue, tuple(history))
+    return Measured(value.local, value.stderr, value.gap, value.overfitted, pvalue, tuple(history))
 
 
 def _is_table(x: Floats, y: Floats) -> bool:
@@ -178,7 +183,7 @@ def _of_table(x: Floats, y: Floats, draws: int, rng: np.random.Generator) -> Mea
     # By chance, 2 N times the value scatters like chi squared of as many degrees of freedom.
     chance = math.sqrt(2 * (len(counts_x) - 1) * (len(counts_y) - 1)) / (2 * n)
     stderr = math.hypot(float(local.std()) / math.sqrt(n), chance, 1 / n)
-    return Measured(local, stderr, 0.0, permutation_pvalue(statistics), ())
+    return Measured(local, stderr, 0.0, 0.0, permutation_pvalue(statistics), ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,19 +330,20 @@ class _Value:
     local: Floats
     stderr: float
     gap: float
+    overfitted: float
 
 
 def _combine(scored: _Scored, sides: tuple[_Side, _Side]) -> _Value:
     """Calibrate, correct, and say how far it may be off; see :func:`measure`."""
     n = len(scored.pairs)
     (held_out, weights), (anchored, _) = (_calibrated(scored, columns) for columns in ([1, 2], [1]))
-    gap = max(0.0, float(weights[2]) * scored.gap)
+    overfitted = max(0.0, float(weights[2]) * scored.gap)
     correction, spread = _normal_correction(scored, sides)
     local = np.empty(n)
     local[np.concatenate(scored.rows)] = held_out.numpy()
-    stderr = math.hypot(float(held_out.std()) / math.sqrt(n), spread, gap / math.sqrt(12), 1 / n)
+    stderr = math.hypot(float(held_out.std()) / math.sqrt(n), spread, overfitted / math.sqrt(12), 1 / n)
     learned = max(0.0, float(held_out.mean() - anchored.mean()))
-    return _Value(local + correction + 0.5 * gap, stderr, 0.5 * gap + _MISSED * learned)
+    return _Value(local + correction + 0.5 * overfitted, stderr, 0.5 * overfitted + _MISSED * learned, overfitted)
 
 
 def _calibrated(scored: _Scored, columns: list[int]) -> tuple[Tensor, Tensor]:

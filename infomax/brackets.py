@@ -6,12 +6,12 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from infomax import bounds, classical
+from infomax import anchored, bounds, classical
 from infomax.bounds import Bound
 from infomax.bounds.contrastive import Contrastive
 from infomax.classical import ClassicalEstimator
 from infomax.combining import summary
-from infomax.estimation import BoundLike, estimate
+from infomax.estimation import DEFAULT, BoundLike, estimate
 from infomax.io import labelled_warnings
 from infomax.judging import TrainingWarning
 from infomax.result import Estimate
@@ -143,7 +143,7 @@ def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = 
     return Bracket(low, high, assumption, tuple(cautions))
 
 
-_Facts = Bound | type[Bound] | ClassicalEstimator
+_Facts = Bound | type[Bound] | ClassicalEstimator | anchored.AnchoredEstimator
 
 
 def _facts(bound: BoundLike, argument: str) -> _Facts:
@@ -152,6 +152,8 @@ def _facts(bound: BoundLike, argument: str) -> _Facts:
         return bound
     if not isinstance(bound, str):
         raise TypeError(f"{argument} must be a name or an infomax.Bound; got {bound!r}")
+    if bound == DEFAULT:
+        return anchored.ESTIMATOR
     try:
         return classical.ESTIMATORS.get(bound) or bounds.get(bound)
     except ValueError as error:

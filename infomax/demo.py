@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infomax import CPC, bounds, classical, tasks
-from infomax.cli import format_table, interval, notes
-from infomax.estimation import estimate
+from infomax import CPC, tasks
+from infomax.cli import format_table, interval, notes, registry_facts
+from infomax.estimation import DEFAULT, estimate
 from infomax.io import InfomaxWarning, read_columns
 from infomax.plots import new_figure, plot_comparison
 from infomax.result import Estimate
 
 #: One of each kind: what the figure has room for, and a minute time.
-_SHOWN = ["anchored", "ba", "cpc", "dv", "infonce", "mine", "nwj", "gaussian", "ksg"]
+_SHOWN = [DEFAULT, "ba", "cpc", "dv", "infonce", "mine", "nwj", "gaussian", "ksg"]
 _X, _Y = ["bill_length_mm", "bill_depth_mm"], ["flipper_length_mm", "body_mass_g"]
 
 
@@ -51,7 +51,7 @@ def run_demo(out: str, *, progress: bool) -> None:
         "\nHow to read it: anchored is the default, the most accurate where the truth is known. In expectation MI is\n"
         "not below a lower bound (infonce, nwj), so the larger of them counts. Estimates rest on assumptions: ba and\n"
         "gaussian on Gaussian shapes, which three species of penguin do not have; ksg on near neighbours, which ten\n"
-        f"columns do not have. There are {len(bounds.names()) + len(classical.ESTIMATORS) + 1} estimators in all: "
+        f"columns do not have. There are {len(registry_facts())} estimators in all: "
         "infomax bounds.\n"
         "What the estimates say of themselves:"
     )

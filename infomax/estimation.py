@@ -302,7 +302,8 @@ def _estimate_one(
             history=found.history,
             local=found.local,
         )
-        return result, cautions + list(judge_result(result, len(x)))
+        # Of the gap, the share of what the network found is no sign of too few rows.
+        return result, cautions + list(judge_result(replace(result, gap=found.overfitted), len(x)))
     measured = _cross_fit(problem, bound, advance)
     mi = sum(fold.rows / len(x) * fold.value for fold in measured)
     in_sample = sum(fold.rows / len(x) * fold.in_sample for fold in measured)

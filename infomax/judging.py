@@ -64,8 +64,8 @@ def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
     large = max(0.1, 0.2 * abs(result.mi))
     if result.gap > large:
         yield TrainingWarning(
-            "a large gap: training rows give much more than others, or much of the value had to be learned; too few "
-            "rows for this many columns, or for this many nats by this bound"
+            "a large gap: training rows give much more than others; too few rows for this many columns, or for this "
+            "many nats by this bound"
         )
     if -result.gap > large:
         yield TrainingWarning("a negative gap: training rows give much less than others; a few pairs dominate")

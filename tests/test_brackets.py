@@ -89,6 +89,8 @@ def test_crossing_ends_are_said(monkeypatch):
         (lambda: bracket(draw(), draw(99), upper="ba"), ValueError, "y must have as many rows as x; got 99 and 100"),
         (lambda: bracket(draw(), draw(), lower="ba", upper="ba"), ValueError, "lower must be .* 'lower'; got 'ba'"),
         (lambda: bracket(draw(), draw(), lower="ksg", upper="ba"), ValueError, "lower must be .*; got 'ksg'"),
+        (lambda: bracket(draw(), draw(), lower="anchored"), ValueError, "'lower'; got 'anchored', of kind 'estimate'"),
+        (lambda: bracket(draw(), draw(), upper="anchored"), ValueError, "upper must be .*; got 'anchored'"),
         (lambda: bracket(draw(), draw(), upper="nwj"), ValueError, "upper must be .*; got 'nwj', of kind 'lower'"),
         (lambda: bracket(draw(), draw(), upper="dv"), ValueError, "upper must be .*; got 'dv', of kind 'estimate'"),
         (lambda: bracket(draw(), draw(), upper="gaussian"), ValueError, "upper must be .*; got 'gaussian'"),

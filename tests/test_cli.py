@@ -26,7 +26,8 @@ def test_estimate_prints_value_interval_and_nature(table, capsys):
     assert main(["estimate", table, "--x", "a,b", "--y", "c", "--quick", "--no-progress"]) == 0
     out = capsys.readouterr().out
     assert "nats, 95 % interval [" in out
-    assert "lower bound by infonce from 200 pairs" in out
+    assert "estimate by anchored from 200 pairs" in out
+    assert "p = 0.005 for independence" in out
 
 
 def test_json_is_the_python_result_in_bits(table, capsys):
@@ -60,7 +61,7 @@ def test_given_is_conditional_mutual_information(table, tmp_path, capsys):
     assert printed == json.loads(json.dumps(infomax.conditional(x, y, z, bound="gaussian", seed=3).bits.to_dict()))
     assert out.read_bytes().startswith(b"\x89PNG")
     assert main(command) == 0
-    assert "estimate of I(x; y | z) by infonce from 200 rows" in capsys.readouterr().out
+    assert "estimate of I(x; y | z) by anchored from 200 rows" in capsys.readouterr().out
     assert main([*command, "--bound", "gaussian,ksg"]) == 0
     _, _, gaussian, ksg, *_ = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in (gaussian, ksg)] == [["gaussian", "estimate"], ["ksg", "estimate"]]
@@ -81,6 +82,7 @@ def test_given_is_conditional_mutual_information(table, tmp_path, capsys):
 )
 def test_bad_requests_are_one_line_and_status_2(table, capsys, monkeypatch, change, message):
     monkeypatch.setattr("infomax.estimation.fit", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr("infomax.anchored.measure", lambda *_, **__: pytest.fail("work was done"))
     assert main(["estimate", table, "--x", "a", "--y", "c", *change]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("infomax: error: ")
@@ -90,13 +92,26 @@ def test_bad_requests_are_one_line_and_status_2(table, capsys, monkeypatch, chan
 
 
 def test_several_bounds_make_a_table(table, capsys):
-    command = ["estimate", table, "--x", "a", "--y", "c", "--bound", "gaussian,infonce", "--quick", "--no-progress"]
+    command = [
+        "estimate",
+        table,
+        "--x",
+        "a",
+        "--y",
+        "c",
+        "--bound",
+        "gaussian,infonce,anchored",
+        "--quick",
+        "--no-progress",
+    ]
     assert main(command) == 0
-    header, _, gaussian, infonce, *_ = capsys.readouterr().out.splitlines()
+    header, _, gaussian, infonce, anchored, *_ = capsys.readouterr().out.splitlines()
     assert header.split() == ["estimator", "kind", "nats", "95", "%", "interval", "standard", "error", "gap", "ceiling"]
     assert gaussian.split()[:2] == ["gaussian", "estimate"]
     assert infonce.split()[:2] == ["infonce", "lower"]
     assert infonce.endswith("4.61")
+    assert anchored.split()[:2] == ["anchored", "estimate"]
+    assert anchored.endswith("none")
 
 
 def test_a_terminal_without_unicode():
@@ -161,5 +176,6 @@ def test_demo(tmp_path, capsys, monkeypatch):
     out = tmp_path / "demo.png"
     assert main(["demo", "--out", str(out), "--no-progress"]) == 0
     text = capsys.readouterr().out
-    assert all(f"\n{name} " in text for name in ("ba", "cpc", "dv", "infonce", "mine", "nwj", "gaussian", "ksg"))
+    shown = ("anchored", "ba", "cpc", "dv", "infonce", "mine", "nwj", "gaussian", "ksg")
+    assert all(f"\n{name} " in text for name in shown)
     assert out.read_bytes().startswith(b"\x89PNG")

@@ -32,7 +32,7 @@ def gaussian():
 
 
 @pytest.mark.filterwarnings("ignore:ksg. neighbours")
-@pytest.mark.parametrize("bound", [*infomax.bounds.names(), "gaussian", "ksg"])
+@pytest.mark.parametrize("bound", ["anchored", *infomax.bounds.names(), "gaussian", "ksg"])
 def test_every_name_gives_the_same_type_and_a_defensible_number(bound, gaussian):
     result = estimate(*gaussian, bound=bound, **QUICK)
     assert type(result) is Estimate
@@ -51,7 +51,7 @@ def test_intervals_cover(gaussian):
     task = infomax.tasks.normal.correlated_normal(0.5, dim=2)
     covered = 0
     for seed in range(20):
-        low, high = estimate(*task.sample(500, seed), seed=seed, **QUICK).confidence_interval()
+        low, high = estimate(*task.sample(500, seed), bound="infonce", seed=seed, **QUICK).confidence_interval()
         covered += low <= task.mi <= high
     assert covered >= 15
 
@@ -74,18 +74,20 @@ def test_inputs_of_all_kinds_give_one_number(gaussian):
     assert results[0].mi == results[1].mi == results[2].mi
 
 
-def test_seed_decides_everything_and_global_state_is_untouched(gaussian):
+@pytest.mark.parametrize("bound", ["anchored", "infonce"])
+def test_seed_decides_everything_and_global_state_is_untouched(bound, gaussian):
     x, y = (side[:300] for side in gaussian)
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
     state, legacy, threads = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()  # noqa: NPY002
-    first = estimate(x, y, seed=1, **QUICK)
+    first = estimate(x, y, bound=bound, seed=1, **QUICK)
     assert torch.equal(torch.get_rng_state(), state)
     assert (np.random.get_state()[1] == legacy).all()  # noqa: NPY002
     assert torch.get_num_threads() == threads
+    assert torch.get_default_dtype() == torch.float32
     torch.manual_seed(6)
-    assert estimate(x, y, seed=1, **QUICK) == first
-    assert estimate(x, y, seed=2, **QUICK).mi != first.mi
+    assert estimate(x, y, bound=bound, seed=1, **QUICK) == first
+    assert estimate(x, y, bound=bound, seed=2, **QUICK).mi != first.mi
 
 
 def test_rows_are_measured_by_bounds_that_never_saw_them(gaussian):
@@ -171,12 +173,13 @@ def test_reset_leaves_frozen_parts():
     assert not torch.equal(module[1].weight, before[1])
 
 
-def test_inside_no_grad_and_inference_mode(gaussian):
-    expected = estimate(*gaussian, **QUICK)
+@pytest.mark.parametrize("bound", ["anchored", "infonce"])
+def test_inside_no_grad_and_inference_mode(bound, gaussian):
+    expected = estimate(*gaussian, bound=bound, **QUICK)
     with torch.no_grad():
-        assert estimate(*gaussian, **QUICK) == expected
+        assert estimate(*gaussian, bound=bound, **QUICK) == expected
     with torch.inference_mode():
-        assert estimate(*gaussian, **QUICK) == expected
+        assert estimate(*gaussian, bound=bound, **QUICK) == expected
 
 
 def test_a_critic_with_dropout_is_as_reproducible():
@@ -223,7 +226,7 @@ def test_repeated_rows_are_said():
     estimate(*coarse, **QUICK)
 
 
-@pytest.mark.parametrize("bound", infomax.bounds.names())
+@pytest.mark.parametrize("bound", ["anchored", *infomax.bounds.names()])
 def test_twenty_rows_are_not_overfitted(bound):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(20, 1))
@@ -234,24 +237,27 @@ def test_twenty_rows_are_not_overfitted(bound):
 def test_a_refusal_loses_no_work(monkeypatch):
     """More columns than rows: the Gaussian copula refuses before the first bound is trained."""
     monkeypatch.setattr("infomax.estimation.fit", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr("infomax.anchored.measure", lambda *_, **__: pytest.fail("work was done"))
     x = np.random.default_rng(0).normal(size=(50, 30))
     with pytest.raises(ValueError, match="more than Dx"):
-        estimate(x, x[::-1], bound=["infonce", "gaussian"], **QUICK)
+        estimate(x, x[::-1], bound=["anchored", "infonce", "gaussian"], **QUICK)
 
 
 def test_a_list_gives_a_list(gaussian):
-    results = estimate(*gaussian, bound=["ba", CPC(5, 5), "gaussian"], **QUICK)
-    assert [result.bound for result in results] == ["ba", "cpc", "gaussian"]
+    results = estimate(*gaussian, bound=["ba", "anchored", CPC(5, 5), "gaussian"], **QUICK)
+    assert [result.bound for result in results] == ["ba", "anchored", "cpc", "gaussian"]
+    assert results[1] == estimate(*gaussian, **QUICK)
 
 
 def test_saturation_is_said(gaussian):
     x = np.random.default_rng(0).normal(size=(400, 4))
     with pytest.warns(SaturationWarning, match=r"infonce: near its ceiling \(200 rows"):
-        result = estimate(x, x + 1e-3, **QUICK)
+        result = estimate(x, x + 1e-3, bound="infonce", **QUICK)
     assert result.ceiling == pytest.approx(math.log(200))
     assert result.mi < result.ceiling
-    with pytest.warns(SaturationWarning, match="larger than log n"):
-        assert estimate(x, x + 1e-3, bound="ba", **QUICK).mi > math.log(200)
+    for bound in ("ba", "anchored"):
+        with pytest.warns(SaturationWarning, match="larger than log n"):
+            assert estimate(x, x + 1e-3, bound=bound, **QUICK).mi > math.log(200)
 
 
 def test_classical_estimators_say_where_they_fail():
@@ -279,7 +285,7 @@ def test_constant_columns():
 def test_more_columns_than_rows():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 100)), rng.normal(size=(60, 80))
-    for bound in ("infonce", "ba"):
+    for bound in ("anchored", "infonce", "ba"):
         assert abs(estimate(x, y, bound=bound, **QUICK).mi) < 0.3
 
 
@@ -287,7 +293,7 @@ def test_discrete_columns_stay_finite():
     rng = np.random.default_rng(0)
     x = rng.integers(3, size=600)
     y = np.where(rng.random(600) < 0.9, x, rng.integers(3, size=600))
-    for bound in ("infonce", "nwj", "dv", "ba", "gaussian", "ksg"):
+    for bound in ("anchored", "infonce", "nwj", "dv", "ba", "gaussian", "ksg", "plugin"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", infomax.InfomaxWarning)
             assert math.isfinite(estimate(x, y, bound=bound, **QUICK).mi)
@@ -298,6 +304,8 @@ def test_discrete_columns_stay_finite():
     [
         ({"bound": "infonc"}, ValueError, "bound 'infonc' is not known; did you mean 'infonce'"),
         ({"bound": "kgs"}, ValueError, "did you mean 'ksg'"),
+        ({"bound": "ancored"}, ValueError, "did you mean 'anchored'"),
+        ({"margins": "standard"}, ValueError, "margins must be 'normal' for 'anchored'; got 'standard'"),
         ({"bound": 3}, TypeError, "bound must be a name, a Bound, or a list of these; got 3"),
         ({"bound": []}, TypeError, r"got \[\]"),
         ({"bound": [nn.Identity()]}, TypeError, "bound must be a name or an infomax.Bound; got Identity"),
@@ -317,6 +325,7 @@ def test_discrete_columns_stay_finite():
 )
 def test_bad_input_is_refused_before_any_work(arguments, error, message, gaussian, monkeypatch):
     monkeypatch.setattr("infomax.estimation.fit", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr("infomax.anchored.measure", lambda *_, **__: pytest.fail("work was done"))
     with pytest.raises(error, match=message):
         estimate(**{"x": gaussian[0], "y": gaussian[1], "progress": False, **arguments})
 
@@ -351,18 +360,28 @@ class TestEstimate:
         assert bits.confidence_interval()[0] == pytest.approx(self.result.confidence_interval()[0] / math.log(2))
         assert bits.bits is bits
 
+    def test_bits_of_each_row_and_of_the_history(self, gaussian):
+        nats = estimate(*gaussian, **QUICK)
+        np.testing.assert_allclose(nats.bits.local, nats.local / math.log(2))
+        assert nats.bits.local.mean() == pytest.approx(nats.bits.mi)
+        assert nats.bits.history[0].validation[0] == pytest.approx(nats.history[0].validation[0] / math.log(2))
+        assert nats.bits.pvalue == nats.pvalue
+
     @pytest.mark.parametrize(("mi", "near"), [(0.49, False), (0.51, True)])
     def test_near_ceiling_in_either_unit(self, mi, near):
         result = Estimate(mi, 0.1, 0.0, "lower", "infonce", 100, ceiling=3.0)
         assert result.near_ceiling == result.bits.near_ceiling == near
 
-    def test_to_dict_is_json(self, gaussian):
-        result = estimate(*gaussian, **QUICK)
+    @pytest.mark.parametrize("bound", ["anchored", "infonce"])
+    def test_to_dict_is_json(self, bound, gaussian):
+        result = estimate(*gaussian, bound=bound, **QUICK)
         loaded = json.loads(json.dumps(result.to_dict()))
         assert loaded["mi"] == result.mi
         assert loaded["confidence_interval_95"] == list(result.confidence_interval())
         assert loaded["history"][0]["steps"][0] == 0
-        assert loaded["pvalue"] is None
+        assert loaded["pvalue"] == result.pvalue
+        assert (result.pvalue is None) == (bound == "infonce")
+        assert "local" not in loaded
 
     def test_repr_says_what_matters(self):
         text = repr(self.result)
@@ -375,11 +394,15 @@ class TestEstimate:
         ):
             assert part in text
 
+    def test_repr_says_the_test_of_independence(self):
+        text = repr(Estimate(0.5, 0.1, 0.05, "estimate", "anchored", 100, pvalue=0.005))
+        assert "standard error 0.1000, p = 0.005 for independence" in text
+
     def test_frozen(self):
         with pytest.raises(AttributeError):
             self.result.mi = 1.0
 
-    @pytest.mark.parametrize("bound", ["infonce", "gaussian"])
+    @pytest.mark.parametrize("bound", ["anchored", "infonce", "gaussian"])
     def test_plot(self, bound, gaussian):
         result = estimate(*gaussian, bound=bound, **QUICK)
         figure = result.plot()

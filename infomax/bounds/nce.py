@@ -38,7 +38,7 @@ class InfoNCE(Contrastive):
     kind = "lower"
     ceiling_formula = "log N"
     reference = "van den Oord, Li, Vinyals 2018, arXiv 1807.03748"
-    use_when = "a lower bound that is stable; MI well below log N"
+    use_when = "a steady lower bound; MI well below log N"
 
     def __init__(
         self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable", symmetric: bool = False
