@@ -97,7 +97,8 @@ def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = 
     Args:
         x, y: samples, as for :func:`infomax.estimate`.
         lower: a bound of kind "lower".
-        upper: one of kind "upper", or an estimate by a density q(y | x).
+        upper: one of kind "upper", or an estimate by a density q(y | x). CLUB is far above, and stays there for most q
+            that are somewhat wrong; "l1out" is tight where q is right, and too small where it is not.
         options: other keywords of :func:`infomax.estimate`.
 
     Returns:
