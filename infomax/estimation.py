@@ -18,9 +18,9 @@ from torch import Tensor
 
 from infomax import anchored, bounds, classical
 from infomax.bounds import Bound
-from infomax.bounds.base import Kind
 from infomax.critics import reset
-from infomax.fitting import BLOCK, History, Schedule, blocks, evaluate, fit, no_progress, seeded, single_thread
+from infomax.crossfit import cross_fit
+from infomax.fitting import BLOCK, Schedule, no_progress, seeded
 from infomax.io import Floats, InfomaxWarning, as_pair
 from infomax.judging import judge_result, judge_samples
 from infomax.margins import Margins, fit_margins
@@ -29,10 +29,6 @@ from infomax.result import Estimate
 
 #: Fewest rows that can be split, fitted, validated and measured.
 LEAST_ROWS = 20
-#: Fewest validation rows that decide when to stop.
-_LEAST_VALIDATION = 16
-#: Groups of rows that the jackknife leaves out in turn, in each block of held-out rows.
-_JACKKNIFE_GROUPS = 20
 
 
 BoundLike = str | Bound
@@ -304,7 +300,17 @@ def _estimate_one(
         )
         # Of the gap, the share of what the network found is no sign of too few rows.
         return result, cautions + list(judge_result(replace(result, gap=found.overfitted), len(x)))
-    measured = _cross_fit(problem, bound, advance)
+    folds = problem.folds_of(bound)
+    measured = cross_fit(
+        len(x),
+        problem.prepare,
+        lambda n: problem.build(bound, n),
+        seed=problem.seed,
+        folds=folds,
+        schedule=problem.schedule_of(bound),
+        device=problem.device,
+        tick=advance,
+    )
     mi = sum(fold.rows / len(x) * fold.value for fold in measured)
     in_sample = sum(fold.rows / len(x) * fold.in_sample for fold in measured)
     variance = sum((fold.rows / len(x)) ** 2 * fold.variance for fold in measured)
@@ -317,7 +323,7 @@ def _estimate_one(
         ceiling=min((fold.ceiling for fold in measured if fold.ceiling is not None), default=None),
         history=tuple(fold.history for fold in measured),
     )
-    return result, cautions + list(judge_result(result, min(BLOCK, len(x) // problem.folds_of(bound))))
+    return result, cautions + list(judge_result(result, min(BLOCK, len(x) // folds)))
 
 
 def _densities(bound: BoundLike) -> tuple[bool, bool]:
@@ -338,62 +344,6 @@ class _Facts(TypedDict):
     bound: str
     n: int
     seed: int
-
-
-@dataclass(frozen=True)
-class _Fold:
-    """What one fold's bound said of the rows that it never saw."""
-
-    rows: int
-    value: float
-    variance: float
-    in_sample: float
-    kind: Kind
-    ceiling: float | None
-    history: History
-
-
-def _cross_fit(problem: _Problem, bound: BoundLike, advance: Callable[[int], None]) -> list[_Fold]:
-    rng = np.random.default_rng(problem.seed)
-    order = rng.permutation(len(problem.x))
-    folds = []
-    whole = problem.schedule_of(bound)
-    for measured in np.array_split(order, problem.folds_of(bound)):
-        others = rng.permutation(np.setdiff1d(order, measured))
-        split = max(len(others) // 10, min(64, len(others) // 4))
-        # A handful of validation rows cannot tell when to stop: then only what has a closed form is fitted.
-        schedule = whole if split >= _LEAST_VALIDATION else replace(whole, steps=0)
-        with single_thread(problem.device), seeded(int(rng.integers(2**63)), problem.device):
-            train, validation, held_out = problem.prepare((others[split:], others[:split], measured))
-            fitted = problem.build(bound, len(train[0]))
-            generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-            history = fit(fitted, train, validation, schedule=schedule, generator=generator, tick=advance)
-            advance(whole.steps - history.steps[-1])
-            value, variance = _measure(fitted, *held_out, rng)
-            block = min(map(len, blocks(len(measured), problem.device)))
-            in_sample = evaluate(fitted, *_sample(train, rng), most=block)
-        folds.append(_Fold(len(measured), value, variance, in_sample, fitted.kind, fitted.ceiling(block), history))
-    return folds
-
-
-def _sample(pairs: tuple[Tensor, Tensor], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """At most four blocks of the rows, drawn without replacement."""
-    x, y = pairs
-    rows = torch.from_numpy(rng.permutation(len(x))[: 4 * BLOCK]).to(x.device)
-    return x[rows], y[rows]
-
-
-@torch.no_grad()
-def _measure(bound: Bound, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[float, float]:
-    """The bound on held-out rows, and the variance of that value by a delete-a-group jackknife."""
-    value, variance = evaluate(bound, x, y), 0.0
-    for rows in blocks(len(x), x.device):
-        share = len(rows) / len(x)
-        groups = list(torch.from_numpy(rng.permutation(len(rows))).to(x.device).chunk(_JACKKNIFE_GROUPS))
-        left_out = bound.leave_out(x[rows], y[rows], groups).double()
-        factor = (len(groups) - 1) / len(groups)
-        variance += share**2 * factor * float((left_out - left_out.mean()).square().sum())
-    return value, variance
 
 
 @contextmanager

@@ -99,6 +99,6 @@ def test_crossing_ends_are_said(monkeypatch):
     ],
 )
 def test_bad_input_is_refused_before_any_work(call, error, message, monkeypatch):
-    monkeypatch.setattr("infomax.estimation.fit", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr("infomax.crossfit.fit", lambda *_, **__: pytest.fail("work was done"))
     with pytest.raises(error, match=message):
         call()

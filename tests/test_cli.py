@@ -81,7 +81,7 @@ def test_given_is_conditional_mutual_information(table, tmp_path, capsys):
     ],
 )
 def test_bad_requests_are_one_line_and_status_2(table, capsys, monkeypatch, change, message):
-    monkeypatch.setattr("infomax.estimation.fit", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr("infomax.crossfit.fit", lambda *_, **__: pytest.fail("work was done"))
     monkeypatch.setattr("infomax.anchored.measure", lambda *_, **__: pytest.fail("work was done"))
     assert main(["estimate", table, "--x", "a", "--y", "c", *change]) == 2
     captured = capsys.readouterr()

@@ -236,7 +236,7 @@ def test_twenty_rows_are_not_overfitted(bound):
 
 def test_a_refusal_loses_no_work(monkeypatch):
     """More columns than rows: the Gaussian copula refuses before the first bound is trained."""
-    monkeypatch.setattr("infomax.estimation.fit", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr("infomax.crossfit.fit", lambda *_, **__: pytest.fail("work was done"))
     monkeypatch.setattr("infomax.anchored.measure", lambda *_, **__: pytest.fail("work was done"))
     x = np.random.default_rng(0).normal(size=(50, 30))
     with pytest.raises(ValueError, match="more than Dx"):
@@ -324,7 +324,7 @@ def test_discrete_columns_stay_finite():
     ],
 )
 def test_bad_input_is_refused_before_any_work(arguments, error, message, gaussian, monkeypatch):
-    monkeypatch.setattr("infomax.estimation.fit", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr("infomax.crossfit.fit", lambda *_, **__: pytest.fail("work was done"))
     monkeypatch.setattr("infomax.anchored.measure", lambda *_, **__: pytest.fail("work was done"))
     with pytest.raises(error, match=message):
         estimate(**{"x": gaussian[0], "y": gaussian[1], "progress": False, **arguments})
