@@ -200,10 +200,10 @@ class _Side:
         indicators, discrete = [], False
         for column in samples.T:
             values, counts = np.unique(column, return_counts=True)
-            frequent = values[counts >= max(_ATOM * n, 5)]
             heaviest = counts.max() / n
             discrete |= len(values) < min(_FEWEST_DISTINCT, n // 2) or heaviest >= _DISCRETE_ATOM
-            most = frequent[np.argsort(-counts[counts >= max(_ATOM * n, 5)], kind="stable")][:_MOST_ATOMS]
+            frequent = counts >= max(_ATOM * n, 5)
+            most = values[frequent][np.argsort(-counts[frequent], kind="stable")][:_MOST_ATOMS]
             indicators += [column == value for value in most]
         wide = samples.shape[1] > _WIDE
         atoms = np.stack(indicators, 1) if indicators and not wide else np.zeros((n, 0))
@@ -258,7 +258,7 @@ class _Folds:
             x, y = (side.scores[torch.from_numpy(others)] for side in sides)
             best, normal = fit_copula(x, y)
             copulas.append((best, normal))
-            seen_by = [_on(copula.embed(sides[0].scores, sides[1].scores), device) for copula in (best, normal)]
+            seen_by = [copula.embed(sides[0].scores, sides[1].scores).to(device) for copula in (best, normal)]
             embedded.append((seen_by[0], seen_by[1]))
             kept = 0
             if sides[0].wide or sides[1].wide:
@@ -289,7 +289,7 @@ class _Folds:
         """Scores by the normal copula, the best copula and the network, of rows that trained none of them."""
         pairs, mixed, rows, gaps, logits = [], [], [], [], []
         for fold, own in enumerate(self.held_out):
-            model = _one(critic, fold)
+            model = critic.one(fold)
             for block in np.array_split(own, math.ceil(len(own) / _BLOCK)):
                 index = torch.from_numpy(block).to(self.train.device)
                 n = len(block)
@@ -381,20 +381,6 @@ def _pvalue(scored: _Scored, sides: tuple[_Side, _Side], draws: int, rng: np.ran
     x, y = (side.scores[rows].float() for side in sides)
     by_features = dependence_of_features(x, y, torch.from_numpy(orders), rng).double().numpy()
     return permutation_pvalue(np.stack([by_ratio, by_features], 1))
-
-
-def _one(critic: BatchedCritic, fold: int) -> BatchedCritic:
-    """One model of several, as a critic of its own."""
-    alone = BatchedCritic(
-        1, critic.g.weights[0].shape[1], critic.h.weights[0].shape[1], torch.Generator(), hidden=critic.hidden
-    )
-    alone.load_state_dict({name: value[fold : fold + 1] for name, value in critic.state_dict().items()})
-    return alone.to(critic.c.device)
-
-
-def _on(embedded: Embedded, device: torch.device) -> Embedded:
-    parts = (embedded.x, embedded.y, embedded.norm_x, embedded.norm_y)
-    return Embedded(*(part.to(device) for part in parts))
 
 
 def _rows(each: list[Rows], device: torch.device) -> Tensor:

@@ -21,6 +21,8 @@ from infomax.gaussian import (
 #: Degrees of freedom that are tried for Student's copula, beside none (the normal copula).
 DEGREES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0)
 _SHRINKAGES: tuple[Shrinkage, ...] = ("sparse", "low-rank", "adjusted")
+#: Fewest rows of which every fifth make a pair and a mixed pair.
+_LEAST_ROWS = 10
 #: Rows on which candidates are compared, and other rows with which each of them is paired.
 _COMPARED, _NEGATIVES = 4_000, 20
 
@@ -36,6 +38,10 @@ class Embedded:
 
     def __getitem__(self, rows: Tensor | slice) -> Embedded:
         return Embedded(self.x[rows], self.y[rows], self.norm_x[rows], self.norm_y[rows])
+
+    def to(self, device: torch.device) -> Embedded:
+        """The same on another device."""
+        return Embedded(self.x.to(device), self.y.to(device), self.norm_x.to(device), self.norm_y.to(device))
 
 
 @dataclass(frozen=True)
@@ -134,11 +140,16 @@ def fit_copula(x: Tensor, y: Tensor) -> tuple[EllipticalCopula, EllipticalCopula
     are compared on all rows. What is compared is the logistic loss between pairs and pairs that were mixed.
 
     Args:
-        x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``, N at least 5.
+        x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``, N at least 10.
 
     Returns:
         the copula, and the normal copula with the same correlations.
+
+    Raises:
+        ValueError: for fewer rows.
     """
+    if len(x) < _LEAST_ROWS:
+        raise ValueError(f"x must have at least {_LEAST_ROWS} rows to fit a copula; got {len(x)}")
     held_out = torch.arange(len(x)) % 5 == 4
     trials = list(_normal_copulas(x[~held_out], y[~held_out]))
     losses = [_loss(trial, x[held_out], y[held_out]) for trial in trials]

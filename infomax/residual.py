@@ -55,7 +55,6 @@ class BatchedCritic(nn.Module):
         embed_dim: int = 32,
     ) -> None:
         super().__init__()
-        self.hidden = hidden
         self.g = BatchedMLP(models, (x_dim, hidden, hidden, embed_dim), generator)
         self.h = BatchedMLP(models, (y_dim, hidden, hidden, embed_dim), generator, last_gain=0.01)
         self.a = BatchedMLP(models, (x_dim, hidden // 2, 1), generator, last_gain=0.01)
@@ -71,6 +70,13 @@ class BatchedCritic(nn.Module):
         """Scores of the true pairs alone, ``(models, N)``."""
         own: Tensor = (self.g(x) * self.h(y)).sum(2) + (self.a(x) + self.b(y) + self.c).squeeze(2)
         return own
+
+    def one(self, model: int) -> BatchedCritic:
+        """A copy of one of the models, as a critic of its own."""
+        alone = copy.deepcopy(self)
+        for parameter in alone.parameters():
+            parameter.data = parameter.data[model : model + 1].clone()
+        return alone
 
 
 def logistic_losses(scores: Tensor) -> Tensor:

@@ -135,3 +135,19 @@ def divergences(p, q):
 
     middle = [(u + v) / 2 for u, v in zip(p, q, strict=True)]
     return (kl(p, middle) + kl(q, middle)) / 2, kl(p, q)
+
+
+def logistic(scores):
+    # Telling pairs from mixed pairs: E_p[-log D] + E_q[-log(1 - D)] with D = sigmoid(f).
+    joint = mean(-math.log(1 / (1 + math.exp(-scores[i][i]))) for i in range(len(scores)))
+    return joint + mean(-math.log(1 - 1 / (1 + math.exp(-s))) for s in negatives(scores))
+
+
+def plugin(x, y):
+    # Sum over cells of p log(p / p p), less (K_xy - K_x - K_y + 1) / 2N.
+    n, cells = len(x), set(zip(x, y, strict=True))
+    total = 0.0
+    for a, b in cells:
+        joint = sum(u == a and v == b for u, v in zip(x, y, strict=True)) / n
+        total += joint * math.log(joint / (x.count(a) / n * (y.count(b) / n)))
+    return total - (len(cells) - len(set(x)) - len(set(y)) + 1) / (2 * n)

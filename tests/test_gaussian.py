@@ -5,7 +5,16 @@ import pytest
 import torch
 from sklearn.covariance import ledoit_wolf as sklearn_ledoit_wolf
 
-from infomax.gaussian import couple, fit_gaussian, ledoit_wolf, shrink_singular_values, soft_threshold
+from infomax.gaussian import (
+    adjust_correlations,
+    couple,
+    fit_gaussian,
+    ledoit_wolf,
+    sample_covariance,
+    shrink_singular_values,
+    soft_threshold,
+    whiten,
+)
 
 
 @pytest.mark.parametrize("shape", [(200, 3), (30, 8), (5, 12)])
@@ -73,6 +82,58 @@ def test_fit_is_better_on_new_rows_than_plain_correlations(rotated, pairs):
         gains.append(float((fit_gaussian(*train).log_ratio(*test) - couple(*train).log_ratio(*test)).mean()))
     # Plain correlations lose about 400 / 6,000 = 0.067 nats.
     assert sum(gains) / 8 > (-0.003 if rotated else 0.04)
+
+
+def test_adjusted_correlations_are_those_of_adjusted_r_squared():
+    """Of y on Dx columns, and the textbook's formula."""
+    rng = np.random.default_rng(0)
+    x, noise = rng.normal(size=(50, 4)), rng.normal(size=50)
+    design = np.column_stack([np.ones(50), x])
+    y = x[:, 0] + noise
+    residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    plain = 1 - residual.var() / y.var()
+    adjusted = 1 - (1 - plain) * 49 / (50 - 5)
+    correlation = torch.tensor([plain**0.5])
+    assert adjust_correlations(correlation, 50, 5).item() == pytest.approx(adjusted**0.5, rel=1e-6)
+
+
+def test_adjusted_correlations_stay_in_range():
+    correlations = torch.tensor([0.0, 0.1, 0.3, 1.0], dtype=torch.float64)
+    found = adjust_correlations(correlations, 20, 4)
+    assert found.tolist() == pytest.approx([0.0, 0.0, 0.0, 1.0])
+    assert adjust_correlations(correlations, 20, 30).tolist() == pytest.approx([0.0, 0.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize("within", [sample_covariance, ledoit_wolf])
+def test_whitened_sides_have_the_identity_as_covariance(within):
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    x = torch.randn(300, 4, generator=generator, dtype=torch.float64) @ mixing + 3
+    y = x[:, :2] + torch.randn(300, 2, generator=generator, dtype=torch.float64)
+    found = whiten(x, y, within)
+    for side, mean, root in ((x, found.mean_x, found.root_x), (y, found.mean_y, found.root_y)):
+        torch.testing.assert_close(mean, side.mean(0))
+        torch.testing.assert_close(root @ within(side) @ root, torch.eye(len(root), dtype=torch.float64))
+    white_x, white_y = (x - found.mean_x) @ found.root_x, (y - found.mean_y) @ found.root_y
+    torch.testing.assert_close(found.cross, white_x.T @ white_y / 300)
+
+
+def test_adjusted_shrinkage_drops_noise_and_corrects_what_it_keeps():
+    """One correlation of 0.9 among 10 + 10 columns of 200 rows; the plain one is too large, low rank takes too much."""
+    found = {"none": [], "low-rank": [], "adjusted": []}
+    for seed in range(40):
+        x, y = torch.randn(2, 200, 10, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        y[:, 0] = 0.9 * x[:, 0] + math.sqrt(1 - 0.81) * y[:, 0]
+        whitened = whiten(x, y, sample_covariance)
+        for shrink, values in found.items():
+            values.append(whitened.canonical(shrink).correlations)
+    first = {shrink: float(torch.stack(values)[:, 0].mean()) for shrink, values in found.items()}
+    error = float(torch.stack(found["adjusted"])[:, 0].std()) / math.sqrt(40)
+    assert first["adjusted"] == pytest.approx(0.9, abs=3 * error)
+    assert first["low-rank"] < 0.9 - 3 * error
+    assert first["none"] > 0.9 + 3 * error
+    assert (torch.stack(found["adjusted"])[:, 1:] > 0).double().mean() < 0.05
+    assert (torch.stack(found["none"])[:, 1:] > 0).all()
 
 
 def test_deterministic_and_degenerate_pairs_stay_finite():
