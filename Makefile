@@ -1,7 +1,7 @@
 # make demo   set up and run the demonstration        make test   set up and run the tests
 # make lint   style and types      make doctest   examples in docstrings      make docs   build the documentation
 # make mmim   train the MMIM example on generated data (a minute), with figures in build/mmim
-# make bench-quick  a small benchmark of six bounds against known truths (under 3 minutes), in build/bench; BOUNDS=… of others
+# make bench-quick  a small benchmark of the default and six bounds against known truths (under 3 minutes), in build/bench; BOUNDS=… of others
 # make bench  what the committed figures lack (resumable: start it again and it goes on)
 # make bench RESULTS=build/results  all of them anew (many hours)
 
@@ -41,16 +41,20 @@ QUICK := 1v1-normal-0.75 1v1-additive-0.1 multinormal-dense-5-5-0.5 student-iden
 	spiral-multinormal-sparse-3-3-2-2.0 1v1-X-0.9 channel-5-1 secret-2in50-1
 
 bench-quick: .venv/.ready
-	$(PY) -m benchmarks.known_mi --quick --tasks $(QUICK) --estimators $(BOUNDS) gaussian ksg --n 1000 --seeds 1 --output build/bench
+	$(PY) -m benchmarks.known_mi --quick --tasks $(QUICK) --estimators anchored $(BOUNDS) gaussian ksg --n 1000 --seeds 1 --output build/bench
 	$(PY) -m benchmarks.staircase --quick --cases gaussian --critics separable --bounds $(BOUNDS) --output build/bench
 
 bench: .venv/.ready
 	$(PY) -m benchmarks.gaussian --output $(RESULTS)
+	$(PY) -m benchmarks.known_mi --estimators anchored --n 200 1000 10000 --output $(RESULTS)
+	$(PY) -m benchmarks.default --quick --tasks beyond-normal --n 10000 --seeds 3 --no-tests --output $(RESULTS)
+	$(PY) -m benchmarks.default --output $(RESULTS)
 	$(PY) -m benchmarks.known_mi --n 1000 10000 --output $(RESULTS)
 	$(PY) -m benchmarks.consistency --output $(RESULTS)
 	$(PY) -m benchmarks.staircase --output $(RESULTS)
 	$(PY) -m benchmarks.cost --output $(RESULTS)
 	$(PY) -m benchmarks.peers --output $(RESULTS)  # last: its environments need Python 3.11
+	$(PY) -m benchmarks.default --report --output $(RESULTS)  # beside them
 
 # The build tools come first and pinned, so that the editable install needs no isolated (unpinned) build.
 .venv/.ready: constraints.txt pyproject.toml

@@ -7,6 +7,9 @@
 writes ``default.csv`` (one row an estimate), ``independence.csv`` (one row a test), ``default.md`` and figures. Killed
 at any point and started again, it goes on where it was. Each task and seed has draws of its own, so that runs are
 independent trials: versions of one distribution do not repeat each other, as under the seeds of ``known_mi``.
+
+The report has also what the default made of the samples that other packages got, from ``known_mi.csv`` (estimator
+"anchored") and ``peers.csv``; where one of the files is missing it says so.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -23,11 +27,14 @@ import infomax
 from benchmarks import sweep
 from benchmarks.default_report import write_report
 from benchmarks.known_mi import chosen_tasks
+from infomax.estimation import LEAST_ROWS
 
 COLUMNS = ("truth", "estimate", "bias", "stderr", "low", "high", "covered", "pvalue", "warnings")
 TEST_COLUMNS = ("estimate", "low", "high", "covered", "pvalue", "peer")
 #: Seeds for each number of rows; fewer where a run takes longer.
-SEEDS = {200: 20, 1_000: 20, 10_000: 3}
+SEEDS = {200: 20, 1_000: 20, 5_000: 3, 10_000: 3}
+#: Families that alone are run with so many rows, unless these rows are asked for.
+ONLY = {5_000: "secret"}
 #: Margins and dimensions of independent pairs, with their rows; and dependent ones, on which tests compete.
 NULLS = ("normal-1", "normal-5", "normal-20", "student-1", "student-5", "uniform-1", "discrete-1", "mixed-2")
 POWERS = {
@@ -74,19 +81,19 @@ def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
 
 def independent(name: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Independent x and y: margins and a dimension. The columns of a Student side depend on each other."""
-    margin, columns = name.split("-")
-    dim = int(columns)
+    margin, dim = name.split("-")
 
     def side() -> np.ndarray:
-        normal = rng.standard_normal((n, dim))
+        shape = n, int(dim)
+        normal = rng.standard_normal(shape)
         if margin == "student":
             return normal / np.sqrt(rng.chisquare(2, (n, 1)) / 2)
         if margin == "uniform":
-            return rng.random((n, dim))
+            return rng.random(shape)
         if margin == "discrete":
-            return rng.integers(0, 4, (n, dim)).astype(float)
+            return rng.integers(0, 4, shape).astype(float)
         if margin == "mixed":
-            return np.where(rng.random((n, dim)) < 0.3, 0.0, normal)
+            return np.where(rng.random(shape) < 0.3, 0.0, normal)
         return normal
 
     return side(), side()
@@ -119,43 +126,62 @@ def test(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=["all"], help="names, families, or all")
-    parser.add_argument("--n", nargs="+", type=int, default=list(SEEDS), help="rows (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="estimate with quick=True")
-    parser.add_argument("--no-tests", action="store_true", help="leave out the tests of independence")
-    sweep.add_arguments(parser, seeds=max(SEEDS.values()))
-    arguments = parser.parse_args(argv)
-    try:
-        options, tasks = sweep.options(arguments), chosen_tasks(arguments.tasks)
-        if min(arguments.n) < 20:
-            raise ValueError(f"n must be at least 20; got {min(arguments.n)}")
-    except ValueError as error:
-        parser.error(str(error))
-    mode = "quick" if arguments.quick else "default"
-    cells: list[sweep.Cell] = [
+def cells_of(tasks: Sequence[str], sizes: Sequence[int] | None, seeds: int, mode: str) -> list[sweep.Cell]:
+    """The estimates of a sweep; without ``sizes``, those of `SEEDS`."""
+    return [
         {"task": task, "n": n, "seed": seed, "mode": mode}
-        for seed in range(arguments.seeds)
-        for n in sorted(arguments.n)
-        if seed < SEEDS.get(n, arguments.seeds)
+        for seed in range(seeds)
+        for n in sorted(sizes or SEEDS)
+        if seed < SEEDS.get(n, seeds)
         for task in tasks
+        if sizes or n not in ONLY or infomax.tasks.get(task).family == ONLY[n]
     ]
-    tests: list[sweep.Cell] = [
+
+
+def tests_of() -> list[sweep.Cell]:
+    """The tests of a sweep, of independent and of dependent pairs."""
+    nulls: list[sweep.Cell] = [
         {"pair": pair, "n": NULL_ROWS, "seed": seed, "dependent": 0} for seed in range(NULL_DRAWS) for pair in NULLS
     ]
-    tests += [
+    return nulls + [
         {"pair": pair, "n": n, "seed": seed, "dependent": 1}
         for seed in range(POWER_DRAWS)
         for pair, n in POWERS.items()
     ]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=["all"], help="names, families, or all")
+    only = ", ".join(f"{n} for {family} alone" for n, family in ONLY.items())
+    parser.add_argument("--n", nargs="+", type=int, help=f"rows (default: {', '.join(map(str, SEEDS))}; {only})")
+    parser.add_argument("--quick", action="store_true", help="estimate with quick=True")
+    parser.add_argument("--no-tests", action="store_true", help="leave out the tests of independence")
+    parser.add_argument(
+        "--known-mi", type=Path, help="CSV of benchmarks.known_mi (default: known_mi.csv in that folder)"
+    )
+    parser.add_argument("--peers", type=Path, help="CSV of benchmarks.peers (default: peers.csv in that folder)")
+    sweep.add_arguments(parser, seeds=max(SEEDS.values()))
+    arguments = parser.parse_args(argv)
+    try:
+        options, tasks = sweep.options(arguments), chosen_tasks(arguments.tasks)
+        if arguments.n and min(arguments.n) < LEAST_ROWS:
+            raise ValueError(f"n must be at least {LEAST_ROWS}; got {min(arguments.n)}")
+        for path in (arguments.known_mi, arguments.peers):
+            if path is not None and not path.exists():
+                raise ValueError(f"known-mi and peers must be files; {path} is not there")
+    except ValueError as error:
+        parser.error(str(error))
     path, path_of_tests = arguments.output / "default.csv", arguments.output / "independence.csv"
     try:
         if not arguments.report:
+            cells = cells_of(tasks, arguments.n, arguments.seeds, "quick" if arguments.quick else "default")
             sweep.sweep(path, cells, run, COLUMNS, **options)
             if not arguments.no_tests:
-                sweep.sweep(path_of_tests, tests, test, TEST_COLUMNS, **options)
-        print(write_report(path, path_of_tests))
+                sweep.sweep(path_of_tests, tests_of(), test, TEST_COLUMNS, **options)
+        known_mi, peers = arguments.known_mi, arguments.peers
+        beside = known_mi or path.with_name("known_mi.csv"), peers or path.with_name("peers.csv")
+        print(write_report(path, path_of_tests, *beside))
     except sweep.SweepError as error:
         parser.error(str(error))
 
