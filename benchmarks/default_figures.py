@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Of the sizes, small to large; of peers; of what is aimed at.
-SHADES = ("#a9cce3", "#4a90c2", "#0c3c63", "#000000")
+SHADES = ("#a9cce3", "#4a90c2", "#0c3c63")
 PEER, AIM = "#d07a2d", "#e6efe2"
 #: Errors below this are drawn here: they are nought in every use.
 _LEAST = 1e-3
@@ -57,7 +56,7 @@ def error_figure(results: Results) -> Figure | None:
             ax.plot(
                 [min(values), max(values)], [y, y], color="#d5dde3", linewidth=2.2, solid_capstyle="round", zorder=1
             )
-    for n, shade in zip(ns, cycle(SHADES)):
+    for n, shade in zip(ns, _shades(len(ns)), strict=True):
         places = [y for y, task in enumerate(labels) if task in errors[n]]
         found = [max(_LEAST, errors[n][labels[y]]) for y in places]
         ax.scatter(found, places, 34, color=shade, label=f"n = {n:,}", zorder=3, linewidth=0)
@@ -110,7 +109,7 @@ def coverage_figure(results: Results) -> Figure | None:
     ax.axvline(1 - LEVEL, color="#4f7f3f", linewidth=1, linestyle=":", zorder=1)
     everything: list[Share] = []
     step = 0.62 / max(1, len(ns) - 1)
-    for i, (n, shade) in enumerate(zip(ns, cycle(SHADES))):
+    for i, (n, shade) in enumerate(zip(ns, _shades(len(ns)), strict=True)):
         shares = {name: covered(rows) for name in families if (rows := at(families[name], n))}
         everything += shares.values()
         heights = [places[name] + step * (i - (len(ns) - 1) / 2) for name in shares]
@@ -156,7 +155,7 @@ def _uniform_panel(ax: Axes, rows: Sequence[Row]) -> None:
     for pair in pairs:
         ax.plot(*_steps([row for row in rows if row["pair"] == pair]), color="#bcc9d3", linewidth=0.9)
     ax.plot([], [], color="#bcc9d3", linewidth=0.9, label=f"each of {len(pairs)} pairs of margins")
-    ax.plot(*_steps(rows), color=SHADES[2], linewidth=2, label=f"all {len(rows)} draws")
+    ax.plot(*_steps(rows), color=SHADES[-1], linewidth=2, label=f"all {len(rows)} draws")
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     ax.set_aspect("equal")
@@ -188,7 +187,7 @@ def _power_panel(ax: Axes, rows: Sequence[Row]) -> None:
         PEER,
         "nearest neighbours, permuted",
     )
-    _bars(ax, [ours[pair] for pair in order], [i - 0.17 for i in range(len(order))], SHADES[2], "the default")
+    _bars(ax, [ours[pair] for pair in order], [i - 0.17 for i in range(len(order))], SHADES[-1], "the default")
     ax.axvline(LEVEL, color="#888888", linewidth=0.9, linestyle=":")
     ax.set_yticks(range(len(order)), [f"{pair}\nn = {int(groups[pair][0]['n']):,}" for pair in order], fontsize=8)
     ax.set_ylim(len(order) - 0.4, -0.6)
@@ -213,6 +212,11 @@ def _bars(ax: Axes, shares: Sequence[Share], heights: Sequence[float], colour: s
     ax.errorbar(
         values, heights, xerr=reach, fmt="o", color=colour, markersize=5.5, elinewidth=1.6, label=label, zorder=3
     )
+
+
+def _shades(count: int) -> tuple[str, ...]:
+    """The darkest for the largest n, however many there are."""
+    return (SHADES[0],) * (count - len(SHADES)) + SHADES[-count:]
 
 
 def _plain(ax: Axes) -> None:
