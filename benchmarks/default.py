@@ -38,13 +38,13 @@ ONLY = {5_000: "secret"}
 #: Margins and dimensions of independent pairs, with their rows; and dependent ones, on which tests compete.
 NULLS = ("normal-1", "normal-5", "normal-20", "student-1", "student-5", "uniform-1", "discrete-1", "mixed-2")
 POWERS = {
-    "1v1-additive-0.75": 40,
-    "swissroll_x-normal_cdf-1v1-normal-0.75": 60,
-    "student-identity-1-1-1": 150,
-    "student-identity-3-3-3": 300,
-    "student-identity-5-5-3": 300,
-    "spiral-multinormal-sparse-3-3-2-2.0": 80,
-    "spiral-multinormal-sparse-5-5-2-2.0": 80,
+    "1v1-additive-0.75": 30,
+    "swissroll_x-normal_cdf-1v1-normal-0.75": 40,
+    "student-identity-1-1-1": 80,
+    "student-identity-3-3-3": 120,
+    "student-identity-5-5-3": 100,
+    "spiral-multinormal-sparse-3-3-2-2.0": 40,
+    "spiral-multinormal-sparse-5-5-2-2.0": 50,
 }
 NULL_ROWS, NULL_DRAWS, POWER_DRAWS = 200, 50, 60
 _PERMUTATIONS = 99

@@ -1,0 +1,182 @@
+"""What the default estimator fixes for each fold: rows, copulas, what the network sees; and the scores of all rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from infomax.copulas import EllipticalCopula, Embedded, fit_copula, principal_axes, significant_rank
+from infomax.margins import Floats, fit_margins
+from infomax.residual import BatchedCritic
+
+Rows = NDArray[np.int64]
+
+#: A column with fewer distinct values than this is discrete.
+FEWEST_DISTINCT = 20
+#: Held-out rows whose every pair is scored at a time.
+_BLOCK = 2048
+#: Mixed pairs for each true pair when scores are calibrated, and in all.
+_NEGATIVES, _MOST_MIXED = 20, 1_000_000
+#: A side of more columns than this is seen by the network through a few directions.
+_WIDE = 8
+_MOST_DIRECTIONS, _MOST_AXES = 16, 4
+#: A value with this share of a column's rows is an atom; from the second share on it makes the column discrete.
+_ATOM, _DISCRETE_ATOM = 0.02, 0.1
+_MOST_ATOMS = 32
+#: Each of one or two columns is also seen in this many steps of its ranks, scaled by two.
+_RANK_STEPS = 16
+#: Most rows that decide when to stop.
+_MOST_VALIDATION = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One variable: normal scores, indicators of frequent values, and whether a column is discrete."""
+
+    scores: Tensor  # (N, D), float64
+    atoms: Tensor  # (N, A), float64
+    discrete: bool
+
+    @staticmethod
+    def of(samples: Floats) -> Side:
+        n = len(samples)
+        indicators, discrete = [], False
+        for column in samples.T:
+            values, counts = np.unique(column, return_counts=True)
+            heaviest = counts.max() / n
+            discrete |= len(values) < min(FEWEST_DISTINCT, n // 2) or heaviest >= _DISCRETE_ATOM
+            frequent = counts >= max(_ATOM * n, 5)
+            most = values[frequent][np.argsort(-counts[frequent], kind="stable")][:_MOST_ATOMS]
+            indicators += [column == value for value in most]
+        wide = samples.shape[1] > _WIDE
+        atoms = np.stack(indicators, 1) if indicators and not wide else np.zeros((n, 0))
+        scores = torch.from_numpy(fit_margins(samples)(samples))
+        return Side(scores, torch.from_numpy(atoms.astype(np.float64)), discrete)
+
+    @property
+    def wide(self) -> bool:
+        return self.scores.shape[1] > _WIDE
+
+    def features(self, rows: Rows, directions: Tensor) -> Tensor:
+        """What the network sees, ``(N, F)``: given the rows that it may learn from, and canonical directions."""
+        scores, dim = self.scores, self.scores.shape[1]
+        seen = [scores, self.atoms]
+        if self.wide:
+            train = scores[torch.from_numpy(rows)]
+            axes = principal_axes(train)[:, -_MOST_AXES:]
+            views = [scores @ directions, scores @ axes]
+            seen = [view / view[torch.from_numpy(rows)].std(0).clamp_min(1e-12) for view in views]
+        if dim <= 2:
+            ranks = torch.special.ndtr(scores) * _RANK_STEPS
+            seen += [2 * (ranks[:, [j]] - torch.arange(_RANK_STEPS)).clamp(0, 1) - 1 for j in range(dim)]
+        if dim > 1:
+            seen.append((scores.square().sum(1, keepdim=True) - dim) / math.sqrt(2 * dim))
+        return torch.cat(seen, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """What is fixed for each fold: its rows, its copulas, and what its network sees."""
+
+    train: Tensor  # (folds, N)
+    validation: Tensor
+    held_out: list[Rows]
+    copulas: list[tuple[EllipticalCopula, EllipticalCopula]]  # the best, and the normal one
+    embedded: list[tuple[Embedded, Embedded]]
+    features_x: Tensor  # (folds, N, F)
+    features_y: Tensor
+
+    @staticmethod
+    def prepare(sides: tuple[Side, Side], parts: list[Rows], rng: np.random.Generator, device: torch.device) -> Folds:
+        everything = np.concatenate(parts)
+        trains, validations, copulas, embedded = [], [], [], []
+        features: tuple[list[Tensor], list[Tensor]] = [], []
+        for part in parts:
+            others = rng.permutation(np.setdiff1d(everything, part))
+            split = min(max(len(others) // 10, min(64, len(others) // 4)), _MOST_VALIDATION)
+            validations.append(others[:split])
+            trains.append(others[split:])
+            x, y = (side.scores[torch.from_numpy(others)] for side in sides)
+            best, normal = fit_copula(x, y)
+            copulas.append((best, normal))
+            seen_by = [copula.embed(sides[0].scores, sides[1].scores).to(device) for copula in (best, normal)]
+            embedded.append((seen_by[0], seen_by[1]))
+            kept = 0
+            if sides[0].wide or sides[1].wide:
+                kept = min(significant_rank(x, y) + 2, _MOST_DIRECTIONS)
+            directions = normal.coupling.directions_x[:, :kept], normal.coupling.directions_y[:, :kept]
+            for side, along, seen in zip(sides, directions, features, strict=True):
+                seen.append(side.features(trains[-1], along).float().to(device))
+        stacked = [_even([seen_of.T for seen_of in seen]).transpose(1, 2) for seen in features]
+        return Folds(
+            _rows(trains, device), _rows(validations, device), parts, copulas, embedded, stacked[0], stacked[1]
+        )
+
+    def critic(self, generator: torch.Generator) -> BatchedCritic:
+        dims = self.features_x.shape[2], self.features_y.shape[2]
+        return BatchedCritic(len(self.held_out), *dims, generator).to(self.train.device)
+
+    def features(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Of rows ``(folds, N)``: ``(folds, N, F)`` of x and of y."""
+        fold = torch.arange(len(rows), device=rows.device)[:, None]
+        return self.features_x[fold, rows], self.features_y[fold, rows]
+
+    def anchors(self, rows: Tensor) -> Tensor:
+        """The copulas' scores of rows ``(folds, N)``: ``(folds, N, N)``."""
+        each = zip(self.copulas, self.embedded, rows, strict=True)
+        return torch.stack([copula[0].scores(seen[0][own]) for copula, seen, own in each])
+
+    def score(self, critic: BatchedCritic, rng: np.random.Generator) -> Scored:
+        """Scores by the normal copula, the best copula and the network, of rows that trained none of them."""
+        pairs, mixed, gaps = [], [], []
+        negatives = max(1, min(_NEGATIVES, _MOST_MIXED // sum(map(len, self.held_out))))
+        for fold, own in enumerate(self.held_out):
+            model = critic.one(fold)
+            for block in np.array_split(own, math.ceil(len(own) / _BLOCK)):
+                index = torch.from_numpy(block).to(self.train.device)
+                n = len(block)
+                learned = model(self.features_x[fold, index][None], self.features_y[fold, index][None])[0]
+                known = [
+                    copula.scores(seen[index])
+                    for copula, seen in zip(self.copulas[fold], self.embedded[fold], strict=True)
+                ]
+                scores = torch.stack([known[1], known[0], learned], 2)
+                shifts = 1 + torch.from_numpy(rng.permutation(n - 1)[:negatives])
+                partners = (torch.arange(n)[:, None] + shifts) % n
+                pairs.append(scores[torch.arange(n), torch.arange(n)].cpu())
+                mixed.append(scores[torch.arange(n)[:, None], partners].reshape(-1, 3).cpu())
+            seen = self.train[fold, :: max(1, self.train.shape[1] // _BLOCK)]
+            in_sample = model.pairs(self.features_x[fold, seen][None], self.features_y[fold, seen][None])
+            gaps.append(len(own) * float(in_sample.mean()))
+        order = np.concatenate(self.held_out)
+        stacked = torch.cat(pairs)
+        gap = sum(gaps) / len(order) - float(stacked[:, 2].mean())
+        return Scored(stacked, torch.cat(mixed), order, gap)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores (normal copula, best copula, network) of held-out pairs and of mixed pairs."""
+
+    pairs: Tensor  # (N, 3)
+    mixed: Tensor  # (M, 3)
+    rows: Rows  # of the pairs
+    gap: float  # of the network: training rows less others
+
+
+def _rows(each: list[Rows], device: torch.device) -> Tensor:
+    """Rows of folds that differ by one at most, ``(folds, N)``; the odd one is left out."""
+    least = min(map(len, each))
+    return torch.from_numpy(np.stack([rows[:least] for rows in each])).to(device)
+
+
+def _even(each: list[Tensor]) -> Tensor:
+    """Feature matrices ``(F, N)`` of folds, some with fewer features: filled with zeros, ``(folds, F, N)``."""
+    most = max(map(len, each))
+    return torch.stack([F.pad(one, (0, 0, 0, most - len(one))) for one in each])
