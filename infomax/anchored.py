@@ -26,8 +26,10 @@ _ROWS_PER_CELL = 5
 _FEW_ROWS = 4_000
 #: Fewest validation rows that decide when to stop; with fewer the network is left out.
 _LEAST_VALIDATION = 16
-#: Of what the network found, the share that it may have missed beyond the gap; see :func:`_combine`.
-_MISSED = 0.25
+#: What may be there and not in the value, beyond half of what was overfitted: this share of what the network found, and
+#: this multiple of √((Dx + Dy) / N), the order of what functions of so many columns can hide from so many rows. Both
+#: chosen on the families of tasks that defaults are chosen on.
+_MISSED, _HIDDEN = 0.25, 0.5
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Measured:
     Attributes:
         local: each row's share, in the order of the rows, ``(N,)``, nats; their mean is the estimate.
         stderr: its standard error.
-        gap: how much more there may be: half of what is overfitted, the half that is not in ``local``, and a share of
-            what the network found.
+        gap: how much more there may be: half of what is overfitted, the half that is not in ``local``; a share of what
+            the network found; and what so many columns can hide from so few rows.
         overfitted: how much more the network says of the rows that trained it than of others, calibrated.
         pvalue: of independence.
         history: of each fold's network; none if its rows are too few, or were counted.
@@ -188,7 +190,9 @@ def _combine(scored: Scored, sides: tuple[Side, Side]) -> _Value:
     local[scored.rows] = held_out.numpy()
     stderr = math.hypot(float(held_out.std()) / math.sqrt(n), spread, overfitted / math.sqrt(12), 1 / n)
     learned = max(0.0, float(held_out.mean() - anchored.mean()))
-    return _Value(local + correction + 0.5 * overfitted, stderr, 0.5 * overfitted + _MISSED * learned, overfitted)
+    columns = sides[0].scores.shape[1] + sides[1].scores.shape[1]
+    gap = 0.5 * overfitted + _MISSED * learned + _HIDDEN * math.sqrt(columns / n)
+    return _Value(local + correction + 0.5 * overfitted, stderr, gap, overfitted)
 
 
 def _calibrated(scored: Scored, columns: list[int]) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ class Estimate:
             values slightly below zero are what independence looks like.
         stderr: standard error of ``mi`` from the draw of the measured rows.
         gap: how much better the bound does on the rows that trained it, 0 where nothing is trained; of "anchored" the
-            half of that which is not in ``mi`` already, and a share of what its network found.
+            half of that which is not in ``mi`` already, a share of what its network found, and ½ √((Dx + Dy) / n).
         kind: "lower" (a lower bound in expectation), "upper", or "estimate" (neither).
         bound: its name. n: rows. unit: "nats" or "bits". seed: as given.
         ceiling: the largest value possible with this many rows measured at a time (those of a fold), or None.
