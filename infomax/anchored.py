@@ -122,6 +122,7 @@ def measure(
     """
     rng = np.random.default_rng(seed)
     if _is_table(x, y):
+        tick(schedule.steps)
         return _of_table(x, y, draws, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     parts = np.array_split(rng.permutation(len(x)), folds)
@@ -143,7 +144,7 @@ def measure(
                     generator=generator,
                     tick=tick,
                 )
-            tick(schedule.steps - history[0].steps[-1])
+        tick(schedule.steps - (history[0].steps[-1] if history else 0))
         scored = problem.score(critic, rng)
         value = _combine(scored, sides)
         pvalue = independence_pvalue(sides[0].scores, sides[1].scores, draws, rng)

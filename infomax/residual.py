@@ -33,7 +33,8 @@ class BatchedMLP(nn.Module):
         for i, (rows, columns) in enumerate(pairwise(widths)):
             limit = (last_gain if i == len(widths) - 2 else 1.0) / math.sqrt(rows)
             for parameters, shape in ((self.weights, (models, rows, columns)), (self.biases, (models, 1, columns))):
-                parameters.append(nn.Parameter(limit * (2 * torch.rand(shape, generator=generator) - 1)))
+                share = torch.rand(shape, generator=generator, dtype=torch.float32)
+                parameters.append(nn.Parameter(limit * (2 * share - 1)))
 
     def forward(self, x: Tensor) -> Tensor:
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -42,7 +43,7 @@ class BatchedMLP(nn.Module):
 
 
 class BatchedCritic(nn.Module):
-    r""":math:`g(x)^\top h(y) + a(x) + b(y) + c` for several models at once; all start near zero."""
+    r""":math:`g(x)^\top h(y) + a(x) + b(y) + c` for several models at once, in float32; all start near zero."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class BatchedCritic(nn.Module):
         self.h = BatchedMLP(models, (y_dim, hidden, hidden, embed_dim), generator, last_gain=0.01)
         self.a = BatchedMLP(models, (x_dim, hidden // 2, 1), generator, last_gain=0.01)
         self.b = BatchedMLP(models, (y_dim, hidden // 2, 1), generator, last_gain=0.01)
-        self.c = nn.Parameter(torch.zeros(models, 1, 1))
+        self.c = nn.Parameter(torch.zeros(models, 1, 1, dtype=torch.float32))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """``x (models, N, Dx), y (models, N, Dy) -> (models, N, N)``; entry [m, i, j] scores (x_i, y_j)."""
@@ -124,7 +125,7 @@ def fit_residuals(
     averages: list[Tensor] = list(averaged.parameters())
     optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
     best = [average.clone() for average in averages]
-    least = torch.full((folds,), torch.inf, device=train.device)
+    least = torch.full((folds,), torch.inf, dtype=torch.float32, device=train.device)
     histories = [History() for _ in range(folds)]
     blocks = [block for block in torch.split(validation, _BLOCK, 1) if block.shape[1] > 1]
     fixed = [anchors(block) for block in blocks]
