@@ -169,8 +169,8 @@ def _loss(copula: EllipticalCopula, x: Tensor, y: Tensor) -> float:
     rows = copula.embed(x[:_COMPARED], y[:_COMPARED])
     n = len(rows.x)
     loss = float(F.softplus(-copula.log_ratio(rows)).mean())
-    negatives = max(4, min(_NEGATIVES, 1000 // max(rows.x.shape[1], 1)))  # fewer where each costs more
-    shifts = range(1, min(n, negatives + 1))
+    shifted = max(4, min(_NEGATIVES, 1000 // max(rows.x.shape[1], 1)))  # fewer where each costs more
+    shifts = range(1, min(n, shifted + 1))
     negatives = [F.softplus(copula.log_ratio(rows, rows[torch.arange(n).roll(shift)])).mean() for shift in shifts]
     return loss + float(torch.stack(negatives).mean())
 

@@ -81,5 +81,6 @@ def _features(scores: Tensor, root: Tensor, rng: np.random.Generator) -> tuple[T
     kinds = [white, squares, *cosines.chunk(_BANDS, 1)]
     features = torch.cat(kinds, 1)
     features = features - features.mean(0)
-    spread = features.std(0).clamp_min(1e-12)
-    return (features / spread / math.sqrt(n)).float(), [kind.shape[1] for kind in kinds]
+    spread = features.std(0)
+    varying = torch.where(spread > 1e-9, features / spread.clamp_min(1e-9), 0.0)  # rounding alone is no feature
+    return (varying / math.sqrt(n)).float(), [kind.shape[1] for kind in kinds]
