@@ -286,6 +286,7 @@ def _estimate_one(
             folds=problem.folds_of(bound),
             schedule=problem.schedule_of(bound),
             device=problem.device,
+            draws=99 if problem.quick else 199,
             tick=advance,
         )
         result = Estimate(
