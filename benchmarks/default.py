@@ -46,7 +46,7 @@ POWERS = {
     "spiral-multinormal-sparse-3-3-2-2.0": 40,
     "spiral-multinormal-sparse-5-5-2-2.0": 50,
 }
-NULL_ROWS, NULL_DRAWS, POWER_DRAWS = 200, 50, 60
+NULL_ROWS, NULL_DRAWS, POWER_DRAWS = 200, 50, 40
 _PERMUTATIONS = 99
 
 
