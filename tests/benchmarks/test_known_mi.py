@@ -94,7 +94,7 @@ def test_chosen_tasks():
     ("options", "message"),
     [
         (["--tasks", "normal-1d-7"], "'normal-1d-7' is not known; did you mean"),
-        (["--estimators", "nce"], r"estimators must be among .*ksg; got nce"),
+        (["--estimators", "nce"], r"estimators must be among anchored, .*; got nce"),
         (["--jobs", "0"], "jobs must be at least 1; got 0"),
         (["--backend", "slurm"], "backend must be loky, dask or ray; got 'slurm'"),
         (["--address", "tcp://here"], "address is for the backends dask and ray; got 'tcp://here' with 'loky'"),
