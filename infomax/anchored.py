@@ -214,5 +214,5 @@ def _normal_correction(scored: Scored, sides: tuple[Side, Side]) -> tuple[float,
     # The mean of the copula's log-ratio is its information for every distribution with these correlations; what a
     # calibrated one says less is no loss of fitting, what it says more has been won back.
     lost = value - max(float(scored.pairs[:, 0].double().mean()), float(_calibrated(scored, [0])[0].mean()))
-    trust = lost**2 / (lost**2 + variance) if lost else 0.0
-    return trust * lost, trust * math.sqrt(variance)
+    trust = lost**2 / (lost**2 + variance) if lost and math.isfinite(variance) else 0.0
+    return trust * lost, trust * math.sqrt(variance) if trust else 0.0
