@@ -97,8 +97,8 @@ def estimate(
         device: where to compute; by default the device of ``x`` if that is a tensor, else the CPU.
         progress: show a bar on standard error (with tqdm installed).
         quick: two folds and short training, for a first look.
-        folds: number of folds, 2 or more, at most a quarter of the rows; by default 5, 2 if quick, and for "anchored" 10
-            below 4,000 rows.
+        folds: number of folds, 2 or more, at most a quarter of the rows; by default 5, 2 if quick, and for "anchored"
+            10 below 4,000 rows.
         margins: how columns are standardised, with the training rows' statistics: "normal" (normal scores, see
             :func:`infomax.margins.fit_margins`), "standard" or "none". "anchored" always takes normal scores.
         schedule: steps, batch size and learning rate.
