@@ -92,7 +92,7 @@ def coverage_figure(results: Results) -> Figure | None:
     places, y, heads = {}, 0.0, []
     groups = (
         ("designed on", [name for name in families if name in DESIGNED]),
-        ("never looked at", [name for name in families if name in HELD_OUT]),
+        ("held out", [name for name in families if name in HELD_OUT]),
         ("neither", [name for name in families if name not in (*DESIGNED, *HELD_OUT)]),
     )
     for title, names in groups:

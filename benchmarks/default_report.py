@@ -240,7 +240,7 @@ SECTIONS: tuple[tuple[str, Callable[[Results], Section], str], ...] = (
     ("The test of independence", independence, "power"),
     ("Do warnings tell of large errors?", warnings, ""),
     ("Time and memory", cost, ""),
-    ("Families that were never looked at", families, ""),
+    ("Families that were held out", families, ""),
 )
 
 
