@@ -188,8 +188,8 @@ def families(results: Results) -> Section:
     parts = ["Mean absolute errors in nats, and the task with the largest one where n is largest."]
     for title, wanted in (
         (
-            "Families that were held out while the default was designed (their first runs showed two faults, which were "
-            "mended; CONTRIBUTING tells which):",
+            "Families that were held out while the default was designed (their first runs showed two faults, which "
+            "were mended; CONTRIBUTING tells which):",
             [f for f in found if f in HELD_OUT],
         ),
         ("Families that it was designed on:", [f for f in found if f in DESIGNED]),
