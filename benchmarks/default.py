@@ -27,10 +27,11 @@ import infomax
 from benchmarks import sweep
 from benchmarks.default_report import write_report
 from benchmarks.known_mi import chosen_tasks
-from infomax.estimation import LEAST_ROWS
 
 COLUMNS = ("truth", "estimate", "bias", "stderr", "low", "high", "covered", "pvalue", "warnings")
 TEST_COLUMNS = ("estimate", "low", "high", "covered", "pvalue", "peer")
+#: Fewest rows that an estimate takes.
+LEAST_ROWS = 20
 #: Seeds for each number of rows; fewer where a run takes longer.
 SEEDS = {200: 20, 1_000: 20, 5_000: 3, 10_000: 3}
 #: Families that alone are run with so many rows, unless these rows are asked for.

@@ -27,7 +27,7 @@ def test_estimate_prints_value_interval_and_nature(table, capsys):
     out = capsys.readouterr().out
     assert "nats, 95 % interval [" in out
     assert "estimate by anchored from 200 pairs" in out
-    assert "p = 0.005 for independence" in out
+    assert "p = 0.01 for independence" in out
 
 
 def test_json_is_the_python_result_in_bits(table, capsys):
