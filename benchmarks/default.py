@@ -15,7 +15,6 @@ The report has also what the default made of the samples that other packages got
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ import numpy as np
 import infomax
 from benchmarks import sweep
 from benchmarks.default_report import write_report
-from benchmarks.known_mi import chosen_tasks
+from benchmarks.known_mi import chosen_tasks, measured
 
 COLUMNS = ("truth", "estimate", "bias", "stderr", "low", "high", "covered", "pvalue", "warnings")
 TEST_COLUMNS = ("estimate", "low", "high", "covered", "pvalue", "peer")
@@ -58,26 +57,7 @@ def seed_of(task: str, seed: int) -> int:
 
 def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
     """One estimate by the default; ``quick`` if the cell says so."""
-    task, seed = infomax.tasks.get(str(cell["task"])), int(cell["seed"])
-    x, y = task.sample(int(cell["n"]), seed_of(task.name, seed))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", infomax.InfomaxWarning)  # they are in the result
-        start = time.process_time()
-        result = infomax.estimate(x, y, seed=seed, quick=cell["mode"] == "quick", progress=False)
-        seconds = time.process_time() - start
-    low, high = result.confidence_interval()
-    return {
-        "truth": round(task.mi, 6),
-        "estimate": round(result.mi, 6),
-        "bias": round(result.mi - task.mi, 6),
-        "stderr": round(result.stderr, 6),
-        "low": round(low, 6),
-        "high": round(high, 6),
-        "covered": int(low <= task.mi <= high),
-        "pvalue": result.pvalue,
-        "warnings": " | ".join(result.warnings),
-        "seconds": round(seconds, 3),
-    }
+    return measured(cell, seed_of(str(cell["task"]), int(cell["seed"])))
 
 
 def independent(name: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -77,9 +77,7 @@ def error_figure(results: Results) -> Figure | None:
     ax.set_xlabel("|estimate − truth|, nats (a mean over seeds; the best peer's on seed 0)")
     ax.grid(axis="x", color="#e8e8e8", linewidth=0.8)
     _plain(ax)
-    figure.legend(
-        *ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(ns) + 1, frameon=False, fontsize=9
-    )
+    _legend_above(figure, ax, len(ns) + 1)
     return figure
 
 
@@ -126,10 +124,13 @@ def coverage_figure(results: Results) -> Figure | None:
     ax.set_xlabel("95 % intervals that hold the truth (bars: exact 95 % intervals of the share)")
     ax.grid(axis="x", color="#eeeeee", linewidth=0.8)
     _plain(ax)
-    figure.legend(
-        *ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(ns) + 1, frameon=False, fontsize=9
-    )
+    _legend_above(figure, ax, len(ns) + 1)
     return figure
+
+
+def _legend_above(figure: Figure, ax: Axes, columns: int) -> None:
+    """The legend of ``ax``, above all else."""
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
 
 
 def power_figure(results: Results) -> Figure | None:

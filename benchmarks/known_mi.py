@@ -29,14 +29,18 @@ CORE = ("anchored", "ba", "cpc", "dv", "infonce", "mine", "nwj", "gaussian", "ks
 
 def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
     """One estimate; default settings unless the cell says quick."""
+    return measured(cell, int(cell["seed"]), bound=str(cell["estimator"]))
+
+
+def measured(cell: sweep.Cell, draw: int, bound: str = "anchored") -> dict[str, sweep.Value]:
+    """One estimate from the samples of the seed ``draw``, beside the truth; a sweep writes the columns that it has."""
     task = infomax.tasks.get(str(cell["task"]))
-    seed = int(cell["seed"])
-    x, y = task.sample(int(cell["n"]), seed)
+    x, y = task.sample(int(cell["n"]), draw)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", infomax.InfomaxWarning)  # they are in the result
         start = time.process_time()
         result = infomax.estimate(
-            x, y, bound=str(cell["estimator"]), seed=seed, quick=cell["mode"] == "quick", progress=False
+            x, y, seed=int(cell["seed"]), quick=cell["mode"] == "quick", progress=False, bound=bound
         )
         seconds = time.process_time() - start
     low, high = result.confidence_interval()
@@ -50,6 +54,7 @@ def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
         "covered": int(low <= task.mi <= high),
         "kind": result.kind,
         "ceiling": None if result.ceiling is None else round(result.ceiling, 4),
+        "pvalue": result.pvalue,
         "warnings": " | ".join(result.warnings),
         "seconds": round(seconds, 3),
     }

@@ -13,7 +13,7 @@ from torch import Tensor
 from infomax.bounds.base import Kind
 from infomax.classical import codes, plugin
 from infomax.copulas import normal_information
-from infomax.fitting import History, Schedule, no_progress, single_thread
+from infomax.fitting import LEAST_VALIDATION, History, Schedule, no_progress, single_thread
 from infomax.folds import FEWEST_DISTINCT, Folds, Scored, Side
 from infomax.independence import independence_pvalue, permutation_pvalue
 from infomax.margins import Floats
@@ -24,8 +24,6 @@ from infomax.stacking import apply, stack
 _ROWS_PER_CELL = 5
 #: Below this, rows are scarce: more of them train each fold, and training is watched more closely.
 _FEW_ROWS = 4_000
-#: Fewest validation rows that decide when to stop; with fewer the network is left out.
-_LEAST_VALIDATION = 16
 #: What may be there and not in the value, beyond half of what was overfitted: this share of what the network found, and
 #: this multiple of √((Dx + Dy) / N), the order of what functions of so many columns can hide from so many rows. Both
 #: chosen on the families of tasks that defaults are chosen on.
@@ -132,7 +130,7 @@ def measure(
         sides = Side.of(x), Side.of(y)
         problem = Folds.prepare(sides, parts, rng, device)
         critic = problem.critic(generator)
-        trains = schedule if problem.validation.shape[1] >= _LEAST_VALIDATION else None
+        trains = schedule if problem.validation.shape[1] >= LEAST_VALIDATION else None
         history: list[History] = []
         if trains is not None:
             with torch.enable_grad():
@@ -148,9 +146,8 @@ def measure(
                 )
         tick(schedule.steps - (history[0].steps[-1] if history else 0))
         scored = problem.score(critic, rng)
-        value = _combine(scored, sides)
         pvalue = independence_pvalue(sides[0].scores, sides[1].scores, draws, rng)
-    return Measured(value.local, value.stderr, value.gap, value.overfitted, pvalue, tuple(history))
+        return _combine(scored, sides, pvalue, tuple(history))
 
 
 def _is_table(x: Floats, y: Floats) -> bool:
@@ -175,15 +172,7 @@ def _of_table(x: Floats, y: Floats, draws: int, rng: np.random.Generator) -> Mea
     return Measured(local, stderr, 0.0, 0.0, permutation_pvalue(statistics), ())
 
 
-@dataclass(frozen=True, eq=False)
-class _Value:
-    local: Floats
-    stderr: float
-    gap: float
-    overfitted: float
-
-
-def _combine(scored: Scored, sides: tuple[Side, Side]) -> _Value:
+def _combine(scored: Scored, sides: tuple[Side, Side], pvalue: float, history: tuple[History, ...]) -> Measured:
     """Calibrate, correct, and say how far it may be off; see :func:`measure`."""
     n = len(scored.pairs)
     (held_out, weights), (anchored, _) = (_calibrated(scored, columns) for columns in ([1, 2], [1]))
@@ -195,7 +184,7 @@ def _combine(scored: Scored, sides: tuple[Side, Side]) -> _Value:
     learned = max(0.0, float(held_out.mean() - anchored.mean()))
     columns = sides[0].scores.shape[1] + sides[1].scores.shape[1]
     gap = 0.5 * overfitted + _MISSED * learned + _HIDDEN * math.sqrt(columns / n)
-    return _Value(local + correction + 0.5 * overfitted, stderr, gap, overfitted)
+    return Measured(local + correction + 0.5 * overfitted, stderr, gap, overfitted, pvalue, history)
 
 
 def _calibrated(scored: Scored, columns: list[int]) -> tuple[Tensor, Tensor]:

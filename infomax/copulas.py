@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +21,8 @@ from infomax.gaussian import (
 
 #: Degrees of freedom that are tried for Student's copula, beside none (the normal copula).
 DEGREES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0)
-_SHRINKAGES: tuple[Shrinkage, ...] = ("sparse", "low-rank", "adjusted")
+#: Ways to fit a normal copula: shrinkages of its covariance, and principal components before it.
+_WAYS: tuple[Shrinkage | Literal["principal"], ...] = ("sparse", "low-rank", "adjusted", "principal")
 #: Fewest rows of which every fifth make a pair and a mixed pair.
 _LEAST_ROWS = 10
 #: Rows on which candidates are compared, and other rows with which each of them is paired.
@@ -158,7 +160,7 @@ def fit_copula(x: Tensor, y: Tensor) -> tuple[EllipticalCopula, EllipticalCopula
     trials = list(_normal_copulas(x[~held_out], y[~held_out]))
     losses = [_loss(trial, x[held_out], y[held_out]) for trial in trials]
     chosen = min(range(len(losses)), key=lambda i: losses[i])
-    normal = list(_normal_copulas(x, y))[chosen]
+    (normal,) = _normal_copulas(x, y, _WAYS[chosen : chosen + 1])
     # One number is fitted: it must be worth that.
     best, least = normal, _loss(normal, x, y) - 0.5 / len(x)
     for degrees in DEGREES:
@@ -179,18 +181,21 @@ def _loss(copula: EllipticalCopula, x: Tensor, y: Tensor) -> float:
     return loss + float(torch.stack(negatives).mean())
 
 
-def _normal_copulas(x: Tensor, y: Tensor) -> Iterator[EllipticalCopula]:
-    """Fitted with each shrinkage in turn; the last after principal components."""
+def _normal_copulas(
+    x: Tensor, y: Tensor, ways: Sequence[Shrinkage | Literal["principal"]] = _WAYS
+) -> Iterator[EllipticalCopula]:
+    """Fitted in each of some ways."""
     whitened = whiten(x, y)
-    for shrinkage in _SHRINKAGES:
-        yield EllipticalCopula(whitened.canonical(shrinkage), whitened.root_x, whitened.root_y)
+    for way in ways:
+        coupling = _of_principal_axes(x, y) if way == "principal" else whitened.canonical(way)
+        yield EllipticalCopula(coupling, whitened.root_x, whitened.root_y)
+
+
+def _of_principal_axes(x: Tensor, y: Tensor) -> GaussianCoupling:
     axes_x, axes_y = principal_axes(x), principal_axes(y)
-    reduced = whiten(x @ axes_x, y @ axes_y, sample_covariance)
-    small = reduced.canonical("adjusted")
-    coupling = GaussianCoupling(
-        whitened.mean_x, whitened.mean_y, axes_x @ small.directions_x, axes_y @ small.directions_y, small.correlations
-    )
-    yield EllipticalCopula(coupling, whitened.root_x, whitened.root_y)
+    small = whiten(x @ axes_x, y @ axes_y, sample_covariance).canonical("adjusted")
+    directions = axes_x @ small.directions_x, axes_y @ small.directions_y
+    return GaussianCoupling(x.mean(0), y.mean(0), *directions, small.correlations)
 
 
 def principal_axes(x: Tensor) -> Tensor:

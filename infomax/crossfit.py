@@ -12,12 +12,22 @@ from torch import Tensor
 
 from infomax.bounds import Bound
 from infomax.bounds.base import Kind
-from infomax.fitting import BLOCK, History, Schedule, blocks, evaluate, fit, no_progress, seeded, single_thread
+from infomax.fitting import (
+    BLOCK,
+    LEAST_VALIDATION,
+    History,
+    Schedule,
+    blocks,
+    evaluate,
+    fit,
+    no_progress,
+    seeded,
+    single_thread,
+    validation_rows,
+)
 
 Pairs = tuple[Tensor, Tensor]
 
-#: Fewest validation rows that decide when to stop.
-_LEAST_VALIDATION = 16
 #: Groups of rows that the jackknife leaves out in turn, in each block of held-out rows.
 _JACKKNIFE_GROUPS = 20
 
@@ -59,9 +69,9 @@ def cross_fit(
     found = []
     for measured in np.array_split(order, folds):
         others = rng.permutation(np.setdiff1d(order, measured))
-        split = max(len(others) // 10, min(64, len(others) // 4))
+        split = validation_rows(len(others))
         # A handful of validation rows cannot tell when to stop: then only what has a closed form is fitted.
-        steps = schedule if split >= _LEAST_VALIDATION else replace(schedule, steps=0)
+        steps = schedule if split >= LEAST_VALIDATION else replace(schedule, steps=0)
         with single_thread(device), seeded(int(rng.integers(2**63)), device):
             train, validation, held_out = prepare((others[split:], others[:split], measured))
             fitted = build(len(train[0]))

@@ -15,6 +15,8 @@ from infomax.bounds import Bound
 
 #: Validation scores are computed on at most this many rows at a time.
 BLOCK = 2048
+#: Fewest validation rows that decide when to stop.
+LEAST_VALIDATION = 16
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def validation_rows(n: int) -> int:
+    """How many of ``n`` rows that a fold may learn from decide when to stop: a tenth, more where rows are few."""
+    return max(n // 10, min(64, n // 4))
 
 
 def blocks(n: int, device: torch.device, most: int = BLOCK) -> list[Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from infomax.copulas import EllipticalCopula, Embedded, fit_copula, principal_axes, significant_rank
+from infomax.fitting import validation_rows
 from infomax.margins import Floats, fit_margins
 from infomax.residual import BatchedCritic
 
@@ -99,7 +100,7 @@ class Folds:
         features: tuple[list[Tensor], list[Tensor]] = [], []
         for part in parts:
             others = rng.permutation(np.setdiff1d(everything, part))
-            split = min(max(len(others) // 10, min(64, len(others) // 4)), _MOST_VALIDATION)
+            split = min(validation_rows(len(others)), _MOST_VALIDATION)
             validations.append(others[:split])
             trains.append(others[split:])
             x, y = (side.scores[torch.from_numpy(others)] for side in sides)
