@@ -19,16 +19,17 @@ from torch import Tensor
 from infomax.bounds.objectives import widen
 from infomax.distributed import Shares, answering, gathered_rows, refuse_second_gradient, scattered_sum, summed
 from infomax.products import fast_products
+from infomax.tiles import Sums, log_sums
 
-#: Rows whose scores against a block of columns are held at a time.
+#: Rows whose scores against a block of columns are held at a time, the second time round the ring.
 _ROWS = 512
 
 
 def gathered_infonce(a: Tensor, b: Tensor, shares: Shares) -> Tensor:
     r""":math:`\frac1N \sum_i \big(a_i \cdot b_i - \log \frac1N \sum_j e^{a_i \cdot b_j}\big)` over all ranks' pairs.
 
-    All ``b`` are gathered, three products are made of a rank's rows and all columns, and the gradient of ``b`` is
-    summed where it belongs. For d columns of s bytes a rank receives N·d·s bytes twice.
+    All ``b`` are gathered, three products are made of a rank's rows and all columns (:mod:`infomax.tiles`), and the
+    gradient of ``b`` is summed where it belongs. For d columns of s bytes a rank receives N·d·s bytes twice.
 
     Args:
         a, b: this rank's embeddings, ``(n, d)``. shares: the rows of all ranks.
@@ -50,15 +51,15 @@ def ring_infonce(a: Tensor, b: Tensor, shares: Shares) -> Tensor:
     return value
 
 
-Sums = tuple[Tensor, Tensor | None, Tensor | None]
-Way = Callable[[Tensor, Tensor, Shares], Sums]
+#: The sum over this rank's rows, and the gradients of the sum over all ranks' rows by its ``a`` and ``b``, if needed.
+Found = tuple[Tensor, Tensor | None, Tensor | None]
+Way = Callable[[Tensor, Tensor, Shares], Found]
 
 
 class _Shared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, way: Way, shares: Shares) -> Tensor:
-        with fast_products():
-            total, *gradients = way(widen(a.detach()), b.detach(), shares)
+        total, *gradients = way(widen(a.detach()), b.detach().contiguous(), shares)
         ctx.save_for_backward(*gradients)
         # The gradient of the sum over ranks of this value, so that the average over ranks is that of one process.
         ctx.scale = len(shares.sizes) / shares.total
@@ -73,52 +74,43 @@ class _Shared(torch.autograd.Function):
         return da * scale, db * scale, None, None
 
 
-def _gathered(a: Tensor, b: Tensor, shares: Shares) -> Sums:
-    columns = widen(gathered_rows(b, shares))
-    total, da, db = _rows(a, columns, shares.start, needed=shares.needed)
-    return total, da, None if db is None else scattered_sum(db, shares)
+def _gathered(a: Tensor, b: Tensor, shares: Shares) -> Found:
+    found = _log_sums(a, gathered_rows(b, shares), needed=shares.needed)
+    total = _total(a, b, found.rows)
+    if found.of_a is None or found.of_b is None:
+        return total, None, None
+    return total, widen(b) - found.of_a, a - scattered_sum(found.of_b, shares)
 
 
-def _rows(a: Tensor, columns: Tensor, offset: int, *, needed: bool) -> Sums:
-    """The sum over rows of ``a`` of log-softmax at the partner, column ``offset + i``; gradients of both, if needed."""
-    total = a.new_zeros((), dtype=torch.float64)
-    da, db = (torch.zeros_like(a), torch.zeros_like(columns)) if needed else (None, None)
-    for start in range(0, len(a), _ROWS):
-        rows = a[start : start + _ROWS]
-        scores = rows @ columns.T
-        partners = scores.diagonal(offset + start)
-        log_partition = torch.logsumexp(scores, 1)
-        total += (partners - log_partition).double().sum()
-        if da is None or db is None:
-            continue
-        weights = scores.sub_(log_partition[:, None]).exp_().neg_()
-        weights.diagonal(offset + start).add_(1)
-        torch.mm(weights, columns, out=da[start : start + _ROWS])
-        db.addmm_(weights.T, rows)
-    return total, da, db
+def _log_sums(a: Tensor, b: Tensor, *, needed: bool) -> Sums:
+    """Of no rows and no columns too, which a rank may have."""
+    if len(a) and len(b):
+        return log_sums(a, b, gradients=(needed, needed))
+    return Sums(a.new_full((len(a),), -torch.inf), torch.zeros_like(a), torch.zeros_like(widen(b)))
 
 
-def _ring(a: Tensor, b: Tensor, shares: Shares) -> Sums:
+def _total(a: Tensor, b: Tensor, log_partition: Tensor) -> Tensor:
+    """The sum over rows of the partner's score less the log-partition, in float64."""
+    return ((a * b).sum(1) - log_partition).sum(dtype=torch.float64)
+
+
+def _ring(a: Tensor, b: Tensor, shares: Shares) -> Found:
     ring = _Ring(shares)
-    log_partition = a.new_full((len(a), 1), -torch.inf)
-    for block in ring.blocks(b.contiguous()):
-        columns = widen(block)
-        for rows, own in zip(torch.split(a, _ROWS), torch.split(log_partition, _ROWS), strict=True):
-            torch.logaddexp(own, torch.logsumexp(rows @ columns.T, 1, keepdim=True), out=own)
-    mine = widen(b)
-    total = ((a * mine).sum(1, keepdim=True) - log_partition).double().sum()
+    log_partition = a.new_full((len(a),), -torch.inf)
+    for block in ring.blocks(b):
+        torch.logaddexp(log_partition, _log_sums(a, block, needed=False).rows, out=log_partition)
+    total = _total(a, b, log_partition)
     if not shares.needed:
         return total, None, None
-    da, db = mine.clone(), torch.zeros_like(mine)  # db: at each hop of the block that is here
-    for hop, block in enumerate(ring.blocks(b.contiguous())):
-        columns = widen(block)
-        for rows, own, gradient in zip(
-            torch.split(a, _ROWS), torch.split(log_partition, _ROWS), torch.split(da, _ROWS), strict=True
-        ):
-            weights = (rows @ columns.T).sub_(own).exp_()
-            gradient.addmm_(weights, columns, alpha=-1)
-            db.addmm_(weights.T, rows, alpha=-1)
-        db = ring.pass_on(db, hop)()
+    da, db = widen(b).clone(), torch.zeros_like(widen(b))  # db: at each hop of the block that is here
+    with fast_products():
+        for hop, block in enumerate(ring.blocks(b)):
+            columns = widen(block)
+            for rows, own, gradient in zip(*(torch.split(t, _ROWS) for t in (a, log_partition, da)), strict=True):
+                weights = (rows @ columns.T).sub_(own[:, None]).exp_()
+                gradient.addmm_(weights, columns, alpha=-1)
+                db.addmm_(weights.T, rows, alpha=-1)
+            db = ring.pass_on(db, hop)()
     return total, da, db + a
 
 

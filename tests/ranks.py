@@ -228,9 +228,9 @@ def run(rank, world, store, results):
         try:
             found[name] = case()
         except Exception as error:
-            found[name] = f"{type(error).__name__}: {error}"
             if not name.startswith("error"):
-                break  # the others will not answer any more
+                raise RuntimeError(f"case {name!r} on rank {rank}") from error
+            found[name] = f"{type(error).__name__}: {error}"
     torch.save(found, f"{results}-{rank}")
     dist.barrier()
     dist.destroy_process_group()
