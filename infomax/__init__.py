@@ -25,7 +25,7 @@ from infomax.densities import ConditionalGaussian, Flow, MarginalGaussian
 from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
-from infomax.io import ConstantColumnWarning, InfomaxWarning, read_columns
+from infomax.io import ConstantColumnWarning, IndexWarning, InfomaxWarning, read_columns
 from infomax.judging import SaturationWarning, TrainingWarning
 from infomax.result import Estimate
 
@@ -48,6 +48,7 @@ __all__ = [
     "Flow",
     "GaussianMixtureMemory",
     "History",
+    "IndexWarning",
     "InfoNCE",
     "InfoNCEAnchor",
     "InfomaxWarning",

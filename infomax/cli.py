@@ -18,7 +18,7 @@ from infomax import anchored, bounds, classical
 from infomax.combining import Composition
 from infomax.compositions import conditional
 from infomax.estimation import DEFAULT, check_bound, estimate
-from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_columns
+from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_named
 from infomax.result import Estimate
 
 
@@ -83,7 +83,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
         check_figure_path(arguments.plot)
     options = {name: getattr(arguments, name) for name in ("seed", "device", "progress", "quick")}
     given = [] if arguments.given is None else [arguments.given.split(",")]
-    x, y, *z = read_columns(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
+    x, y, *z = read_named(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
     results: Sequence[Estimate | Composition]  # of one of the two
     with _plain_warnings():
         if z:

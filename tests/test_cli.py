@@ -42,6 +42,14 @@ def test_json_is_the_python_result_in_bits(table, capsys):
     assert printed[0]["unit"] == "bits"
 
 
+def test_a_constant_column_is_called_by_its_name(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text("a,site,b\n" + "".join(f"{i},4,{i * i % 7}\n" for i in range(30)))
+    assert main(["estimate", str(path), "--x", "a,site", "--y", "b", "--bound", "gaussian"]) == 0
+    said = "x has 1 constant of 2 columns, left out: 'site'"
+    assert capsys.readouterr().err == f"infomax: warning: {said}\n"
+
+
 @pytest.mark.parametrize("bound", ["infonce", "gaussian,ksg"])
 def test_plot_writes_a_png(table, tmp_path, bound):
     out = tmp_path / "out.png"
@@ -72,6 +80,10 @@ def test_given_is_conditional_mutual_information(table, tmp_path, capsys):
     [
         (["--y", "d"], "column 'd' is not known; known: a, b, c"),
         (["--bound", "infonse"], "did you mean 'infonce'"),
+        (["--bound", "InfoNCE"], "bound 'InfoNCE' is not known; did you mean 'infonce'?"),
+        (["--bound", "Info-NCE"], "did you mean 'infonce'?"),
+        (["--bound", "CPC"], "did you mean 'cpc'?"),
+        (["--bound", "KSG"], "did you mean 'ksg'?"),
         (["--given", "d"], "column 'd' is not known; known: a, b, c"),
         (["--given", "c"], "a column must stand on one side only; got c on both"),
         (["--given", "b", "--bound", "infonce,infonse"], "did you mean 'infonce'"),
