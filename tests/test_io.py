@@ -103,7 +103,7 @@ def test_rows_are_paired_by_position_and_labels_that_say_otherwise_are_told_of()
     values = np.random.default_rng(0).normal(size=30)
     x = pd.DataFrame({"a": values})
     shuffled = x["a"].sample(frac=1, random_state=0)
-    with pytest.raises(ValueError, match="y must have its rows in the order of x: .* same labels in another order"):
+    with pytest.raises(ValueError, match=r"y must have its rows in the order of x: .* same labels in another order"):
         estimate(x, shuffled, bound="gaussian")
     later = pd.Series(values + 0.5 * np.random.default_rng(1).normal(size=30), index=range(100, 130))
     with pytest.warns(IndexWarning, match="y and x have different indexes: row 0 of one") as caught:
