@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from benchmarks.timing import Ratio, Work, extra_mebibytes, in_turn
 from infomax import critics
-from infomax.products import fast_products
+from infomax import products as float32
 
 
 def naive_scores(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def products(pairs: int, hidden: int) -> Work:
     out, gradient = torch.empty_like(z), torch.zeros_like(weight)
 
     def work() -> None:
-        with fast_products():
+        with float32.fast_products():
             for _ in range(pairs // tile):
                 torch.mm(z, weight.T, out=out)
                 torch.mm(z, weight.T, out=out)

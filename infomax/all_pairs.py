@@ -42,7 +42,7 @@ def score_pairs(
         tile: pairs in a tile; by default what suits the device.
 
     Raises:
-        MemoryError: where a tile or the scores do not fit.
+        torch.cuda.OutOfMemoryError: where a tile or the scores do not fit.
         RuntimeError: for a gradient that is to be differentiated again, unless this is plain autograd.
     """
     pairs, widest = len(a) * len(b), max(w.shape[1] for w in weights)
@@ -193,7 +193,7 @@ def _shortage_told(n: int, m: int, tile: int) -> Iterator[None]:
     except RuntimeError as error:
         if "memory" not in str(error):
             raise
-        raise MemoryError(
+        raise torch.cuda.OutOfMemoryError(
             f"scores of {n} x {m} pairs in tiles of {tile} do not fit in memory: "
             f"lower tile= of the critic, or score fewer pairs ({str(error).splitlines()[0]})"
         ) from error

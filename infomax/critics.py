@@ -168,7 +168,7 @@ class Concat(nn.Module):
 
     Raises:
         ValueError: without hidden layers, or for a tile that is not positive.
-        MemoryError: when called, where a tile or the scores do not fit.
+        torch.cuda.OutOfMemoryError: when called, on any device, where a tile or the scores do not fit.
     """
 
     def __init__(self, x_dim: int, y_dim: int, *, hidden: Sequence[int] = (128, 128), tile: int | None = None) -> None:

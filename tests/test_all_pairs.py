@@ -119,9 +119,9 @@ def test_out_of_memory_names_the_pairs_and_the_knob(monkeypatch):
     scores = critic(x, y)
     monkeypatch.setattr(all_pairs, "_Network", full)
     message = r"scores of 7 x 5 pairs in tiles of 4 do not fit in memory: lower tile= of the critic"
-    with pytest.raises(MemoryError, match=message):
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=message):
         critic(x, y)
-    with pytest.raises(MemoryError, match=message):
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=message):
         scores.sum().backward()
 
 
