@@ -93,7 +93,13 @@ class Losses:
         leaves = [block.detach().requires_grad_() for block in blocks]
         self._learned = dict(zip(first.learned(), leaves, strict=True))
         frozen = [name for name, parameter in first.named_parameters() if mapped and not parameter.requires_grad]
-        kept = [name for name, _ in first.named_buffers() if mapped]
+        kept = []
+        for name, buffer in first.named_buffers() if mapped else ():
+            if all(loss.get_buffer(name).shape == buffer.shape for loss in losses):
+                kept.append(name)
+            else:  # whoever computes with it fails; BA's loss does not, and its memory has a row for each row
+                parent, _, own = name.rpartition(".")
+                setattr(self._template.get_submodule(parent), own, buffer.to("meta"))
         self._frozen = {name: torch.stack([loss.get_parameter(name) for loss in losses]) for name in frozen}
         self._buffers = {name: torch.stack([loss.get_buffer(name) for loss in losses]) for name in kept}
 
