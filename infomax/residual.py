@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from infomax.adam import Adam
 from infomax.fitting import History, Schedule, draws, no_progress
 from infomax.perceptrons import BatchedMLP
-from infomax.products import fast_products
 
 #: Validation scores are computed on at most this many rows at a time.
 _BLOCK = 1024
@@ -69,6 +68,15 @@ def logistic_losses(scores: Tensor) -> Tensor:
     # softplus(s) = softplus(-s) + s
     mixed = F.softplus(scores).sum((1, 2)) - F.softplus(own).sum(1)
     return F.softplus(-own).mean(1) + mixed / (n * (n - 1))
+
+
+def logistic_gradients(scores: Tensor) -> Tensor:
+    """Gradients of :func:`logistic_losses` in the scores, ``(M, N, N)``: all that a step needs of them."""
+    n = scores.shape[1]
+    gradients = torch.sigmoid(scores).mul_(1 / (n * (n - 1)))
+    own = scores.diagonal(dim1=1, dim2=2)
+    gradients.diagonal(dim1=1, dim2=2).copy_(torch.sigmoid(-own).mul_(-1 / n))
+    return gradients
 
 
 def fit_residuals(
@@ -130,8 +138,9 @@ def fit_residuals(
         if step == schedule.steps:
             break
         rows = train.gather(1, torch.stack([next(batch) for batch in batches]).to(train.device))
-        loss = logistic_losses(anchors(rows) + residuals(critic, rows)).sum()
-        for own, gradient in zip(optimiser.gradients, torch.autograd.grad(loss, learned), strict=True):
+        scores = residuals(critic, rows)
+        gradients = torch.autograd.grad(scores, learned, logistic_gradients(anchors(rows) + scores.detach()))
+        for own, gradient in zip(optimiser.gradients, gradients, strict=True):
             own[0].copy_(gradient)
         optimiser.step(schedule.rate(step))
         with torch.no_grad():
