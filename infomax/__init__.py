@@ -27,7 +27,7 @@ from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
 from infomax.global_batch import GlobalBatch
-from infomax.io import ConstantColumnWarning, InfomaxWarning, read_columns
+from infomax.io import ConstantColumnWarning, IndexWarning, InfomaxWarning, read_columns
 from infomax.judging import SaturationWarning, TrainingWarning
 from infomax.result import Estimate
 
@@ -51,6 +51,7 @@ __all__ = [
     "GaussianMixtureMemory",
     "GlobalBatch",
     "History",
+    "IndexWarning",
     "InfoNCE",
     "InfoNCEAnchor",
     "InfomaxWarning",

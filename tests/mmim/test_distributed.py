@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
-from multimodal import ROOT, frames_config, frames_data, process, run_command, tensors, two_batches
+from multimodal import (
+    ROOT,
+    assert_same,
+    frames_config,
+    frames_data,
+    process,
+    run_command,
+    stage_0,
+    tensors,
+    two_batches,
+)
 
 from mmim_example import config, data
 
@@ -30,6 +40,14 @@ def test_gradients_and_memories_are_those_of_one_process_with_the_whole_batch(tm
         assert found.keys() == alone.keys()
         for name, value in alone.items():
             torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_with_dropout_and_noise_all_processes_leave_stage_0_with_the_same_bounds(tmp_path):
+    started = mp.spawn(stage_0, (2, tmp_path / "store", tmp_path / "found"), nprocs=2, join=False, daemon=True)
+    for _ in range(3):
+        if started.join(timeout=TIMEOUT):
+            break
+    assert_same(*(torch.load(tmp_path / f"found-{rank}", weights_only=True) for rank in range(2)))
 
 
 def test_torchrun_trains_as_one_process_does(tmp_path):
