@@ -25,6 +25,7 @@ from infomax.densities import ConditionalGaussian, Flow, MarginalGaussian
 from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
+from infomax.inner_products import InnerProducts
 from infomax.io import ConstantColumnWarning, InfomaxWarning, read_columns
 from infomax.judging import SaturationWarning, TrainingWarning
 from infomax.result import Estimate
@@ -51,6 +52,7 @@ __all__ = [
     "InfoNCE",
     "InfoNCEAnchor",
     "InfomaxWarning",
+    "InnerProducts",
     "Interpolated",
     "JSDLowerBound",
     "JensenShannon",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from infomax.bounds import objectives
 from infomax.bounds.base import Bound
 from infomax.bounds.objectives import Scores
 from infomax.inner_products import InnerProducts
+from infomax.tiled_statistics import Statistic
 
 #: Pairs from which on inner products in tiles are faster than their matrix (see the figures of speed).
 TILED_FROM = 1024
@@ -51,6 +52,10 @@ class Contrastive(Bound):
     @abc.abstractmethod
     def pointwise_objective(self, scores: Scores) -> Tensor:
         """Each true pair's log-ratio as a function of the scores: ``(N,)``, nats."""
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """What the objective takes from scores in tiles, for :func:`several`; what is not named is found by itself."""
+        return ()
 
     def scores(self, x: Tensor, y: Tensor) -> Scores:
         """``(N, N)``; entry [i, j] scores the pair (x_i, y_j). Of many pairs in tiles, if they are inner products."""
@@ -116,3 +121,39 @@ class Discriminative(Contrastive):
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Negative of the objective that fits, 0-d."""
         return -self.fitted(self.scores(x, y))
+
+
+def several(bounds: Sequence[Contrastive], x: Tensor, y: Tensor) -> Tensor:
+    """Several bounds of one critic, ``(len(bounds),)``, nats, as each would give it, from one pass over the scores.
+
+    Args:
+        bounds: of one critic, which may be trained by some of them. Those that add to the critic's scores (TUBA, FLO)
+            take a pass of their own.
+        x, y: ``(N, Dx)`` and ``(N, Dy)``.
+
+    Raises:
+        ValueError: for bounds of different critics, or none.
+
+    >>> import torch
+    >>> from infomax import NWJ, InfoNCE, critics
+    >>> critic = critics.Separable(2, 2)
+    >>> x, y = torch.randn(2, 2000, 2)
+    >>> several([InfoNCE(2, 2, critic=critic), NWJ(2, 2, critic=critic)], x, y).shape
+    torch.Size([2])
+    """
+    if not bounds:
+        raise ValueError("bounds must name at least one; got none")
+    first = bounds[0]
+    for bound in bounds:
+        if bound.critic is not first.critic:
+            raise ValueError(
+                f"bounds must share one critic; {type(bound).__name__} has another than {type(first).__name__}"
+            )
+    alike = [bound for bound in bounds if type(bound).scores is Contrastive.scores]
+    values = {bound: bound(x, y) for bound in bounds if bound not in alike}
+    if alike:
+        scores = alike[0].scores(x, y)
+        if isinstance(scores, InnerProducts):
+            scores = scores.sharing(statistic for bound in alike for statistic in bound.statistics())
+        values |= {bound: bound.objective(scores) for bound in alike}
+    return torch.stack([values[bound] for bound in bounds])

@@ -11,6 +11,7 @@ from infomax.bounds import objectives
 from infomax.bounds.base import register
 from infomax.bounds.contrastive import Contrastive
 from infomax.bounds.objectives import Scores
+from infomax.tiled_statistics import LogSums, Statistic
 
 
 @register("dv", "donsker_varadhan")
@@ -32,6 +33,9 @@ class DonskerVaradhan(Contrastive):
     kind = "estimate"
     reference = "Donsker, Varadhan 1983; Belghazi et al. 2018, arXiv 1801.04062"
     use_when = "measuring with many pairs; a critic of unknown offset"
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        return (LogSums(),)
 
     def objective(self, scores: Scores) -> Tensor:
         return objectives.donsker_varadhan(scores)

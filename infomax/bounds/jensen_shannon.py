@@ -12,6 +12,7 @@ from infomax.bounds import divergences, objectives
 from infomax.bounds.base import register
 from infomax.bounds.contrastive import Contrastive, Discriminative
 from infomax.bounds.objectives import Scores
+from infomax.tiled_statistics import LogSums, SoftplusSums, Statistic
 
 DivergenceName = Literal["gan", "kl", "hellinger"]
 
@@ -45,6 +46,9 @@ class JensenShannon(Discriminative):
     kind = "lower"
     reference = "Nowozin et al. 2016, arXiv 1606.00709; Poole et al. 2019, arXiv 1905.06922"
     use_when = "a steady training loss; to measure, rather nwj or smile"
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        return SoftplusSums(), LogSums()
 
     def fitted(self, scores: Scores) -> Tensor:
         return objectives.jensen_shannon(scores)
@@ -83,6 +87,9 @@ class SMILE(Discriminative):
         if not tau > 0:
             raise ValueError(f"tau must be positive; got {tau}")
         self.tau = tau
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        return SoftplusSums(), LogSums(limit=self.tau)
 
     def fitted(self, scores: Scores) -> Tensor:
         return objectives.jensen_shannon(scores)
@@ -127,6 +134,9 @@ class FDIME(Discriminative):
             raise ValueError(f"divergence must be one of {', '.join(get_args(DivergenceName))}; got {divergence!r}")
         self.divergence = divergence
 
+    def statistics(self) -> tuple[Statistic, ...]:
+        return {"gan": (SoftplusSums(),), "kl": (LogSums(),)}.get(self.divergence, ())
+
     def fitted(self, scores: Scores) -> Tensor:
         return _DIVERGENCES[self.divergence](scores)
 
@@ -160,6 +170,9 @@ class JSDLowerBound(Contrastive):
     def __init__(self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable") -> None:
         super().__init__(x_dim, y_dim, critic=critic)
         self.tangent = nn.Parameter(torch.zeros(()))
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        return (SoftplusSums(),)
 
     def reset_parameters(self) -> None:
         """Take the tangent at 0 again."""

@@ -12,6 +12,7 @@ from infomax.bounds import objectives
 from infomax.bounds.base import register
 from infomax.bounds.contrastive import Contrastive, Discriminative
 from infomax.bounds.objectives import Scores
+from infomax.tiled_statistics import LogSums, Statistic
 
 
 @register("infonce", "info_nce")
@@ -49,6 +50,9 @@ class InfoNCE(Contrastive):
 
     def objective(self, scores: Scores) -> Tensor:
         return objectives.infonce_both(scores) if self.symmetric else objectives.infonce(scores)
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        return (LogSums(), LogSums(by_column=True)) if self.symmetric else (LogSums(),)
 
     def pointwise_objective(self, scores: Scores) -> Tensor:
         if self.symmetric:
@@ -106,6 +110,9 @@ class CPC(InfoNCE):
         elif hidden or normalize or temperature != 1.0:
             raise ValueError("hidden, normalize and temperature belong to the predictor; got them with critic=")
         super().__init__(x_dim, y_dim, critic=critic, symmetric=symmetric)
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        return tuple(statistic.transposed() for statistic in super().statistics())
 
     def objective(self, scores: Scores) -> Tensor:
         return super().objective(scores.T)

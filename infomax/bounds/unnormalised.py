@@ -12,6 +12,7 @@ from infomax.bounds.base import register
 from infomax.bounds.contrastive import Contrastive
 from infomax.bounds.objectives import Scores
 from infomax.critics import MLP
+from infomax.tiled_statistics import LogSums, Statistic
 
 
 @register("nwj", "mine_f")
@@ -32,6 +33,9 @@ class NWJ(Contrastive):
     kind = "lower"
     reference = "Nguyen, Wainwright, Jordan 2010, arXiv 0809.0853"
     use_when = "no ceiling wanted; MI below about 5 nats"
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        return (LogSums(),)
 
     def objective(self, scores: Scores) -> Tensor:
         return objectives.nwj(scores)
