@@ -33,6 +33,7 @@ SCORED = {
     "infonce concat": ("infonce", {"critic": "concat"}),
     "infonce anchored symmetric": ("infonce", {"critic": "anchored", "symmetric": True}),
     "cpc concat": ("cpc", {"critic": "concat"}),
+    "nwj concat": ("nwj", {"critic": "concat"}),
 }
 WHOLE = {name: (name, {}) for name in bounds.names() if name not in ("infonce", "cpc")}
 ALL = EXCHANGED | SCORED | WHOLE
