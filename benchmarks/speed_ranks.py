@@ -76,14 +76,24 @@ def _of_two(n: int, found: Found) -> Iterator[Ratio]:
         f"{1e3 * found['alone']:.0f} ms alone",
         x=n,
     )
-    for way, other in (("gather", "full logits"), ("ring", "gather")):
+    all_ranks = {way: found[f"{way}, CPU of all ranks"] for way in ("gather", "ring", "full logits")}
+    yield Ratio(
+        case,
+        "efficiency of CPU time",
+        found["alone, CPU"] / all_ranks["gather"],
+        "",
+        f"{1e3 * all_ranks['gather']:.0f} ms of all ranks",
+        f"{1e3 * found['alone, CPU']:.0f} ms alone",
+        x=n,
+    )
+    for way, other, words in (("gather", "full logits", "gathering with full logits"), ("ring", "gather", "gather")):
         yield Ratio(
             f"{case}, {way}",
-            "times faster than gathering with full logits" if other == "full logits" else "times faster than gather",
-            found[other] / found[way],
+            f"times faster than {words}, CPU time",
+            all_ranks[other] / all_ranks[way],
             "",
-            f"{1e3 * found[way]:.0f} ms",
-            f"{1e3 * found[other]:.0f} ms",
+            f"{1e3 * all_ranks[way]:.0f} ms",
+            f"{1e3 * all_ranks[other]:.0f} ms",
             x=n,
         )
     for way in ("gather", "ring"):

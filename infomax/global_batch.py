@@ -98,7 +98,7 @@ class GlobalBatch(Bound):
         """The bound's loss on the pairs of all ranks, 0-d."""
         bound, loss = self.bound, type(self.bound).loss
         if loss is Bound.loss:
-            return -self(x, y, *more)
+            return -self.forward(x, y, *more)
         if (
             active(self.group)
             and _scores_only(bound)
