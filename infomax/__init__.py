@@ -27,6 +27,7 @@ from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
 from infomax.global_batch import GlobalBatch
+from infomax.inner_products import InnerProducts
 from infomax.io import ConstantColumnWarning, IndexWarning, InfomaxWarning, read_columns
 from infomax.judging import SaturationWarning, TrainingWarning
 from infomax.result import Estimate
@@ -55,6 +56,7 @@ __all__ = [
     "InfoNCE",
     "InfoNCEAnchor",
     "InfomaxWarning",
+    "InnerProducts",
     "Interpolated",
     "JSDLowerBound",
     "JensenShannon",

@@ -10,14 +10,18 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypedDict
 
+import torch
+
 import infomax
-from infomax import anchored, bounds, classical
+from infomax import anchored, bounds, classical, distributed
 from infomax.combining import Composition
 from infomax.compositions import conditional
 from infomax.estimation import DEFAULT, check_bound, estimate
+from infomax.frames import Columns
 from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_named
 from infomax.result import Estimate, pvalue_text
 
@@ -31,11 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.run(arguments)
         return status
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, distributed.RankError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of a pipe has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        print(f"infomax: error: {error}", file=sys.stderr)
+        rank = f" (rank {os.environ['RANK']})" if distributed.launched() else ""
+        print(f"infomax: error{rank}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("infomax: interrupted", file=sys.stderr)
@@ -48,7 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="{estimate,bounds,demo}")
 
     one = commands.add_parser("estimate", help="mutual information of columns of a file")
-    one.add_argument("file", help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet")
+    one.add_argument(
+        "file",
+        help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet; under torchrun, {rank} in the name stands for the "
+        "number of the process, each of which then reads rows of its own",
+    )
     one.add_argument("--x", required=True, metavar="a,b", help="columns (or arrays of an .npz); * and ? match")
     one.add_argument("--y", required=True, metavar="c", help="columns on the other side")
     one.add_argument("--given", metavar="z", help="columns that are known: conditional mutual information")
@@ -74,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _estimate(arguments: argparse.Namespace) -> int:
+    # A rank that has done its share waits for the others, however long; one that dies is noticed at once.
+    with distributed.processes(timeout=timedelta(days=30)):
+        return _estimate_on_ranks(arguments)
+
+
+def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
     names = [name.strip() for name in arguments.bound.split(",") if name.strip()]
     if not names:
         raise ValueError(f"--bound must name a bound; got {arguments.bound!r}")
@@ -81,15 +96,19 @@ def _estimate(arguments: argparse.Namespace) -> int:
         check_bound(name)  # raises before any work
     if arguments.plot:
         check_figure_path(arguments.plot)
-    options = {name: getattr(arguments, name) for name in ("seed", "device", "progress", "quick")}
+    leads = distributed.rank() == 0
+    options = {name: getattr(arguments, name) for name in ("seed", "device", "quick")}
+    options |= {"progress": arguments.progress and leads, "shared": distributed.active()}
     given = [] if arguments.given is None else [arguments.given.split(",")]
-    x, y, *z = read_named(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
+    x, y, *z = _read(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
     results: Sequence[Estimate | Composition]  # of one of the two
-    with _plain_warnings():
+    with _plain_warnings(show=leads):
         if z:
             results = [conditional(x, y, *z, bound=name, **options) for name in names]
         else:
             results = estimate(x, y, bound=names, **options)
+    if not leads:
+        return 0
     results = [result.bits if arguments.unit == "bits" else result for result in results]
     if arguments.plot:
         title = f"{arguments.x} and {arguments.y}" + (f" given {arguments.given}" if z else "")
@@ -101,6 +120,21 @@ def _estimate(arguments: argparse.Namespace) -> int:
     else:
         print(repr(results[0]) if len(results) == 1 else estimates_table(results))
     return 0
+
+
+def _read(path: str, *selections: Sequence[str]) -> list[Columns]:
+    """Columns of the file; of one for each rank, if its name says so, one below the other."""
+    sharded = "{rank}" in path
+    if sharded and not (distributed.active() or distributed.launched()):
+        raise ValueError(
+            f"{{rank}} in a file's name is for the processes that torchrun starts; got {path!r} without it"
+        )
+    path = path.replace("{rank}", str(distributed.rank()))
+    columns: list[Columns] = []
+    distributed.together(lambda: columns.extend(read_named(path, *selections)))  # if one fails, all do
+    if not sharded:
+        return columns
+    return [Columns(c.names, distributed.gather(torch.from_numpy(c.samples)).numpy()) for c in columns]
 
 
 def check_figure_path(path: str) -> None:
@@ -214,13 +248,13 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Say on one line each what is wrong with the data; what is said of an estimate stands in the estimate."""
+def _plain_warnings(*, show: bool) -> Iterator[None]:
+    """What is wrong with the data on one line each, if wanted; what is said of an estimate stands in the estimate."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore", InfomaxWarning)
         warnings.simplefilter("always", ConstantColumnWarning)
         yield
-    for message in dict.fromkeys(str(warning.message) for warning in caught):  # once for several bounds
+    for message in dict.fromkeys(str(warning.message) for warning in caught if show):  # once for several bounds
         print(f"infomax: warning: {message}", file=sys.stderr)
 
 
