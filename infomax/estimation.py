@@ -18,6 +18,7 @@ from torch import Tensor
 
 from infomax import anchored, bounds, classical
 from infomax.bounds import Bound
+from infomax.counting import entropy_limit
 from infomax.critics import reset
 from infomax.crossfit import cross_fit
 from infomax.fitting import BLOCK, Schedule, no_progress, seeded
@@ -265,17 +266,21 @@ def _estimate_one(
     """The estimate, and what to say of it."""
     x, y = problem.x, problem.y
     name = bound if isinstance(bound, str) else bound.name or type(bound).__name__
-    facts: _Facts = {"bound": name, "n": len(x), "seed": problem.seed}
+    facts: _Facts = {"bound": name, "n": len(x), "seed": problem.seed, "limit": None}
     if not x.shape[1] or not y.shape[1]:
         side = "x" if not x.shape[1] else "y"
         caution = InfomaxWarning(f"{side} is constant: it tells nothing, and the mutual information is 0 exactly")
         return Estimate(0.0, 0.0, 0.0, "estimate", **facts), [caution]
+    facts["limit"] = entropy_limit(x, y)
     cautions = list(judge_samples(x, y, *_densities(bound)))
     if _is_classical(bound):
         estimator = classical.ESTIMATORS[name]
         local = estimator.measure(x, y)
         text = estimator.caution(x, y)
-        stderr = _floored(float(local.std(ddof=1)) / math.sqrt(len(local)), len(local))
+        if estimator.stderr is None:
+            stderr = _floored(float(local.std(ddof=1)) / math.sqrt(len(local)), len(local))
+        else:
+            stderr = estimator.stderr(x, y)
         cautions += [InfomaxWarning(text)] if text else []
         result = Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts, local=local)
         return result, cautions + list(judge_result(result, len(x)))
@@ -348,6 +353,7 @@ class _Facts(TypedDict):
     bound: str
     n: int
     seed: int
+    limit: float | None
 
 
 @contextmanager

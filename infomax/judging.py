@@ -55,6 +55,11 @@ def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
             f"larger than log n ({measured} rows measured at a time): no such value can be certified without "
             f"assumptions about the distribution (McAllester and Stratos 2020)"
         )
+    if result.limit is not None and result.kind != "upper" and result.mi > result.limit:
+        yield SaturationWarning(
+            f"larger than the entropy of a discrete side ({result.limit:.3f} nats, sampling error included), which no "
+            f"mutual information is; compare with other estimators"
+        )
     if result.kind != "upper" and result.mi < -max(_FAR_BELOW, 3 * result.stderr):
         reason = "what was learned misleads on rows that did not train it" if result.history else "too few rows"
         yield TrainingWarning(
