@@ -57,6 +57,7 @@ class Measured:
         overfitted: how much more the network says of the rows that trained it than of others, calibrated.
         pvalue: of independence.
         history: of each fold's network; none if its rows are too few, or were counted.
+        counted: whether they were.
     """
 
     local: Floats
@@ -65,6 +66,7 @@ class Measured:
     overfitted: float
     pvalue: float
     history: tuple[History, ...]
+    counted: bool = False
 
 
 def default_schedule(n: int, *, quick: bool) -> Schedule:
@@ -166,7 +168,7 @@ def _of_table(x: Floats, y: Floats, draws: int, rng: np.random.Generator) -> Mea
         order = rng.permutation(n) if draw else np.arange(n)
         counts = np.bincount(values_x * len(counts_y) + values_y[order], minlength=cells)
         statistics[draw] = (counts * np.log(np.maximum(counts, 1))).sum()
-    return Measured(local, plugin_stderr(x, y), 0.0, 0.0, permutation_pvalue(statistics), ())
+    return Measured(local, plugin_stderr(x, y), 0.0, 0.0, permutation_pvalue(statistics), (), counted=True)
 
 
 def _combine(scored: Scored, sides: tuple[Side, Side], pvalue: float, history: tuple[History, ...]) -> Measured:

@@ -23,7 +23,7 @@ from infomax.critics import reset
 from infomax.crossfit import cross_fit
 from infomax.fitting import BLOCK, Schedule, no_progress, seeded
 from infomax.io import Floats, InfomaxWarning, as_pair
-from infomax.judging import judge_result, judge_samples
+from infomax.judging import judge_result, judge_samples, judge_training
 from infomax.margins import Margins, fit_margins
 from infomax.naming import unknown
 from infomax.result import Estimate
@@ -307,9 +307,13 @@ def _estimate_one(
             history=found.history,
             local=found.local,
         )
+        if problem.schedule_of(bound).steps and not found.counted:
+            cautions += judge_training(len(x), problem.folds_of(bound), "an elliptical copula")
         # Of the gap, the share of what the network found is no sign of too few rows.
         return result, cautions + list(judge_result(replace(result, gap=found.overfitted), len(x)))
     folds = problem.folds_of(bound)
+    if problem.schedule_of(bound).steps:
+        cautions += judge_training(len(x), folds, "what this bound fits in closed form")
     measured = cross_fit(
         len(x),
         problem.prepare,

@@ -83,6 +83,11 @@ def validation_rows(n: int) -> int:
     return max(n // 10, min(64, n // 4))
 
 
+def can_train(n: int, folds: int) -> bool:
+    """Whether each of so many folds of ``n`` rows leaves enough validation rows to say when to stop."""
+    return validation_rows(n - math.ceil(n / folds)) >= LEAST_VALIDATION
+
+
 def blocks(n: int, device: torch.device, most: int = BLOCK) -> list[Tensor]:
     """Row indices 0..n-1 in the fewest even blocks of at most ``most`` rows."""
     return list(torch.arange(n, device=device).tensor_split(max(1, math.ceil(n / most))))

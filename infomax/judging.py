@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from infomax.fitting import can_train
 from infomax.io import Floats, InfomaxWarning
+from infomax.relations import follow_exactly
 from infomax.result import Estimate
 
 #: A column with fewer distinct values than this counts as discrete.
@@ -40,6 +42,20 @@ def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) 
         yield InfomaxWarning(
             f"{len(x) - most} rows repeat others exactly: they stand on both sides of the split, and the value may be "
             f"far too large; remove repeated rows"
+        )
+    if follow_exactly(x, y):
+        yield SaturationWarning(
+            "a column follows exactly from the other side, as far as these rows show: the mutual information of "
+            "continuous columns is then infinite, and the value says only how much of it so many rows can show"
+        )
+
+
+def judge_training(n: int, folds: int, what: str) -> Iterator[InfomaxWarning]:
+    """What is said where ``n`` rows in so many folds are too few to train on; ``what`` is in the value all the same."""
+    if not can_train(n, folds):
+        yield TrainingWarning(
+            f"no network was trained: {n} rows in {folds} folds are too few to say when to stop one; the value and its "
+            f"interval know of no more than {what}"
         )
 
 
