@@ -21,7 +21,7 @@ from infomax.bounds import Bound
 from infomax.counting import entropy_limit
 from infomax.critics import reset
 from infomax.crossfit import cross_fit
-from infomax.fitting import BLOCK, Schedule, no_progress, seeded
+from infomax.fitting import BLOCK, Schedule, can_train, no_progress, seeded
 from infomax.io import Floats, InfomaxWarning, as_pair
 from infomax.judging import judge_result, judge_samples, judge_training
 from infomax.margins import Margins, fit_margins
@@ -285,12 +285,12 @@ def _estimate_one(
         result = Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts, local=local)
         return result, cautions + list(judge_result(result, len(x)))
     if bound == DEFAULT:
-        draws = 99 if problem.quick else 199
+        draws, folds = 99 if problem.quick else 199, problem.folds_of(bound)
         found = anchored.measure(
             x,
             y,
             seed=problem.seed,
-            folds=problem.folds_of(bound),
+            folds=folds,
             schedule=problem.schedule_of(bound),
             device=problem.device,
             draws=draws,
@@ -307,13 +307,11 @@ def _estimate_one(
             history=found.history,
             local=found.local,
         )
-        if problem.schedule_of(bound).steps and not found.counted:
-            cautions += judge_training(len(x), problem.folds_of(bound), "an elliptical copula")
+        if problem.schedule_of(bound).steps and not found.counted and not found.history:
+            cautions += judge_training(folds, folds, "an elliptical copula")
         # Of the gap, the share of what the network found is no sign of too few rows.
         return result, cautions + list(judge_result(replace(result, gap=found.overfitted), len(x)))
     folds = problem.folds_of(bound)
-    if problem.schedule_of(bound).steps:
-        cautions += judge_training(len(x), folds, "what this bound fits in closed form")
     measured = cross_fit(
         len(x),
         problem.prepare,
@@ -324,6 +322,9 @@ def _estimate_one(
         device=problem.device,
         tick=advance,
     )
+    if problem.schedule_of(bound).steps:
+        untrained = sum(not can_train(len(x) - fold.rows) for fold in measured)
+        cautions += judge_training(untrained, folds, "what this bound fits in closed form")
     mi = sum(fold.rows / len(x) * fold.value for fold in measured)
     in_sample = sum(fold.rows / len(x) * fold.in_sample for fold in measured)
     variance = sum((fold.rows / len(x)) ** 2 * fold.variance for fold in measured)

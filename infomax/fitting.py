@@ -83,9 +83,9 @@ def validation_rows(n: int) -> int:
     return max(n // 10, min(64, n // 4))
 
 
-def can_train(n: int, folds: int) -> bool:
-    """Whether each of so many folds of ``n`` rows leaves enough validation rows to say when to stop."""
-    return validation_rows(n - math.ceil(n / folds)) >= LEAST_VALIDATION
+def can_train(n: int) -> bool:
+    """Whether ``n`` rows that a fold may learn from leave enough validation rows to say when to stop."""
+    return validation_rows(n) >= LEAST_VALIDATION
 
 
 def blocks(n: int, device: torch.device, most: int = BLOCK) -> list[Tensor]:

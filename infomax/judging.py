@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from infomax.fitting import can_train
 from infomax.io import Floats, InfomaxWarning
 from infomax.relations import follow_exactly
 from infomax.result import Estimate
@@ -50,12 +49,13 @@ def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) 
         )
 
 
-def judge_training(n: int, folds: int, what: str) -> Iterator[InfomaxWarning]:
-    """What is said where ``n`` rows in so many folds are too few to train on; ``what`` is in the value all the same."""
-    if not can_train(n, folds):
+def judge_training(untrained: int, folds: int, what: str) -> Iterator[InfomaxWarning]:
+    """What is said where rows were too few to train in some of the folds; ``what`` is in the value all the same."""
+    if untrained:
+        where = "" if untrained == folds else f" in {untrained} of {folds} folds"
         yield TrainingWarning(
-            f"no network was trained: {n} rows in {folds} folds are too few to say when to stop one; the value and its "
-            f"interval know of no more than {what}"
+            f"no network was trained{where}: the rows are too few to say when to stop one; the value and its interval "
+            f"know there of no more than {what}"
         )
 
 
