@@ -3,7 +3,7 @@
 >>> from infomax import CPC, estimate
 """
 
-from infomax import bounds, critics, tasks
+from infomax import bounds, critics, distributed, tasks
 from infomax.bounds import Bound
 from infomax.bounds.difference import DoE
 from infomax.bounds.donsker_varadhan import MINE, DonskerVaradhan
@@ -22,9 +22,11 @@ from infomax.compositions import (
     transfer_entropy,
 )
 from infomax.densities import ConditionalGaussian, Flow, MarginalGaussian
+from infomax.distributed import RankError
 from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
+from infomax.global_batch import GlobalBatch
 from infomax.io import ConstantColumnWarning, IndexWarning, InfomaxWarning, read_columns
 from infomax.judging import SaturationWarning, TrainingWarning
 from infomax.result import Estimate
@@ -47,6 +49,7 @@ __all__ = [
     "FLO",
     "Flow",
     "GaussianMixtureMemory",
+    "GlobalBatch",
     "History",
     "IndexWarning",
     "InfoNCE",
@@ -59,6 +62,7 @@ __all__ = [
     "MINE",
     "MarginalGaussian",
     "NWJ",
+    "RankError",
     "SMILE",
     "SaturationWarning",
     "Schedule",
@@ -70,6 +74,7 @@ __all__ = [
     "conditional",
     "critics",
     "directed_information",
+    "distributed",
     "estimate",
     "interaction_information",
     "read_columns",

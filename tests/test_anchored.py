@@ -10,7 +10,7 @@ from scipy import stats
 
 from infomax import ConstantColumnWarning, Estimate, InfomaxWarning, TrainingWarning, estimate, tasks
 from infomax.anchored import ESTIMATOR, default_folds, default_schedule, measure
-from infomax.classical import plugin
+from infomax.counting import plugin
 from infomax.fitting import Schedule
 
 QUICK = {"quick": True, "progress": False}
