@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from mmim_example.config import Config
 
-#: Of how this example trains: goes up when a configuration and a seed come to give other weights, so that older runs are
-#: neither resumed nor compared with newer ones. 2: stage 0 sees representations with dropout.
+#: Of how this example trains: goes up when a configuration and a seed come to give other weights, so that older runs
+#: are neither resumed nor compared with newer ones. 2: stage 0 sees representations with dropout.
 REVISION = 2
 
 
