@@ -56,7 +56,7 @@ def test_every_name_that_is_offered_is_there_and_none_is_loaded_before_it_is_ask
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "False [] tri_modal"
-    with pytest.raises(AttributeError, match="has no attribute .quadrimodal"):
+    with pytest.raises(AttributeError, match="has no attribute"):
         tasks.quadrimodal  # noqa: B018
 
 
