@@ -342,6 +342,7 @@ class Trainer:
             state, optimizers[name] = checkpoint.optimizer_tensors(optimizer)
             tensors |= {f"{name}/{key}": t for key, t in state.items()}
         facts = {
+            "revision": checkpoint.REVISION,
             "config": self.config.to_dict(),
             "data": fingerprint(self.dataset),
             "progress": dataclasses.asdict(self.progress),
