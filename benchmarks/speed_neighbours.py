@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from math import log
@@ -94,7 +94,7 @@ def ratios(quick: bool) -> Iterator[Ratio]:
     yield from _growth(million)
 
 
-def _against(dim: int, n: int, others: dict[str, Recipe], target: str, *, repeats: int) -> Iterator[Ratio]:
+def _against(dim: int, n: int, others: Mapping[str, Recipe], target: str, *, repeats: int) -> Iterator[Ratio]:
     x, y = samples(dim, n)
     works = {"ours": partial(ours, x, y), **{name: partial(recipe, x, y) for name, recipe in others.items()}}
     seconds = in_turn(works, repeats=repeats)

@@ -13,6 +13,7 @@ from infomax.bounds.unnormalised import FLO, NWJ, TUBA, Interpolated
 from infomax.bounds.upper import CLUB, L1Out
 from infomax.bounds.variational import BA
 from infomax.brackets import Bracket, bracket
+from infomax.columns import pairwise
 from infomax.combining import Composition, Term
 from infomax.compositions import (
     conditional,
@@ -27,6 +28,7 @@ from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
 from infomax.io import ConstantColumnWarning, InfomaxWarning, read_columns
 from infomax.judging import SaturationWarning, TrainingWarning
+from infomax.matrix import Pairwise
 from infomax.result import Estimate
 
 __version__ = "0.1.0"
@@ -58,6 +60,7 @@ __all__ = [
     "MINE",
     "MarginalGaussian",
     "NWJ",
+    "Pairwise",
     "SMILE",
     "SaturationWarning",
     "Schedule",
@@ -71,6 +74,7 @@ __all__ = [
     "directed_information",
     "estimate",
     "interaction_information",
+    "pairwise",
     "read_columns",
     "tasks",
     "total_correlation",
