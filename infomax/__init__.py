@@ -3,7 +3,7 @@
 >>> from infomax import CPC, estimate
 """
 
-from infomax import bounds, critics, tasks
+from infomax import bounds, critics, distributed, tasks
 from infomax.bounds import Bound
 from infomax.bounds.difference import DoE
 from infomax.bounds.donsker_varadhan import MINE, DonskerVaradhan
@@ -23,10 +23,12 @@ from infomax.compositions import (
     transfer_entropy,
 )
 from infomax.densities import ConditionalGaussian, Flow, MarginalGaussian
+from infomax.distributed import RankError
 from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
-from infomax.io import ConstantColumnWarning, InfomaxWarning, read_columns
+from infomax.global_batch import GlobalBatch
+from infomax.io import ConstantColumnWarning, IndexWarning, InfomaxWarning, read_columns
 from infomax.judging import SaturationWarning, TrainingWarning
 from infomax.matrix import Pairwise
 from infomax.result import Estimate
@@ -49,7 +51,9 @@ __all__ = [
     "FLO",
     "Flow",
     "GaussianMixtureMemory",
+    "GlobalBatch",
     "History",
+    "IndexWarning",
     "InfoNCE",
     "InfoNCEAnchor",
     "InfomaxWarning",
@@ -61,6 +65,7 @@ __all__ = [
     "MarginalGaussian",
     "NWJ",
     "Pairwise",
+    "RankError",
     "SMILE",
     "SaturationWarning",
     "Schedule",
@@ -72,6 +77,7 @@ __all__ = [
     "conditional",
     "critics",
     "directed_information",
+    "distributed",
     "estimate",
     "interaction_information",
     "pairwise",

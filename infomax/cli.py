@@ -18,8 +18,8 @@ from infomax import anchored, bounds, classical
 from infomax.combining import Composition
 from infomax.compositions import conditional
 from infomax.estimation import DEFAULT, check_bound, estimate
-from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_columns
-from infomax.result import Estimate
+from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_named
+from infomax.result import Estimate, pvalue_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,7 +83,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
         check_figure_path(arguments.plot)
     options = {name: getattr(arguments, name) for name in ("seed", "device", "progress", "quick")}
     given = [] if arguments.given is None else [arguments.given.split(",")]
-    x, y, *z = read_columns(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
+    x, y, *z = read_named(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
     results: Sequence[Estimate | Composition]  # of one of the two
     with _plain_warnings():
         if z:
@@ -118,7 +118,7 @@ def check_figure_path(path: str) -> None:
 def _write_figure(results: Sequence[Estimate | Composition], path: str, title: str) -> None:
     from infomax.plots import new_figure, plot_comparison  # noqa: PLC0415
 
-    if len(results) == 1 and isinstance(results[0], Estimate):
+    if len(results) == 1:
         figure = results[0].plot()
     else:
         figure, (ax,) = new_figure(7, 1 + 0.5 * len(results))
@@ -134,12 +134,13 @@ def interval(result: Estimate | Composition) -> str:
 
 def estimates_table(results: Sequence[Estimate | Composition]) -> str:
     """One line for each estimate, and what they say of themselves below."""
-    rows = [["estimator", "kind", results[0].unit, "95 % interval", "standard error", "gap", "ceiling"]]
+    rows = [["estimator", "kind", results[0].unit, "95 % interval", "standard error", "p", "gap", "ceiling"]]
     for result in results:
         trained = ["", ""]
         if isinstance(result, Estimate) and result.history:
             trained = [f"{result.gap:.3f}", "none" if result.ceiling is None else f"{result.ceiling:.2f}"]
-        numbers = [f"{result.mi:.3f}", interval(result), f"{result.stderr:.3f}"]
+        test = "" if result.pvalue is None else pvalue_text(result.pvalue, result.least_pvalue)
+        numbers = [f"{result.mi:.3f}", interval(result), f"{result.stderr:.3f}", test.removeprefix("= ")]
         rows.append([result.bound, result.kind, *numbers, *trained])
     said = notes(results)
     return "\n".join([format_table(rows), *([""] if said else []), *said])

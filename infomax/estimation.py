@@ -280,6 +280,7 @@ def _estimate_one(
         result = Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts, local=local)
         return result, cautions + list(judge_result(result, len(x)))
     if bound == DEFAULT:
+        draws = 99 if problem.quick else 199
         found = anchored.measure(
             x,
             y,
@@ -287,7 +288,7 @@ def _estimate_one(
             folds=problem.folds_of(bound),
             schedule=problem.schedule_of(bound),
             device=problem.device,
-            draws=99 if problem.quick else 199,
+            draws=draws,
             tick=advance,
         )
         result = Estimate(
@@ -297,6 +298,7 @@ def _estimate_one(
             anchored.ESTIMATOR.kind,
             **facts,
             pvalue=found.pvalue,
+            permutations=draws,
             history=found.history,
             local=found.local,
         )
