@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from infomax import bounds
@@ -18,14 +17,15 @@ from infomax.classical import ESTIMATORS, codes, plugin
 from infomax.discovery import Correction, qvalues, rank_pvalues, table_pvalue
 from infomax.estimation import DEFAULT, LEAST_ROWS, BoundLike, check_bound, estimate, progress_bar
 from infomax.folds import FEWEST_DISTINCT
-from infomax.io import ConstantColumnWarning, Floats, InfomaxWarning, as_samples
+from infomax.frames import Columns
+from infomax.io import ConstantColumnWarning, Floats, InfomaxWarning, as_samples, check_indexes
 from infomax.margins import normal_scores
 from infomax.matrix import Pairwise
 from infomax.neighbours import ksg_terms
 
 #: What :attr:`Pairwise.bound` says if no bound was asked for.
 _DEFAULT = "neighbours and counts"
-_UNCERTIFIED = "larger than log n, which no rows certify; is one column a function of the other?"
+_NEAR_CEILING = "within a nat of the most that so many rows can show: the truth may be much larger, even without end"
 #: Neighbours of the estimate, and of the one that it is compared with.
 _NEAR, _FAR = 3, 12
 #: Rows for each combination of values from which on two discrete columns are counted.
@@ -42,8 +42,6 @@ def pairwise(
     correction: Correction = "benjamini-hochberg",
     seed: int = 0,
     permutations: int | None = None,
-    x_names: Sequence[str] | None = None,
-    y_names: Sequence[str] | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Pairwise:
@@ -63,8 +61,8 @@ def pairwise(
     :math:`\sqrt{k / n}`, so this difference is the loss).
 
     Args:
-        x: columns, ``(N, D)``: a numpy array, torch tensor or data frame, of real, integer or boolean numbers. At least
-            20 rows.
+        x: columns, ``(N, D)``: a numpy array, torch tensor or data frame (whose names are kept), of real, integer or
+            boolean numbers. At least 20 rows.
         y: other columns, ``(N, E)``, for the pairs of one of x and one of y; None: the pairs within x.
         bound: None for the above, or whatever :func:`estimate` takes for one bound, which is then asked for every
             pair: slower, the more so what is trained.
@@ -74,7 +72,6 @@ def pairwise(
         seed: of the noise, the permutations, and the bound; the same seed gives the same numbers.
         permutations: of the test; by default 9,999, and 20 for each pair, at most 99,999: p-values are at least one by
             so many, and few dependent pairs among many are found only with small ones.
-        x_names, y_names: of the columns; by default those of a data frame, or numbers.
         progress: show a bar on standard error (with tqdm installed).
         options: keywords of :func:`estimate` for a bound that is trained (``quick``, ``folds``, ``schedule``, …).
 
@@ -83,7 +80,7 @@ def pairwise(
 
     Raises:
         ValueError: for a single column, rows that differ or are fewer than 20, values that are missing or infinite,
-            names that repeat or do not fit, an unknown bound or correction.
+            names that repeat, indexes in another order, an unknown bound or correction.
         TypeError: for columns that are not numbers, and a bound that is none.
 
     >>> import numpy as np
@@ -102,11 +99,12 @@ def pairwise(
         raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
     if permutations is not None and permutations < 1:
         raise ValueError(f"permutations must be at least 1; got {permutations}")
-    left = _Side.of(x, x_names, "x")
-    right = left if y is None else _Side.of(y, y_names, "y")
+    left = _Side.of(x, "x")
+    right = left if y is None else _Side.of(y, "y")
     n = len(left.samples)
     if len(right.samples) != n:
         raise ValueError(f"y must have as many rows as x; got {len(right.samples)} and {n}")
+    check_indexes({"x": x, "y": y}, stacklevel=3)
     if y is None and len(left.names) < 2:
         raise ValueError("x must have at least two columns; got one")
     shape = len(left.names), len(right.names)
@@ -160,21 +158,15 @@ class _Side:
     values: list[NDArray[np.int64] | None]
 
     @classmethod
-    def of(cls, data: Any, names: Sequence[str] | None, name: str) -> _Side:
+    def of(cls, data: Any, name: str) -> _Side:
         samples = as_samples(data, name)
         n, dim = samples.shape
         if n < LEAST_ROWS:
             raise ValueError(f"{name} must have at least {LEAST_ROWS} rows; got {n}")
-        if names is None:
-            names = [*map(str, data.columns)] if hasattr(data, "columns") else [*map(str, range(dim))]
-        repeated = sorted({label for label in names if list(names).count(label) > 1})
-        if repeated:
-            raise ValueError(f"{name} must have columns of different names; got {', '.join(repeated)} more than once")
-        if len(names) != dim:
-            raise ValueError(f"{name}_names must name each of the {dim} columns; got {len(names)} names")
+        names = data.names if isinstance(data, Columns) else getattr(data, "columns", range(dim))
         constant = (samples == samples[0]).all(0)
         if constant.any():
-            which = ", ".join(label for label, is_constant in zip(names, constant, strict=True) if is_constant)
+            which = ", ".join(str(label) for label, is_constant in zip(names, constant, strict=True) if is_constant)
             warnings.warn(
                 f"{name} has {int(constant.sum())} constant of {dim} columns, which tell nothing: {which}",
                 ConstantColumnWarning,
@@ -194,10 +186,13 @@ class _Side:
 
 def _by_neighbours(left: _Side, right: _Side, seed: int) -> _Measure:
     """Nearest neighbours; counts, where columns make a table. With the noise of :func:`ksg`."""
+    from scipy.special import digamma, polygamma  # noqa: PLC0415 - not needed by those who train
+
     n = len(left.samples)
     rng = np.random.default_rng(seed)
     scores = [normal_scores(side.samples) + rng.uniform(-5e-7, 5e-7, (n, 1)) for side in (left, right)]
-    raised = float(torch.special.polygamma(1, torch.tensor(float(_NEAR))))
+    raised = float(polygamma(1, _NEAR))
+    ceiling = float(digamma(n) - digamma(_NEAR))  # of the estimate: no other point is closer in x or in y
 
     def measure(i: int, j: int) -> tuple[tuple[float, float, float], Sequence[str]]:
         if left.table_with(right, i, j):
@@ -207,7 +202,7 @@ def _by_neighbours(left: _Side, right: _Side, seed: int) -> _Measure:
         local = ksg_terms(u, v, _NEAR)
         mi = float(local.mean())
         gap = max(0.0, mi - float(ksg_terms(u, v, _FAR).mean()))
-        cautions = [_UNCERTIFIED] if mi > math.log(n) else []
+        cautions = [_NEAR_CEILING] if mi > ceiling - 1 else []
         return (mi, math.sqrt((float(local.var(ddof=1)) + raised) / n), gap), cautions
 
     return measure

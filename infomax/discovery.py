@@ -151,6 +151,8 @@ def table_pvalue(codes_x: NDArray[np.int64], codes_y: NDArray[np.int64]) -> floa
     from scipy.special import chdtrc  # noqa: PLC0415
 
     shape = codes_x.max() + 1, codes_y.max() + 1
+    if 1 in shape:
+        return 1.0
     counts = np.zeros(shape)
     np.add.at(counts, (codes_x, codes_y), 1)
     expected = counts.sum(1, keepdims=True) * counts.sum(0) / len(codes_x)
