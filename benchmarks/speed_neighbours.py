@@ -135,7 +135,7 @@ def _memory(n: int) -> Iterator[Ratio]:
     for dim in (1, 2):
         extra = extra_mebibytes("benchmarks.speed_neighbours:prepare", dim, n)
         inputs = 2 * dim * n * 8 / 2**20
-        case, figure = f"n = {n:,}, {dim} + {dim} columns", "MiB above the samples, in GB"
+        case, figure = f"n = {n:,}, {dim} + {dim} columns", "GB above the samples"
         target = "≤ 2" if dim == 1 else ""
         yield Ratio(case, figure, extra * 2**20 / 1e9, target, f"{extra:.0f} MiB", f"{inputs:.0f} MiB of samples")
 

@@ -54,11 +54,11 @@ def pairwise(
     By default a pair is measured by nearest neighbours (:func:`infomax.classical.ksg`, k = 3), which take some
     milliseconds for a thousand rows and find any shape of dependence; pairs of discrete columns with many rows for each
     combination of values are counted (:func:`infomax.classical.plugin`), and tested by their likelihood ratio. Two
-    things make the intervals of neighbours hold what they promise (on 1 + 1 columns with known mutual information, 95 %
-    intervals of 100 to 5,000 rows cover in 93 to 95 of 100 runs): the variance of a row's share is raised by
-    :math:`\psi'(k)`, the variance of the logarithm of a count's scale, because neighbours share their noise; and the
-    upper end is moved up by what k = 12 neighbours measure less than 3 (of densities with edges, neighbours lose about
-    :math:`\sqrt{k / n}`, so this difference is the loss).
+    things are done for the intervals of neighbours. The variance of a row's share is raised by :math:`\psi'(k)`, as
+    neighbours share the noise of their counts. And the upper end is moved up by what 12 neighbours measure less than
+    3: of densities with edges neighbours lose about :math:`\sqrt{k / n}`, so that this difference is the loss. On
+    1 + 1 columns with known mutual information, of 100 to 5,000 rows, 95 % intervals then cover in 93 to 95 of 100 runs
+    on average, and in 84 at worst, where y is x with a little uniform noise; without, in 67 to 80.
 
     Args:
         x: columns, ``(N, D)``: a numpy array, torch tensor or data frame (whose names are kept), of real, integer or

@@ -142,7 +142,9 @@ def plot_matrix(pairs: Pairwise, level: float) -> Figure:
     for row in range(rows if numbers else 0):
         for column in range(columns):
             if not (pairs.symmetric and row == column):
-                ax.annotate(f"{pairs.mi[row, column]:.2f}", (column, row), ha="center", va="center", size=8, color="w")
+                value = pairs.mi[row, column]
+                colour = "k" if value > 0.6 * image.get_clim()[1] else "w"
+                ax.annotate(f"{value:.2f}", (column, row), ha="center", va="center", size=8, color=colour)
     if max(rows, columns) <= 60:
         ax.set_xticks(range(columns), pairs.columns, rotation=90)
         ax.set_yticks(range(rows), pairs.names)
