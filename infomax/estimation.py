@@ -161,7 +161,7 @@ def estimate(
     own = order[rank() :: world_size()] if shared and not problem.shared else order
     steps = sum(problem.steps_of(candidates[i]) for i in own) // (world_size() if problem.shared else 1)
     with (
-        _progress(progress and steps > 0, steps) as advance,
+        progress_bar(progress and steps > 0, steps) as advance,
         torch.inference_mode(False),
         torch.enable_grad(),
     ):
@@ -399,7 +399,7 @@ class _Facts(TypedDict):
 
 
 @contextmanager
-def _progress(show: bool, total: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(show: bool, total: int, unit: str = "step") -> Iterator[Callable[[int], None]]:
     """A function that advances a bar; no bar unless asked for and tqdm is there."""
     try:
         from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
@@ -409,7 +409,7 @@ def _progress(show: bool, total: int) -> Iterator[Callable[[int], None]]:
         yield no_progress
         return
     pause = 0.1 if sys.stderr.isatty() else 10.0  # a log file is not flooded
-    with tqdm(total=total, unit="step", leave=False, desc="estimating", mininterval=pause) as bar:
+    with tqdm(total=total, unit=unit, leave=False, desc="estimating", mininterval=pause) as bar:
 
         def advance(steps: int) -> None:
             bar.update(steps)
