@@ -28,6 +28,7 @@ from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
 from infomax.global_batch import GlobalBatch
+from infomax.inner_products import InnerProducts
 from infomax.io import ConstantColumnWarning, IndexWarning, InfomaxWarning, read_columns
 from infomax.judging import SaturationWarning, TrainingWarning
 from infomax.matrix import Pairwise
@@ -57,6 +58,7 @@ __all__ = [
     "InfoNCE",
     "InfoNCEAnchor",
     "InfomaxWarning",
+    "InnerProducts",
     "Interpolated",
     "JSDLowerBound",
     "JensenShannon",
