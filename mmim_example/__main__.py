@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmim_example import ablation, comparison, data, distributed, evaluation, formats, logs
+from infomax import distributed
+from mmim_example import ablation, comparison, data, evaluation, formats, logs
 from mmim_example import config as configuration
 from mmim_example.config import Config
 

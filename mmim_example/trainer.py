@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmim_example import checkpoint, distributed
+from infomax import distributed
+from mmim_example import checkpoint
 from mmim_example import config as configuration
 from mmim_example.config import Config
 from mmim_example.data import Batch, Dataset, Split

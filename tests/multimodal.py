@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from mmim_example import distributed
+from infomax import distributed
 from mmim_example.config import Config, Modality
 from mmim_example.data import Dataset, Split, batch, generate
 from mmim_example.measurement import whole

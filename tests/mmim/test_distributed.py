@@ -20,7 +20,7 @@ from multimodal import (
     two_batches,
 )
 
-from mmim_example import config, data, distributed
+from mmim_example import config, data
 
 TIMEOUT = 120
 
@@ -50,12 +50,6 @@ def test_with_dropout_and_noise_all_processes_leave_stage_0_with_the_same_bounds
     assert_same(*(torch.load(tmp_path / f"found-{rank}", weights_only=True) for rank in range(2)))
 
 
-def test_alone_nothing_is_gathered():
-    x = torch.ones(2, 3)
-    assert distributed.gather(x) is x
-    assert (distributed.rank(), distributed.world_size()) == (0, 1)
-
-
 def test_torchrun_trains_as_one_process_does(tmp_path):
     data.save(frames_data((64, 16, 16)), tmp_path / "data")
     config.write(frames_config(epochs=2, lr=1e-3), tmp_path / "config.json")
@@ -76,7 +70,7 @@ def test_a_process_that_dies_ends_the_job(tmp_path):
     program = tmp_path / "job.py"
     program.write_text(
         "import os, sys, torch\n"
-        "from mmim_example import distributed\n"
+        "from infomax import distributed\n"
         "with distributed.processes():\n"
         "    if distributed.rank() == 1:\n"
         "        os._exit(3)\n"
