@@ -131,6 +131,8 @@ def _section(
             line += ["–", "–", "–"]
         lines.append(line)
     text = [f"## {TITLES[name]}", "", _verdict(name, compared, corrected), "", table(header, lines), ""]
+    if any(line[2] == "failed" for line in lines):
+        text += ["Failed: the loss was not finite. The published entropy needs labels of both signs.", ""]
     found = [_power(values, name, arm) for data, arm in compared if data == name]
     if found:
         text += [

@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("out", type=Path, help="folder of the runs; what is there is not repeated")
     _data(ablate)
     _settings(ablate)
-    ablate.add_argument("--arms", type=Path, metavar="FILE", help="JSON: name -> settings that differ")
+    ablate.add_argument(
+        "--arms", type=Path, metavar="FILE", help="JSON: name -> settings that differ, named as by --set"
+    )
     ablate.add_argument("--baseline", help="arm that the others are compared with; default: the first")
     ablate.add_argument("--seeds", type=int, default=5, help="how many, from 0; default: %(default)s")
     ablate.add_argument("--jobs", type=int, default=1, help="runs at a time; default: %(default)s")

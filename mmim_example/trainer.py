@@ -210,8 +210,8 @@ class Trainer:
     def fit_pairs(self, epoch: int) -> float | None:
         """Stage 0: tighten the pairs' bounds on representations that stay as they are, computed once.
 
-        They are computed in training mode, as in the published code: stage 1 scores q on representations with dropout,
-        where a q that knows only those without is far too sure of itself.
+        They have dropout, as in the published code and in stage 1, where a q that knows only representations without is
+        far too sure of itself. The memory has the same: without dropout the reading is then too low, not too high.
         """
         if self.pairs is None:
             return None

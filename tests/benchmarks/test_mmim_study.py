@@ -18,7 +18,8 @@ def small(monkeypatch):
     monkeypatch.setattr(mmim_study, "MORE", more)
     monkeypatch.setattr("benchmarks.mmim_study_report.MORE", more)
     monkeypatch.setattr(mmim_study, "CHOICE", range(1))
-    monkeypatch.setattr(mmim_study, "BASES", [{"lr": 1e-3, "dropout": 0.1}, {"lr": 5e-3, "dropout": 0.1}])
+    monkeypatch.setattr(mmim_study, "RATES", {"official": (1e-3, 5e-3)})
+    monkeypatch.setattr(mmim_study, "DROPOUTS", (0.1,))
     arms = {name: mmim_study.ARMS[name] for name in ("task only", "+ CPC")}
     monkeypatch.setattr(mmim_study, "ARMS", arms)
     monkeypatch.setattr("benchmarks.mmim_study_report.ARMS", arms)
