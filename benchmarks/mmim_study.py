@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", choices=("official", "video", "digits"), help="which data")
     parser.add_argument("--mosi", type=Path, help="folder with MOSI's utterances.csv and features.npz")
-    parser.add_argument("--runs", type=Path, default=Path("build/mmim_study"), help="default: %(default)s")
+    parser.add_argument("--runs", type=Path, default=Path(f"build/mmim_study-{REVISION}"), help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=RESULTS, help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default: %(default)s)")
     parser.add_argument("--report", action="store_true", help="run nothing, write the page anew from the CSV")
