@@ -229,7 +229,7 @@ class Trainer:
     ) -> float | None:
         self.model.pair_bounds.train().requires_grad_(True)
         self.model.start_pairs(h, present, labels)
-        total, steps = 0.0, 0
+        total, steps, learned = 0.0, 0, self.model.pair_parameters()
         for rows in batches(len(labels), self.config.batch_size):
             index = torch.from_numpy(rows).to(self.device)
             loss = self.model.pair_loss(*({name: v[index] for name, v in part.items()} for part in (h, present)))
@@ -237,7 +237,7 @@ class Trainer:
                 continue
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            self._step(optimizer, self.model.pair_parameters())
+            self._step(optimizer, learned)
             total, steps = total + self._finite(loss, "stage 0"), steps + 1
         return total / steps if steps else None
 
