@@ -19,6 +19,8 @@ Pairs = tuple[Tensor, Tensor]
 
 #: Largest difference of gradients, relative to the largest of a bound's, from those that the bound computes alone.
 _TOLERANCE = 1e-3
+#: Rows of the batches that these are compared on, at most.
+_TRIED = 32
 
 Way = type[SeparableBounds] | type[MappedBounds]
 #: The faster one first.
@@ -46,8 +48,8 @@ def fit_replicas(
 
     Returns:
         fitted copies, each with its history; ``None`` if these bounds cannot be trained together: their structures
-        differ, :func:`torch.vmap` refuses them, they draw random numbers, or the first gradients are not those that
-        each computes alone. Nothing has happened to them, or to random states, then.
+        differ, :func:`torch.vmap` refuses them, their losses draw random numbers or keep what is no buffer, or the
+        first gradients are not those that each computes alone. Nothing has happened to them, or to random states.
     """
     sizes = {schedule.batch(len(x)) for x, _ in trains}
     if len(sizes) > 1 or not schedule.steps:
@@ -71,6 +73,7 @@ def fit_replicas(
 def _agrees(way: Way, bounds: Sequence[Bound], trains: Sequence[Pairs], batch: int) -> bool:
     """Whether bounds that are trained together have, at the start, the gradients that each has alone."""
     together, alone = copy.deepcopy(list(bounds)), copy.deepcopy(list(bounds))
+    batch = min(batch, _TRIED)
     device = trains[0][0].device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         before = torch.get_rng_state()
@@ -82,11 +85,27 @@ def _agrees(way: Way, bounds: Sequence[Bound], trains: Sequence[Pairs], batch: i
                 if not torch.equal(torch.get_rng_state(), before):
                     return False
                 found = model.optimiser.gradients_of()
+                known = [_attributes(bound) for bound in alone]
                 if not all(_close(found, *each, rows) for each in zip(together, alone, trains, strict=True)):
+                    return False
+                if not all(map(_same, known, map(_attributes, alone))):
                     return False
         except Exception:  # whatever it is: alone they work, or will say why not
             return False
     return True
+
+
+def _attributes(bound: Bound) -> list[dict[str, object]]:
+    """Of each part, what it holds beside the tensors of its state."""
+    return [dict(vars(part)) for part in bound.modules()]
+
+
+def _same(before: list[dict[str, object]], after: list[dict[str, object]]) -> bool:
+    """Whether nothing was put in an attribute: it would be lost."""
+    return all(
+        old.keys() == new.keys() and all(new[name] is old[name] for name in old)
+        for old, new in zip(before, after, strict=True)
+    )
 
 
 def _close(found: Mapping[nn.Parameter, Tensor], one: Bound, other: Bound, pairs: Pairs, rows: Tensor) -> bool:
