@@ -22,7 +22,7 @@ from infomax.adam import Adam
 from infomax.bounds import Bound
 from infomax.bounds.contrastive import Contrastive
 from infomax.bounds.nce import CPC, InfoNCE
-from infomax.critics import MLP, Anchored, Separable
+from infomax.critics import MLP, Anchored, Concat, Separable
 from infomax.perceptrons import Passes
 
 Pairs = tuple[Tensor, Tensor]
@@ -30,6 +30,10 @@ State = dict[str, Tensor]
 
 #: Scores that are mapped at a time. Beyond it temporaries leave the cache, and one bound after the other is faster.
 _MAPPED_SCORES = 1 << 16
+#: Elements of one layer of all perceptrons of x and y that are trained together.
+_LAYER_ELEMENTS = 1 << 20
+#: Bounds that are mapped together; beyond it nothing is gained.
+_MOST_MAPPED = 32
 
 
 class Batch(Protocol):
@@ -166,11 +170,22 @@ class MappedBounds:
     Args:
         bounds: in training mode. pairs: what each one is trained on. batch: rows of a batch.
         before: the optimiser of these bounds and others, to go on from.
+
+    Raises:
+        TypeError: for :class:`~infomax.critics.Concat`: networks of every pair fill the machine one bound at a time,
+            and several at a time its memory.
     """
+
+    @staticmethod
+    def most(bound: Bound, batch: int) -> int:  # noqa: ARG004 - as the other one
+        """How many such bounds should be trained together at most."""
+        return _MOST_MAPPED
 
     def __init__(
         self, bounds: Sequence[Bound], pairs: Sequence[Pairs], _batch: int, before: Adam | None = None
     ) -> None:
+        if any(isinstance(part, Concat) for part in bounds[0].modules()):
+            raise TypeError("critic must not be a network of every pair")
         losses = [Loss(bound) for bound in bounds]
         self.optimiser = Adam([[loss.get_parameter(name) for loss in losses] for name in losses[0].learned()], before)
         self._losses = Losses(losses, self.optimiser.blocks, self.optimiser.gradients, mapped=True)
@@ -194,6 +209,12 @@ class SeparableBounds:
     Raises:
         TypeError: for other bounds and critics.
     """
+
+    @staticmethod
+    def most(bound: Bound, batch: int) -> int:
+        """How many such bounds should be trained together at most: more would drive each other out of the cache."""
+        widest = max(layer.out_features for layer in _linear(_separable(_contrastive(bound).critic).g))
+        return max(1, _LAYER_ELEMENTS // (2 * batch * max(batch // 2, widest)))
 
     def __init__(self, bounds: Sequence[Bound], pairs: Sequence[Pairs], batch: int, before: Adam | None = None) -> None:
         contrastive = [_contrastive(bound) for bound in bounds]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from infomax.batched import Batch, MappedBounds, SeparableBounds
 from infomax.bounds import Bound
@@ -19,6 +19,8 @@ Pairs = tuple[Tensor, Tensor]
 
 #: Largest difference of gradients, relative to the largest of a bound's, from those that the bound computes alone.
 _TOLERANCE = 1e-3
+#: Rows of the batches that these are compared on, at most.
+_TRIED = 32
 
 Way = type[SeparableBounds] | type[MappedBounds]
 #: The faster one first.
@@ -46,8 +48,8 @@ def fit_replicas(
 
     Returns:
         fitted copies, each with its history; ``None`` if these bounds cannot be trained together: their structures
-        differ, :func:`torch.vmap` refuses them, they draw random numbers, or the first gradients are not those that
-        each computes alone. Nothing has happened to them, or to random states, then.
+        differ, :func:`torch.vmap` refuses them, their losses draw random numbers or keep what is no buffer, or the
+        first gradients are not those that each computes alone. Nothing has happened to them, or to random states.
     """
     sizes = {schedule.batch(len(x)) for x, _ in trains}
     if len(sizes) > 1 or not schedule.steps:
@@ -62,35 +64,59 @@ def fit_replicas(
             return None
         batches = [draws(len(x), batch, own) for (x, _), own in zip(trains, generators, strict=True)]
         replicas = [_Replica(*each) for each in zip(copies, trains, validations, batches, strict=True)]
-        _train(way, replicas, schedule, tick)
+        most = way.most(copies[0], batch)
+        for first in range(0, len(replicas), most):
+            _train(way, replicas[first : first + most], schedule, tick)
     return [(replica.bound, replica.history) for replica in replicas]
 
 
 def _agrees(way: Way, bounds: Sequence[Bound], trains: Sequence[Pairs], batch: int) -> bool:
     """Whether bounds that are trained together have, at the start, the gradients that each has alone."""
-    device = trains[0][0].device
     together, alone = copy.deepcopy(list(bounds)), copy.deepcopy(list(bounds))
+    batch = min(batch, _TRIED)
+    device = trains[0][0].device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         before = torch.get_rng_state()
         try:
             model = way(together, trains, batch)
-            model.differentiate(torch.arange(batch, device=device).expand(len(bounds), -1))
+            order = torch.arange(min(len(x) for x, _ in trains), device=device)
+            for rows in (order[:batch], order[-batch:]):  # the second time, of what the first one may have left behind
+                model.differentiate(rows.expand(len(bounds), -1))
+                if not torch.equal(torch.get_rng_state(), before):
+                    return False
+                found = model.optimiser.gradients_of()
+                known = [_attributes(bound) for bound in alone]
+                if not all(_close(found, *each, rows) for each in zip(together, alone, trains, strict=True)):
+                    return False
+                if not all(map(_same, known, map(_attributes, alone))):
+                    return False
         except Exception:  # whatever it is: alone they work, or will say why not
             return False
-        if not torch.equal(torch.get_rng_state(), before):
-            return False
-        for bound, (x, y) in zip(alone, trains, strict=True):
-            bound.loss(x[:batch], y[:batch]).backward()  # type: ignore[no-untyped-call]
-    found = model.optimiser.gradients_of()
-    for one, other in zip(together, alone, strict=True):
-        learned = [(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True) if q.requires_grad]
-        wanted = torch.cat([torch.zeros_like(q).flatten() if q.grad is None else q.grad.flatten() for _, q in learned])
-        got = torch.cat([found[p].flatten() for p, _ in learned])
-        largest = float(wanted.abs().max())
-        # One that diverges at the first batch will diverge in either way.
-        if math.isfinite(largest) and not float((got - wanted).abs().max()) <= _TOLERANCE * largest:
-            return False
     return True
+
+
+def _attributes(bound: Bound) -> list[dict[str, object]]:
+    """Of each part, what it holds beside the tensors of its state."""
+    return [dict(vars(part)) for part in bound.modules()]
+
+
+def _same(before: list[dict[str, object]], after: list[dict[str, object]]) -> bool:
+    """Whether nothing was put in an attribute: it would be lost."""
+    return all(
+        old.keys() == new.keys() and all(new[name] is old[name] for name in old)
+        for old, new in zip(before, after, strict=True)
+    )
+
+
+def _close(found: Mapping[nn.Parameter, Tensor], one: Bound, other: Bound, pairs: Pairs, rows: Tensor) -> bool:
+    """Whether gradients were found for ``one`` that ``other`` has of these rows."""
+    x, y = (side[rows] for side in pairs)
+    learned = [(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True) if q.requires_grad]
+    wanted = torch.autograd.grad(other.loss(x, y), [q for _, q in learned], allow_unused=True, materialize_grads=True)
+    differences = [found[p] - gradient for (p, _), gradient in zip(learned, wanted, strict=True)]
+    largest, furthest = (torch.stack([each.abs().max() for each in of]).max() for of in (wanted, differences))
+    # One that diverges at the first batch does so in either way.
+    return bool(furthest <= _TOLERANCE * largest) or not bool(largest.isfinite())
 
 
 @dataclass(eq=False)
@@ -106,7 +132,10 @@ class _Replica:
     best: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.best = copy.deepcopy(self.bound.state_dict())
+        self._keep()
+
+    def _keep(self) -> None:
+        self.best = {name: value.clone() for name, value in self.bound.state_dict().items()}
 
     def goes_on(self, step: int, schedule: Schedule) -> bool:
         """Validate, and say whether more steps may help."""
@@ -116,7 +145,7 @@ class _Replica:
         self.history.diverged = not math.isfinite(loss)
         if loss < self.least:
             self.least, self.history.best_step = loss, step
-            self.best = copy.deepcopy(self.bound.state_dict())
+            self._keep()
         stale = step - self.history.best_step >= schedule.patience * schedule.check_every
         return not stale and not self.history.diverged
 

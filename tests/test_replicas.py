@@ -9,7 +9,7 @@ from infomax import bounds, estimate, replicas, tasks
 from infomax.adam import Adam
 from infomax.batched import MappedBounds, SeparableBounds, infonce_gradients_
 from infomax.bounds import objectives
-from infomax.critics import Concat, Cosine, Separable
+from infomax.critics import Cosine, Separable
 from infomax.crossfit import cross_fit
 from infomax.densities import Flow
 from infomax.fitting import Schedule, draws, fit
@@ -112,7 +112,6 @@ class TestEqualToSeparateFits:
         [
             lambda: Separable(3, 3, hidden=(8, 8, 8), embed_dim=4),
             lambda: Separable(3, 3, hidden=()),
-            lambda: Concat(3, 3, hidden=(8, 8)),
             lambda: Cosine(3, 3),
             lambda: "bilinear",
             lambda: "predictor",
@@ -151,6 +150,11 @@ class TestEqualToSeparateFits:
         problem.trains, problem.validations = (problem.trains[:1] * 6, problem.validations[:1] * 6)
         problem.compare([made_for_estimation(name, count=1)[0] for name in names])
         assert ways == [SeparableBounds]
+
+    def test_many_are_trained_in_parts(self, monkeypatch, ways):
+        monkeypatch.setattr("infomax.batched._LAYER_ELEMENTS", 2 * 2 * 32 * 128)
+        Problem(5).compare(made_for_estimation("nwj", count=5))
+        assert len(ways) == 3
 
     def test_one_alone(self):
         Problem(1).compare(made_for_estimation("infonce", count=1))
@@ -218,6 +222,18 @@ class Noisy(bounds.get("ba")):
         return super().loss(x + 0.1 * torch.randn_like(x), y)
 
 
+class Remembering(bounds.get("nwj")):
+    """A tensor that is no buffer."""
+
+    last = None
+
+    def loss(self, x, y):
+        loss = super().loss(x, y)
+        scaled = loss if self.last is None else loss * (1 + self.last)
+        self.last = loss.detach()
+        return scaled
+
+
 class Counting(bounds.get("nwj")):
     """Its state is a plain attribute, which a mapped copy does not have."""
 
@@ -245,8 +261,14 @@ class TestInTurn:
                 assert torch.equal(value, other.state_dict()[key]) or value.isnan().all()
 
     def test_control_flow(self):
-        critics = [seeded(i, Concat, 3, 3) for i in range(3)]
-        self.refused([Picky(3, 3, critic=critic).double() for critic in critics])
+        self.refused([seeded(i, Picky, 3, 3).double() for i in range(3)])
+        self.refused([seeded(i, Picky, 3, 3, critic="cosine").double() for i in range(3)])
+
+    def test_networks_of_every_pair(self):
+        self.refused([seeded(i, bounds.get("nwj"), 3, 3, critic="concat").double() for i in range(3)])
+
+    def test_what_is_left_behind_outside_of_the_state(self):
+        self.refused([seeded(i, Remembering, 3, 3, critic="cosine").double() for i in range(3)])
 
     def test_random_numbers(self):
         self.refused([seeded(i, Noisy, 3, 3).double() for i in range(3)])
