@@ -12,17 +12,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 import torch
 
 import infomax
 from infomax import anchored, bounds, classical, distributed
+from infomax.columns import pairwise
 from infomax.combining import Composition
 from infomax.compositions import conditional
+from infomax.discovery import Correction
 from infomax.estimation import DEFAULT, check_bound, estimate
 from infomax.frames import Columns
 from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_named
+from infomax.matrix import Pairwise
 from infomax.result import Estimate, pvalue_text
 
 
@@ -50,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="infomax", description="How much do columns tell about each other?")
     parser.add_argument("--version", action="version", version=f"infomax {infomax.__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="{estimate,bounds,demo}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="{estimate,pairwise,bounds,demo}")
 
     one = commands.add_parser("estimate", help="mutual information of columns of a file")
     one.add_argument(
@@ -70,6 +73,20 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--plot", metavar="out.png", help="write a figure")
     one.add_argument("--no-progress", dest="progress", action="store_false")
     one.set_defaults(run=_estimate)
+
+    many = commands.add_parser("pairwise", help="mutual information of every pair of columns of a file")
+    many.add_argument("file", help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet")
+    many.add_argument("--columns", default="*", metavar="a,b", help="columns; * and ? match; default: all")
+    many.add_argument("--with", dest="others", metavar="c", help="other columns: pairs of one of each")
+    many.add_argument("--bound", help="what estimates each pair; default: neighbours, and counts of discrete columns")
+    many.add_argument("--correction", choices=get_args(Correction), default=get_args(Correction)[0])
+    many.add_argument("--unit", choices=("nats", "bits"), default="nats", help="default: %(default)s")
+    many.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    many.add_argument("--most", type=int, default=30, help="lines of the table; default: %(default)s")
+    many.add_argument("--json", action="store_true", help="print the matrices as JSON")
+    many.add_argument("--plot", metavar="out.png", help="write a figure")
+    many.add_argument("--no-progress", dest="progress", action="store_false")
+    many.set_defaults(run=_pairwise)
 
     listing = commands.add_parser("bounds", help="list the bounds")
     listing.add_argument("--markdown", action="store_true", help="as a Markdown table")
@@ -135,6 +152,35 @@ def _read(path: str, *selections: Sequence[str]) -> list[Columns]:
     if not sharded:
         return columns
     return [Columns(c.names, distributed.gather(torch.from_numpy(c.samples)).numpy()) for c in columns]
+
+
+def _pairwise(arguments: argparse.Namespace) -> int:
+    if arguments.bound is not None:
+        check_bound(arguments.bound)
+    if arguments.plot:
+        check_figure_path(arguments.plot)
+    selections = [part.split(",") for part in (arguments.columns, arguments.others) if part is not None]
+    sides = read_named(arguments.file, *selections)
+    options = {name: getattr(arguments, name) for name in ("bound", "correction", "seed", "progress")}
+    with _plain_warnings(show=True):
+        result = pairwise(*sides, **options)
+    result = result.bits if arguments.unit == "bits" else result
+    if arguments.plot:
+        result.plot().savefig(arguments.plot, dpi=150)
+        print(f"infomax: wrote {arguments.plot}", file=sys.stderr)
+    print(json.dumps(result.to_dict(), indent=2) if arguments.json else pairs_table(result, most=arguments.most))
+    return 0
+
+
+def pairs_table(result: Pairwise, *, most: int) -> str:
+    """One line for each pair, the largest values first, and what is said of them below."""
+    rows = [["x", "y", result.unit, "95 % interval", "p", "q"]]
+    for pair in result.pairs[:most]:
+        numbers = [f"{pair['mi']:.3f}", f"[{pair['low']:.3f}, {pair['high']:.3f}]"]
+        rows.append([pair["x"], pair["y"], *numbers, f"{pair['pvalue']:.2g}", f"{pair['qvalue']:.2g}"])
+    left = len(result.pairs) - most
+    more = [f"… and {left} pairs more (--most {len(result.pairs)}, or --json)"] if left > 0 else []
+    return "\n".join([format_table(rows), *more, *result.warnings])
 
 
 def check_figure_path(path: str) -> None:

@@ -1,4 +1,4 @@
-"""Fit a bound on all folds of the rows but one, and measure it on that one, in turn."""
+"""Fit a bound on all folds of the rows but one, and measure it on that one, for each fold."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def cross_fit(
         found = []
         for together in _batches(plans, steps):
             prepared = [prepare((plan.train, plan.validation, plan.measured)) for plan in together]
-            fitted = _fit_together(together, prepared, build, steps, device, tick) if len(together) > 1 else None
+            fitted = _fit_together(together, prepared, build, steps, tick)
             for i, (plan, (train, validation, held_out)) in enumerate(zip(together, prepared, strict=True)):
                 with seeded(plan.seed, device):
                     if fitted is None:
@@ -142,9 +142,12 @@ def _fit_together(
     prepared: Sequence[Sequence[Pairs]],
     build: Callable[[int], Bound],
     schedule: Schedule,
-    device: torch.device,
     tick: Callable[[int], None],
 ) -> list[tuple[Bound, History]] | None:
+    """Each fold's bound and its history; None if they must be fitted in turn."""
+    if len(plans) == 1:
+        return None
+    device = prepared[0][0][0].device
     bounds = []
     for plan, (train, *_) in zip(plans, prepared, strict=True):
         with seeded(plan.seed, device):

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from infomax import anchored, bounds, classical
 from infomax.bounds import Bound
+from infomax.counting import entropy_limit
 from infomax.critics import reset
 from infomax.crossfit import cross_fit
 from infomax.distributed import rank, shared_out, together, world_size
-from infomax.fitting import BLOCK, Schedule, no_progress, seeded
+from infomax.fitting import BLOCK, Schedule, can_train, no_progress, seeded
 from infomax.io import Floats, InfomaxWarning, as_pair
-from infomax.judging import judge_result, judge_samples
+from infomax.judging import judge_result, judge_samples, judge_training
 from infomax.margins import Margins, fit_margins
 from infomax.naming import unknown
 from infomax.result import Estimate
@@ -160,7 +161,7 @@ def estimate(
     own = order[rank() :: world_size()] if shared and not problem.shared else order
     steps = sum(problem.steps_of(candidates[i]) for i in own) // (world_size() if problem.shared else 1)
     with (
-        _progress(progress and steps > 0, steps) as advance,
+        progress_bar(progress and steps > 0, steps) as advance,
         torch.inference_mode(False),
         torch.enable_grad(),
     ):
@@ -301,27 +302,31 @@ def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], 
     """The estimate, and what to say of it."""
     x, y = problem.x, problem.y
     name = bound if isinstance(bound, str) else bound.name or type(bound).__name__
-    facts: _Facts = {"bound": name, "n": len(x), "seed": problem.seed}
+    facts: _Facts = {"bound": name, "n": len(x), "seed": problem.seed, "limit": None}
     if not x.shape[1] or not y.shape[1]:
         side = "x" if not x.shape[1] else "y"
         caution = InfomaxWarning(f"{side} is constant: it tells nothing, and the mutual information is 0 exactly")
         return Estimate(0.0, 0.0, 0.0, "estimate", **facts), [caution]
+    facts["limit"] = entropy_limit(x, y)
     cautions = list(judge_samples(x, y, *_densities(bound)))
     if _is_classical(bound):
         estimator = classical.ESTIMATORS[name]
         local = estimator.measure(x, y)
         text = estimator.caution(x, y)
-        stderr = _floored(float(local.std(ddof=1)) / math.sqrt(len(local)), len(local))
+        if estimator.stderr is None:
+            stderr = _floored(float(local.std(ddof=1)) / math.sqrt(len(local)), len(local))
+        else:
+            stderr = estimator.stderr(x, y)
         cautions += [InfomaxWarning(text)] if text else []
         result = Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts, local=local)
         return result, cautions + list(judge_result(result, len(x)))
     if bound == DEFAULT:
-        draws = 99 if problem.quick else 199
+        draws, folds = 99 if problem.quick else 199, problem.folds_of(bound)
         found = anchored.measure(
             x,
             y,
             seed=problem.seed,
-            folds=problem.folds_of(bound),
+            folds=folds,
             schedule=problem.schedule_of(bound),
             device=problem.device,
             draws=draws,
@@ -338,6 +343,8 @@ def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], 
             history=found.history,
             local=found.local,
         )
+        if problem.schedule_of(bound).steps and not found.counted and not found.history:
+            cautions += judge_training(folds, folds, "an elliptical copula")
         # Of the gap, the share of what the network found is no sign of too few rows.
         return result, cautions + list(judge_result(replace(result, gap=found.overfitted), len(x)))
     folds = problem.folds_of(bound)
@@ -352,6 +359,9 @@ def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], 
         shared=problem.shared,
         tick=advance,
     )
+    if problem.schedule_of(bound).steps:
+        untrained = sum(not can_train(len(x) - fold.rows) for fold in measured)
+        cautions += judge_training(untrained, folds, "what this bound fits in closed form")
     mi = sum(fold.rows / len(x) * fold.value for fold in measured)
     in_sample = sum(fold.rows / len(x) * fold.in_sample for fold in measured)
     variance = sum((fold.rows / len(x)) ** 2 * fold.variance for fold in measured)
@@ -385,10 +395,11 @@ class _Facts(TypedDict):
     bound: str
     n: int
     seed: int
+    limit: float | None
 
 
 @contextmanager
-def _progress(show: bool, total: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(show: bool, total: int, unit: str = "step") -> Iterator[Callable[[int], None]]:
     """A function that advances a bar; no bar unless asked for and tqdm is there."""
     try:
         from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
@@ -398,7 +409,7 @@ def _progress(show: bool, total: int) -> Iterator[Callable[[int], None]]:
         yield no_progress
         return
     pause = 0.1 if sys.stderr.isatty() else 10.0  # a log file is not flooded
-    with tqdm(total=total, unit="step", leave=False, desc="estimating", mininterval=pause) as bar:
+    with tqdm(total=total, unit=unit, leave=False, desc="estimating", mininterval=pause) as bar:
 
         def advance(steps: int) -> None:
             bar.update(steps)
