@@ -7,14 +7,17 @@ All functions are collective: every rank of the group calls them, in the same or
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -341,3 +344,18 @@ def shared_out(
     world = world_size(group)
     parts = together(lambda: work(items[rank(group) :: world]), group)
     return [parts[i % world][i // world] for i in range(len(items))]
+
+
+def check_same(arrays: Mapping[str, NDArray[Any]], group: ProcessGroup | None = None) -> None:
+    """Raise on all ranks unless they have the same arrays, by their shapes and check sums.
+
+    Raises:
+        ValueError: naming the arrays, and a rank that has others than the first.
+        RankError: if a rank does not answer.
+    """
+    sums = [(array.shape, zlib.crc32(np.ascontiguousarray(array).data)) for array in arrays.values()]
+    of_ranks = together(lambda: sums, group)
+    others = [i for i, of_rank in enumerate(of_ranks) if of_rank != of_ranks[0]]
+    if others:
+        names = " and ".join(arrays)
+        raise ValueError(f"{names} must be the same on every rank to share the work; got others on {_ranks(others)}")

@@ -6,7 +6,6 @@ import copy
 import math
 import sys
 import warnings
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
@@ -22,7 +21,7 @@ from infomax.bounds import Bound
 from infomax.counting import entropy_limit
 from infomax.critics import reset
 from infomax.crossfit import cross_fit
-from infomax.distributed import rank, shared_out, together, world_size
+from infomax.distributed import check_same, rank, shared_out, world_size
 from infomax.fitting import BLOCK, Schedule, can_train, no_progress, seeded
 from infomax.io import Floats, InfomaxWarning, as_pair
 from infomax.judging import judge_result, judge_samples, judge_training
@@ -155,7 +154,7 @@ def estimate(
     for candidate in candidates:
         problem.check(candidate)
     if shared:
-        _check_shared(x, y)
+        check_same({"x": x, "y": y})
     # What trains nothing comes first: if it refuses, no work is lost.
     order = sorted(range(len(candidates)), key=lambda i: not _is_classical(candidates[i]))
     own = order[rank() :: world_size()] if shared and not problem.shared else order
@@ -284,15 +283,6 @@ def check_bound(bound: object) -> None:
     elif not isinstance(bound, str | Bound):
         came = f"the class {bound.__name__}" if isinstance(bound, type) else type(bound).__name__
         raise TypeError(f"bound must be a name or an infomax.Bound; got {came}")
-
-
-def _check_shared(x: Floats, y: Floats) -> None:
-    """Raise on all ranks unless they have the same samples."""
-    sums = [zlib.crc32(np.ascontiguousarray(side).data) for side in (x, y)]
-    of_ranks = together(lambda: (x.shape, y.shape, *sums))
-    others = [i for i, of_rank in enumerate(of_ranks) if of_rank != of_ranks[0]]
-    if others:
-        raise ValueError(f"x and y must be the same on every rank to share the work; got others on rank {others[0]}")
 
 
 _Judged = tuple[Estimate, list[InfomaxWarning]]

@@ -123,6 +123,7 @@ def cases(rank, world, folder):
             lambda e=exchange: step("cpc", slice(rank, rank + 1), shared=True, rows=world, exchange=e),
         )
     yield "only one rank needs gradients", lambda: only_one_needs_gradients(rank, even)
+    yield "group", lambda: in_a_group(rank, world)
     yield "DDP", lambda: with_ddp(even)
     yield "ceiling", lambda: {"ceiling": torch.tensor(GlobalBatch(infomax.InfoNCE(2, 2)).ceiling(10))}
     yield "labels", lambda: with_labels(even)
@@ -235,6 +236,23 @@ def samples(rows=301):
 
 
 BOUNDS = ["nwj", "gaussian", "anchored", "infonce"]
+
+
+def in_a_group(rank, world):
+    """The last two ranks are a group, in which they have other numbers."""
+    members = [world - 2, world - 1]
+    group = dist.new_group(members)
+    if rank not in members:
+        return {}
+    part = slices((11, 7))[members.index(rank)]
+    found = {}
+    for exchange in ("gather", "ring"):
+        model = Model("cpc", True, exchange=exchange, group=group).double()
+        value = model(*(side[part] for side in data()))
+        value.backward()
+        distributed.average_gradients(model.parameters(), group)
+        found[exchange] = {"value": value.detach(), "gradient": model.y.weight.grad}
+    return found
 
 
 def estimates(shared):

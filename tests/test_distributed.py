@@ -133,6 +133,14 @@ def test_a_rank_may_need_no_gradients(found):
         assert all(f["only one rank needs gradients"][name] == pytest.approx(value.item(), rel=1e-9) for f in found)
 
 
+def test_a_group_of_some_ranks(found):
+    alone = ranks.step("cpc")
+    for of_rank in found[-2:]:
+        for came in of_rank["group"].values():
+            torch.testing.assert_close(came["value"], alone["value"], rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(came["gradient"], alone["parameter y.weight"], rtol=1e-9, atol=1e-12)
+
+
 def test_distributed_data_parallel_averages_to_one_process(found):
     model = ranks.Model("cpc as in mmim").double()
     x, y = ranks.data()
