@@ -52,8 +52,8 @@ Readings on the test by the kept model, of text and vision and of text and audio
   representations are; never above here, and the nearest to the truth. Its limit is the log of the batch's rows.
 - **Legacy values do not follow the truth**: they are nearly the same at every level, and others on the test than on
   validation, as the entropy needs an earlier batch.
-- Readings on training batches are lower than on validation: they have dropout, and q and the memory are those of the
-  last stage 0, while the encoders move on. To read nats, take those of validation.
+- Readings on training batches are lower than on validation: they are of representations with dropout, and q is that of
+  the last stage 0, while the encoders move on. To read nats, take those of validation.
 - No term clearly raised what the representations share above what the task alone keeps: the intervals overlap. In
   these data all that modalities have in common is about the target, so there is nothing else to keep.
 - On real data there is no truth beside the curve. The check that remains is an estimate that is fitted afterwards to

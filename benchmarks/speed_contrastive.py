@@ -24,9 +24,7 @@ from torch.nn import functional as F
 
 from benchmarks.peers import SETTINGS, interpreter, make_environment
 from benchmarks.timing import Ratio, Work, extra_mebibytes, in_turn
-from infomax import NWJ, SMILE, DonskerVaradhan, InfoNCE, InnerProducts, JensenShannon, critics
-from infomax.bounds import objectives, several
-from infomax.products import fast_products
+from infomax import NWJ, SMILE, DonskerVaradhan, InfoNCE, InnerProducts, JensenShannon, bounds, critics, products
 
 ROOT = Path(__file__).parent.parent
 DIM = 128
@@ -44,7 +42,7 @@ def limit(n: int, rows: int) -> Work:
     scores, of_a, of_b = torch.empty(rows, n), torch.empty_like(a), torch.zeros_like(b)
 
     def work() -> None:
-        with fast_products():
+        with products.fast_products():
             for block in range(0, n, rows):
                 own = a[block : block + rows]
                 torch.mm(own, b.T, out=scores[: len(own)])
@@ -81,23 +79,25 @@ def naive_both(n: int) -> Work:
 def tiled(n: int, narrow: bool = False) -> Work:
     """InfoNCE in tiles; with ``narrow``, the products of the gradients in bfloat16."""
     a, b = embeddings(n)
-    dtype = torch.bfloat16 if narrow else None
-    return partial(_gradients, lambda: -objectives.infonce(InnerProducts(a, b, narrow=dtype)), a, b)
+    bound, dtype = InfoNCE(DIM, DIM, critic=Dot()), torch.bfloat16 if narrow else None
+    return partial(_gradients, lambda: -bound.objective(InnerProducts(a, b, narrow=dtype)), a, b)
 
 
 def tiled_with_temperature(n: int) -> Work:
     """As :func:`naive_with_temperature`."""
     a, b = embeddings(n)
-    return partial(_gradients, lambda: -objectives.infonce(InnerProducts(a, b) / 1.5), a, b)
+    bound = InfoNCE(DIM, DIM, critic=Dot())
+    return partial(_gradients, lambda: -bound.objective(InnerProducts(a, b) / 1.5), a, b)
 
 
 def tiled_both(n: int) -> Work:
     """As :func:`naive_both`."""
     a, b = embeddings(n)
     log_scale = torch.zeros((), requires_grad=True)
+    bound = InfoNCE(DIM, DIM, critic=Dot(), symmetric=True)
 
     def loss() -> Tensor:
-        return -objectives.infonce_both(InnerProducts(log_scale.exp() * a, b))
+        return -bound.objective(InnerProducts(log_scale.exp() * a, b))
 
     return partial(_gradients, loss, a, b, log_scale)
 
@@ -112,12 +112,12 @@ class Dot(nn.Module):
         return x @ y.T
 
 
-def five(n: int) -> Work:
+def five_bounds(n: int) -> Work:
     """Values of five bounds of one critic, and gradients of their sum as in training."""
     a, b = embeddings(n)
     critic = Dot()
-    bounds = [cls(DIM, DIM, critic=critic) for cls in (InfoNCE, DonskerVaradhan, NWJ, JensenShannon, SMILE)]
-    return partial(_gradients, lambda: several(bounds, a, b).sum(), a, b)
+    five = [cls(DIM, DIM, critic=critic) for cls in (InfoNCE, DonskerVaradhan, NWJ, JensenShannon, SMILE)]
+    return partial(_gradients, lambda: bounds.several(five, a, b).sum(), a, b)
 
 
 def _gradients(value: Callable[[], Tensor], *inputs: Tensor) -> None:
@@ -166,7 +166,7 @@ def against_naive(n: int, repeats: int) -> Iterator[Ratio]:
             "tiled": tiled(n),
             "narrow": tiled(n, narrow=True),
             "with temperature": tiled_with_temperature(n),
-            "five": five(n),
+            "five": five_bounds(n),
             "naive with temperature": naive_with_temperature(n),
             "naive both": naive_both(n),
             "both": tiled_both(n),

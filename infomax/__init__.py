@@ -3,7 +3,7 @@
 >>> from infomax import CPC, estimate
 """
 
-from infomax import bounds, critics, tasks
+from infomax import bounds, critics, distributed, tasks
 from infomax.bounds import Bound
 from infomax.bounds.difference import DoE
 from infomax.bounds.donsker_varadhan import MINE, DonskerVaradhan
@@ -13,6 +13,7 @@ from infomax.bounds.unnormalised import FLO, NWJ, TUBA, Interpolated
 from infomax.bounds.upper import CLUB, L1Out
 from infomax.bounds.variational import BA
 from infomax.brackets import Bracket, bracket
+from infomax.columns import pairwise
 from infomax.combining import Composition, Term
 from infomax.compositions import (
     conditional,
@@ -22,12 +23,15 @@ from infomax.compositions import (
     transfer_entropy,
 )
 from infomax.densities import ConditionalGaussian, Flow, MarginalGaussian
+from infomax.distributed import RankError
 from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
+from infomax.global_batch import GlobalBatch
 from infomax.inner_products import InnerProducts
-from infomax.io import ConstantColumnWarning, InfomaxWarning, read_columns
+from infomax.io import ConstantColumnWarning, IndexWarning, InfomaxWarning, read_columns
 from infomax.judging import SaturationWarning, TrainingWarning
+from infomax.matrix import Pairwise
 from infomax.result import Estimate
 
 __version__ = "0.1.0"
@@ -48,7 +52,9 @@ __all__ = [
     "FLO",
     "Flow",
     "GaussianMixtureMemory",
+    "GlobalBatch",
     "History",
+    "IndexWarning",
     "InfoNCE",
     "InfoNCEAnchor",
     "InfomaxWarning",
@@ -60,6 +66,8 @@ __all__ = [
     "MINE",
     "MarginalGaussian",
     "NWJ",
+    "Pairwise",
+    "RankError",
     "SMILE",
     "SaturationWarning",
     "Schedule",
@@ -71,8 +79,10 @@ __all__ = [
     "conditional",
     "critics",
     "directed_information",
+    "distributed",
     "estimate",
     "interaction_information",
+    "pairwise",
     "read_columns",
     "tasks",
     "total_correlation",

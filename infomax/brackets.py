@@ -64,11 +64,11 @@ class Bracket:
         """The same in bits."""
         return replace(self, lower=self.lower.bits, upper=self.upper.bits)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, as plain numbers, strings, lists and dicts (JSON-ready), with the 95 % interval."""
+    def to_dict(self, *, history: bool = False) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts (JSON-ready), as :meth:`Estimate.to_dict`."""
         return {
-            "lower": self.lower.to_dict(),
-            "upper": self.upper.to_dict(),
+            "lower": self.lower.to_dict(history=history),
+            "upper": self.upper.to_dict(history=history),
             "n": self.n,
             "unit": self.unit,
             "assumption": self.assumption,

@@ -1,4 +1,4 @@
-"""Estimators with nothing to train: the Gaussian copula in closed form, and nearest neighbours."""
+"""Estimators with nothing to train: the Gaussian copula in closed form, nearest neighbours, and counts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from infomax.counting import codes, plugin, plugin_stderr
 from infomax.gaussian import couple
-from infomax.margins import fit_margins
+from infomax.margins import normal_scores
+from infomax.neighbours import ksg_terms
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +28,8 @@ class ClassicalEstimator:
     use_when: str
     #: What to say of samples x and y before the number is believed; empty: nothing.
     caution: Callable[[Floats, Floats], str]
+    #: Of the estimate, in nats; where there is none, that of a mean over rows.
+    stderr: Callable[[Floats, Floats], float] | None = None
     kind = "estimate"
     ceiling_formula = "none"
 
@@ -56,7 +60,7 @@ def gaussian_copula(x: Floats, y: Floats) -> Floats:
     n, dims = len(x), (x.shape[1], y.shape[1])
     if n <= sum(dims) + 1:
         raise ValueError(f"x must have more than Dx + Dy + 1 = {sum(dims) + 1} rows for a Gaussian copula; got {n}")
-    u, v = (torch.from_numpy(fit_margins(values)(values)) for values in (x, y))
+    u, v = (torch.from_numpy(normal_scores(values)) for values in (x, y))
     coupling = couple(u, v)
     degrees = n - torch.arange(1, sum(dims) + 1, dtype=torch.float64)
     bias = 0.5 * (torch.digamma(degrees / 2) - degrees.new_tensor((n - 1) / 2).log())
@@ -64,41 +68,7 @@ def gaussian_copula(x: Floats, y: Floats) -> Floats:
     return np.asarray((coupling.log_ratio(u, v) - correction).numpy())
 
 
-def plugin(x: Floats, y: Floats) -> Floats:
-    r"""Mutual information of the observed frequencies, for discrete x and y, less its bias to the order 1/N.
-
-    With :math:`K` the numbers of values that occur, :math:`(K_{xy} - K_x - K_y + 1) / 2N` nats are taken away (Miller
-    1955): for tables that are full this is :math:`(K_x - 1)(K_y - 1) / 2N`. Rows are values: of several columns, what
-    counts is which combinations occur.
-
-    Args:
-        x: ``(N, Dx)``. y: ``(N, Dy)``.
-
-    Returns:
-        each pair's share of the estimate, ``(N,)``, in nats.
-
-    Source: Miller, "Note on the bias of information estimates", 1955; Panzeri and Treves, 1996,
-    doi:10.1088/0954-898X/7/1/006.
-
-    >>> import numpy as np
-    >>> x = np.repeat([0.0, 1.0], 500)[:, None]
-    >>> round(float(plugin(x, x).mean()), 3)  # log 2, and 1 / 2N
-    0.694
-    """
-    (values_x, counts_x), (values_y, counts_y) = (codes(side) for side in (x, y))
-    joint, counts = codes(np.stack([values_x, values_y], 1).astype(np.float64))
-    n = len(x)
-    local = np.log(counts[joint] * n / (counts_x[values_x] * counts_y[values_y]))
-    return np.asarray(local - (len(counts) - len(counts_x) - len(counts_y) + 1) / (2 * n))
-
-
-def codes(samples: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which of the distinct rows each row of ``samples (N, D)`` is, and how often each distinct row occurs."""
-    _, inverse, counts = np.unique(samples, axis=0, return_inverse=True, return_counts=True)
-    return inverse.reshape(-1), counts
-
-
-def ksg(x: Floats, y: Floats, *, neighbours: int = 3, seed: int = 0) -> Floats:
+def ksg(x: Floats, y: Floats, *, neighbours: int = 3, seed: int = 0, workers: int = 1) -> Floats:
     r"""Nearest-neighbour estimate (Kraskov, Stögbauer and Grassberger's first), on normal scores of the columns.
 
     :math:`\psi(k) + \psi(N) - \psi(n_x + 1) - \psi(n_y + 1)`, where n_x counts the points nearer in x than the k-th
@@ -107,7 +77,8 @@ def ksg(x: Floats, y: Floats, *, neighbours: int = 3, seed: int = 0) -> Floats:
     dimensions; in many it underestimates strongly.
 
     Args:
-        x: ``(N, Dx)``. y: ``(N, Dy)``. neighbours: k. seed: of the noise.
+        x: ``(N, Dx)``. y: ``(N, Dy)``. neighbours: k. seed: of the noise. workers: threads, see
+            :func:`infomax.neighbours.ksg_terms`.
 
     Returns:
         each pair's share of the estimate, ``(N,)``, in nats.
@@ -120,34 +91,8 @@ def ksg(x: Floats, y: Floats, *, neighbours: int = 3, seed: int = 0) -> Floats:
     if not 1 <= neighbours < len(x):
         raise ValueError(f"neighbours must lie in 1..{len(x) - 1}; got {neighbours}")
     rng = np.random.default_rng(seed)
-    u, v = (fit_margins(values)(values) + rng.uniform(-5e-7, 5e-7, values.shape) for values in (x, y))
-    return ksg_terms(u, v, neighbours)
-
-
-def ksg_terms(u: Floats, v: Floats, neighbours: int) -> Floats:
-    """The summands of :func:`ksg` for samples without ties, as they are: ``(N,)``, nats."""
-    from scipy.spatial import KDTree  # noqa: PLC0415 - not needed by those who train
-    from scipy.special import digamma  # noqa: PLC0415
-
-    joint = np.hstack([u, v])
-    radius = KDTree(joint).query(joint, k=[neighbours + 1], p=np.inf)[0][:, 0]
-    # The k-th neighbour lies exactly on the radius in one coordinate; rounding must not let it in.
-    inside = radius - 4 * np.finfo(float).eps * np.abs(joint).max()
-    n_u, n_v = (_count_within(values, inside) for values in (u, v))
-    terms: Floats = digamma(neighbours) + digamma(len(u)) - digamma(n_u + 1) - digamma(n_v + 1)
-    return terms
-
-
-def _count_within(values: Floats, radius: Floats) -> Floats:
-    """Other points within ``radius`` of each point, by the maximum norm."""
-    if values.shape[1] == 1:
-        line = np.sort(values[:, 0])
-        upper = np.searchsorted(line, values[:, 0] + radius, "right")
-        return (upper - np.searchsorted(line, values[:, 0] - radius, "left") - 1).astype(np.float64)
-    from scipy.spatial import KDTree  # noqa: PLC0415
-
-    within = KDTree(values).query_ball_point(values, radius, p=np.inf, return_length=True)
-    return np.asarray(within, dtype=np.float64) - 1
+    u, v = (normal_scores(values) + rng.uniform(-5e-7, 5e-7, values.shape) for values in (x, y))
+    return ksg_terms(u, v, neighbours, workers=workers)
 
 
 def _gaussian_caution(x: Floats, y: Floats) -> str:
@@ -190,10 +135,11 @@ ESTIMATORS: dict[str, ClassicalEstimator] = {
         ClassicalEstimator(
             "plugin",
             plugin,
-            "Miller 1955; Panzeri and Treves 1996, doi:10.1088/0954-898X/7/1/006",
+            "jackknifed: Zahl 1977, doi:10.2307/1936227",
             "N log N",
             "discrete columns on both sides, with many rows for each combination of values",
             _plugin_caution,
+            plugin_stderr,
         ),
         ClassicalEstimator(
             "ksg",

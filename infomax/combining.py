@@ -6,13 +6,16 @@ import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infomax.bounds.base import Kind
-from infomax.result import Estimate
+from infomax.result import Estimate, pvalue_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def negated_kind(kind: Kind) -> Kind:
@@ -133,6 +136,30 @@ class Composition:
         return all(term.estimate.local is not None for term in self.terms)
 
     @property
+    def pvalue(self) -> float | None:
+        """Of the test that the quantity is 0, where there is an honest one: for a sum of added terms that have tests.
+
+        Mutual informations are never negative, so their sum is 0 only if each of them is: for a total correlation, if
+        all variables are independent. The smallest p-value times the number of terms (Bonferroni) is valid, whatever
+        they have in common.
+
+        None with a subtracted term. That ``x`` and ``y`` are independent *given* ``z`` cannot be tested by permuting
+        rows, which would break the relation with z too; and no test of it can have more power than its level against
+        any alternative without assumptions, when z is continuous (Shah and Peters 2020, arXiv 1804.07203). Read the
+        interval.
+        """
+        found = [term.estimate.pvalue for term in self.terms]
+        if any(term.sign < 0 for term in self.terms):
+            return None
+        known = [pvalue for pvalue in found if pvalue is not None]
+        return min(1.0, len(known) * min(known)) if len(known) == len(found) else None
+
+    @property
+    def least_pvalue(self) -> float:
+        """The smallest p-value that the permutations of the terms allow."""
+        return len(self.terms) * min(term.estimate.least_pvalue for term in self.terms)
+
+    @property
     def kind(self) -> Kind:
         """By :func:`combined_kind` of the terms."""
         return combined_kind((term.sign, term.estimate.kind) for term in self.terms)
@@ -190,25 +217,38 @@ class Composition:
         """The same in bits."""
         return replace(self, terms=tuple(replace(term, estimate=term.estimate.bits) for term in self.terms))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, as plain numbers, strings, lists and dicts (JSON-ready), with the 95 % interval."""
-        names = ("quantity", "mi", "stderr", "kind", "bound", "n", "seed", "unit", "nonnegative")
+    def to_dict(self, *, history: bool = False) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts (JSON-ready), as :meth:`Estimate.to_dict`."""
+        names = ("quantity", "mi", "stderr", "kind", "bound", "n", "seed", "unit", "nonnegative", "pvalue")
         return {
             **{name: getattr(self, name) for name in names},
             "warnings": [*self.warnings],
             "confidence_interval_95": list(self.confidence_interval()),
-            "terms": [{"sign": term.sign, "of": term.of, **term.estimate.to_dict()} for term in self.terms],
+            "terms": [
+                {"sign": term.sign, "of": term.of, **term.estimate.to_dict(history=history)} for term in self.terms
+            ],
         }
+
+    def plot(self) -> Figure:
+        """A matplotlib figure: the quantity and its terms, with their 95 % intervals.
+
+        Raises:
+            ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
+        """
+        from infomax.plots import plot_composition  # noqa: PLC0415 - matplotlib is an extra
+
+        return plot_composition(self)
 
     def __float__(self) -> float:
         return self.mi
 
     def __repr__(self) -> str:
         low, high = self.confidence_interval()
+        test = "" if self.pvalue is None else f", p {pvalue_text(self.pvalue, self.least_pvalue)} for independence"
         lines = [
             f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
             f"  {NATURES[self.kind]} of {self.quantity} by {self.bound} from {self.n} rows, standard error "
-            f"{'' if self.paired else 'at most '}{self.stderr:.4f}",
+            f"{'' if self.paired else 'at most '}{self.stderr:.4f}{test}",
         ]
         for term in self.terms:
             sign = "+" if term.sign > 0 else "-"

@@ -16,10 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from infomax.all_pairs import score_pairs
 from infomax.gaussian import fit_gaussian
-
-#: Elements of the first hidden layer that :class:`Concat` holds at a time when no gradient is needed.
-_TILE_ELEMENTS = 1 << 24
 
 
 class MLP(nn.Sequential):
@@ -180,22 +178,34 @@ class Temperature(nn.Module):
 class Concat(nn.Module):
     """A multi-layer perceptron of every pair (x_i, y_j): the most flexible critic, N × M network passes.
 
-    The first layer is applied to x and to y apart and added, so that no (N·M, Dx + Dy) copy is made; without gradients
-    the rest runs over blocks of rows.
+    The first layer is applied to x and to y apart and added, so that no (N·M, Dx + Dy) copy is made; the rest, and its
+    gradient, is computed for one tile of pairs after the other (:func:`infomax.all_pairs.score_pairs`).
+
+    Args:
+        x_dim, y_dim: dimensions of x and y. hidden: widths of the hidden layers.
+        tile: pairs whose hidden layers are held at a time; by default as many as suit the device. With N·M or more,
+            plain autograd holds those of all pairs, and gradients can be differentiated again.
+
+    Raises:
+        ValueError: without hidden layers, or for a tile that is not positive.
+        torch.cuda.OutOfMemoryError: when called, on any device, where a tile or the scores do not fit.
     """
 
-    def __init__(self, x_dim: int, y_dim: int, *, hidden: Sequence[int] = (128, 128)) -> None:
+    def __init__(self, x_dim: int, y_dim: int, *, hidden: Sequence[int] = (128, 128), tile: int | None = None) -> None:
         super().__init__()
         if not hidden:
             raise ValueError("hidden must name at least one layer; got none")
+        if tile is not None and tile < 1:
+            raise ValueError(f"tile must be at least 1; got {tile}")
+        self.tile = tile
         self.first_x = nn.Linear(x_dim, hidden[0])
         self.first_y = nn.Linear(y_dim, hidden[0], bias=False)
         self.rest = nn.Sequential(nn.SiLU(), MLP(hidden[0], hidden[1:], 1))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        a, b = self.first_x(x), self.first_y(y)
-        rows = len(x) if torch.is_grad_enabled() else max(1, _TILE_ELEMENTS // max(1, b.numel()))
-        return torch.cat([self.rest(block[:, None] + b[None]).squeeze(-1) for block in a.split(max(1, rows))])
+        linear = [layer for layer in self.rest.modules() if isinstance(layer, nn.Linear)]
+        weights, biases = [layer.weight for layer in linear], [layer.bias for layer in linear]
+        return score_pairs(self.first_x(x), self.first_y(y), weights, biases, tile=self.tile)
 
 
 class Anchored(nn.Module):

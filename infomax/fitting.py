@@ -39,6 +39,18 @@ class Schedule:
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive; got {self.learning_rate}")
 
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0: half a cosine, from the full rate to zero."""
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+    def checks(self, step: int) -> bool:
+        """Whether the state before this step, or after the last one, is validated."""
+        return step % self.check_every == 0 or step == self.steps
+
+    def batch(self, n: int) -> int:
+        """Rows of a batch, of ``n`` that there are."""
+        return min(self.batch_size, n)
+
 
 @dataclass
 class History:
@@ -83,6 +95,24 @@ def validation_rows(n: int) -> int:
     return max(n // 10, min(64, n // 4))
 
 
+def can_train(n: int) -> bool:
+    """Whether ``n`` rows that a fold may learn from leave enough validation rows to say when to stop."""
+    return validation_rows(n) >= LEAST_VALIDATION
+
+
+def draws(n: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Without end, indices of ``batch`` of ``n`` rows, on the CPU: pass after pass over all of them in random order.
+
+    What a pass leaves, if it is no batch, begins the next one.
+    """
+    order = torch.empty(0, dtype=torch.long)
+    while True:
+        if len(order) < batch:
+            order = torch.cat([order, torch.randperm(n, generator=generator)])
+        yield order[:batch]
+        order = order[batch:]
+
+
 def blocks(n: int, device: torch.device, most: int = BLOCK) -> list[Tensor]:
     """Row indices 0..n-1 in the fewest even blocks of at most ``most`` rows."""
     return list(torch.arange(n, device=device).tensor_split(max(1, math.ceil(n / most))))
@@ -93,6 +123,15 @@ def evaluate(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, 
     """Mean of ``measure(x, y)`` over blocks of at most ``most`` rows, weighted by their rows."""
     total = sum(len(rows) * float(measure(x[rows], y[rows])) for rows in blocks(len(x), x.device, most))
     return total / len(x)
+
+
+def validate(bound: Bound, pairs: tuple[Tensor, Tensor]) -> tuple[float, float]:
+    """The bound on validation pairs, and the loss that decides; the bound is left in training mode."""
+    bound.eval()
+    value = evaluate(bound, *pairs)
+    loss = -value if type(bound).loss is Bound.loss else evaluate(bound.validation_loss, *pairs)
+    bound.train()
+    return value, loss
 
 
 def fit(
@@ -126,16 +165,12 @@ def fit(
     parameters = [parameter for parameter in bound.parameters() if parameter.requires_grad]
     steps = schedule.steps if parameters else 0
     optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True) if parameters else None
-    batch = min(schedule.batch_size, len(x))
-    order = torch.empty(0, dtype=torch.long)
+    batches = draws(len(x), schedule.batch(len(x)), generator)
     for step in range(steps + 1):
-        if step % schedule.check_every == 0 or step == steps:
-            bound.eval()
-            value = evaluate(bound, *validation)
-            loss = -value if type(bound).loss is Bound.loss else evaluate(bound.validation_loss, *validation)
+        if schedule.checks(step) or step == steps:
+            value, loss = validate(bound, validation)
             history.steps.append(step)
             history.validation.append(value)
-            bound.train()
             tick(min(schedule.check_every, step))
             if not math.isfinite(loss):
                 history.diverged = True
@@ -147,11 +182,9 @@ def fit(
                 break
         if step == steps or optimizer is None:
             break
-        if len(order) < batch:  # a new pass over the rows; the remainder of the last one comes first
-            order = torch.cat([order, torch.randperm(len(x), generator=generator)])
-        rows, order = order[:batch].to(x.device), order[batch:]
+        rows = next(batches).to(x.device)
         for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = schedule.rate(step)
         optimizer.zero_grad(set_to_none=True)
         bound.loss(x[rows], y[rows]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -136,10 +136,10 @@ class InnerProducts:
     def __add__(self, offset: Tensor | float) -> Any:
         """Add a number, an offset ``(N,)`` of each column or ``(N, 1)`` of each row; else, to the matrix."""
         if not isinstance(offset, Tensor) or offset.ndim == 0:
-            offset = torch.as_tensor(offset, dtype=self.dtype, device=self.device).expand(len(self))
-        if offset.shape == (len(self),):
+            offset = torch.as_tensor(offset, dtype=self.dtype, device=self.device).expand(len(self.b))
+        if offset.shape == (len(self.b),):
             return self._with(_appended(self.a, None), _appended(self.b, offset))
-        if offset.shape == (len(self), 1):
+        if offset.shape == (len(self.a), 1):
             return self._with(_appended(self.a, offset[:, 0]), _appended(self.b, None))
         return self.dense() + offset
 

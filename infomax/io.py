@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from infomax.frames import Columns, column_labels, differing_indexes
 from infomax.naming import unknown
 
 Floats = NDArray[np.float64]
@@ -29,6 +30,10 @@ class InfomaxWarning(UserWarning):
 
 class ConstantColumnWarning(InfomaxWarning):
     """A column has one value only; it carries no information and is left out."""
+
+
+class IndexWarning(InfomaxWarning):
+    """Data frames or series whose indexes differ were paired row by row, by position."""
 
 
 @contextmanager
@@ -52,8 +57,8 @@ def as_samples(data: Any, name: str) -> Floats:
     """``data`` as a finite float64 array ``(N, D)``, a copy.
 
     Args:
-        data: a numpy array, torch tensor, pandas or polars object, or nested sequence; 1-D ``(N,)`` or 2-D ``(N, D)``;
-            boolean, integer or real.
+        data: a numpy array, torch tensor, pandas or polars object, :class:`Columns`, or nested sequence; 1-D ``(N,)``
+            or 2-D ``(N, D)``; boolean, integer or real.
         name: what to call it in errors.
 
     Raises:
@@ -61,6 +66,7 @@ def as_samples(data: Any, name: str) -> Floats:
         ValueError: for another number of dimensions, no columns, and values that are missing or not finite (with their
             number and the first row).
     """
+    data = data.samples if isinstance(data, Columns) else data
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
         raise ValueError(f"{name} must have no missing values; got {int(np.ma.getmaskarray(data).sum())} masked ones")
     if isinstance(data, torch.Tensor):
@@ -118,15 +124,17 @@ def as_pair(x: Any, y: Any, *, least: int) -> tuple[Floats, Floats]:
 def as_aligned(samples: Mapping[str, Any], *, least: int, stacklevel: int = 4) -> dict[str, Floats]:
     """All by :func:`as_samples`, of equally many rows, constant columns left out with a warning.
 
-    What is constant altogether comes back with zero columns.
+    What is constant altogether comes back with zero columns. Row i of one belongs to row i of another, whatever index
+    data frames and series carry; where these indexes differ, :class:`IndexWarning` says so.
 
     Args:
         samples: by the names that errors and warnings call them. least: fewest rows. stacklevel: whose line the
-            warning of constant columns shows; by default that of the caller's caller.
+            warnings show; by default that of the caller's caller.
 
     Raises:
         TypeError: as :func:`as_samples`.
-        ValueError: as :func:`as_samples`, and for rows that differ, or fewer than ``least``.
+        ValueError: as :func:`as_samples`, and for rows that differ, or fewer than ``least``, and for two indexes with
+            the same labels in another order.
     """
     arrays = {name: as_samples(data, name) for name, data in samples.items()}
     first = next(iter(arrays))
@@ -136,15 +144,33 @@ def as_aligned(samples: Mapping[str, Any], *, least: int, stacklevel: int = 4) -
             raise ValueError(f"{name} must have as many rows as {first}; got {len(array)} and {n}")
     if n < least:
         raise ValueError(f"{first} must have at least {least} rows; got {n}")
+    check_indexes(samples, stacklevel)
     for name, array in arrays.items():  # no comprehension, which before Python 3.12 is a frame of its own
-        arrays[name] = _drop_constant(array, name, stacklevel)
+        arrays[name] = _drop_constant(array, name, column_labels(samples[name]), stacklevel)
     return arrays
 
 
-def _drop_constant(samples: Floats, name: str, stacklevel: int) -> Floats:
+def check_indexes(samples: Mapping[str, Any], stacklevel: int) -> None:
+    """Raise, or warn, if two of the samples carry labels of their rows that differ."""
+    for first, name, reordered in differing_indexes(samples):
+        if reordered:
+            raise ValueError(
+                f"{name} must have its rows in the order of {first}: their indexes hold the same labels in another "
+                f"order; reindex one like the other, or, if rows belong together as they stand, reset_index(drop=True)"
+            )
+        warnings.warn(
+            f"{name} and {first} have different indexes: row 0 of one was paired with row 0 of the other, and so on; "
+            f"if labels should decide, align them first, and if not, reset_index(drop=True)",
+            IndexWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def _drop_constant(samples: Floats, name: str, labels: list[str] | None, stacklevel: int) -> Floats:
     constant = (samples == samples[0]).all(0)
     if constant.any():
-        which = ", ".join(map(str, np.flatnonzero(constant)[:5])) + (", …" if constant.sum() > 5 else "")
+        some = (labels[j] if labels else str(j) for j in np.flatnonzero(constant)[:5])
+        which = ", ".join(some) + (", …" if constant.sum() > 5 else "")
         warnings.warn(
             f"{name} has {int(constant.sum())} constant of {len(constant)} columns, left out: {which}",
             ConstantColumnWarning,
@@ -159,6 +185,15 @@ _MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 
 
 def read_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> list[Floats]:
+    """The arrays of :func:`read_named`, without the names.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError: as :func:`read_named`.
+    """
+    return [columns.samples for columns in read_named(path, *selections)]
+
+
+def read_named(path: str | os.PathLike[str], *selections: Sequence[str]) -> list[Columns]:
     """Read a table and select columns from it, once for each selection.
 
     By the name's ending: ``.csv`` and ``.tsv`` (a header line; UTF-8; quoted fields), ``.npz`` (arrays by name, 1-D or
@@ -168,7 +203,8 @@ def read_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> li
         path: the file. selections: column names each; ``*`` and ``?`` match as in a shell.
 
     Returns:
-        one array ``(N, D)`` for each selection, with the columns in the order that was asked for.
+        samples ``(N, D)`` for each selection, with the columns in the order that was asked for, and their names: the
+        file's, and ``name[j]`` for column j of a 2-D array of an archive.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -195,8 +231,11 @@ def read_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> li
     return reader(path, wanted)
 
 
-def _select(path: Path, known: list[str], wanted: list[list[str]]) -> list[list[str]]:
-    """For each selection the names in ``known`` that it asks for, in its order, each once; none in two selections."""
+def _select(path: Path, known: list[str], wanted: list[list[str]], hint: str = "") -> list[list[str]]:
+    """For each selection the names in ``known`` that it asks for, in its order, each once; none in two selections.
+
+    What is not known is refused, with the hint.
+    """
     selected: list[list[str]] = []
     for names in wanted:
         if not names:
@@ -205,7 +244,7 @@ def _select(path: Path, known: list[str], wanted: list[list[str]]) -> list[list[
         for name in names:
             hits = [name] if name in known else fnmatch.filter(known, name)
             if not hits:
-                raise ValueError(f"{path}: {unknown('column', name, known)}")
+                raise ValueError(f"{path}: {unknown('column', name, known)}{hint}")
             matched.update(dict.fromkeys(hits))
         twice = [name for name in matched for other in selected if name in other]
         if twice:
@@ -214,15 +253,17 @@ def _select(path: Path, known: list[str], wanted: list[list[str]]) -> list[list[
     return selected
 
 
-def _read_csv(path: Path, wanted: list[list[str]]) -> list[Floats]:
+def _read_csv(path: Path, wanted: list[list[str]]) -> list[Columns]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             header = [cell.strip() for cell in next(reader, [])]
+            hint = _doubts(header, delimiter)
             repeated = sorted({name for name in header if header.count(name) > 1})
             if repeated:
-                raise ValueError(f"{path}: column names must differ; got {', '.join(repeated)} more than once")
-            selected = _select(path, header, wanted)
+                raise ValueError(f"{path}: column names must differ; got {', '.join(repeated)} more than once{hint}")
+            selected = _select(path, header, wanted, hint)
             needed = {name: header.index(name) for names in selected for name in names}
             rows: list[list[float]] = []
             for cells in reader:
@@ -240,7 +281,29 @@ def _read_csv(path: Path, wanted: list[list[str]]) -> list[Floats]:
         raise ValueError(f"{path} must have rows below its header; got none")
     table = np.array(rows, dtype=np.float64)
     position = {name: i for i, name in enumerate(needed)}
-    return [table[:, [position[name] for name in names]] for names in selected]
+    return [Columns(tuple(names), table[:, [position[name] for name in names]]) for names in selected]
+
+
+def _doubts(header: Sequence[str], delimiter: str) -> str:
+    """What a first line looks like that is no header with this delimiter, and what to do; else nothing."""
+    between = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+    other = next((mark for mark in between if mark != delimiter and any(mark in cell for cell in header)), "")
+    if other:
+        return (
+            f"; the first line looks like one with {between[other]} between its fields: save the table with "
+            f"{between[delimiter]}{'' if other == ',' else ', and points in its numbers'}"
+        )
+    if header and all(map(_is_number, header)):
+        return "; the first line holds numbers only: write a line above it that names the columns"
+    return ""
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(cell: str, where: str) -> float:
@@ -255,7 +318,7 @@ def _number(cell: str, where: str) -> float:
     return number
 
 
-def _read_numpy(path: Path, wanted: list[list[str]]) -> list[Floats]:
+def _read_numpy(path: Path, wanted: list[list[str]]) -> list[Columns]:
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -276,16 +339,19 @@ def _read_numpy(path: Path, wanted: list[list[str]]) -> list[Floats]:
     return [_side(path, arrays, names) for names in selected]
 
 
-def _side(path: Path, arrays: Mapping[str, Any], names: list[str]) -> Floats:
+def _side(path: Path, arrays: Mapping[str, Any], names: list[str]) -> Columns:
     """The named arrays side by side."""
     parts = [as_samples(arrays[name], f"array {name!r} of {path}") for name in names]
     lengths = sorted({len(part) for part in parts})
     if len(lengths) > 1:
         raise ValueError(f"{path}: arrays of one side must have equally many rows; got {lengths}")
-    return np.hstack(parts)
+    labels: list[str] = []
+    for name, part in zip(names, parts, strict=True):
+        labels += [name] if part.shape[1] == 1 else [f"{name}[{j}]" for j in range(part.shape[1])]
+    return Columns(tuple(labels), np.hstack(parts))
 
 
-def _read_parquet(path: Path, wanted: list[list[str]]) -> list[Floats]:
+def _read_parquet(path: Path, wanted: list[list[str]]) -> list[Columns]:
     try:
         import pandas  # noqa: PLC0415
         import pyarrow.parquet  # noqa: PLC0415
@@ -297,7 +363,7 @@ def _read_parquet(path: Path, wanted: list[list[str]]) -> list[Floats]:
         frame = pandas.read_parquet(path, columns=list(dict.fromkeys(name for names in selected for name in names)))
     except pyarrow.lib.ArrowException as error:
         raise ValueError(f"{path} cannot be read as Parquet: {error}") from None
-    return [as_samples(frame[names], str(path)) for names in selected]
+    return [Columns(tuple(names), as_samples(frame[names], str(path))) for names in selected]
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:

@@ -46,3 +46,17 @@ def fit_margins(train: Floats, how: Margins = "normal") -> Callable[[Floats], Fl
         return np.asarray(torch.special.ndtri(torch.from_numpy(share)).numpy())
 
     return scores
+
+
+def normal_scores(values: Floats) -> Floats:
+    """``fit_margins(values)(values)``, normal scores of the rows that define them, ``(N, D)``: one sort a column."""
+    n, dim = values.shape
+    scores = np.empty((n, dim))
+    for j in range(dim):
+        order = np.argsort(values[:, j])
+        line = values[order, j]
+        starts = np.concatenate([[0], np.flatnonzero(line[1:] != line[:-1]) + 1])
+        ends = np.append(starts[1:], n)
+        quantiles = torch.special.ndtri(torch.from_numpy(0.5 * (starts + ends) / n)).numpy()
+        scores[order, j] = np.repeat(quantiles, ends - starts)
+    return scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from infomax.combining import Composition
+    from infomax.matrix import Pairwise
     from infomax.result import Estimate
 
 _COLOURS = {"lower": "#1b6ca8", "upper": "#b5482a", "estimate": "#4d4d4d"}
@@ -44,32 +46,70 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, l
 
 
 def plot_estimate(estimate: Estimate) -> Figure:
-    """The bound on validation rows while training, one line a fold, and the interval that came of it."""
+    """The bound on validation rows while training, one line a fold, and the interval that came of it.
+
+    The axes hold what leads to the kept steps, and some of what comes after them, in a lighter colour.
+    """
     figure, (ax,) = new_figure(7, 4)
     colour = _COLOURS[estimate.kind]
     low, high = estimate.confidence_interval()
     ax.axhspan(low, high, color=colour, alpha=0.15, lw=0, label=f"95 % interval [{low:.3f}, {high:.3f}]")
     ax.axhline(estimate.mi, color=colour, label=f"{estimate.mi:.3f} {estimate.unit}, {_LABELS[estimate.kind]}")
-    for fold in estimate.history:
-        ax.plot(fold.steps, fold.validation, color="0.4", lw=0.8, marker=".", ms=3)
-        best = fold.steps.index(fold.best_step)
-        ax.plot(fold.best_step, fold.validation[best], "o", color=colour, ms=5)
     if estimate.history:
-        ax.set_xlabel("training step (lines: the bound on validation rows, one a fold; dots: kept)")
+        _draw_history(ax, estimate, (low, high), colour)
     else:
         ax.set_xticks([])
     if estimate.ceiling is not None and estimate.near_ceiling:
         ax.axhline(estimate.ceiling, color="0.3", ls="--", label=f"ceiling {estimate.ceiling:.2f}")
+        ax.set_ylim(top=max(ax.get_ylim()[1], 1.05 * estimate.ceiling))
     ax.set_ylabel(f"mutual information, {estimate.unit}")
     ax.set_title(f"{estimate.bound}, {estimate.n} pairs", loc="left")
     ax.legend(frameon=False, loc="best")
     return figure
 
 
+def _draw_history(ax: Axes, estimate: Estimate, interval: tuple[float, float], colour: str) -> None:
+    """Lines of validation, dots at the steps that were kept, and limits of the axes that these decide."""
+    shown = [*interval]
+    for i, fold in enumerate(estimate.history):
+        best = fold.steps.index(fold.best_step)
+        ax.plot(fold.steps[best:], fold.validation[best:], color="0.75", lw=0.7, zorder=1)
+        ax.plot(fold.steps[: best + 1], fold.validation[: best + 1], color="0.4", lw=0.9, marker=".", ms=3)
+        label = "kept, one a fold" if i == 0 else None
+        ax.plot(fold.best_step, fold.validation[best], "o", color=colour, ms=5, zorder=3, label=label)
+        shown += fold.validation[: best + 1]
+    shown = [value for value in shown if math.isfinite(value)]
+    margin = 0.15 * (max(shown) - min(shown))
+    ax.set_ylim(min(shown) - margin, max(shown) + margin)
+    last = max(fold.steps[-1] for fold in estimate.history)
+    most = max(fold.best_step for fold in estimate.history)
+    right = min(last, max(2 * most, 5 * estimate.history[0].steps[min(1, len(estimate.history[0].steps) - 1)]))
+    ax.set_xlim(-0.03 * max(1, right), 1.03 * max(1, right))
+    ax.set_xlabel("training step; lines: the bound on validation rows, pale after the step that was kept")
+
+
+def plot_composition(composition: Composition) -> Figure:
+    """The sum and its terms with their 95 % intervals, one a row; a minus stands before a subtracted term's name."""
+    terms = composition.terms
+    figure, (ax,) = new_figure(7, 1.2 + 0.5 * (1 + len(terms)))
+    labels = [composition.quantity, *(f"{'+' if term.sign > 0 else '−'} {term.of}" for term in terms)]
+    title = f"{composition.quantity} by {composition.bound}, {composition.n} rows"
+    plot_comparison(ax, [composition, *(term.estimate for term in terms)], title, labels=labels)
+    ax.axhline(0.5, color="0.7", lw=0.8)
+    return figure
+
+
 def plot_comparison(
-    ax: Axes, estimates: Sequence[Estimate | Composition], title: str, truth: float | None = None
+    ax: Axes,
+    estimates: Sequence[Estimate | Composition],
+    title: str,
+    truth: float | None = None,
+    labels: Sequence[str] | None = None,
 ) -> None:
-    """Estimates with their 95 % intervals, one a row, and a line for the truth where it is known."""
+    """Estimates with their 95 % intervals, one a row, and a line for the truth where it is known.
+
+    The rows are called by ``labels``, by default the names of the bounds.
+    """
     seen = set()
     for row, estimate in enumerate(estimates):
         low, high = estimate.confidence_interval()
@@ -81,9 +121,33 @@ def plot_comparison(
         ax.annotate(f"{estimate.mi:.2f}", (estimate.mi, row), (0, 7), textcoords="offset points", ha="center", size=8)
     if truth is not None:
         ax.axvline(truth, color="#2a7f3f", lw=1.5, label=f"truth, {truth:.2f}", zorder=0)
-    ax.set_yticks(range(len(estimates)), [estimate.bound for estimate in estimates])
+    ax.set_yticks(range(len(estimates)), labels or [estimate.bound for estimate in estimates])
     ax.set_ylim(len(estimates) - 0.4, -0.7)
     ax.set_xlim(left=min(0.0, *(estimate.confidence_interval()[0] for estimate in estimates)))
     ax.set_xlabel(f"mutual information, {estimates[0].unit}; bars: 95 % intervals")
     ax.set_title(title, loc="left", size=11)
     ax.legend(frameon=False, loc="lower left")
+
+
+def plot_matrix(pairs: Pairwise, level: float) -> Figure:
+    """Values as colours, with numbers where they have room; a dot marks pairs with a q-value of at most ``level``."""
+    rows, columns = pairs.mi.shape
+    side = 0.55 if max(rows, columns) <= 12 else 0.25 if max(rows, columns) <= 60 else 0.12
+    figure, (ax,) = new_figure(min(2.5 + side * columns, 24), min(1.5 + side * rows, 24))
+    image = ax.imshow(pairs.mi.clip(0.0), cmap="viridis", vmin=0.0, aspect="auto")
+    ax.set_facecolor("0.85")  # of the diagonal
+    i, j = (pairs.qvalue <= level).nonzero()
+    numbers = max(rows, columns) <= 12
+    ax.plot(j, i + (0.3 if numbers else 0.0), "o", color="w", mec="0.2", mew=0.5, ms=4 if numbers else 3)
+    for row in range(rows if numbers else 0):
+        for column in range(columns):
+            if not (pairs.symmetric and row == column):
+                value = pairs.mi[row, column]
+                colour = "k" if value > 0.6 * image.get_clim()[1] else "w"
+                ax.annotate(f"{value:.2f}", (column, row), ha="center", va="center", size=8, color=colour)
+    if max(rows, columns) <= 60:
+        ax.set_xticks(range(columns), pairs.columns, rotation=90)
+        ax.set_yticks(range(rows), pairs.names)
+    figure.colorbar(image, ax=ax, label=f"mutual information, {pairs.unit}")
+    ax.set_title(f"{pairs.n} rows; dots: q ≤ {level:g}", loc="left", size=11)
+    return figure

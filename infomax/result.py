@@ -30,7 +30,10 @@ class Estimate:
         kind: "lower" (a lower bound in expectation), "upper", or "estimate" (neither).
         bound: its name. n: rows. unit: "nats" or "bits". seed: as given.
         ceiling: the largest value possible with this many rows measured at a time (those of a fold), or None.
-        pvalue: of a test of independence, or None if none was made.
+        pvalue: of a test of independence by permutations, or None if none was made.
+        permutations: how many of them; no p-value can be below 1 / (1 + permutations).
+        limit: what the mutual information cannot exceed because a side is discrete: its entropy and two standard errors
+            of that. None where no side can be counted.
         warnings: what a reader should know before believing the number.
         history: one record of training for each fold.
         local: each row's share, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where the
@@ -47,6 +50,8 @@ class Estimate:
     unit: Literal["nats", "bits"] = "nats"
     ceiling: float | None = None
     pvalue: float | None = None
+    permutations: int | None = None
+    limit: float | None = None
     warnings: tuple[str, ...] = ()
     history: tuple[History, ...] = ()
     local: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
@@ -56,8 +61,8 @@ class Estimate:
 
         ``mi`` ± a normal quantile times ``stderr``, which is the uncertainty from the measured rows. A bound that was
         fitted on few rows measures too little on others, by an amount that lies between 0 and ``gap`` when the fit
-        found what there is; so the upper end is moved up by ``gap``, and never lies below 0. What no critic of this
-        kind could find is not in the interval.
+        found what there is; so the upper end is moved up by ``gap``, and never lies below 0. It does not lie above
+        ``limit`` either, unless ``mi`` itself does. What no critic of this kind could find is not in the interval.
 
         Raises:
             ValueError: if ``level`` is not inside (0, 1).
@@ -65,7 +70,8 @@ class Estimate:
         if not 0 < level < 1:
             raise ValueError(f"level must lie in (0, 1); got {level}")
         half = statistics.NormalDist().inv_cdf(0.5 + level / 2) * self.stderr
-        return self.mi - half, max(0.0, self.mi + half + max(0.0, self.gap))
+        high = max(0.0, self.mi + half + max(0.0, self.gap))
+        return self.mi - half, high if self.limit is None else min(high, max(self.limit, self.mi))
 
     @property
     def near_ceiling(self) -> bool:
@@ -75,6 +81,11 @@ class Estimate:
         """
         nat = 1.0 if self.unit == "nats" else 1 / math.log(2)
         return self.ceiling is not None and self.mi > 0.5 * self.ceiling - nat
+
+    @property
+    def least_pvalue(self) -> float:
+        """The smallest p-value that the permutations allow; 0 if their number is not known."""
+        return 0.0 if self.permutations is None else 1 / (1 + self.permutations)
 
     @property
     def bits(self) -> Estimate:
@@ -91,15 +102,21 @@ class Estimate:
             stderr=convert(self.stderr),
             gap=convert(self.gap),
             ceiling=None if self.ceiling is None else convert(self.ceiling),
+            limit=None if self.limit is None else convert(self.limit),
             local=None if self.local is None else self.local / math.log(2),
             history=tuple(replace(fold, validation=[convert(v) for v in fold.validation]) for fold in self.history),
             unit="bits",
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """All but ``local``, as plain numbers, strings, lists and dicts (JSON-ready), with the 95 % interval."""
+    def to_dict(self, *, history: bool = False) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts (JSON-ready), with the 95 % interval.
+
+        All but ``local``, and the history of the training only if wanted: it is long.
+        """
+        left_out = {"local"} if history else {"local", "history"}
+        short = replace(self, local=None, history=self.history if history else ())
         return {
-            **{name: value for name, value in asdict(replace(self, local=None)).items() if name != "local"},
+            **{name: value for name, value in asdict(short).items() if name not in left_out},
             "confidence_interval_95": list(self.confidence_interval()),
             "warnings": [*self.warnings],
         }
@@ -122,9 +139,18 @@ class Estimate:
         nature = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}[self.kind]
         ceiling = "" if self.ceiling is None else f", ceiling {self.ceiling:.2f}"
         gap = f", gap {self.gap:.4f}" if self.history else ""
-        test = "" if self.pvalue is None else f", p = {self.pvalue:.3g} for independence"
+        test = "" if self.pvalue is None else f", p {pvalue_text(self.pvalue, self.least_pvalue)} for independence"
         lines = [
             f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
             f"  {nature} by {self.bound} from {self.n} pairs, standard error {self.stderr:.4f}{gap}{ceiling}{test}",
         ]
         return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])
+
+
+def pvalue_text(pvalue: float, least: float) -> str:
+    """The p-value behind an equals sign, or, where it is the smallest that there can be, behind a sign that says so.
+
+    >>> pvalue_text(0.04, least=0.005), pvalue_text(0.005, least=0.005)
+    ('= 0.04', '≤ 0.005')
+    """
+    return f"{'≤' if pvalue <= least * (1 + 1e-9) else '='} {pvalue:.3g}"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmim_example import distributed
+from infomax import distributed
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmim_example import distributed
+from infomax import distributed
 from mmim_example.data import Split
 from mmim_example.model import MMIM, Output, Terms
 from mmim_example.preparation import batch_of, batches, seeded

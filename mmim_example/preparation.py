@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmim_example import distributed, encoders
+from infomax import distributed
+from mmim_example import encoders
 from mmim_example.config import Config
 from mmim_example.data import Batch, Dataset, Split
 from mmim_example.data import batch as read_batch

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmim_example import checkpoint, distributed
+from infomax import distributed
+from mmim_example import checkpoint
 from mmim_example import config as configuration
 from mmim_example.config import Config
 from mmim_example.data import Batch, Dataset, Split
@@ -27,7 +28,7 @@ from mmim_example.preparation import batch_of, batches, fingerprint, prepared, s
 Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Streams of random numbers: functions of seed and epoch alone, so that a resumed run needs no random state.
-_INITIAL, _PAIRS, _MAIN = range(3)
+_INITIAL, _PAIRS, _MAIN, _DROPOUT = range(4)
 
 
 class TrainingError(RuntimeError):
@@ -207,26 +208,31 @@ class Trainer:
         return self.progress.epoch >= self.config.epochs or self.progress.waited >= self.config.patience
 
     def fit_pairs(self, epoch: int) -> float | None:
-        """Stage 0: tighten the pairs' bounds on representations that stay as they are, computed once."""
+        """Stage 0: tighten the pairs' bounds on representations that stay as they are, computed once.
+
+        They have dropout, as in the published code and in stage 1, where a q that knows only representations without is
+        far too sure of itself. The memory has the same: without dropout the reading is then too low, not too high.
+        """
         if self.pairs is None:
             return None
-        with seeded(self.config.seed, epoch, _PAIRS):
-            return self._fit_pairs(self.pairs, np.random.default_rng([self.config.seed, epoch, _PAIRS]))
-
-    def _fit_pairs(self, optimizer: torch.optim.Optimizer, rng: np.random.Generator) -> float | None:
         config, train = self.config, self.dataset.train
-        order = rng.permutation(len(train))[: math.ceil(config.pair_share * len(train))]
-        representations, present = self._represent(order)
+        order = np.random.default_rng([config.seed, epoch, _PAIRS]).permutation(len(train))
+        order = order[: math.ceil(config.pair_share * len(train))]
+        with seeded(config.seed, epoch, _DROPOUT, distributed.rank()):  # as many draws as a process has rows
+            h, present = self._represent(order)
         labels = torch.from_numpy(np.asarray(train.labels)[order]).to(self.device)
+        with seeded(config.seed, epoch, _PAIRS):  # the same draws in every process
+            return self._fit_pairs(self.pairs, h, present, labels)
+
+    def _fit_pairs(
+        self, optimizer: torch.optim.Optimizer, h: dict[str, Tensor], present: dict[str, Tensor], labels: Tensor
+    ) -> float | None:
         self.model.pair_bounds.train().requires_grad_(True)
-        self.model.start_pairs(representations, present, labels)
+        self.model.start_pairs(h, present, labels)
         total, steps = 0.0, 0
-        for rows in batches(len(order), config.batch_size):
+        for rows in batches(len(labels), self.config.batch_size):
             index = torch.from_numpy(rows).to(self.device)
-            loss = self.model.pair_loss(
-                {name: h[index] for name, h in representations.items()},
-                {name: there[index] for name, there in present.items()},
-            )
+            loss = self.model.pair_loss(*({name: v[index] for name, v in part.items()} for part in (h, present)))
             if loss is None:
                 continue
             optimizer.zero_grad()
@@ -283,8 +289,8 @@ class Trainer:
 
     @torch.no_grad()
     def _represent(self, order: Array) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """h_m of rows of the training split, in this order, without gradients and without dropout."""
-        self.model.eval()
+        """h_m of rows of the training split, in this order, as stage 1 will see them: with dropout; no gradients."""
+        self.model.train()
         blocks: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
         for rows in batches(len(order), self.config.batch_size):
             batch = self._share(self.dataset.train, order[rows])
@@ -336,6 +342,7 @@ class Trainer:
             state, optimizers[name] = checkpoint.optimizer_tensors(optimizer)
             tensors |= {f"{name}/{key}": t for key, t in state.items()}
         facts = {
+            "revision": checkpoint.REVISION,
             "config": self.config.to_dict(),
             "data": fingerprint(self.dataset),
             "progress": dataclasses.asdict(self.progress),

@@ -10,11 +10,12 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from mmim_example import distributed
+from infomax import distributed
 from mmim_example.config import Config, Modality
 from mmim_example.data import Dataset, Split, batch, generate
 from mmim_example.measurement import whole
 from mmim_example.model import MMIM
+from mmim_example.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 
@@ -105,4 +106,16 @@ def process(rank, world, store, results, cuts):
     parts = [np.split(np.arange(start, start + 16), cuts)[rank] for start in (0, 16)]
     found = two_batches(parts)
     torch.save(found, f"{results}-{rank}")
+    dist.destroy_process_group()
+
+
+def stage_0(rank, world, store, results):
+    """What stage 0 leaves in the pairs' bounds of this process, with dropout and batches that do not split evenly."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+    modalities = {name: Modality(out=4, dropout=0.5) for name in ("text", "audio", "vision")}
+    settings = small_config(modalities=modalities, batch_size=15, noise=0.3, pair_start=True, correlated=True)
+    made = Trainer(settings, small_data(), torch.device("cpu"))
+    made.fit_pairs(1)
+    torch.save(made.model.pair_bounds.state_dict(), f"{results}-{rank}")
     dist.destroy_process_group()

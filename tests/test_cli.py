@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ def test_estimate_prints_value_interval_and_nature(table, capsys):
     out = capsys.readouterr().out
     assert "nats, 95 % interval [" in out
     assert "estimate by anchored from 200 pairs" in out
-    assert "p = 0.01 for independence" in out
+    assert "p ≤ 0.01 for independence" in out  # of 99 permutations, when quick
 
 
 def test_json_is_the_python_result_in_bits(table, capsys):
@@ -40,6 +41,14 @@ def test_json_is_the_python_result_in_bits(table, capsys):
     expected = infomax.estimate(x, y, bound=["gaussian", "ba"], seed=3, quick=True, progress=False)
     assert [entry["mi"] for entry in printed] == [result.bits.mi for result in expected]
     assert printed[0]["unit"] == "bits"
+
+
+def test_a_constant_column_is_called_by_its_name(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text("a,site,b\n" + "".join(f"{i},4,{i * i % 7}\n" for i in range(30)))
+    assert main(["estimate", str(path), "--x", "a,site", "--y", "b", "--bound", "gaussian"]) == 0
+    said = "x has 1 constant of 2 columns, left out: 'site'"
+    assert capsys.readouterr().err == f"infomax: warning: {said}\n"
 
 
 @pytest.mark.parametrize("bound", ["infonce", "gaussian,ksg"])
@@ -72,6 +81,10 @@ def test_given_is_conditional_mutual_information(table, tmp_path, capsys):
     [
         (["--y", "d"], "column 'd' is not known; known: a, b, c"),
         (["--bound", "infonse"], "did you mean 'infonce'"),
+        (["--bound", "InfoNCE"], "bound 'InfoNCE' is not known; did you mean 'infonce'?"),
+        (["--bound", "Info-NCE"], "did you mean 'infonce'?"),
+        (["--bound", "CPC"], "did you mean 'cpc'?"),
+        (["--bound", "KSG"], "did you mean 'ksg'?"),
         (["--given", "d"], "column 'd' is not known; known: a, b, c"),
         (["--given", "c"], "a column must stand on one side only; got c on both"),
         (["--given", "b", "--bound", "infonce,infonse"], "did you mean 'infonce'"),
@@ -106,12 +119,53 @@ def test_several_bounds_make_a_table(table, capsys):
     ]
     assert main(command) == 0
     header, _, gaussian, infonce, anchored, *_ = capsys.readouterr().out.splitlines()
-    assert header.split() == ["estimator", "kind", "nats", "95", "%", "interval", "standard", "error", "gap", "ceiling"]
+    names = ["estimator", "kind", "nats", "95 % interval", "standard error", "p", "gap", "ceiling"]
+    assert re.split(r"  +", header) == names
     assert gaussian.split()[:2] == ["gaussian", "estimate"]
     assert infonce.split()[:2] == ["infonce", "lower"]
     assert infonce.endswith("4.61")
     assert anchored.split()[:2] == ["anchored", "estimate"]
     assert anchored.endswith("none")
+    assert "  ≤ 0.01  " in anchored
+
+
+def test_pairwise_prints_pairs_by_size(table, capsys, tmp_path):
+    import infomax
+
+    out = tmp_path / "pairs.png"
+    assert main(["pairwise", table, "--plot", str(out), "--no-progress"]) == 0
+    header, _, first, *others = capsys.readouterr().out.splitlines()
+    assert header.split() == ["x", "y", "nats", "95", "%", "interval", "p", "q"]
+    assert first.split()[:2] == ["a", "c"]
+    assert len(others) == 2
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert (
+        main(["pairwise", table, "--columns", "a,b", "--with", "c", "--unit", "bits", "--json", "--no-progress"]) == 0
+    )
+    printed = json.loads(capsys.readouterr().out)
+    expected = infomax.pairwise(*infomax.read_columns(table, ["a", "b"], ["c"]), progress=False).bits
+    assert printed["mi"] == expected.mi.tolist()
+    assert (printed["names"], printed["columns"], printed["unit"]) == (["a", "b"], ["c"], "bits")
+    assert main(["pairwise", table, "--most", "1", "--no-progress"]) == 0
+    assert "… and 2 pairs more (--most 3, or --json)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--columns", "d"], "column 'd' is not known; known: a, b, c"),
+        (["--columns", "a"], "x must have at least two columns; got one"),
+        (["--columns", "a,b", "--with", "b"], "a column must stand on one side only; got b on both"),
+        (["--bound", "infonse"], "did you mean 'infonce'"),
+        (["--plot", "nowhere/out.png"], "cannot be written: there is no folder 'nowhere'"),
+        (["--seed", "-4"], "seed must be a whole number of at least 0; got -4"),
+    ],
+)
+def test_bad_requests_for_pairs_are_one_line_and_status_2(table, capsys, change, message):
+    assert main(["pairwise", table, *change]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
 
 
 def test_a_terminal_without_unicode():

@@ -75,3 +75,23 @@ def test_what_does_not_add_up_is_refused(terms, message):
 def test_terms_of_different_bounds_are_named():
     result = composed((1, part(1.0)), (-1, part(0.5, kind="upper", bound="l1out")), (1, part(0.1)))
     assert (result.bound, result.kind) == ("infonce, l1out", "lower")
+
+
+def test_a_sum_of_added_terms_is_tested_as_a_whole():
+    tested = [part(0.1, pvalue=p, permutations=199) for p in (0.02, 0.4, 0.3)]
+    total = composed(*((1, one) for one in tested))
+    assert total.pvalue == pytest.approx(0.06)
+    assert "p = 0.06 for independence" in repr(total)
+    assert composed((1, tested[1]), (1, tested[1]), (1, tested[2])).pvalue == pytest.approx(0.9)
+    assert composed((1, tested[1]), (1, part(0.1, pvalue=0.7, permutations=199))).pvalue == pytest.approx(0.8)
+    assert composed(*((1, part(0.1, pvalue=0.9, permutations=199)) for _ in range(3))).pvalue == 1.0
+    least = composed((1, part(0.1, pvalue=1 / 200, permutations=199)), (1, tested[0]))
+    assert "p ≤ 0.01 for independence" in repr(least)
+    assert least.to_dict()["pvalue"] == pytest.approx(0.01)
+
+
+def test_what_permuting_rows_cannot_test_has_no_pvalue():
+    tested, untested = part(0.1, pvalue=0.005, permutations=199), part(0.1)
+    assert composed((1, tested), (-1, tested)).pvalue is None  # conditional independence
+    assert composed((1, tested), (1, untested)).pvalue is None
+    assert "for independence" not in repr(composed((1, tested), (-1, tested)))

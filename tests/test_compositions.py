@@ -203,7 +203,8 @@ def test_bits_dict_and_repr(normal):
     assert loaded["mi"] == result.mi
     assert loaded["confidence_interval_95"] == list(result.confidence_interval())
     assert [(term["sign"], term["of"]) for term in loaded["terms"]] == [(1, "I(x; y, z)"), (-1, "I(x; z)")]
-    assert loaded["terms"][0]["history"]
+    assert "history" not in loaded["terms"][0]
+    assert result.to_dict(history=True)["terms"][0]["history"]
     text = repr(result)
     for part in (f"{result.mi:.4f} nats, 95 % interval", "estimate of I(x; y | z) by infonce from 300", "- I(x; z): "):
         assert part in text

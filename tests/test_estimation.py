@@ -1,6 +1,7 @@
 import json
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -211,7 +212,8 @@ def test_a_known_entropy_is_in_raw_units():
 def test_discrete_y_is_said_to_have_no_density():
     rng = np.random.default_rng(0)
     y = rng.integers(2, size=400)
-    with pytest.warns(infomax.InfomaxWarning, match="ba: 1 of 1 columns have fewer than 20 distinct values"):
+    density = pytest.warns(infomax.InfomaxWarning, match="ba: 1 of 1 columns have fewer than 20 distinct values")
+    with density, pytest.warns(SaturationWarning, match="ba: larger than the entropy of a discrete side"):
         estimate(y + 0.1 * rng.normal(size=400), y, bound="ba", **QUICK)
 
 
@@ -378,7 +380,9 @@ class TestEstimate:
         loaded = json.loads(json.dumps(result.to_dict()))
         assert loaded["mi"] == result.mi
         assert loaded["confidence_interval_95"] == list(result.confidence_interval())
-        assert loaded["history"][0]["steps"][0] == 0
+        assert "history" not in loaded
+        assert json.loads(json.dumps(result.to_dict(history=True)))["history"][0]["steps"][0] == 0
+        assert loaded["permutations"] == (99 if bound == "anchored" else None)
         assert loaded["pvalue"] == result.pvalue
         assert (result.pvalue is None) == (bound == "infonce")
         assert "local" not in loaded
@@ -395,8 +399,17 @@ class TestEstimate:
             assert part in text
 
     def test_repr_says_the_test_of_independence(self):
-        text = repr(Estimate(0.5, 0.1, 0.05, "estimate", "anchored", 100, pvalue=0.005))
-        assert "standard error 0.1000, p = 0.005 for independence" in text
+        result = Estimate(0.5, 0.1, 0.05, "estimate", "anchored", 100, pvalue=0.005)
+        assert "standard error 0.1000, p = 0.005 for independence" in repr(result)
+        assert "p ≤ 0.005 for independence" in repr(replace(result, permutations=199))
+        assert "p = 0.005 for independence" in repr(replace(result, permutations=399))
+
+    def test_no_interval_goes_beyond_what_a_discrete_side_allows(self):
+        result = Estimate(0.5, 0.1, 0.3, "estimate", "anchored", 100, limit=0.6)
+        assert result.confidence_interval() == pytest.approx((0.304, 0.6), abs=1e-3)
+        assert result.bits.confidence_interval()[1] == pytest.approx(0.6 / math.log(2))
+        assert replace(result, limit=0.4).confidence_interval()[1] == 0.5  # never below the estimate
+        assert replace(result, limit=2.0).confidence_interval()[1] == pytest.approx(0.996, abs=1e-3)
 
     def test_frozen(self):
         with pytest.raises(AttributeError):
@@ -409,7 +422,7 @@ class TestEstimate:
         assert figure._repr_png_().startswith(b"\x89PNG")
         (ax,) = figure.axes
         assert "mutual information, nats" in ax.get_ylabel()
-        assert len([line for line in ax.lines if line.get_marker() == "."]) == len(result.history)
+        assert len([line for line in ax.lines if line.get_marker() == "o"]) == len(result.history)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,16 @@ import pandas as pd
 import pytest
 import torch
 
-from infomax.io import ConstantColumnWarning, as_pair, as_samples, check_writable, read_columns
+from infomax import conditional, estimate
+from infomax.io import (
+    ConstantColumnWarning,
+    IndexWarning,
+    as_pair,
+    as_samples,
+    check_writable,
+    read_columns,
+    read_named,
+)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +89,36 @@ def test_constant_columns_are_left_out_and_the_users_line_is_shown():
     assert y.shape == (2, 1)
 
 
+def test_constant_columns_are_called_what_the_user_calls_them():
+    frame = pd.DataFrame({"age": [1, 2], "unit": [7, 7], 5: [0, 0]})
+    with pytest.warns(ConstantColumnWarning, match="x has 2 constant of 3 columns, left out: 'unit', 5$"):
+        as_pair(frame, [1, 2], least=2)
+    with pytest.warns(ConstantColumnWarning, match="y has 1 constant of 1 columns, left out: 'price'$"):
+        as_pair([1, 2], pd.Series([3, 3], name="price"), least=2)
+    with pytest.warns(ConstantColumnWarning, match="y has 1 constant of 1 columns, left out: 0$"):
+        as_pair([1, 2], pd.Series([3, 3]), least=2)
+
+
+def test_rows_are_paired_by_position_and_labels_that_say_otherwise_are_told_of():
+    values = np.random.default_rng(0).normal(size=30)
+    x = pd.DataFrame({"a": values})
+    shuffled = x["a"].sample(frac=1, random_state=0)
+    with pytest.raises(ValueError, match=r"y must have its rows in the order of x: .* same labels in another order"):
+        estimate(x, shuffled, bound="gaussian")
+    later = pd.Series(values + 0.5 * np.random.default_rng(1).normal(size=30), index=range(100, 130))
+    with pytest.warns(IndexWarning, match="y and x have different indexes: row 0 of one") as caught:
+        assert estimate(x, later, bound="gaussian").mi > 0.5
+    assert caught[0].filename == __file__
+    with pytest.warns(IndexWarning, match="z and y have different indexes") as caught:
+        conditional(values, x["a"] + np.arange(30) % 3, later, bound="gaussian")
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("y", [np.arange(3.0), [3.0, 1.0, 2.0], pd.Series([3.0, 1.0, 2.0], index=[9, 7, 8])])
+def test_labels_that_agree_or_are_not_there_are_no_matter(y):
+    as_pair(pd.Series([1.0, 2.0, 3.0], index=[9, 7, 8]), y, least=2)
+
+
 TABLE = 'name,a,"b, quoted",c\n"x, y",1,2.5,0\nz,-3e2, 4 ,1\n'
 
 
@@ -117,6 +156,15 @@ def test_tsv_and_patterns(tmp_path):
         ("a,a\n1,2\n", ["a"], "column names must differ; got a more than once"),
         ("length,width\n1,2\n", ["lenght"], "column 'lenght' is not known; did you mean 'length'"),
         ("a,b\n1,2\n", [""], "name at least one column; known: a, b"),
+        (
+            "5.1,-3e2,nan\n1,2,3\n",
+            ["a"],
+            "'a' is not known; .*; the first line holds numbers only: write a line",
+        ),
+        ("1.5,1.5\n1,2\n", ["a"], "must differ; got 1.5 more than once; the first line holds numbers only"),
+        ("a;b\n1,5;2\n", ["a"], "one with semicolons between its fields: save the table with commas, and points in"),
+        ("1,5;2,5\n1,5;2,5\n", ["a"], "one with semicolons between its fields"),
+        ("a\tb\n1\t2\n", ["b"], "one with tabs between its fields: save the table with commas"),
         ('a,b\n"1,2\n', ["a"], "not a well-formed table"),
     ],
 )
@@ -133,6 +181,8 @@ def test_numpy_files(tmp_path):
     np.savez(tmp_path / "a.npz", text=array, label=np.arange(4), other=np.arange(5))
     x, y = read_columns(tmp_path / "a.npy", ["2", "0"], ["1"])
     np.testing.assert_array_equal(np.hstack([x, y]), array[:, [2, 0, 1]])
+    named = read_named(tmp_path / "a.npz", ["text"], ["label"])
+    assert [columns.names for columns in named] == [("text[0]", "text[1]", "text[2]"), ("label",)]
     x, y = read_columns(tmp_path / "a.npz", ["text"], ["label"])
     assert x.shape == (4, 3)
     assert y.tolist() == [[0.0], [1.0], [2.0], [3.0]]

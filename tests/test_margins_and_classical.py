@@ -1,14 +1,10 @@
-import naive
 import numpy as np
 import pytest
-from scipy.special import digamma
 from scipy.stats import norm, rankdata
-from sklearn.feature_selection import mutual_info_regression
-from sklearn.metrics import mutual_info_score
 
 from infomax import tasks
-from infomax.classical import codes, gaussian_copula, ksg, ksg_terms, plugin
-from infomax.margins import fit_margins
+from infomax.classical import gaussian_copula, ksg
+from infomax.margins import fit_margins, normal_scores
 
 RNG = np.random.default_rng(0)
 
@@ -18,6 +14,13 @@ def test_normal_scores_are_quantiles_of_midranks():
     scores = fit_margins(train)(train)
     expected = norm.ppf((rankdata(train, axis=0) - 0.5) / 200)
     np.testing.assert_allclose(scores, expected, atol=1e-12)
+    assert (normal_scores(train) == scores).all()
+
+
+def test_normal_scores_of_constant_and_distinct_columns():
+    values = np.column_stack([np.full(50, 3.0), RNG.permutation(50), RNG.integers(2, size=50)])
+    assert (normal_scores(values) == fit_margins(values)(values)).all()
+    assert (normal_scores(values)[:, 0] == 0).all()
 
 
 def test_normal_scores_of_new_rows_keep_order_and_stay_in_range():
@@ -60,67 +63,6 @@ def test_gaussian_copula_needs_more_rows_than_columns():
         gaussian_copula(RNG.normal(size=(13, 6)), RNG.normal(size=(13, 6)))
 
 
-def test_plugin_is_the_naive_count():
-    x, y = RNG.integers(3, size=150), RNG.integers(4, size=150)
-    y = np.where(RNG.random(150) < 0.5, x, y)
-    assert plugin(x[:, None] * 1.0, y[:, None] * 2.5).mean() == pytest.approx(
-        naive.plugin(x.tolist(), y.tolist()), abs=1e-12
-    )
-
-
-def test_plugin_is_scikit_learns_score_less_the_bias_and_each_row_has_its_share():
-    x, y = RNG.integers(3, size=500), RNG.integers(5, size=500)
-    local = plugin(x[:, None] * 1.0, y[:, None] * 1.0)
-    assert local.mean() == pytest.approx(mutual_info_score(x, y) - 2 * 4 / 1000, abs=1e-12)
-    both = np.histogram2d(x, y, bins=[3, 5])[0] / 500
-    expected = np.log(both / both.sum(1, keepdims=True) / both.sum(0))[x, y] - 2 * 4 / 1000
-    np.testing.assert_allclose(local, expected, atol=1e-12)
-
-
-def test_plugin_of_several_columns_counts_their_combinations():
-    x, y = RNG.integers(2, size=(400, 2)) * 1.0, RNG.integers(2, size=(400, 1)) * 1.0
-    y[:, 0] = np.where(RNG.random(400) < 0.8, (x[:, 0] != x[:, 1]), y[:, 0])  # no column of x tells it alone
-    np.testing.assert_allclose(plugin(x, y), plugin(2 * x[:, [0]] + x[:, [1]], y))
-    assert plugin(x, y).mean() > 0.2
-    assert abs(plugin(x[:, [0]], y).mean()) < 0.02
-
-
-def test_plugin_has_no_bias_left_of_the_first_order():
-    """Independent tables of 4 x 5 and 200 rows: without the correction the mean would be 12 / 400 = 0.03."""
-    values = [plugin(*RNG.integers([[4], [5]], size=(2, 200))[:, :, None]).mean() for _ in range(400)]
-    assert np.mean(values) == pytest.approx(0, abs=4 * np.std(values) / 20 + 1e-3)
-
-
-def test_codes_are_numbers_of_distinct_rows():
-    samples = np.array([[1.0, 2.0], [1.0, 3.0], [1.0, 2.0], [0.0, 3.0]])
-    values, counts = codes(samples)
-    assert values.tolist() == [1, 2, 1, 0]
-    assert counts.tolist() == [1, 2, 1]
-
-
-def naive_ksg(x, y, k):
-    n, total = len(x), 0.0
-    for i in range(n):
-        in_x, in_y = np.abs(x - x[i]).max(1), np.abs(y - y[i]).max(1)
-        radius = np.sort(np.maximum(in_x, in_y))[k]  # entry 0 is the point itself
-        total += digamma(k) + digamma(n) - digamma((in_x < radius).sum()) - digamma((in_y < radius).sum())
-    return total / n
-
-
-@pytest.mark.parametrize(("x_dim", "y_dim"), [(1, 1), (2, 1), (2, 3)])
-@pytest.mark.parametrize("k", [1, 3])
-def test_ksg_is_the_papers_formula(x_dim, y_dim, k):
-    x, y = RNG.normal(size=(150, x_dim)), RNG.normal(size=(150, y_dim))
-    y[:, 0] += x[:, 0]
-    assert ksg_terms(x, y, k).mean() == pytest.approx(naive_ksg(x, y, k), abs=1e-10)
-
-
-def test_ksg_agrees_with_scikit_learn():
-    x, y = tasks.get("normal-1d-1").sample(2000, 0)
-    theirs = mutual_info_regression(x, y[:, 0], n_neighbors=3, random_state=0)[0]
-    assert ksg(x, y).mean() == pytest.approx(theirs, abs=0.03)
-
-
 @pytest.mark.parametrize("classes", [2, 5])
 def test_ksg_on_discrete_columns(classes):
     """A label, and the label seen through a channel that keeps it with probability 0.8: MI in closed form."""
@@ -145,8 +87,3 @@ def test_ksg_on_rounded_columns():
         ksg(*(np.round(side, 1) for side in tasks.get("normal-5d-0").sample(400, seed))).mean() for seed in range(10)
     ]
     assert abs(np.mean(values)) < 0.03
-
-
-def test_ksg_refuses_too_many_neighbours():
-    with pytest.raises(ValueError, match=r"neighbours must lie in 1\.\.9; got 10"):
-        ksg(np.zeros((10, 1)), np.zeros((10, 1)), neighbours=10)

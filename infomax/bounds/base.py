@@ -18,6 +18,10 @@ B = TypeVar("B", bound="type[Bound]")
 class Bound(nn.Module, abc.ABC):
     """Mutual information of paired samples, in nats. Maximise ``bound(x, y)``; minimise ``loss(x, y)`` to tighten it.
 
+    Called as a module it checks shapes and dtypes, and no values, which would make a GPU wait at every step: one NaN or
+    infinity in a batch makes the value NaN, and after a step by its gradient the parameters. :func:`infomax.estimate`
+    does check.
+
     A subclass states the facts below, implements :meth:`forward` and :meth:`pointwise`, and is decorated with
     :func:`register`; the command line, the tables, the benchmark and the contract tests then find it.
     """
@@ -97,7 +101,12 @@ class Bound(nn.Module, abc.ABC):
         return lambda kept: self(x[kept], y[kept])
 
     def check_pair(self, x: Tensor, y: Tensor, *, least: int = 1) -> None:
-        """Raise ``ValueError`` unless x is (N, x_dim), y is (N, y_dim) and N is at least ``least``."""
+        """Raise unless these are pairs that the bound can take; values are not looked at.
+
+        Raises:
+            ValueError: unless x is (N, x_dim), y is (N, y_dim) and N is at least ``least``.
+            TypeError: for real numbers of a dtype that no parameter has, outside autocast.
+        """
         for argument, value, dim in (("x", x, self.x_dim), ("y", y, self.y_dim)):
             if value.ndim != 2 or value.shape[1] != dim:
                 raise ValueError(f"{argument} must have shape (N, {dim}); got {tuple(value.shape)}")
@@ -105,6 +114,20 @@ class Bound(nn.Module, abc.ABC):
             raise ValueError(f"y must have as many rows as x; got {len(y)} and {len(x)}")
         if len(x) < least:
             raise ValueError(f"x must have at least {least} rows for {type(self).__name__}; got {len(x)}")
+        first = next(self.parameters(), None)
+        if first is not None and not x.dtype == y.dtype == first.dtype:
+            self._check_dtypes(x, y)
+
+    def _check_dtypes(self, x: Tensor, y: Tensor) -> None:
+        """Raise ``TypeError`` for real numbers of a dtype that no parameter has, unless autocast will convert them."""
+        own = list(dict.fromkeys(p.dtype for p in self.parameters() if p.is_floating_point()))
+        for argument, value in (("x", x), ("y", y)):
+            known = not own or value.dtype in own or not value.is_floating_point()
+            if not (known or torch.is_autocast_enabled(value.device.type)):
+                raise TypeError(
+                    f"{argument} must have the dtype of the bound's parameters, {own[0]}; got {value.dtype}: convert "
+                    f"one of them, {argument}.to({own[0]}) or bound.to({value.dtype})"
+                )
 
 
 _REGISTRY: dict[str, type[Bound]] = {}

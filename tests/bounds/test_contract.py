@@ -304,3 +304,16 @@ def test_registry_refuses_a_second_bound_of_one_name():
 def test_bound_cannot_be_made_without_its_methods():
     with pytest.raises(TypeError, match="abstract"):
         Bound(1, 1)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_dtype_that_is_not_the_parameters_is_named(name):
+    bound, (x, y) = fresh(name), batch(dtype=torch.float32)
+    with pytest.raises(
+        TypeError, match=r"x must have the dtype .*, torch\.float32; got torch\.float64: convert one of"
+    ):
+        bound(x.double(), y.double())
+    with pytest.raises(TypeError, match=r"y\.to\(torch\.float32\) or bound\.to\(torch\.float64\)"):
+        bound(x, y.double())
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # converts by itself
+        assert bound(x.bfloat16(), y).isfinite()

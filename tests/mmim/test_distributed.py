@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
-from multimodal import ROOT, frames_config, frames_data, process, run_command, tensors, two_batches
+from multimodal import (
+    ROOT,
+    assert_same,
+    frames_config,
+    frames_data,
+    process,
+    run_command,
+    stage_0,
+    tensors,
+    two_batches,
+)
 
-from mmim_example import config, data, distributed
+from mmim_example import config, data
 
 TIMEOUT = 120
 
@@ -32,10 +42,12 @@ def test_gradients_and_memories_are_those_of_one_process_with_the_whole_batch(tm
             torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_alone_nothing_is_gathered():
-    x = torch.ones(2, 3)
-    assert distributed.gather(x) is x
-    assert (distributed.rank(), distributed.world_size()) == (0, 1)
+def test_with_dropout_and_noise_all_processes_leave_stage_0_with_the_same_bounds(tmp_path):
+    started = mp.spawn(stage_0, (2, tmp_path / "store", tmp_path / "found"), nprocs=2, join=False, daemon=True)
+    for _ in range(3):
+        if started.join(timeout=TIMEOUT):
+            break
+    assert_same(*(torch.load(tmp_path / f"found-{rank}", weights_only=True) for rank in range(2)))
 
 
 def test_torchrun_trains_as_one_process_does(tmp_path):
@@ -58,7 +70,7 @@ def test_a_process_that_dies_ends_the_job(tmp_path):
     program = tmp_path / "job.py"
     program.write_text(
         "import os, sys, torch\n"
-        "from mmim_example import distributed\n"
+        "from infomax import distributed\n"
         "with distributed.processes():\n"
         "    if distributed.rank() == 1:\n"
         "        os._exit(3)\n"

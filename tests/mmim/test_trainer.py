@@ -62,7 +62,9 @@ class TestResume:
         assert records[0] == records[1]
 
     def test_every_epoch_is_a_place_to_stop(self, tmp_path):
-        dataset, settings = small_data(), small_config(epochs=4, lr_patience=0, patience=4)
+        modalities = {name: config.Modality(out=4, dropout=0.3) for name in ("text", "audio", "vision")}
+        settings = {"modalities": modalities, "dropout": 0.3, "noise": 0.3, "pair_start": True}
+        dataset, settings = small_data(), small_config(epochs=4, lr_patience=0, patience=4, **settings)
         train(settings, dataset, tmp_path / "whole", progress=False)
         for epochs in range(1, 5):
             train(settings.replace(epochs=epochs), dataset, tmp_path / "parts", resume=epochs > 1, progress=False)
@@ -143,6 +145,22 @@ class TestTwoStages:
         fits = [made.fit_pairs(epoch) for epoch in range(10)]
         assert all(torch.equal(a, b) for a, b in zip(main, made.model.main_parameters(), strict=True))
         assert fits[-1] < fits[0] - 1  # nats
+
+    @pytest.mark.parametrize("firm", [True, False], ids=["closed form, noise", "as in the paper"])
+    def test_with_strong_dropout_both_stages_see_the_same_representations(self, firm):
+        # q fitted on representations without dropout read -11.7 and -5.8 nats here in stage 1, against 0.1 and -1.3.
+        modalities = {
+            name: config.Modality(hidden=32, out=8, dropout=0.5 if name != "audio" else 0.1)
+            for name in ("text", "audio", "vision")
+        }
+        changes = {"correlated": firm, "pair_start": firm, "noise": 0.3 * firm, "memory": 512, "lr_pairs": 4e-3}
+        settings = small_config(modalities=modalities, dropout=0.5, fusion=32, batch_size=64, **changes)
+        made = Trainer(settings, small_data((200, 200, 20)), torch.device("cpu"))
+        for _ in range(15):
+            record, _ = made.epoch()
+        readings = {part: record[part]["pairs"]["text-vision"] for part in ("train", "valid")}
+        assert abs(readings["train"] - readings["valid"]) < 0.8
+        assert readings["train"] > -1
 
     def test_pair_share_says_how_much_stage_0_sees(self):
         seen = []

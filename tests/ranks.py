@@ -1,0 +1,306 @@
+"""What the ranks of the tests do; each process runs all cases of its world and saves what it found."""
+
+import contextlib
+import io
+import os
+import signal
+import warnings
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+import infomax
+import infomax.cli
+from infomax import GlobalBatch, bounds, distributed
+
+ROWS = 18
+#: Rows of each rank.
+PARTS = {
+    2: {"even": (9, 9), "uneven": (13, 5)},
+    3: {"even": (6, 6, 6), "uneven": (7, 1, 10), "one without": (8, 0, 10)},
+}
+EXCHANGED = {
+    "infonce separable": ("infonce", {}),
+    "infonce bilinear symmetric": ("infonce", {"critic": "bilinear", "symmetric": True}),
+    "infonce cosine": ("infonce", {"critic": "cosine"}),
+    "cpc": ("cpc", {}),
+    "cpc as in mmim": ("cpc", {"hidden": (7,), "normalize": True, "temperature": "learned", "symmetric": True}),
+}
+SCORED = {
+    "infonce concat": ("infonce", {"critic": "concat"}),
+    "infonce anchored symmetric": ("infonce", {"critic": "anchored", "symmetric": True}),
+    "cpc concat": ("cpc", {"critic": "concat"}),
+    "nwj concat": ("nwj", {"critic": "concat"}),
+}
+WHOLE = {name: (name, {}) for name in bounds.names() if name not in ("infonce", "cpc")}
+ALL = EXCHANGED | SCORED | WHOLE
+X_DIM, Y_DIM, IN = 6, 5, 4
+
+
+class Model(nn.Module):
+    """Two encoders and a bound of what they make."""
+
+    def __init__(self, case, shared=None, **options):
+        super().__init__()
+        torch.manual_seed(0)
+        self.x, self.y = nn.Linear(IN, X_DIM), nn.Linear(IN, Y_DIM)
+        name, settings = ALL[case]
+        bound = bounds.get(name)(X_DIM, Y_DIM, **settings)
+        self.bound = GlobalBatch(bound, **options) if shared else bound
+
+    def forward(self, x, y):
+        return self.bound(self.x(x), self.y(y))
+
+
+def data(dtype=torch.float64, rows=ROWS):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(rows, IN, generator=generator, dtype=torch.float64)
+    return x.to(dtype), (x + torch.randn(rows, IN, generator=generator, dtype=torch.float64)).to(dtype)
+
+
+def step(case, part=slice(None), *, shared=False, dtype=torch.float64, rows=ROWS, **options):
+    """Value and gradients of one batch, of which this process has a part."""
+    model = Model(case, shared, **options).to(dtype)
+    x, y = (side[part].clone().requires_grad_() for side in data(dtype, rows))
+    torch.manual_seed(2)  # of bounds that draw
+    value = model(x, y)
+    value.backward()
+    distributed.average_gradients(model.parameters())
+    named = {name.replace("bound.bound.", "bound."): p for name, p in model.named_parameters()}
+    found = {f"parameter {name}": p.grad for name, p in named.items() if p.grad is not None}
+    return found | {"value": value.detach(), "x": x.grad, "y": y.grad}
+
+
+def loss_and_pointwise(case, part=slice(None), *, shared=False):
+    model = Model(case, shared).double()
+    x, y = data()
+    torch.manual_seed(2)
+    loss = model.bound.loss(model.x(x[part]), model.y(y[part]))
+    loss.backward()
+    distributed.average_gradients(model.parameters())
+    torch.manual_seed(2)
+    pointwise = model.eval().bound.pointwise(model.x(x[part]), model.y(y[part]))
+    return {"loss": loss.detach(), "pointwise": pointwise.detach(), "x": model.x.weight.grad.clone()}
+
+
+def slices(sizes):
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+
+
+# --- Cases: each is called on every rank, and says what it found ------------------------------------------------------
+
+
+def cases(rank, world, folder):
+    for how, sizes in PARTS[world].items():
+        part = slices(sizes)[rank]
+        for case in ALL:
+            yield f"{case}, {how}, gather", lambda case=case, part=part: step(case, part, shared=True)
+        for case in EXCHANGED:
+            yield f"{case}, {how}, ring", lambda case=case, part=part: step(case, part, shared=True, exchange="ring")
+            yield (
+                f"{case}, {how}, float32",
+                lambda case=case, part=part: step(case, part, shared=True, dtype=torch.float32),
+            )
+        for case in ("infonce separable", "cpc", "infonce concat", "js", "dv", "ba"):
+            yield f"{case}, {how}, loss", lambda case=case, part=part: loss_and_pointwise(case, part, shared=True)
+    even = slices(PARTS[world]["even"])[rank]
+    for exchange in ("gather", "ring"):
+        yield (
+            f"many rows, {exchange}",
+            lambda e=exchange: step("cpc", slices([700] * world)[rank], shared=True, rows=700 * world, exchange=e),
+        )
+        yield (
+            f"bfloat16, {exchange}",
+            lambda e=exchange: step("cpc", even, shared=True, dtype=torch.bfloat16, exchange=e),
+        )
+        yield f"no gradients, {exchange}", lambda e=exchange: without_gradients(even, e)
+        yield (
+            f"one row each, {exchange}",
+            lambda e=exchange: step("cpc", slice(rank, rank + 1), shared=True, rows=world, exchange=e),
+        )
+    yield "only one rank needs gradients", lambda: only_one_needs_gradients(rank, even)
+    yield "DDP", lambda: with_ddp(even)
+    yield "ceiling", lambda: {"ceiling": torch.tensor(GlobalBatch(infomax.InfoNCE(2, 2)).ceiling(10))}
+    yield "labels", lambda: with_labels(even)
+    yield "gather", lambda: gathered(rank)
+    yield "warm start", lambda: warm_start(even, shared=True)
+    yield "estimates", lambda: estimates(shared=True)
+    yield "command", lambda: command(folder, rank, world)
+    yield "command, a file is missing", lambda: command(folder, rank, world, missing=True)
+    yield "shared out", lambda: distributed.shared_out(range(5), lambda some: [10 * i for i in some])
+    yield "error: other samples", lambda: other_samples(rank)
+    yield "error: one rank fails", lambda: fail_on_one(rank)
+    bound = GlobalBatch(infomax.CPC(3, 2))
+    nwj = GlobalBatch(infomax.NWJ(3, 2))
+    other = GlobalBatch(infomax.CPC(3 + (rank == 1), 2))
+    yield "error: columns", lambda: other(torch.zeros(4, 3 + (rank == 1)), torch.zeros(4, 2))
+    yield (
+        "error: types",
+        lambda: bound.to(torch.float64 if rank else torch.float32)(
+            *(torch.zeros(4, d, dtype=torch.float64 if rank else torch.float32) for d in (3, 2))
+        ),
+    )
+    bound.float()
+    yield "error: one rank's batch", lambda: bound(torch.zeros(4, 3 + (rank == 1)), torch.zeros(4, 2))
+    yield "error: one rank's batch, whole", lambda: nwj(torch.zeros(4, 3 + (rank == 1)), torch.zeros(4, 2))
+    yield "error: one row in all", lambda: bound(torch.zeros(int(rank == 0), 3), torch.zeros(int(rank == 0), 2))
+    yield "error: gradients off", lambda: gradients_off(bound, rank)
+    yield "error: twice", lambda: twice(even)
+    yield "after the errors", lambda: step("cpc", even, shared=True)
+
+
+def without_gradients(part, exchange):
+    model = Model("cpc", True, exchange=exchange).double()
+    with torch.no_grad():
+        value = model(*(side[part] for side in data()))
+    cpc = GlobalBatch(infomax.CPC(IN, IN), exchange=exchange).double().requires_grad_(False)
+    torch.nn.init.eye_(cpc.bound.critic.predict[0].weight)
+    torch.nn.init.zeros_(cpc.bound.critic.predict[0].bias)
+    plain = cpc(*(side[part] for side in data()))
+    assert not plain.requires_grad
+    return {"value": value, "plain": plain}
+
+
+def only_one_needs_gradients(rank, part):
+    """Of x; the bound's parameters are fixed. By embeddings, by scores, and whole."""
+    found = {}
+    for name, options in (("cpc", {}), ("infonce", {"critic": "concat"}), ("nwj", {})):
+        torch.manual_seed(0)
+        bound = GlobalBatch(bounds.get(name)(IN, IN, **options)).double().requires_grad_(False)
+        x, y = (side[part].clone() for side in data())
+        x.requires_grad_(rank == 0)
+        value = bound(x, y)
+        if value.requires_grad:
+            value.backward()
+        found[name] = value.detach()
+        if rank == 0:
+            found[f"{name} x"] = x.grad
+    return found
+
+
+def with_ddp(part):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = nn.parallel.DistributedDataParallel(Model("cpc as in mmim", True).double())
+    x, y = (side[part] for side in data())
+    (0.1 * model(x, y) + model.module.x(x).square().mean()).backward()
+    named = {name.replace("bound.bound.", "bound."): p.grad for name, p in model.module.named_parameters()}
+    return {f"parameter {name}": gradient for name, gradient in named.items()}
+
+
+def with_labels(part):
+    torch.manual_seed(0)
+    bound = GlobalBatch(infomax.BA(IN, IN, components=2)).double()
+    x, y = data()
+    labels = (torch.arange(ROWS) % 2)[part]
+    bound(x[part], y[part], labels)
+    return {"samples": bound.bound.memory.samples, "counts": bound.bound.memory.counts}
+
+
+def gathered(rank):
+    flags = distributed.gather(torch.tensor([rank == 0] * (rank + 1)))
+    rows = torch.full((rank + 1, 2), float(rank), requires_grad=True)
+    everything = distributed.gather(rows)
+    (everything * (1 + torch.arange(len(everything)))[:, None] * (rank + 1)).sum().backward()
+    return {"flags": flags, "rows": everything.detach(), "gradient": rows.grad}
+
+
+def warm_start(part, *, shared):
+    bound = infomax.InfoNCE(IN, IN, critic="anchored").double()
+    x, y = data()
+    (GlobalBatch(bound) if shared else bound).warm_start(x[part], y[part])
+    return {"offset": bound.critic.offset, "correlations": bound.critic.correlations}
+
+
+def gradients_off(bound, rank):
+    with torch.set_grad_enabled(rank == 0):
+        return bound(torch.zeros(4, 3), torch.zeros(4, 2))
+
+
+def twice(part):
+    x, y = (side[part].clone().requires_grad_() for side in data())
+    value = GlobalBatch(infomax.CPC(IN, IN)).double()(x, y)
+    (gradient,) = torch.autograd.grad(value, x, create_graph=True)
+    gradient.sum().backward()
+
+
+def samples(rows=301):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 2))
+    return x, x[:, :1] + rng.normal(size=(rows, 1))
+
+
+BOUNDS = ["nwj", "gaussian", "anchored", "infonce"]
+
+
+def estimates(shared):
+    """Few bounds, whose folds are shared out, and many, which are shared out themselves."""
+    options = {"progress": False, "shared": shared, "schedule": infomax.Schedule(steps=30)}
+    few = [infomax.estimate(*samples(), bound=bound, folds=4, **options) for bound in BOUNDS]
+    many = infomax.estimate(*samples(), bound=BOUNDS, quick=True, **options)
+    return {"few": [result.to_dict() for result in few], "many": [result.to_dict() for result in many]}
+
+
+def other_samples(rank):
+    x, y = samples()
+    infomax.estimate(x + (rank == 1), y, bound="gaussian", shared=True)
+
+
+def command(folder, rank, world, *, missing=False):
+    """``infomax estimate`` of a file for each rank, in processes that are a group already; its status and output."""
+    if not missing:
+        np.save(folder / f"part-{rank}.npy", np.array_split(np.hstack(samples()), world)[rank])
+    out, err = io.StringIO(), io.StringIO()
+    name = "none" if missing and rank == 1 else "part"
+    words = ["estimate", str(folder / f"{name}-{{rank}}.npy"), "--x", "0,1", "--y", "2", "--quick", "--json"]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = infomax.cli.main([*words, "--bound", "gaussian", "--no-progress"])
+    return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
+
+
+def fail_on_one(rank):
+    def work():
+        if rank == 1:
+            raise ValueError("of its own")
+
+    distributed.together(work)
+
+
+def run(rank, world, store, results):
+    """All cases, in their order; errors are kept by their text."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=timedelta(seconds=120)
+    )
+    found = {}
+    for name, case in cases(rank, world, store.parent):
+        try:
+            found[name] = case()
+        except Exception as error:
+            if not name.startswith("error"):
+                raise RuntimeError(f"case {name!r} on rank {rank}") from error
+            found[name] = f"{type(error).__name__}: {error}"
+    torch.save(found, f"{results}-{rank}")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def die(rank, world, store, results):
+    """The last rank is killed from outside while the others wait for it; they say what they were told."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=timedelta(seconds=120)
+    )
+    bound = GlobalBatch(infomax.CPC(3, 2))
+    bound(torch.randn(8, 3), torch.randn(8, 2))
+    if rank == world - 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        bound(torch.randn(8, 3), torch.randn(8, 2))
+    except infomax.RankError as error:
+        results.with_name(f"{results.name}-{rank}").write_text(str(error))
+        os._exit(3)
