@@ -24,9 +24,7 @@ from torch.nn import functional as F
 
 from benchmarks.peers import SETTINGS, interpreter, make_environment
 from benchmarks.timing import Ratio, Work, extra_mebibytes, in_turn
-from infomax import NWJ, SMILE, DonskerVaradhan, InfoNCE, InnerProducts, JensenShannon
-from infomax.bounds import objectives, several
-from infomax.products import fast_products
+from infomax import NWJ, SMILE, DonskerVaradhan, InfoNCE, InnerProducts, JensenShannon, bounds, critics, products
 
 ROOT = Path(__file__).parent.parent
 DIM = 128
@@ -44,7 +42,7 @@ def limit(n: int, rows: int) -> Work:
     scores, of_a, of_b = torch.empty(rows, n), torch.empty_like(a), torch.zeros_like(b)
 
     def work() -> None:
-        with fast_products():
+        with products.fast_products():
             for block in range(0, n, rows):
                 own = a[block : block + rows]
                 torch.mm(own, b.T, out=scores[: len(own)])
@@ -58,6 +56,12 @@ def naive(n: int) -> Work:
     """Cross-entropy of all scores, with the pairs' own numbers as classes."""
     a, b = embeddings(n)
     return partial(_gradients, lambda: F.cross_entropy(a @ b.T, torch.arange(n)), a, b)
+
+
+def naive_with_temperature(n: int) -> Work:
+    """The same of scores that are divided by a temperature, as public code has it."""
+    a, b = embeddings(n)
+    return partial(_gradients, lambda: F.cross_entropy(a @ b.T / 1.5, torch.arange(n)), a, b)
 
 
 def naive_both(n: int) -> Work:
@@ -75,17 +79,25 @@ def naive_both(n: int) -> Work:
 def tiled(n: int, narrow: bool = False) -> Work:
     """InfoNCE in tiles; with ``narrow``, the products of the gradients in bfloat16."""
     a, b = embeddings(n)
-    dtype = torch.bfloat16 if narrow else None
-    return partial(_gradients, lambda: -objectives.infonce(InnerProducts(a, b, narrow=dtype)), a, b)
+    bound, dtype = InfoNCE(DIM, DIM, critic=Dot()), torch.bfloat16 if narrow else None
+    return partial(_gradients, lambda: -bound.objective(InnerProducts(a, b, narrow=dtype)), a, b)
+
+
+def tiled_with_temperature(n: int) -> Work:
+    """As :func:`naive_with_temperature`."""
+    a, b = embeddings(n)
+    bound = InfoNCE(DIM, DIM, critic=Dot())
+    return partial(_gradients, lambda: -bound.objective(InnerProducts(a, b) / 1.5), a, b)
 
 
 def tiled_both(n: int) -> Work:
     """As :func:`naive_both`."""
     a, b = embeddings(n)
     log_scale = torch.zeros((), requires_grad=True)
+    bound = InfoNCE(DIM, DIM, critic=Dot(), symmetric=True)
 
     def loss() -> Tensor:
-        return -objectives.infonce_both(InnerProducts(log_scale.exp() * a, b))
+        return -bound.objective(InnerProducts(log_scale.exp() * a, b))
 
     return partial(_gradients, loss, a, b, log_scale)
 
@@ -100,12 +112,12 @@ class Dot(nn.Module):
         return x @ y.T
 
 
-def five(n: int) -> Work:
+def five_bounds(n: int) -> Work:
     """Values of five bounds of one critic, and gradients of their sum as in training."""
     a, b = embeddings(n)
     critic = Dot()
-    bounds = [cls(DIM, DIM, critic=critic) for cls in (InfoNCE, DonskerVaradhan, NWJ, JensenShannon, SMILE)]
-    return partial(_gradients, lambda: several(bounds, a, b).sum(), a, b)
+    five = [cls(DIM, DIM, critic=critic) for cls in (InfoNCE, DonskerVaradhan, NWJ, JensenShannon, SMILE)]
+    return partial(_gradients, lambda: bounds.several(five, a, b).sum(), a, b)
 
 
 def _gradients(value: Callable[[], Tensor], *inputs: Tensor) -> None:
@@ -122,6 +134,8 @@ def ratios(quick: bool) -> Iterator[Ratio]:
     yield from memory(2048 if quick else 65536, 1024 if quick else 16384)
     for n in (512,) if quick else (4096, 16384):
         yield on_two_threads(n, repeats=3 if quick else 5)
+    for n in (256,) if quick else (256, 2048):
+        yield from compiled_or_narrow(n, repeats=3 if quick else 11)
     for pairs, repeats, faster, smaller in (
         ((256, 3, "", ""),) if quick else ((256, 21, "≥ 40", ""), (2048, 2, "≥ 300", "≥ 100"))
     ):
@@ -151,7 +165,9 @@ def against_naive(n: int, repeats: int) -> Iterator[Ratio]:
             "naive": naive(n),
             "tiled": tiled(n),
             "narrow": tiled(n, narrow=True),
-            "five": five(n),
+            "with temperature": tiled_with_temperature(n),
+            "five": five_bounds(n),
+            "naive with temperature": naive_with_temperature(n),
             "naive both": naive_both(n),
             "both": tiled_both(n),
         },
@@ -161,6 +177,7 @@ def against_naive(n: int, repeats: int) -> Iterator[Ratio]:
     for name, other, case, target in (
         ("tiled", "naive", "InfoNCE", "≥ 4.5"),
         ("narrow", "naive", "InfoNCE, gradients by bfloat16 products", "≥ 6.5"),
+        ("with temperature", "naive with temperature", "InfoNCE, scores divided by a temperature", "≥ 4.5"),
         ("both", "naive both", "InfoNCE in both directions, learned temperature", ""),
     ):
         ratio = seconds[other] / seconds[name]
@@ -199,6 +216,32 @@ def on_two_threads(n: int, repeats: int) -> Ratio:
     one, two = (in_turn({"ours": tiled(n)}, repeats=repeats, threads=k, wall=True)["ours"] for k in (1, 2))
     figure = "times faster on two threads than on one (wall time)"
     return Ratio(f"InfoNCE, N = {n:,}", figure, one / two, "≥ 1.8", milliseconds(two), milliseconds(one), threads=2)
+
+
+def compiled_or_narrow(n: int, repeats: int) -> Iterator[Ratio]:
+    """Forward and backward with a separable critic, against itself under ``torch.compile`` and under autocast."""
+    x, y = torch.randn(2, n, 20, generator=torch.Generator().manual_seed(0))
+
+    def step(function: Callable[[Tensor, Tensor], Tensor], *, narrow: bool = False) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            value = function(x, y)
+        value.backward()  # type: ignore[no-untyped-call]
+
+    bound = InfoNCE(20, 20, critic=critics.Separable(20, 20, embed_dim=256, hidden=(256,)))
+    works = {
+        "as it is": partial(step, bound),
+        "torch.compile": partial(step, torch.compile(bound)),
+        "bfloat16 autocast": partial(step, bound, narrow=True),
+    }
+    try:
+        seconds = in_turn(works, repeats=repeats)
+    except torch._dynamo.exc.BackendCompilerFailed as problem:
+        print(f"not measured with torch.compile: {problem}", file=sys.stderr)
+        return
+    plain = seconds.pop("as it is")
+    for name, taken in seconds.items():
+        case = f"InfoNCE with a separable critic of two layers of 256, N = {n:,}"
+        yield Ratio(case, f"times faster under {name}", plain / taken, "", milliseconds(taken), milliseconds(plain))
 
 
 def against_torch_mist(pairs: int, repeats: int, faster: str, smaller: str) -> Iterator[Ratio]:

@@ -16,9 +16,10 @@ from infomax.tiled_statistics import LogSums, SoftplusSums, Statistic
 class InnerProducts:
     r"""The matrix of scores :math:`s_{ij} = a_i^\top b_j` of N pairs, as N × D numbers twice.
 
-    It stands for that matrix: the functions of :mod:`infomax.bounds.objectives` take either, and what is asked of it
-    that tiles do not give (any function of torch, an index, another method of tensors) is done on the matrix, which is
-    then made, at N² memory.
+    What :meth:`~infomax.bounds.contrastive.Contrastive.scores` gives for many pairs, if the critic's scores are inner
+    products. It stands for that matrix: the functions of :mod:`infomax.bounds.objectives` take either, and what is
+    asked of it that tiles do not give (any function of torch, an index, another method of tensors) is done on the
+    matrix, which is then made, at N² memory.
 
     Values and gradients are those of the matrix up to rounding. A gradient can be taken once, not of itself. Products
     are true float32 (or float64) products also under autocast; half-precision factors are widened.
@@ -52,6 +53,16 @@ class InnerProducts:
     def shape(self) -> torch.Size:
         """(N, N)."""
         return torch.Size((len(self.a), len(self.b)))
+
+    @property
+    def ndim(self) -> int:
+        """2."""
+        return 2
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether either factor needs a gradient."""
+        return self.a.requires_grad or self.b.requires_grad
 
     @property
     def dtype(self) -> torch.dtype:

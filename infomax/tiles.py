@@ -2,8 +2,7 @@ r"""Sums over all pairs of inner products, and their gradients, without the N ×
 
 ``scores[i, j] = a[i] @ b[j]``. Each function walks over blocks of rows, each in tiles of columns, and forms gradients
 on the way, while a tile's exponentials are at hand: the product itself, one with b and one with a, none repeated.
-Nothing here is recorded by autograd (:mod:`infomax.inner_products` is), so that rows may be one process's own and
-columns those of all processes.
+Nothing here is recorded by autograd, so that rows may be one process's own and columns those of all processes.
 
 Online log-sum-exp: Milakov and Gimelshein, 2018, arXiv 1805.02867; tiles of a softmax between two products: Rabe and
 Staats, 2021, arXiv 2112.05682.

@@ -33,8 +33,9 @@ class Walk:
     """The blocks of rows of an N × M matrix, and the tiles of a block, in memory that is used again.
 
     Args:
-        keep: whether the tiles of a block stay until its end. The other arguments: see
-            :func:`infomax.tiles.log_sums`.
+        a, b: ``(N, D)`` and ``(M, D)``; of half precision, they are widened to float32. tile: rows and columns.
+        without: the column that row 0 leaves out, as each row the next one; ``None``: nothing.
+        narrow: the type that gradients are multiplied in. keep: whether the tiles of a block stay until its end.
     """
 
     def __init__(

@@ -100,6 +100,7 @@ def test_what_tiles_do_not_give_is_done_on_the_matrix():
     scores, matrix = InnerProducts(a, b), a @ b.T
     kept = torch.arange(9) % 3 > 0
     assert (scores.shape, len(scores), scores.dtype, scores.device) == ((9, 9), 9, torch.float64, a.device)
+    assert (scores.ndim, scores.requires_grad) == (2, True)
     torch.testing.assert_close(scores.softmax(1), matrix.softmax(1))
     torch.testing.assert_close(torch.logsumexp(scores, 0), matrix.logsumexp(0))
     torch.testing.assert_close(torch.cat([scores, matrix]), torch.cat([matrix, matrix]))
@@ -304,6 +305,9 @@ def test_matrix_below_and_tiles_from_the_stated_number_of_pairs():
     bound.tiled_from = 20
     assert isinstance(bound.scores(x, y), InnerProducts)
     assert isinstance(bound.scores(x[:19], y[:19]), torch.Tensor)
+    bound.tiled_from = 1
+    with pytest.raises(ValueError, match="x must have at least 2 rows for CPC; got 1"):
+        bound(x[:1], y[:1])
 
 
 @pytest.mark.parametrize("tiled_from", [2, math.inf])

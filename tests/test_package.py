@@ -33,7 +33,8 @@ def test_tables_of_bounds_are_those_of_the_registry(document):
 
 def test_arrows_point_one_way():
     """cli → estimation → fitting → bounds → critics, densities, entropy; tasks and classical know nothing of bounds."""
-    order = ["gaussian", "critics", "densities", "entropy", "bounds", "fitting", "batched", "replicas", "crossfit"]
+    order = ["products", "tiling", "tiles", "tiled_statistics", "tiled_gradients"]
+    order += ["gaussian", "critics", "densities", "entropy", "bounds", "fitting", "batched", "replicas", "crossfit"]
     order += [
         "copulas",
         "residual",
