@@ -27,6 +27,8 @@ HELD_OUT = ("mixtures", "noise", "student", "margins", "discrete", "images", "tr
 LARGE = 0.1
 #: Of the tests, and of what lies outside the intervals.
 LEVEL = 0.05
+#: An interval wider than this is compared with warnings.
+WIDE = 0.3
 #: Rows of data that most figures are for.
 MANY = 10_000
 
@@ -266,6 +268,13 @@ def warned(rows: Sequence[Row]) -> list[Warned]:
             found["any"].append(is_large)
     order = sorted(found, key=lambda kind: (kind != "any", -len(found[kind]), kind))
     return [Warned(kind, sum(found[kind]), len(found[kind]), sum(large)) for kind in order]
+
+
+def wide(rows: Sequence[Row]) -> Warned:
+    """How wide intervals would do as a warning."""
+    large = [abs(float(row["bias"])) > LARGE for row in rows]
+    flagged = [is_large for row, is_large in zip(rows, large, strict=True) if width([row]) > WIDE]
+    return Warned(f"(an interval wider than {WIDE})", sum(flagged), len(flagged), sum(large))
 
 
 def number3(value: float | None) -> str:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from infomax.bounds.base import Kind
-from infomax.classical import codes, plugin
 from infomax.copulas import normal_information
+from infomax.counting import codes, plugin, plugin_stderr
 from infomax.fitting import LEAST_VALIDATION, History, Schedule, no_progress, single_thread
 from infomax.folds import FEWEST_DISTINCT, Folds, Scored, Side
 from infomax.independence import independence_pvalue, permutation_pvalue
@@ -57,6 +57,7 @@ class Measured:
         overfitted: how much more the network says of the rows that trained it than of others, calibrated.
         pvalue: of independence.
         history: of each fold's network; none if its rows are too few, or were counted.
+        counted: whether they were.
     """
 
     local: Floats
@@ -65,6 +66,7 @@ class Measured:
     overfitted: float
     pvalue: float
     history: tuple[History, ...]
+    counted: bool = False
 
 
 def default_schedule(n: int, *, quick: bool) -> Schedule:
@@ -113,7 +115,7 @@ def measure(
     With fewer than about 70 rows (128 with two folds) no network is trained, and the copula stands alone.
 
     Where both sides are discrete, and the rows are many for the combinations of their values, these are counted instead
-    (:func:`infomax.classical.plugin`).
+    (:func:`infomax.counting.plugin`).
 
     Args:
         x, y: finite samples ``(N, Dx)``, ``(N, Dy)``, no constant column.
@@ -166,10 +168,7 @@ def _of_table(x: Floats, y: Floats, draws: int, rng: np.random.Generator) -> Mea
         order = rng.permutation(n) if draw else np.arange(n)
         counts = np.bincount(values_x * len(counts_y) + values_y[order], minlength=cells)
         statistics[draw] = (counts * np.log(np.maximum(counts, 1))).sum()
-    # By chance, 2 N times the value scatters like chi squared of as many degrees of freedom.
-    chance = math.sqrt(2 * (len(counts_x) - 1) * (len(counts_y) - 1)) / (2 * n)
-    stderr = math.hypot(float(local.std()) / math.sqrt(n), chance, 1 / n)
-    return Measured(local, stderr, 0.0, 0.0, permutation_pvalue(statistics), ())
+    return Measured(local, plugin_stderr(x, y), 0.0, 0.0, permutation_pvalue(statistics), (), counted=True)
 
 
 def _combine(scored: Scored, sides: tuple[Side, Side], pvalue: float, history: tuple[History, ...]) -> Measured:

@@ -1,4 +1,4 @@
-"""Estimators with nothing to train: the Gaussian copula in closed form, and nearest neighbours."""
+"""Estimators with nothing to train: the Gaussian copula in closed form, nearest neighbours, and counts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from infomax.counting import codes, plugin, plugin_stderr
 from infomax.gaussian import couple
 from infomax.margins import normal_scores
 from infomax.neighbours import ksg_terms
@@ -27,6 +28,8 @@ class ClassicalEstimator:
     use_when: str
     #: What to say of samples x and y before the number is believed; empty: nothing.
     caution: Callable[[Floats, Floats], str]
+    #: Of the estimate, in nats; where there is none, that of a mean over rows.
+    stderr: Callable[[Floats, Floats], float] | None = None
     kind = "estimate"
     ceiling_formula = "none"
 
@@ -63,40 +66,6 @@ def gaussian_copula(x: Floats, y: Floats) -> Floats:
     bias = 0.5 * (torch.digamma(degrees / 2) - degrees.new_tensor((n - 1) / 2).log())
     correction = bias[: dims[0]].sum() + bias[: dims[1]].sum() - bias.sum()
     return np.asarray((coupling.log_ratio(u, v) - correction).numpy())
-
-
-def plugin(x: Floats, y: Floats) -> Floats:
-    r"""Mutual information of the observed frequencies, for discrete x and y, less its bias to the order 1/N.
-
-    With :math:`K` the numbers of values that occur, :math:`(K_{xy} - K_x - K_y + 1) / 2N` nats are taken away (Miller
-    1955): for tables that are full this is :math:`(K_x - 1)(K_y - 1) / 2N`. Rows are values: of several columns, what
-    counts is which combinations occur.
-
-    Args:
-        x: ``(N, Dx)``. y: ``(N, Dy)``.
-
-    Returns:
-        each pair's share of the estimate, ``(N,)``, in nats.
-
-    Source: Miller, "Note on the bias of information estimates", 1955; Panzeri and Treves, 1996,
-    doi:10.1088/0954-898X/7/1/006.
-
-    >>> import numpy as np
-    >>> x = np.repeat([0.0, 1.0], 500)[:, None]
-    >>> round(float(plugin(x, x).mean()), 3)  # log 2, and 1 / 2N
-    0.694
-    """
-    (values_x, counts_x), (values_y, counts_y) = (codes(side) for side in (x, y))
-    joint, counts = codes(np.stack([values_x, values_y], 1).astype(np.float64))
-    n = len(x)
-    local = np.log(counts[joint] * n / (counts_x[values_x] * counts_y[values_y]))
-    return np.asarray(local - (len(counts) - len(counts_x) - len(counts_y) + 1) / (2 * n))
-
-
-def codes(samples: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which of the distinct rows each row of ``samples (N, D)`` is, and how often each distinct row occurs."""
-    _, inverse, counts = np.unique(samples, axis=0, return_inverse=True, return_counts=True)
-    return inverse.reshape(-1), counts
 
 
 def ksg(x: Floats, y: Floats, *, neighbours: int = 3, seed: int = 0, workers: int = 1) -> Floats:
@@ -166,10 +135,11 @@ ESTIMATORS: dict[str, ClassicalEstimator] = {
         ClassicalEstimator(
             "plugin",
             plugin,
-            "Miller 1955; Panzeri and Treves 1996, doi:10.1088/0954-898X/7/1/006",
+            "jackknifed: Zahl 1977, doi:10.2307/1936227",
             "N log N",
             "discrete columns on both sides, with many rows for each combination of values",
             _plugin_caution,
+            plugin_stderr,
         ),
         ClassicalEstimator(
             "ksg",

@@ -95,6 +95,11 @@ def validation_rows(n: int) -> int:
     return max(n // 10, min(64, n // 4))
 
 
+def can_train(n: int) -> bool:
+    """Whether ``n`` rows that a fold may learn from leave enough validation rows to say when to stop."""
+    return validation_rows(n) >= LEAST_VALIDATION
+
+
 def draws(n: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Without end, indices of ``batch`` of ``n`` rows, on the CPU: pass after pass over all of them in random order.
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from infomax.io import Floats, InfomaxWarning
+from infomax.relations import follow_exactly
 from infomax.result import Estimate
 
 #: A column with fewer distinct values than this counts as discrete.
@@ -41,6 +42,21 @@ def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) 
             f"{len(x) - most} rows repeat others exactly: they stand on both sides of the split, and the value may be "
             f"far too large; remove repeated rows"
         )
+    if follow_exactly(x, y):
+        yield SaturationWarning(
+            "a column follows exactly from the other side, as far as these rows show: the mutual information of "
+            "continuous columns is then infinite, and the value says only how much of it so many rows can show"
+        )
+
+
+def judge_training(untrained: int, folds: int, what: str) -> Iterator[InfomaxWarning]:
+    """What is said where rows were too few to train in some of the folds; ``what`` is in the value all the same."""
+    if untrained:
+        where = "" if untrained == folds else f" in {untrained} of {folds} folds"
+        yield TrainingWarning(
+            f"no network was trained{where}: the rows are too few to say when to stop one; the value and its interval "
+            f"know there of no more than {what}"
+        )
 
 
 def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
@@ -54,6 +70,11 @@ def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
         yield SaturationWarning(
             f"larger than log n ({measured} rows measured at a time): no such value can be certified without "
             f"assumptions about the distribution (McAllester and Stratos 2020)"
+        )
+    if result.limit is not None and result.kind != "upper" and result.mi > result.limit:
+        yield SaturationWarning(
+            f"larger than the entropy of a discrete side ({result.limit:.3f} nats, sampling error included), which no "
+            f"mutual information is; compare with other estimators"
         )
     if result.kind != "upper" and result.mi < -max(_FAR_BELOW, 3 * result.stderr):
         reason = "what was learned misleads on rows that did not train it" if result.history else "too few rows"

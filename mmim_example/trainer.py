@@ -210,8 +210,8 @@ class Trainer:
     def fit_pairs(self, epoch: int) -> float | None:
         """Stage 0: tighten the pairs' bounds on representations that stay as they are, computed once.
 
-        They are computed in training mode, as in the published code: stage 1 scores q on representations with dropout,
-        where a q that knows only those without is far too sure of itself.
+        They have dropout, as in the published code and in stage 1, where a q that knows only representations without is
+        far too sure of itself. The memory has the same: without dropout the reading is then too low, not too high.
         """
         if self.pairs is None:
             return None
@@ -342,6 +342,7 @@ class Trainer:
             state, optimizers[name] = checkpoint.optimizer_tensors(optimizer)
             tensors |= {f"{name}/{key}": t for key, t in state.items()}
         facts = {
+            "revision": checkpoint.REVISION,
             "config": self.config.to_dict(),
             "data": fingerprint(self.dataset),
             "progress": dataclasses.asdict(self.progress),

@@ -143,11 +143,22 @@ def logistic(scores):
     return joint + mean(-math.log(1 - 1 / (1 + math.exp(-s))) for s in negatives(scores))
 
 
-def plugin(x, y):
-    # Sum over cells of p log(p / p p), less (K_xy - K_x - K_y + 1) / 2N.
-    n, cells = len(x), set(zip(x, y, strict=True))
-    total = 0.0
-    for a, b in cells:
+def counted(x, y):
+    # Sum over cells of p log(p / p p).
+    n, total = len(x), 0.0
+    for a, b in set(zip(x, y, strict=True)):
         joint = sum(u == a and v == b for u, v in zip(x, y, strict=True)) / n
         total += joint * math.log(joint / (x.count(a) / n * (y.count(b) / n)))
-    return total - (len(cells) - len(set(x)) - len(set(y)) + 1) / (2 * n)
+    return total
+
+
+def entropy(x):
+    return -sum(x.count(a) / len(x) * math.log(x.count(a) / len(x)) for a in set(x))
+
+
+def jackknife(statistic, *samples):
+    # N T - (N - 1) mean(T without row i), and its standard error.
+    n = len(samples[0])
+    left_out = [statistic(*(side[:i] + side[i + 1 :] for side in samples)) for i in range(n)]
+    scatter = (n - 1) / n * sum((value - mean(left_out)) ** 2 for value in left_out)
+    return n * statistic(*samples) - (n - 1) * mean(left_out), math.sqrt(scatter)

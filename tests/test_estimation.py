@@ -212,7 +212,8 @@ def test_a_known_entropy_is_in_raw_units():
 def test_discrete_y_is_said_to_have_no_density():
     rng = np.random.default_rng(0)
     y = rng.integers(2, size=400)
-    with pytest.warns(infomax.InfomaxWarning, match="ba: 1 of 1 columns have fewer than 20 distinct values"):
+    density = pytest.warns(infomax.InfomaxWarning, match="ba: 1 of 1 columns have fewer than 20 distinct values")
+    with density, pytest.warns(SaturationWarning, match="ba: larger than the entropy of a discrete side"):
         estimate(y + 0.1 * rng.normal(size=400), y, bound="ba", **QUICK)
 
 

@@ -1,11 +1,12 @@
 """What is said of a result, for results made up to be just inside and just outside each rule."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 
-from infomax import Estimate, SaturationWarning, TrainingWarning, estimate
+from infomax import Estimate, SaturationWarning, Schedule, TrainingWarning, estimate
 from infomax.judging import judge_result
 
 
@@ -41,3 +42,34 @@ def test_gaps_are_said():
     assert all(
         isinstance(c, TrainingWarning) for c in judge_result(Estimate(1.0, 0.1, 0.5, "lower", bound="b", n=9), 9)
     )
+
+
+@pytest.mark.parametrize(
+    ("n", "folds", "bound", "where"),
+    [
+        (71, 10, "anchored", ""),  # its folds are trained together, and the largest decides
+        (71, 10, "infonce", " in 1 of 10 folds"),  # 63 rows to learn from, in the others 64
+        (70, 10, "infonce", ""),
+        (120, 2, "anchored", ""),
+        (72, 10, "anchored", None),
+        (72, 10, "infonce", None),
+    ],
+)
+def test_too_few_rows_to_train_on_are_said(n, folds, bound, where):
+    x, y = np.random.default_rng(0).normal(size=(2, n))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = estimate(x, y, bound=bound, folds=folds, schedule=Schedule(steps=20), progress=False)
+    said = [warning for warning in caught if "no network was trained" in str(warning.message)]
+    assert [warning.category for warning in said] == ([] if where is None else [TrainingWarning])
+    trained = sum(fold.steps[-1] > 0 for fold in result.history)
+    assert trained == (folds if where is None else 9 if where else 0)
+    if where is not None:
+        assert any(text.startswith(f"no network was trained{where}: the rows are too few") for text in result.warnings)
+
+
+def test_counting_and_a_schedule_without_steps_need_no_rows_to_train_on():
+    rng = np.random.default_rng(0)
+    assert estimate(*rng.integers(2, size=(2, 40)), progress=False).warnings == ()
+    x, y = rng.normal(size=(2, 60))
+    assert estimate(x, y, schedule=Schedule(steps=0), progress=False).warnings == ()

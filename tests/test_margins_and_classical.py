@@ -1,11 +1,9 @@
-import naive
 import numpy as np
 import pytest
 from scipy.stats import norm, rankdata
-from sklearn.metrics import mutual_info_score
 
 from infomax import tasks
-from infomax.classical import codes, gaussian_copula, ksg, plugin
+from infomax.classical import gaussian_copula, ksg
 from infomax.margins import fit_margins, normal_scores
 
 RNG = np.random.default_rng(0)
@@ -63,44 +61,6 @@ def test_gaussian_copula_corrects_the_bias_of_small_samples():
 def test_gaussian_copula_needs_more_rows_than_columns():
     with pytest.raises(ValueError, match=r"more than Dx \+ Dy \+ 1 = 13 rows .*; got 13"):
         gaussian_copula(RNG.normal(size=(13, 6)), RNG.normal(size=(13, 6)))
-
-
-def test_plugin_is_the_naive_count():
-    x, y = RNG.integers(3, size=150), RNG.integers(4, size=150)
-    y = np.where(RNG.random(150) < 0.5, x, y)
-    assert plugin(x[:, None] * 1.0, y[:, None] * 2.5).mean() == pytest.approx(
-        naive.plugin(x.tolist(), y.tolist()), abs=1e-12
-    )
-
-
-def test_plugin_is_scikit_learns_score_less_the_bias_and_each_row_has_its_share():
-    x, y = RNG.integers(3, size=500), RNG.integers(5, size=500)
-    local = plugin(x[:, None] * 1.0, y[:, None] * 1.0)
-    assert local.mean() == pytest.approx(mutual_info_score(x, y) - 2 * 4 / 1000, abs=1e-12)
-    both = np.histogram2d(x, y, bins=[3, 5])[0] / 500
-    expected = np.log(both / both.sum(1, keepdims=True) / both.sum(0))[x, y] - 2 * 4 / 1000
-    np.testing.assert_allclose(local, expected, atol=1e-12)
-
-
-def test_plugin_of_several_columns_counts_their_combinations():
-    x, y = RNG.integers(2, size=(400, 2)) * 1.0, RNG.integers(2, size=(400, 1)) * 1.0
-    y[:, 0] = np.where(RNG.random(400) < 0.8, (x[:, 0] != x[:, 1]), y[:, 0])  # no column of x tells it alone
-    np.testing.assert_allclose(plugin(x, y), plugin(2 * x[:, [0]] + x[:, [1]], y))
-    assert plugin(x, y).mean() > 0.2
-    assert abs(plugin(x[:, [0]], y).mean()) < 0.02
-
-
-def test_plugin_has_no_bias_left_of_the_first_order():
-    """Independent tables of 4 x 5 and 200 rows: without the correction the mean would be 12 / 400 = 0.03."""
-    values = [plugin(*RNG.integers([[4], [5]], size=(2, 200))[:, :, None]).mean() for _ in range(400)]
-    assert np.mean(values) == pytest.approx(0, abs=4 * np.std(values) / 20 + 1e-3)
-
-
-def test_codes_are_numbers_of_distinct_rows():
-    samples = np.array([[1.0, 2.0], [1.0, 3.0], [1.0, 2.0], [0.0, 3.0]])
-    values, counts = codes(samples)
-    assert values.tolist() == [1, 2, 1, 0]
-    assert counts.tolist() == [1, 2, 1]
 
 
 @pytest.mark.parametrize("classes", [2, 5])

@@ -10,8 +10,8 @@ from scipy.stats import binomtest, spearmanr
 
 from benchmarks import default, sweep
 from benchmarks.default_report import write_report
-from benchmarks.default_rows import Share, duels, kind_of, warned
-from infomax import estimate, tasks
+from benchmarks.default_rows import Share, duels, kind_of, warned, wide
+from infomax import TrainingWarning, estimate, tasks
 
 FACTS = {"seconds": "4.0", "memory": "500", "date": "2026-01-01", "machine": "infomax 9, 2 cores", "error": ""}
 FILES = ("default.csv", "independence.csv", "known_mi.csv", "peers.csv")
@@ -191,8 +191,15 @@ def test_warnings_by_kind(tmp_path):
     ]
     text = reported(tmp_path, default=runs)
     assert "3 of 5 runs (60%) are more than 0.1 nats from the truth." in text
+    assert "Of the large errors, 3 lie inside the interval" in text
+    missed = [run("normal-1d-1", 0.3, covered=0, warnings=far), run("normal-1d-1", 0.3, covered=0, seed=1)]
+    text_of_missed = reported(tmp_path, default=missed)
+    assert "Of the large errors, 0 lie inside" in text_of_missed
+    assert "2 intervals miss the truth, and 1 of these had warned" in text_of_missed
     assert line_of(text, kind) == ["3", "67%", "67%"]
     assert line_of(text, "larger than log n") == ["1", "100%", "33%"]
+    broad = [run("normal-1d-1", bias, low=0.8, high=high) for bias, high in ((0.2, 1.2), (0.0, 1.11), (0.3, 1.0))]
+    assert [wide(broad).large, wide(broad).runs, wide(broad).all_large] == [1, 2, 2]
     assert kind_of("far below 0, which is 0.25 or 1,234 off") == "far below 0, which is # or # off"
 
 
@@ -319,7 +326,9 @@ def test_a_small_sweep(tmp_path, monkeypatch, capsys):
     assert "figure | target | reached" in capsys.readouterr().out
     rows = {row["task"]: row for row in sweep.read(tmp_path / "default.csv")}
     x, y = tasks.get("normal-1d-1").sample(60, default.seed_of("normal-1d-1", 0))
-    result = estimate(x, y, seed=0, quick=True, progress=False)
+    with pytest.warns(TrainingWarning, match="no network was trained"):
+        result = estimate(x, y, seed=0, quick=True, progress=False)
+    assert rows["normal-1d-1"]["warnings"] == " | ".join(result.warnings)
     assert float(rows["normal-1d-1"]["estimate"]) == pytest.approx(result.mi, abs=1e-6)
     assert float(rows["normal-1d-1"]["pvalue"]) == result.pvalue
     low, high = result.confidence_interval()
