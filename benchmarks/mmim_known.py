@@ -33,9 +33,10 @@ import torch
 import infomax
 from benchmarks.report import machine
 from benchmarks.sweep import RESULTS
-from infomax.tasks.trimodal import MODALITIES, trimodal
+from infomax.tasks import tri_modal
 from mmim_example import logs
 from mmim_example.ablation import ablate, folder
+from mmim_example.checkpoint import REVISION
 from mmim_example.config import preset
 from mmim_example.data import Dataset, Split, generate
 from mmim_example.evaluation import load_model, without
@@ -88,8 +89,8 @@ def about_target(level: float) -> dict[str, Any]:
 def generated(level: float, rows: Rows, seed: int) -> tuple[Dataset, dict[str, float]]:
     """The data, and the largest MI that is true: of each pair, and of each modality with all others."""
     dataset, truths = generate(rows, **about_target(level), seed=seed)
-    speech = trimodal(**about_target(level), seed=seed)
-    others = {m: speech.mi((m,), tuple(o for o in MODALITIES if o != m)) for m in MODALITIES}
+    speech = tri_modal(**about_target(level), seed=seed)
+    others = {m: speech.mi((m,), tuple(o for o in speech.modalities if o != m)) for m in speech.modalities}
     return dataset, truths | others
 
 
@@ -226,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs=3, default=[4000, 1000, 2000], metavar=("TRAIN", "VALID", "TEST"),
                         help="of each split (default: %(default)s)")  # fmt: skip
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
-    parser.add_argument("--runs", type=Path, default=Path("build/mmim_known"), help="default: %(default)s")
+    parser.add_argument("--runs", type=Path, default=Path(f"build/mmim_known-{REVISION}"), help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
     parser.add_argument("--report", action="store_true", help="run nothing, write the page anew from the CSV")
     arguments = parser.parse_args(argv)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.mmim_study import ARMS, CHOICE, FINAL, read
+from benchmarks.mmim_study import ARMS, CHOICE, FINAL, MORE, final_seeds, read
 from benchmarks.report import table
+from mmim_example.checkpoint import REVISION
 from mmim_example.comparison import Paired, detectable, holm, paired
 from mmim_example.metrics import LABELS
 
@@ -38,8 +39,14 @@ Values = dict[tuple[str, str, str], dict[int, float]]
 
 
 def report(path: Path) -> str:
-    """The page in Markdown."""
-    rows = read(path)
+    """The page in Markdown.
+
+    Raises:
+        ValueError: if the file has no runs of this revision of the training.
+    """
+    rows = [row for row in read(path) if row.get("revision") == str(REVISION)]
+    if not rows:
+        raise ValueError(f"{path} must have runs of revision {REVISION} of the training; got none: run the study anew")
     values: Values = {}
     settings: dict[tuple[str, str], str] = {}
     for row in rows:
@@ -51,14 +58,14 @@ def report(path: Path) -> str:
                 values.setdefault((row["data"], row["arm"], name), {})[int(row["seed"])] = float(number)
     sets = [name for name in TITLES if any(row["data"] == name for row in rows)]
     compared = {
-        (name, arm): paired(_numbers(values, name, arm), _numbers(values, name, _ALONE))
+        (name, arm): paired(_numbers(values, name, arm), _alone(values, name, arm))
         for name in sets
         for arm in ARMS
-        if arm != _ALONE and _finite(_numbers(values, name, arm))
+        if arm != _ALONE and _comparable(values, name, arm)
     }
     corrected = dict(zip(compared, holm([c.t_pvalue for c in compared.values()]), strict=True)) if compared else {}
     runs = len({(row["data"], row["stage"], row["arm"], row["seed"]) for row in rows})
-    parts = [_head(rows[0] if rows else {}, sets, runs, len(compared))]
+    parts = [_head(rows[0], sets, runs, len(compared))]
     parts += [_section(name, values, settings, compared, corrected) for name in sets]
     if "official" in sets:
         parts.append(_published(values))
@@ -70,17 +77,27 @@ def _head(row: Mapping[str, str], sets: Sequence[str], runs: int, comparisons: i
         [
             "# Do the terms of MMIM help?",
             "",
-            f"`python -m benchmarks.mmim_study {' '.join(sets)} --mosi DIR` "
-            f"({row.get('date', '')}; {row.get('machine', '')}).",
+            f"`python -m benchmarks.mmim_study {' '.join(sets)} --mosi DIR` ({row['date']}; {row['machine']}).",
             "",
             "Learning rate and dropout were chosen for the task alone, then each arm's weights α and β from one",
             f"grid, all on validation with {len(CHOICE)} seeds; the {len(FINAL)} seeds of the tables are others,",
-            f"and the test was read once for each. {runs:,} runs were made, and all are in `mmim_study.csv`.",
-            "Differences are paired by seed; p is of the paired t test, and p (Holm) is corrected for all",
-            f"{comparisons} comparisons of this page. Seeds vary the initial weights and the order of the rows: the",
-            "tests speak of training on *this* training set and of *this* test set.",
+            "and the test was read once for each.",
+            *_more(sets),
+            f"{runs:,} runs were made, and all are in `mmim_study.csv`.",
+            "Differences are paired by seed, over the seeds of the arm; p is of the paired t test, and p (Holm) is",
+            f"corrected for all {comparisons} comparisons of this page. Seeds vary the initial weights and the order",
+            "of the rows: the tests speak of training on *this* training set and of *this* test set.",
         ]
     )
+
+
+def _more(sets: Sequence[str]) -> list[str]:
+    return [
+        f"On {TITLES[name].split(':')[0]}, {' and '.join(f'“{arm}”' for data, arm in MORE if data == name)} have "
+        f"{len(final_seeds(name, _ALONE))} seeds, for the power; that was settled before any of them was run."
+        for name in sets
+        if (name, _ALONE) in MORE
+    ]
 
 
 def _section(
@@ -95,6 +112,7 @@ def _section(
     header = [
         "arm",
         "chosen",
+        "seeds",
         "validation",
         *(LABELS[m] for m in metrics),
         f"{first}: difference [95 %]",
@@ -103,7 +121,8 @@ def _section(
     ]
     lines = []
     for arm in ARMS:
-        line = [arm, settings.get((name, arm), "–"), _spread(_numbers(values, name, arm, "score", part=""))]
+        seeds = str(len(_numbers(values, name, arm)) or "failed")
+        line = [arm, settings.get((name, arm), "–"), seeds, _spread(_numbers(values, name, arm, "score", part=""))]
         line += [_spread(_numbers(values, name, arm, metric)) for metric in metrics]
         if (name, arm) in compared:
             c = compared[name, arm]
@@ -112,14 +131,14 @@ def _section(
             line += ["–", "–", "–"]
         lines.append(line)
     text = [f"## {TITLES[name]}", "", _verdict(name, compared, corrected), "", table(header, lines), ""]
-    differences = [
-        np.std(np.subtract(_numbers(values, name, arm), _numbers(values, name, _ALONE)), ddof=1)
-        for data, arm in compared
-        if data == name
-    ]
-    if differences:
-        low, high = (detectable(float(sd), len(FINAL)) for sd in (min(differences), max(differences)))
-        text += [f"A true difference of {low:.4f} to {high:.4f}, by arm, would be found with a power of 80 %.", ""]
+    if any(line[2] == "failed" for line in lines):
+        text += ["Failed: the loss was not finite. The published entropy needs labels of both signs.", ""]
+    found = [_power(values, name, arm) for data, arm in compared if data == name]
+    if found:
+        text += [
+            f"The true difference that a test at 5 %, uncorrected, finds with a power of 80 %: {', '.join(found)}.",
+            "",
+        ]
     text += [
         "What the bounds measured at the kept epoch, on validation, in nats (legacy values are not information):",
         "",
@@ -154,9 +173,11 @@ def _published(values: Values) -> str:
 
     rows = [[method, "published", *shown(numbers)] for method, numbers in PUBLISHED.items()]
     for arm in ARMS:
+        if not _numbers(values, "official", arm):
+            continue
         means = [float(np.mean(_numbers(values, "official", arm, metric))) for metric in METRICS["official"]]
         percent = [mean * (1 if i < 2 else 100) for i, mean in enumerate(means)]
-        rows.append([arm, f"ours, mean of {len(FINAL)} seeds", *shown(percent)])
+        rows.append([arm, f"ours, mean of {len(_numbers(values, 'official', arm))} seeds", *shown(percent)])
     return "\n".join(
         [
             "## Beside the published numbers",
@@ -173,11 +194,23 @@ def _published(values: Values) -> str:
 
 def _numbers(values: Values, name: str, arm: str, metric: str = "", part: str = "test ") -> list[float]:
     found = values.get((name, arm, part + (metric or METRICS[name][0])), {})
-    return [found[seed] for seed in FINAL if seed in found]
+    return [found[seed] for seed in final_seeds(name, arm) if seed in found]
 
 
-def _finite(numbers: Sequence[float]) -> bool:
-    return len(numbers) == len(FINAL) and bool(np.isfinite(numbers).all())
+def _alone(values: Values, name: str, arm: str) -> list[float]:
+    """The task alone, with the seeds of an arm."""
+    found = values.get((name, _ALONE, f"test {METRICS[name][0]}"), {})
+    return [found[seed] for seed in final_seeds(name, arm) if seed in found]
+
+
+def _comparable(values: Values, name: str, arm: str) -> bool:
+    numbers, alone = _numbers(values, name, arm), _alone(values, name, arm)
+    return len(numbers) == len(alone) > 1 and bool(np.isfinite([numbers, alone]).all())
+
+
+def _power(values: Values, name: str, arm: str) -> str:
+    differences = np.subtract(_numbers(values, name, arm), _alone(values, name, arm))
+    return f"{arm} {detectable(float(np.std(differences, ddof=1)), len(differences)):.4f}"
 
 
 def _spread(numbers: Sequence[float], digits: int = 3) -> str:

@@ -5,8 +5,8 @@
     python -m benchmarks.speed --quick --output DIR   # small sizes, to see that it works
     python -m benchmarks.speed --report               # the tables anew, from the CSV
 
-writes ``speed.csv`` and ``speed.md``. Times are medians of ways that take turns in one process; memory is what a
-process of its own needs above its inputs. No number here is asserted in a test.
+writes ``speed.csv``, ``speed.md`` and ``speed.png``. Times are medians of ways that take turns in one process; memory
+is what a process of its own needs above its inputs. No number here is asserted in a test.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.report import machine, table
+from benchmarks.speed_figure import draw
 from benchmarks.sweep import RESULTS
 from benchmarks.timing import Ratio
 
@@ -103,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = [row for row in rows if row["section"] != section] + new
         write(path, rows)
     (arguments.output / "speed.md").write_text(report(rows), encoding="utf-8")
+    draw(rows, arguments.output / "speed.png")
     print(f"wrote {arguments.output / 'speed.md'}")
 
 

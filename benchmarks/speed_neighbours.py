@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from math import log
@@ -94,7 +94,7 @@ def ratios(quick: bool) -> Iterator[Ratio]:
     yield from _growth(million)
 
 
-def _against(dim: int, n: int, others: dict[str, Recipe], target: str, *, repeats: int) -> Iterator[Ratio]:
+def _against(dim: int, n: int, others: Mapping[str, Recipe], target: str, *, repeats: int) -> Iterator[Ratio]:
     x, y = samples(dim, n)
     works = {"ours": partial(ours, x, y), **{name: partial(recipe, x, y) for name, recipe in others.items()}}
     seconds = in_turn(works, repeats=repeats)
@@ -135,7 +135,7 @@ def _memory(n: int) -> Iterator[Ratio]:
     for dim in (1, 2):
         extra = extra_mebibytes("benchmarks.speed_neighbours:prepare", dim, n)
         inputs = 2 * dim * n * 8 / 2**20
-        case, figure = f"n = {n:,}, {dim} + {dim} columns", "MiB above the samples, in GB"
+        case, figure = f"n = {n:,}, {dim} + {dim} columns", "GB above the samples"
         target = "≤ 2" if dim == 1 else ""
         yield Ratio(case, figure, extra * 2**20 / 1e9, target, f"{extra:.0f} MiB", f"{inputs:.0f} MiB of samples")
 

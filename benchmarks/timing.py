@@ -91,7 +91,11 @@ def _status(field: str) -> float:
 def _measure_memory(prepare: str, arguments: list[str | float]) -> float:
     torch.set_num_threads(1)
     module, function = prepare.split(":")
-    work: Work = getattr(import_module(module), function)(*arguments)
+    return added_mebibytes(getattr(import_module(module), function)(*arguments))
+
+
+def added_mebibytes(work: Work) -> float:
+    """Peak resident memory that a piece of work adds to this process, in MiB (Linux); what is there already counts."""
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = _status("VmRSS")
     work()

@@ -13,6 +13,7 @@ from infomax.bounds.unnormalised import FLO, NWJ, TUBA, Interpolated
 from infomax.bounds.upper import CLUB, L1Out
 from infomax.bounds.variational import BA
 from infomax.brackets import Bracket, bracket
+from infomax.columns import pairwise
 from infomax.combining import Composition, Term
 from infomax.compositions import (
     conditional,
@@ -27,8 +28,10 @@ from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.fitting import History, Schedule
 from infomax.global_batch import GlobalBatch
+from infomax.inner_products import InnerProducts
 from infomax.io import ConstantColumnWarning, IndexWarning, InfomaxWarning, read_columns
 from infomax.judging import SaturationWarning, TrainingWarning
+from infomax.matrix import Pairwise
 from infomax.result import Estimate
 
 __version__ = "0.1.0"
@@ -55,6 +58,7 @@ __all__ = [
     "InfoNCE",
     "InfoNCEAnchor",
     "InfomaxWarning",
+    "InnerProducts",
     "Interpolated",
     "JSDLowerBound",
     "JensenShannon",
@@ -62,6 +66,7 @@ __all__ = [
     "MINE",
     "MarginalGaussian",
     "NWJ",
+    "Pairwise",
     "RankError",
     "SMILE",
     "SaturationWarning",
@@ -77,6 +82,7 @@ __all__ = [
     "distributed",
     "estimate",
     "interaction_information",
+    "pairwise",
     "read_columns",
     "tasks",
     "total_correlation",

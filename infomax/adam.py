@@ -47,7 +47,7 @@ class Adam:
                     new.copy_(old)
 
     def _views(self, vector: Tensor) -> list[Tensor]:
-        parts = vector.split([math.prod(shape) for shape in self._shapes])
+        parts = torch.split(vector, [math.prod(shape) for shape in self._shapes])
         return [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def _moments(self) -> dict[nn.Parameter, tuple[Tensor, Tensor]]:

@@ -10,15 +10,22 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
+
+import torch
 
 import infomax
-from infomax import anchored, bounds, classical
+from infomax import anchored, bounds, classical, distributed
+from infomax.columns import pairwise
 from infomax.combining import Composition
 from infomax.compositions import conditional
+from infomax.discovery import Correction
 from infomax.estimation import DEFAULT, check_bound, estimate
+from infomax.frames import Columns
 from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_named
+from infomax.matrix import Pairwise
 from infomax.result import Estimate, pvalue_text
 
 
@@ -31,11 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.run(arguments)
         return status
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, distributed.RankError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of a pipe has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        print(f"infomax: error: {error}", file=sys.stderr)
+        rank = f" (rank {os.environ['RANK']})" if distributed.launched() else ""
+        print(f"infomax: error{rank}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("infomax: interrupted", file=sys.stderr)
@@ -45,10 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="infomax", description="How much do columns tell about each other?")
     parser.add_argument("--version", action="version", version=f"infomax {infomax.__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="{estimate,bounds,demo}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="{estimate,pairwise,bounds,demo}")
 
     one = commands.add_parser("estimate", help="mutual information of columns of a file")
-    one.add_argument("file", help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet")
+    one.add_argument(
+        "file",
+        help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet; under torchrun, {rank} in the name stands for the "
+        "number of the process, each of which then reads rows of its own",
+    )
     one.add_argument("--x", required=True, metavar="a,b", help="columns (or arrays of an .npz); * and ? match")
     one.add_argument("--y", required=True, metavar="c", help="columns on the other side")
     one.add_argument("--given", metavar="z", help="columns that are known: conditional mutual information")
@@ -62,6 +74,20 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--no-progress", dest="progress", action="store_false")
     one.set_defaults(run=_estimate)
 
+    many = commands.add_parser("pairwise", help="mutual information of every pair of columns of a file")
+    many.add_argument("file", help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet")
+    many.add_argument("--columns", default="*", metavar="a,b", help="columns; * and ? match; default: all")
+    many.add_argument("--with", dest="others", metavar="c", help="other columns: pairs of one of each")
+    many.add_argument("--bound", help="what estimates each pair; default: neighbours, and counts of discrete columns")
+    many.add_argument("--correction", choices=get_args(Correction), default=get_args(Correction)[0])
+    many.add_argument("--unit", choices=("nats", "bits"), default="nats", help="default: %(default)s")
+    many.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    many.add_argument("--most", type=int, default=30, help="lines of the table; default: %(default)s")
+    many.add_argument("--json", action="store_true", help="print the matrices as JSON")
+    many.add_argument("--plot", metavar="out.png", help="write a figure")
+    many.add_argument("--no-progress", dest="progress", action="store_false")
+    many.set_defaults(run=_pairwise)
+
     listing = commands.add_parser("bounds", help="list the bounds")
     listing.add_argument("--markdown", action="store_true", help="as a Markdown table")
     listing.set_defaults(run=_bounds)
@@ -74,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _estimate(arguments: argparse.Namespace) -> int:
+    # A rank that has done its share waits for the others, however long; one that dies is noticed at once.
+    with distributed.processes(timeout=timedelta(days=30)):
+        return _estimate_on_ranks(arguments)
+
+
+def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
     names = [name.strip() for name in arguments.bound.split(",") if name.strip()]
     if not names:
         raise ValueError(f"--bound must name a bound; got {arguments.bound!r}")
@@ -81,15 +113,19 @@ def _estimate(arguments: argparse.Namespace) -> int:
         check_bound(name)  # raises before any work
     if arguments.plot:
         check_figure_path(arguments.plot)
-    options = {name: getattr(arguments, name) for name in ("seed", "device", "progress", "quick")}
+    leads = distributed.rank() == 0
+    options = {name: getattr(arguments, name) for name in ("seed", "device", "quick")}
+    options |= {"progress": arguments.progress and leads, "shared": distributed.active()}
     given = [] if arguments.given is None else [arguments.given.split(",")]
-    x, y, *z = read_named(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
+    x, y, *z = _read(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
     results: Sequence[Estimate | Composition]  # of one of the two
-    with _plain_warnings():
+    with _plain_warnings(show=leads):
         if z:
             results = [conditional(x, y, *z, bound=name, **options) for name in names]
         else:
             results = estimate(x, y, bound=names, **options)
+    if not leads:
+        return 0
     results = [result.bits if arguments.unit == "bits" else result for result in results]
     if arguments.plot:
         title = f"{arguments.x} and {arguments.y}" + (f" given {arguments.given}" if z else "")
@@ -101,6 +137,50 @@ def _estimate(arguments: argparse.Namespace) -> int:
     else:
         print(repr(results[0]) if len(results) == 1 else estimates_table(results))
     return 0
+
+
+def _read(path: str, *selections: Sequence[str]) -> list[Columns]:
+    """Columns of the file; of one for each rank, if its name says so, one below the other."""
+    sharded = "{rank}" in path
+    if sharded and not (distributed.active() or distributed.launched()):
+        raise ValueError(
+            f"{{rank}} in a file's name is for the processes that torchrun starts; got {path!r} without it"
+        )
+    path = path.replace("{rank}", str(distributed.rank()))
+    columns: list[Columns] = []
+    distributed.together(lambda: columns.extend(read_named(path, *selections)))  # if one fails, all do
+    if not sharded:
+        return columns
+    return [Columns(c.names, distributed.gather(torch.from_numpy(c.samples)).numpy()) for c in columns]
+
+
+def _pairwise(arguments: argparse.Namespace) -> int:
+    if arguments.bound is not None:
+        check_bound(arguments.bound)
+    if arguments.plot:
+        check_figure_path(arguments.plot)
+    selections = [part.split(",") for part in (arguments.columns, arguments.others) if part is not None]
+    sides = read_named(arguments.file, *selections)
+    options = {name: getattr(arguments, name) for name in ("bound", "correction", "seed", "progress")}
+    with _plain_warnings(show=True):
+        result = pairwise(*sides, **options)
+    result = result.bits if arguments.unit == "bits" else result
+    if arguments.plot:
+        result.plot().savefig(arguments.plot, dpi=150)
+        print(f"infomax: wrote {arguments.plot}", file=sys.stderr)
+    print(json.dumps(result.to_dict(), indent=2) if arguments.json else pairs_table(result, most=arguments.most))
+    return 0
+
+
+def pairs_table(result: Pairwise, *, most: int) -> str:
+    """One line for each pair, the largest values first, and what is said of them below."""
+    rows = [["x", "y", result.unit, "95 % interval", "p", "q"]]
+    for pair in result.pairs[:most]:
+        numbers = [f"{pair['mi']:.3f}", f"[{pair['low']:.3f}, {pair['high']:.3f}]"]
+        rows.append([pair["x"], pair["y"], *numbers, f"{pair['pvalue']:.2g}", f"{pair['qvalue']:.2g}"])
+    left = len(result.pairs) - most
+    more = [f"… and {left} pairs more (--most {len(result.pairs)}, or --json)"] if left > 0 else []
+    return "\n".join([format_table(rows), *more, *result.warnings])
 
 
 def check_figure_path(path: str) -> None:
@@ -214,13 +294,13 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Say on one line each what is wrong with the data; what is said of an estimate stands in the estimate."""
+def _plain_warnings(*, show: bool) -> Iterator[None]:
+    """What is wrong with the data on one line each, if wanted; what is said of an estimate stands in the estimate."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore", InfomaxWarning)
         warnings.simplefilter("always", ConstantColumnWarning)
         yield
-    for message in dict.fromkeys(str(warning.message) for warning in caught):  # once for several bounds
+    for message in dict.fromkeys(str(warning.message) for warning in caught if show):  # once for several bounds
         print(f"infomax: warning: {message}", file=sys.stderr)
 
 

@@ -1,6 +1,9 @@
 """Score functions. A critic maps ``x (N, Dx)`` and ``y (M, Dy)`` to scores ``(N, M)``; entry [i, j] scores (x_i, y_j).
 
 Any :class:`torch.nn.Module` that does so can be passed as ``critic=``; the classes here also go by name.
+
+A critic whose scores are inner products says so by a method ``embed(x, y)`` that returns ``a (N, D)`` and ``b (M, D)``:
+its scores are ``a @ b.T``. Bounds then need no N × M memory for large batches (:class:`infomax.InnerProducts`).
 """
 
 from __future__ import annotations
@@ -13,10 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from infomax.all_pairs import score_pairs
 from infomax.gaussian import fit_gaussian
-
-#: Elements of the first hidden layer that :class:`Concat` holds at a time when no gradient is needed.
-_TILE_ELEMENTS = 1 << 24
 
 
 class MLP(nn.Sequential):
@@ -83,9 +84,13 @@ class Separable(nn.Module):
         self.g = MLP(x_dim, hidden, embed_dim)
         self.h = MLP(y_dim, hidden, embed_dim, last_gain=last_gain)
 
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """g(x) and h(y)."""
+        return self.g(x), self.h(y)
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        scores: Tensor = self.g(x) @ self.h(y).T
-        return scores
+        a, b = self.embed(x, y)
+        return a @ b.T
 
 
 class Bilinear(nn.Module):
@@ -100,8 +105,13 @@ class Bilinear(nn.Module):
         """Draw the initial weights anew."""
         nn.init.normal_(self.weight, std=1 / math.sqrt(self.weight.numel()))
 
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """``x @ weight`` and y."""
+        return x @ self.weight, y
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return x @ self.weight @ y.T
+        a, b = self.embed(x, y)
+        return a @ b.T
 
 
 class Cosine(nn.Module):
@@ -126,10 +136,18 @@ class Cosine(nn.Module):
         self.project_y = nn.Linear(y_dim, embed_dim)
         self.temperature = Temperature(temperature, learn=learn_temperature)
 
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The two unit vectors, one of them divided by the temperature."""
+        a, b = self._directions(x, y)
+        return self.temperature(a), b
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        a, b = F.normalize(self.project_x(x), dim=1), F.normalize(self.project_y(y), dim=1)
+        a, b = self._directions(x, y)
         scores: Tensor = self.temperature(a @ b.T)
         return scores
+
+    def _directions(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return F.normalize(self.project_x(x), dim=1), F.normalize(self.project_y(y), dim=1)
 
 
 class Temperature(nn.Module):
@@ -160,22 +178,34 @@ class Temperature(nn.Module):
 class Concat(nn.Module):
     """A multi-layer perceptron of every pair (x_i, y_j): the most flexible critic, N × M network passes.
 
-    The first layer is applied to x and to y apart and added, so that no (N·M, Dx + Dy) copy is made; without gradients
-    the rest runs over blocks of rows.
+    The first layer is applied to x and to y apart and added, so that no (N·M, Dx + Dy) copy is made; the rest, and its
+    gradient, is computed for one tile of pairs after the other (:func:`infomax.all_pairs.score_pairs`).
+
+    Args:
+        x_dim, y_dim: dimensions of x and y. hidden: widths of the hidden layers.
+        tile: pairs whose hidden layers are held at a time; by default as many as suit the device. With N·M or more,
+            plain autograd holds those of all pairs, and gradients can be differentiated again.
+
+    Raises:
+        ValueError: without hidden layers, or for a tile that is not positive.
+        torch.cuda.OutOfMemoryError: when called, on any device, where a tile or the scores do not fit.
     """
 
-    def __init__(self, x_dim: int, y_dim: int, *, hidden: Sequence[int] = (128, 128)) -> None:
+    def __init__(self, x_dim: int, y_dim: int, *, hidden: Sequence[int] = (128, 128), tile: int | None = None) -> None:
         super().__init__()
         if not hidden:
             raise ValueError("hidden must name at least one layer; got none")
+        if tile is not None and tile < 1:
+            raise ValueError(f"tile must be at least 1; got {tile}")
+        self.tile = tile
         self.first_x = nn.Linear(x_dim, hidden[0])
         self.first_y = nn.Linear(y_dim, hidden[0], bias=False)
         self.rest = nn.Sequential(nn.SiLU(), MLP(hidden[0], hidden[1:], 1))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        a, b = self.first_x(x), self.first_y(y)
-        rows = len(x) if torch.is_grad_enabled() else max(1, _TILE_ELEMENTS // max(1, b.numel()))
-        return torch.cat([self.rest(block[:, None] + b[None]).squeeze(-1) for block in a.split(max(1, rows))])
+        linear = [layer for layer in self.rest.modules() if isinstance(layer, nn.Linear)]
+        weights, biases = [layer.weight for layer in linear], [layer.bias for layer in linear]
+        return score_pairs(self.first_x(x), self.first_y(y), weights, biases, tile=self.tile)
 
 
 class Anchored(nn.Module):
@@ -224,12 +254,25 @@ class Anchored(nn.Module):
         self.correlations.copy_(fit.correlations)
         self.offset.copy_(fit.mutual_information())
 
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The Gaussian's and the residual's columns side by side; ``None`` if the residual has none."""
+        residual = embedding(self.residual, x, y)
+        if residual is None:
+            return None
+        u, v, rows, columns = self._gaussian(x, y)
+        a = torch.cat([u, -rows, torch.ones_like(rows), residual[0]], 1)
+        return a, torch.cat([v, torch.ones_like(columns), self.offset - columns, residual[1]], 1)
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        u, v = (x - self.mean_x) @ self.project_x, (y - self.mean_y) @ self.project_y
-        rows = 0.5 * u.square() @ self.correlations
-        columns = 0.5 * v.square() @ self.correlations
-        scores: Tensor = u @ v.T - rows[:, None] + (self.offset - columns) + self.residual(x, y)
+        u, v, rows, columns = self._gaussian(x, y)
+        scores: Tensor = u @ v.T - rows + (self.offset - columns.T) + self.residual(x, y)
         return scores
+
+    def _gaussian(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Factors of the product of x and y, and what x and y alone have, ``(N, 1)`` and ``(M, 1)``."""
+        u, v = (x - self.mean_x) @ self.project_x, (y - self.mean_y) @ self.project_y
+        half = 0.5 * self.correlations[:, None]
+        return u, v, u.square() @ half, v.square() @ half
 
 
 class Predictor(nn.Module):
@@ -257,12 +300,19 @@ class Predictor(nn.Module):
         learn = isinstance(temperature, str)
         self.temperature = Temperature(0.1 if isinstance(temperature, str) else temperature, learn=learn)
 
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """x, divided by the temperature, and its prediction from y."""
+        x, predicted = self._sides(x, y)
+        return self.temperature(x), predicted
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        predicted = self.predict(y)
-        if self.normalize:
-            x, predicted = F.normalize(x, dim=1), F.normalize(predicted, dim=1)
+        x, predicted = self._sides(x, y)
         scores: Tensor = self.temperature(x @ predicted.T)
         return scores
+
+    def _sides(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        predicted = self.predict(y)
+        return (F.normalize(x, dim=1), F.normalize(predicted, dim=1)) if self.normalize else (x, predicted)
 
 
 _CRITICS: dict[str, Callable[[int, int], nn.Module]] = {
@@ -294,3 +344,34 @@ def make(critic: str | nn.Module, x_dim: int, y_dim: int) -> nn.Module:
     if critic not in _CRITICS:
         raise ValueError(f"critic must be a module or one of {', '.join(_CRITICS)}; got {critic!r}")
     return _CRITICS[critic](x_dim, y_dim)
+
+
+def embedding(critic: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
+    """``critic.embed(x, y)``, where its scores are the inner products of what that returns; otherwise ``None``.
+
+    They are not where a class or an object changed ``forward`` without changing ``embed``, or where a hook could change
+    what ``forward`` returns.
+
+    Raises:
+        ValueError: if two matrices of one width, with the rows of x and of y, are not what it returns.
+    """
+    if not callable(getattr(type(critic), "embed", None)) or "forward" in vars(critic):
+        return None
+    if critic._forward_hooks or critic._forward_pre_hooks:
+        return None
+    for cls in type(critic).__mro__:
+        if "embed" in vars(cls):
+            break
+        if "forward" in vars(cls):
+            return None
+    sides = critic.embed(x, y)  # type: ignore[operator]
+    if sides is None:
+        return None
+    shapes = [tuple(side.shape) if isinstance(side, Tensor) else type(side).__name__ for side in sides]
+    if (
+        len(shapes) != 2
+        or any(len(shape) != 2 for shape in shapes)
+        or shapes != [(len(x), shapes[0][1]), (len(y), shapes[0][1])]
+    ):
+        raise ValueError(f"embed must return shapes ({len(x)}, D) and ({len(y)}, D) with one D; got {shapes}")
+    return sides[0], sides[1]

@@ -1,4 +1,4 @@
-"""Fit a bound on all folds of the rows but one, and measure it on that one, in turn."""
+"""Fit a bound on all folds of the rows but one, and measure it on that one, for each fold."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from infomax.bounds import Bound
 from infomax.bounds.base import Kind
+from infomax.distributed import shared_out
 from infomax.fitting import (
     BLOCK,
     History,
@@ -58,6 +59,7 @@ def cross_fit(
     folds: int,
     schedule: Schedule,
     device: torch.device,
+    shared: bool = False,
     tick: Callable[[int], None] = no_progress,
 ) -> list[Fold]:
     """What each fold's bound says of the rows that trained the others.
@@ -68,18 +70,20 @@ def cross_fit(
         n: number of rows.
         prepare: pairs of each of some parts of the rows, standardised with the statistics of the first part.
         build: a fresh bound, to be trained on so many rows.
-        seed, folds, schedule, device: as :func:`infomax.estimate`. tick: called with the number of steps done.
+        seed, folds, schedule, device: as :func:`infomax.estimate`. shared: whether the ranks share out the folds.
+        tick: called with the number of steps done.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(n)
     plans = [_Plan.draw(measured, order, rng) for measured in np.array_split(order, folds)]
     # A handful of validation rows cannot tell when to stop: then only what has a closed form is fitted.
     steps = schedule if can_train(n - len(plans[-1].measured)) else replace(schedule, steps=0)
-    found = []
-    with single_thread(device):
+
+    def fit_and_judge(plans: Sequence[_Plan]) -> list[Fold]:
+        found = []
         for together in _batches(plans, steps):
             prepared = [prepare((plan.train, plan.validation, plan.measured)) for plan in together]
-            fitted = _fit_together(together, prepared, build, steps, device, tick) if len(together) > 1 else None
+            fitted = _fit_together(together, prepared, build, steps, tick)
             for i, (plan, (train, validation, held_out)) in enumerate(zip(together, prepared, strict=True)):
                 with seeded(plan.seed, device):
                     if fitted is None:
@@ -90,7 +94,10 @@ def cross_fit(
                         bound, history = fitted[i]
                     tick(schedule.steps - history.steps[-1])
                     found.append(_judge(bound, history, plan, train, held_out))
-    return found
+        return found
+
+    with single_thread(device):
+        return shared_out(plans, fit_and_judge) if shared else fit_and_judge(plans)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +141,12 @@ def _fit_together(
     prepared: Sequence[Sequence[Pairs]],
     build: Callable[[int], Bound],
     schedule: Schedule,
-    device: torch.device,
     tick: Callable[[int], None],
 ) -> list[tuple[Bound, History]] | None:
+    """Each fold's bound and its history; None if they must be fitted in turn."""
+    if len(plans) == 1:
+        return None
+    device = prepared[0][0][0].device
     bounds = []
     for plan, (train, *_) in zip(plans, prepared, strict=True):
         with seeded(plan.seed, device):

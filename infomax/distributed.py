@@ -7,18 +7,24 @@ All functions are collective: every rank of the group calls them, in the same or
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 #: After so long without an answer, a rank of :func:`processes` counts as dead.
 PATIENCE = timedelta(minutes=10)
@@ -66,11 +72,16 @@ def barrier(group: ProcessGroup | None = None) -> None:
             dist.barrier(group)
 
 
+def launched() -> bool:
+    """Whether ``torchrun`` (or what sets the same variables) started this process, be it the only one."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
 @contextmanager
 def processes(timeout: timedelta = PATIENCE) -> Iterator[None]:
     """Inside the block, the processes that ``torchrun`` started are one group; nothing, if it did not start this one.
 
-    NCCL and one GPU a process where there are GPUs, gloo elsewhere.
+    What is on a GPU is exchanged by NCCL, and each process takes a GPU of its own; all else by gloo.
 
     Args:
         timeout: how long the others wait for a rank that no longer answers, before they fail too.
@@ -78,10 +89,10 @@ def processes(timeout: timedelta = PATIENCE) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield
         return
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    if backend == "nccl":
+    gpus = torch.cuda.is_available()
+    if gpus:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group(backend, timeout=timeout)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=timeout)
     try:
         yield
     finally:
@@ -293,3 +304,58 @@ def average_gradients(parameters: Iterable[nn.Parameter], group: ProcessGroup | 
     flat /= world_size(group)
     for p, part in zip(learned, torch.split(flat, [p.numel() for p in learned]), strict=True):
         p.grad = part.view_as(p).to(p.dtype)
+
+
+# --- Work that is shared out ------------------------------------------------------------------------------------------
+
+
+def together(work: Callable[[], T], group: ProcessGroup | None = None) -> list[T]:
+    """What each rank's ``work()`` returned, by rank, on all ranks; if it raises on one, no other goes on.
+
+    Results are pickled: ranks must trust each other.
+
+    Raises:
+        RankError: if another rank raised an error, with its text, or does not answer. This rank's own error stays what
+            it is.
+    """
+    if not active(group):
+        return [work()]
+    result, problem = None, None
+    try:
+        result = work()
+    except Exception as error:
+        problem = error
+    said = None if problem is None else f"{type(problem).__name__}: {problem}"
+    found: list[Any] = [None] * world_size(group)
+    with answering("exchanging results"):
+        dist.all_gather_object(found, (result, said), group)
+    if problem is not None:
+        raise problem
+    for number, (_, text) in enumerate(found):
+        if text is not None:
+            raise RankError(f"rank {number} failed: {text}")
+    return [value for value, _ in found]
+
+
+def shared_out(
+    items: Sequence[S], work: Callable[[Sequence[S]], Sequence[T]], group: ProcessGroup | None = None
+) -> list[T]:
+    """``work(items)``, of which each rank does a share; all get the results of all, in the items' order."""
+    world = world_size(group)
+    parts = together(lambda: work(items[rank(group) :: world]), group)
+    return [parts[i % world][i // world] for i in range(len(items))]
+
+
+def check_same(arrays: Mapping[str, NDArray[Any]], group: ProcessGroup | None = None) -> None:
+    """Raise on all ranks unless they have the same arrays, by their shapes and check sums.
+
+    Raises:
+        ValueError: naming the arrays, and a rank that has others than the first.
+        RankError: if a rank does not answer.
+    """
+    sums = [(array.shape, zlib.crc32(np.ascontiguousarray(array).data)) for array in arrays.values()]
+    of_ranks = together(lambda: sums, group)
+    others = [i for i, of_rank in enumerate(of_ranks) if of_rank != of_ranks[0]]
+    if others:
+        names = " and ".join(arrays)
+        raise ValueError(f"{names} must be the same on every rank to share the work; got others on {_ranks(others)}")

@@ -10,11 +10,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-EntropyName = Literal["lower", "upper", "monte_carlo"]
+from infomax.components import fit_components
 
-#: Variance below which no direction of a component can collapse, as a share of a coordinate's own pooled variance; and
-#: the variance given to coordinates without any, as a share of the others' and absolute.
-_FLOOR, _RELATIVE_FLOOR, _ABSOLUTE_FLOOR = 1e-6, 1e-4, 1e-12
+EntropyName = Literal["lower", "upper", "monte_carlo"]
 
 
 @dataclass(frozen=True)
@@ -62,13 +60,14 @@ def mixture_entropy_lower(mixture: Mixture) -> Tensor:
     :math:`\sum_c w_c h_c - \sum_c w_c \log \sum_k w_k e^{-B(c, k)}` (Kolchinsky and Tracey, "Estimating mixture
     entropy with pairwise distances", 2017, arXiv 1706.02419). Exact for one component and for far-apart ones.
     """
-    covariance = mixture.cholesky @ mixture.cholesky.mT
-    middle = torch.linalg.cholesky(0.5 * (covariance[:, None] + covariance[None]))
-    difference = (mixture.means[:, None] - mixture.means[None])[..., None]
+    covariance, half = mixture.cholesky @ mixture.cholesky.mT, mixture.half_log_det()
+    c, k = torch.triu_indices(len(half), len(half), 1, device=half.device)
+    middle = torch.linalg.cholesky(0.5 * (covariance[c] + covariance[k]))
+    difference = (mixture.means[c] - mixture.means[k])[..., None]
     mahalanobis = torch.linalg.solve_triangular(middle, difference, upper=False).square().sum((-2, -1))
-    half = mixture.half_log_det()
-    log_det = middle.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 0.5 * (half[:, None] + half[None])
-    return _pairwise_entropy(mixture, mahalanobis / 8 + log_det)
+    log_det = middle.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 0.5 * (half[c] + half[k])
+    distance = torch.zeros_like(covariance[:, 0, :1] * half).index_put((c, k), mahalanobis / 8 + log_det)
+    return _pairwise_entropy(mixture, distance + distance.T)
 
 
 def mixture_entropy_upper(mixture: Mixture) -> Tensor:
@@ -83,47 +82,6 @@ def mixture_entropy_upper(mixture: Mixture) -> Tensor:
     half = mixture.half_log_det()
     divergence = 0.5 * (trace + mahalanobis - chol.shape[-1]) + half[None] - half[:, None]
     return _pairwise_entropy(mixture, divergence)
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Of rows in several components: ``counts (C,)``, ``means (C, D)``, maximum-likelihood ``covariances (C, D, D)``,
-    and the rows less their component's mean, zero in other components, ``centred (C, N, D)``.
-    """
-
-    counts: Tensor
-    means: Tensor
-    covariances: Tensor
-    centred: Tensor
-
-
-def component_moments(rows: Tensor, members: Tensor) -> Moments:
-    """Moments of the rows ``(C, N, D)`` of each component that are its ``members`` ``(C, N)``."""
-    weights = members.to(rows)
-    counts = weights.sum(1)
-    n = counts.clamp_min(1)
-    means = torch.bmm(weights[:, None], rows)[:, 0] / n[:, None]
-    centred = (rows - means[:, None]) * weights[..., None]
-    return Moments(counts, means, torch.bmm(centred.mT, centred) / n[:, None, None], centred)
-
-
-def shrunk_correlations(moments: Moments, scale: Tensor) -> Tensor:
-    """Covariances in units of ``scale`` ``(D,)``, shrunk and floored: ``(C, D, D)``.
-
-    :func:`infomax.gaussian.ledoit_wolf` of ``rows / scale`` for all components in one pass.
-    """
-    n = moments.counts.clamp_min(1)
-    sample = moments.covariances / (scale[:, None] * scale)
-    identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
-    mean_variance = sample.diagonal(dim1=1, dim2=2).mean(1)
-    norm = sample.square().sum((1, 2))
-    spread = (norm - len(scale) * mean_variance.square()).clamp_min(0.0)
-    fourth = (moments.centred.square() @ scale.square().reciprocal()).square().sum(1) / n
-    noise = torch.minimum(((fourth - norm) / n).clamp_min(0.0), spread)
-    smallest = torch.finfo(scale.dtype).tiny
-    intensity = torch.where(spread > smallest, noise / spread.clamp_min(smallest), torch.ones_like(spread))
-    target = mean_variance[:, None, None] * identity
-    return torch.lerp(sample, target, intensity[:, None, None]) + _FLOOR * identity
 
 
 class GaussianMixtureMemory(nn.Module):
@@ -258,33 +216,28 @@ class GaussianMixtureMemory(nn.Module):
     def _mixture(self, y: Tensor, labels: Tensor) -> Mixture:
         wide = y.dtype if y.device.type == "mps" else torch.float64
         most = int(self.counts.max())
-        rows = self.samples[:, :most].to(wide)
-        members = torch.arange(most, device=y.device) < self.counts[:, None]
+        old = self.samples[:, :most]
+        is_old = torch.arange(most, device=y.device) < self.counts[:, None]
         if self.training or not most:
-            rows = torch.cat([rows, y.to(wide).expand(self.components, -1, -1)], 1)
-            members = torch.cat([members, self._members(labels)], 1)
-        moments = component_moments(rows, members)
-        counts, total = moments.counts, moments.counts.sum()
-        share = counts / total.clamp_min(1)
-        pooled_mean, variance = rows.new_zeros(self.dim), rows.new_ones(self.dim)
-        if total > 0:
-            pooled_mean = share @ moments.means
-            within = moments.covariances.diagonal(dim1=1, dim2=2)
-            variance = share @ (within + (moments.means - pooled_mean).square())
-        # Shrinkage is towards equal variances: in units of each coordinate's own pooled deviation, floored.
-        scale = (variance + _RELATIVE_FLOOR * variance.mean() + _ABSOLUTE_FLOOR).sqrt()
-        correlations = shrunk_correlations(moments, scale)
-        means = moments.means
-        if int(counts.min()) < 2:
-            few = counts < 2
-            identity = torch.eye(self.dim, dtype=wide, device=y.device)
-            correlations = torch.where(few[:, None, None], identity, correlations)
-            means = torch.where(counts[:, None] > 0, means, pooled_mean)
-        if self.weights is None:
-            share = share if total > 0 else torch.full_like(share, 1 / self.components)
+            new, is_new = self._by_component(y.to(wide), labels)
         else:
+            new, is_new = old[:, :0].to(wide), is_old[:, :0]
+        share, means, cholesky = fit_components(new, is_new, old, is_old)
+        if self.weights is not None:
             share = self.weights.to(wide)
-        return Mixture(share.log(), means, scale[:, None] * torch.linalg.cholesky(correlations))
+        return Mixture(share.log(), means, cholesky)
+
+    def _by_component(self, y: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of each component, ``(C, M, D)``, and which of them there are, ``(C, M)``."""
+        if self.components == 1:
+            return y[None], torch.ones(1, len(y), dtype=torch.bool, device=y.device)
+        place = self._members(labels).cumsum(1)
+        arrived = place[:, -1:] if len(y) else place.new_zeros(self.components, 1)
+        most = int(arrived.max())
+        rows = y.new_zeros(self.components, most, self.dim)
+        if len(y):
+            rows = rows.index_put((labels, place.gather(0, labels[None])[0] - 1), y)
+        return rows, torch.arange(most, device=y.device) < arrived
 
     def log_prob(self, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """Log-density of each row of ``y`` under the mixture, ``(N,)``, in nats."""

@@ -21,6 +21,7 @@ from infomax.bounds import Bound
 from infomax.counting import entropy_limit
 from infomax.critics import reset
 from infomax.crossfit import cross_fit
+from infomax.distributed import check_same, rank, shared_out, world_size
 from infomax.fitting import BLOCK, Schedule, can_train, no_progress, seeded
 from infomax.io import Floats, InfomaxWarning, as_pair
 from infomax.judging import judge_result, judge_samples, judge_training
@@ -50,6 +51,7 @@ def estimate(
     folds: int | None = ...,
     margins: Margins = ...,
     schedule: Schedule | None = ...,
+    shared: bool = ...,
 ) -> Estimate: ...
 @overload
 def estimate(
@@ -64,6 +66,7 @@ def estimate(
     folds: int | None = ...,
     margins: Margins = ...,
     schedule: Schedule | None = ...,
+    shared: bool = ...,
 ) -> list[Estimate]: ...
 def estimate(
     x: Any,
@@ -77,6 +80,7 @@ def estimate(
     folds: int | None = None,
     margins: Margins = "normal",
     schedule: Schedule | None = None,
+    shared: bool = False,
 ) -> Estimate | list[Estimate]:
     """How much do ``x`` and ``y`` tell about each other?
 
@@ -103,6 +107,9 @@ def estimate(
         margins: how columns are standardised, with the training rows' statistics: "normal" (normal scores, see
             :func:`infomax.margins.fit_margins`), "standard" or "none". "anchored" always takes normal scores.
         schedule: steps, batch size and learning rate.
+        shared: whether all ranks of ``torch.distributed`` call this with the same samples, and share the work: bounds,
+            if there are as many as ranks, else the folds of each. Every rank gets the estimate that one process would
+            make, to rounding. "anchored", whose folds are one model, and what trains nothing are computed by one rank.
 
     Returns:
         an :class:`Estimate`, in nats.
@@ -111,6 +118,7 @@ def estimate(
         ValueError: for rows that differ or are too few, or are labelled alike in another order, values that are missing
             or infinite, an unknown bound, and a critic that returns a wrong shape.
         TypeError: for columns that are not numbers, and a bound that is none.
+        infomax.RankError: if ranks share the work and another one fails or dies.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -141,20 +149,32 @@ def estimate(
         folds=folds,
         margins=margins,
         schedule=schedule,
+        shared=shared and len(candidates) < world_size(),
     )
     for candidate in candidates:
         problem.check(candidate)
+    if shared:
+        check_same({"x": x, "y": y})
     # What trains nothing comes first: if it refuses, no work is lost.
     order = sorted(range(len(candidates)), key=lambda i: not _is_classical(candidates[i]))
-    steps = sum(map(problem.steps_of, candidates))
-    judged = {}
+    own = order[rank() :: world_size()] if shared and not problem.shared else order
+    steps = sum(problem.steps_of(candidates[i]) for i in own) // (world_size() if problem.shared else 1)
     with (
-        _progress(progress and steps > 0, steps) as advance,
+        progress_bar(progress and steps > 0, steps) as advance,
         torch.inference_mode(False),
         torch.enable_grad(),
     ):
-        for i in order:
-            judged[i] = _estimate_one(problem, candidates[i], advance)
+
+        def judge(some: Sequence[int]) -> list[_Judged]:
+            return [_estimate_one(problem, candidates[i], advance) for i in some]
+
+        if not shared:
+            found = judge(order)
+        elif not problem.shared:
+            found = shared_out(order, judge)
+        else:
+            found = [judge([i])[0] if problem.trains(candidates[i]) else shared_out([i], judge)[0] for i in order]
+    judged = dict(zip(order, found, strict=True))
     results = []
     for i in range(len(candidates)):
         result, cautions = judged[i]
@@ -177,6 +197,7 @@ class _Problem:
     folds: int | None
     margins: Margins
     schedule: Schedule | None
+    shared: bool  # whether the folds of a bound are shared out
 
     def folds_of(self, bound: BoundLike) -> int:
         """How many folds the rows are split into for this bound."""
@@ -196,6 +217,10 @@ class _Problem:
         if _is_classical(bound):
             return 0
         return self.schedule_of(bound).steps * (1 if bound == DEFAULT else self.folds_of(bound))
+
+    def trains(self, bound: BoundLike) -> bool:
+        """Whether the bound is fitted to each fold's rows."""
+        return bound != DEFAULT and not _is_classical(bound) and bool(self.x.shape[1] and self.y.shape[1])
 
     @torch.no_grad()
     def check(self, bound: BoundLike) -> None:
@@ -260,9 +285,10 @@ def check_bound(bound: object) -> None:
         raise TypeError(f"bound must be a name or an infomax.Bound; got {came}")
 
 
-def _estimate_one(
-    problem: _Problem, bound: BoundLike, advance: Callable[[int], None]
-) -> tuple[Estimate, list[InfomaxWarning]]:
+_Judged = tuple[Estimate, list[InfomaxWarning]]
+
+
+def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], None]) -> _Judged:
     """The estimate, and what to say of it."""
     x, y = problem.x, problem.y
     name = bound if isinstance(bound, str) else bound.name or type(bound).__name__
@@ -320,6 +346,7 @@ def _estimate_one(
         folds=folds,
         schedule=problem.schedule_of(bound),
         device=problem.device,
+        shared=problem.shared,
         tick=advance,
     )
     trained = not problem.schedule_of(bound).steps or can_train(len(x) - len(x) // folds)
@@ -361,7 +388,7 @@ class _Facts(TypedDict):
 
 
 @contextmanager
-def _progress(show: bool, total: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(show: bool, total: int, unit: str = "step") -> Iterator[Callable[[int], None]]:
     """A function that advances a bar; no bar unless asked for and tqdm is there."""
     try:
         from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
@@ -371,7 +398,7 @@ def _progress(show: bool, total: int) -> Iterator[Callable[[int], None]]:
         yield no_progress
         return
     pause = 0.1 if sys.stderr.isatty() else 10.0  # a log file is not flooded
-    with tqdm(total=total, unit="step", leave=False, desc="estimating", mininterval=pause) as bar:
+    with tqdm(total=total, unit=unit, leave=False, desc="estimating", mininterval=pause) as bar:
 
         def advance(steps: int) -> None:
             bar.update(steps)

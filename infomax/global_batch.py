@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, TypeGuard, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from infomax import critics
 from infomax.bounds import Bound, objectives
-from infomax.bounds.contrastive import Contrastive
+from infomax.bounds.contrastive import Contrastive, Discriminative
 from infomax.bounds.nce import CPC, InfoNCE
+from infomax.bounds.objectives import Scores
 from infomax.distributed import Shares, active, agree, gather, gathered, summed, world_size
-from infomax.negatives import gathered_infonce, ring_infonce
+from infomax.shared_products import Exchange, SharedProducts
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
-
-Exchange = Literal["gather", "ring"]
 
 
 class GlobalBatch(Bound):
@@ -38,12 +36,15 @@ class GlobalBatch(Bound):
 
     What is exchanged:
 
-    - InfoNCE and CPC with a critic that is an inner product: the two embeddings, not x and y. A rank scores its own
-      rows against all; no rank ever holds all scores. With ``exchange="ring"`` it never holds all embeddings either:
-      blocks of them travel from rank to rank, at four matrix products instead of three and half as much traffic again.
-    - InfoNCE and CPC with other critics: the side of the negatives; a rank scores its own rows against all.
-    - Other bounds: x, y and what else is passed (such as labels), and each rank computes the whole value. Right for any
-      bound, at the cost of one process with the whole batch. One that draws random numbers draws others on each rank.
+    - Of bounds with a critic whose scores are inner products (``embed``, see :mod:`infomax.critics`): the embeddings of
+      one side, not x and y. A rank scores its own rows against all, in tiles; no rank ever holds all scores, and
+      nothing is exchanged in the backward pass (:class:`infomax.shared_products.SharedProducts`). With
+      ``exchange="ring"``, for InfoNCE and CPC, it never holds all embeddings either: blocks of them travel from rank to
+      rank, at four matrix products instead of three and half as much traffic again.
+    - Of InfoNCE and CPC with other critics: the side of the negatives; a rank scores its own rows against all.
+    - Of other bounds: x, y and what else is passed (such as labels), and each rank computes the whole value. Right for
+      any bound, at the cost of one process with the whole batch. One that draws random numbers draws others on each
+      rank. The same goes for :meth:`pointwise`, and for bounds that need single scores (``interpolated``).
 
     Ranks may have different numbers of rows, none among them, if there are enough in all. In a process that belongs to
     no group the bound is what it is without this class.
@@ -77,7 +78,8 @@ class GlobalBatch(Bound):
         super().__init__(bound.x_dim, bound.y_dim)
         if exchange not in get_args(Exchange):
             raise ValueError(f"exchange must be one of {', '.join(get_args(Exchange))}; got {exchange!r}")
-        if exchange == "ring" and not (isinstance(bound, InfoNCE) and embeddings(bound.critic)):
+        embeds = isinstance(bound, InfoNCE) and callable(getattr(type(bound.critic), "embed", None))
+        if exchange == "ring" and not embeds:
             raise ValueError(f"exchange must be 'gather' unless scores are inner products; got 'ring' for {bound}")
         self.bound, self.exchange, self.group = bound, exchange, group
         self.kind = bound.kind
@@ -87,28 +89,35 @@ class GlobalBatch(Bound):
 
     def forward(self, x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
         """The bound of the pairs of all ranks: 0-d, nats, the same on every rank. ``more`` is passed to the bound."""
-        if not active(self.group):
-            value: Tensor = self.bound(x, y, *more)
-            return value
-        if not isinstance(self.bound, InfoNCE):
-            return self._of_all(self.bound, x, y, *more)
-        return self._infonce(self.bound, x, y)
+        bound = self.bound
+        if active(self.group) and _scores_only(bound):
+            return self._of_scores(bound, bound.objective, bound, x, y)
+        return self._of_all(bound, x, y, *more)
 
     def loss(self, x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
         """The bound's loss on the pairs of all ranks, 0-d."""
-        return self._of_all(self.bound.loss, x, y, *more) if self._own_loss() else -self(x, y, *more)
+        bound, loss = self.bound, type(self.bound).loss
+        if loss is Bound.loss:
+            return -self.forward(x, y, *more)
+        if (
+            active(self.group)
+            and _scores_only(bound)
+            and isinstance(bound, Discriminative)
+            and loss is Discriminative.loss
+        ):
+            return -self._of_scores(bound, bound.fitted, lambda x, y: -bound.loss(x, y), x, y)
+        return self._of_all(bound.loss, x, y, *more)
 
     def validation_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        return self._of_all(self.bound.validation_loss, x, y) if self._own_loss() else -self(x, y)
-
-    def _own_loss(self) -> bool:
-        return type(self.bound).loss is not Bound.loss or type(self.bound).validation_loss is not Bound.validation_loss
+        if type(self.bound).validation_loss is Bound.validation_loss:
+            return self.loss(x, y)
+        return self._of_all(self.bound.validation_loss, x, y)
 
     def pointwise(self, x: Tensor, y: Tensor) -> Tensor:
         """The log-ratios of this rank's pairs against those of all ranks, ``(n,)``, nats; each rank computes all."""
         if not active(self.group):
             return self.bound.pointwise(x, y)
-        shares, (x, y) = self._agreed(x, y)
+        shares, _ = self._agreed(x, y)
         return self.bound.pointwise(gathered(x, shares), gathered(y, shares))[shares.own]
 
     def ceiling(self, n: int) -> float | None:
@@ -126,25 +135,35 @@ class GlobalBatch(Bound):
     def _of_all(self, function: Callable[..., Tensor], x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
         """A function of the rows of all ranks, on every rank."""
         if not active(self.group):
-            return function(x, y, *more)
-        shares, pair = self._agreed(x, y)
-        rows = [gathered(side, shares) for side in pair]
-        return function(*rows, *(gather(other, self.group) for other in more))
+            value: Tensor = function(x, y, *more)
+            return value
+        shares, _ = self._agreed(x, y)
+        return function(gathered(x, shares), gathered(y, shares), *(gather(other, self.group) for other in more))
 
-    def _infonce(self, bound: InfoNCE, x: Tensor, y: Tensor) -> Tensor:
-        """InfoNCE of own rows and the columns of all; those of CPC are the xs for a given y."""
-        embed = embeddings(bound.critic)
-        shares, pair = self._agreed(x, y, embed)
-        if embed is None:
-            return self._infonce_of_rows(bound, *pair, shares)
-        of = ring_infonce if self.exchange == "ring" else gathered_infonce
-        values = [of(*(pair[::-1] if swap else pair), shares) for swap in directions(bound)]
-        return torch.stack(values).mean()
+    def _of_scores(
+        self,
+        bound: Contrastive,
+        objective: Callable[[Scores], Tensor],
+        function: Callable[[Tensor, Tensor], Tensor],
+        x: Tensor,
+        y: Tensor,
+    ) -> Tensor:
+        """An objective of the scores of all ranks; if these are no inner products, as a function of x and y."""
+        shares, sides = self._agreed(x, y, bound.critic)
+        if sides is not None:
+            a, b = sides
+            return objective(SharedProducts(a, b, shares, exchange=self.exchange, tile=bound.tile, narrow=bound.narrow))
+        if self.exchange == "ring":
+            raise ValueError(f"exchange must be 'gather' unless scores are inner products; got 'ring' for {bound}")
+        if isinstance(bound, InfoNCE) and type(bound).objective in (InfoNCE.objective, CPC.objective):
+            return self._infonce_of_rows(bound, x, y, shares)
+        return function(gathered(x, shares), gathered(y, shares))
 
     def _infonce_of_rows(self, bound: InfoNCE, x: Tensor, y: Tensor, shares: Shares) -> Tensor:
-        """The same by any critic: scores ``(n, N)`` of this rank's rows."""
+        """InfoNCE by any critic: scores ``(n, N)`` of this rank's rows; for CPC xs for a given y."""
         terms = []
-        for swap in directions(bound):
+        first = isinstance(bound, CPC)
+        for swap in (first, not first) if bound.symmetric else (first,):
             others = gathered(x if swap else y, shares)
             scores = bound.critic(others, y).T if swap else bound.critic(x, others)
             if scores.shape != (len(x), shares.total):
@@ -157,46 +176,29 @@ class GlobalBatch(Bound):
         mean = summed(own, self.group) / len(shares.sizes)
         return own - own.detach() + mean + math.log(shares.total)
 
-    def _agreed(self, x: Tensor, y: Tensor, embed: Embed | None = None) -> tuple[Shares, tuple[Tensor, Tensor]]:
-        """Whose rows are which, and what to exchange; raises on all ranks if one has not what the bound takes."""
-        problem, pair, tensors = None, (x, y), {"x": x, "y": y}
+    def _agreed(
+        self, x: Tensor, y: Tensor, critic: nn.Module | None = None
+    ) -> tuple[Shares, tuple[Tensor, Tensor] | None]:
+        """Whose rows are which, and the critic's embeddings; raises on all ranks if one's are not what is needed."""
+        problem, sides, tensors = None, None, {"x": x, "y": y}
         try:
             self.check_pair(x, y, least=0)
-            if embed is not None:
-                pair = embed(x, y)
-                tensors |= {"embedding of x": pair[0], "embedding of y": pair[1]}
+            sides = None if critic is None else critics.embedding(critic, x, y)
+            if sides is not None:
+                tensors |= {"embedding of x": sides[0], "embedding of y": sides[1]}
         except Exception as error:  # whatever it is, the others must not wait for this rank
             problem = error
         shares = agree(tensors, self.group, problem=problem)
         least = 2 if isinstance(self.bound, Contrastive) else 1
         if shares.total < least:
             raise ValueError(f"x must have at least {least} rows on all ranks together; got {shares.total}")
-        return shares, pair
+        return shares, sides
 
 
-def directions(bound: InfoNCE) -> list[bool]:
-    """Whether x and y change places, for each of the means that the bound averages."""
-    first = isinstance(bound, CPC)
-    return [first, not first] if bound.symmetric else [first]
-
-
-Embed = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-def embeddings(critic: nn.Module) -> Embed | None:
-    """Embeddings whose inner products are the critic's scores; ``None`` if it has none."""
-    if isinstance(critic, critics.Separable):
-        return lambda x, y: (critic.g(x), critic.h(y))
-    if isinstance(critic, critics.Bilinear):
-        return lambda x, y: (x @ critic.weight, y)
-    if isinstance(critic, critics.Predictor):
-        return lambda x, y: (
-            critic.temperature(F.normalize(x, dim=1) if critic.normalize else x),
-            F.normalize(critic.predict(y), dim=1) if critic.normalize else critic.predict(y),
-        )
-    if isinstance(critic, critics.Cosine):
-        return lambda x, y: (
-            critic.temperature(F.normalize(critic.project_x(x), dim=1)),
-            F.normalize(critic.project_y(y), dim=1),
-        )
-    return None
+def _scores_only(bound: Bound) -> TypeGuard[Contrastive]:
+    """Whether the bound is an objective of its critic's scores, and of nothing else."""
+    return (
+        isinstance(bound, Contrastive)
+        and type(bound).scores is Contrastive.scores
+        and type(bound).forward is Contrastive.forward
+    )

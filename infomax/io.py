@@ -144,13 +144,13 @@ def as_aligned(samples: Mapping[str, Any], *, least: int, stacklevel: int = 4) -
             raise ValueError(f"{name} must have as many rows as {first}; got {len(array)} and {n}")
     if n < least:
         raise ValueError(f"{first} must have at least {least} rows; got {n}")
-    _check_indexes(samples, stacklevel)
+    check_indexes(samples, stacklevel)
     for name, array in arrays.items():  # no comprehension, which before Python 3.12 is a frame of its own
         arrays[name] = _drop_constant(array, name, column_labels(samples[name]), stacklevel)
     return arrays
 
 
-def _check_indexes(samples: Mapping[str, Any], stacklevel: int) -> None:
+def check_indexes(samples: Mapping[str, Any], stacklevel: int) -> None:
     """Raise, or warn, if two of the samples carry labels of their rows that differ."""
     for first, name, reordered in differing_indexes(samples):
         if reordered:

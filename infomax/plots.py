@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from infomax.combining import Composition
+    from infomax.matrix import Pairwise
     from infomax.result import Estimate
 
 _COLOURS = {"lower": "#1b6ca8", "upper": "#b5482a", "estimate": "#4d4d4d"}
@@ -126,3 +127,27 @@ def plot_comparison(
     ax.set_xlabel(f"mutual information, {estimates[0].unit}; bars: 95 % intervals")
     ax.set_title(title, loc="left", size=11)
     ax.legend(frameon=False, loc="lower left")
+
+
+def plot_matrix(pairs: Pairwise, level: float) -> Figure:
+    """Values as colours, with numbers where they have room; a dot marks pairs with a q-value of at most ``level``."""
+    rows, columns = pairs.mi.shape
+    side = 0.55 if max(rows, columns) <= 12 else 0.25 if max(rows, columns) <= 60 else 0.12
+    figure, (ax,) = new_figure(min(2.5 + side * columns, 24), min(1.5 + side * rows, 24))
+    image = ax.imshow(pairs.mi.clip(0.0), cmap="viridis", vmin=0.0, aspect="auto")
+    ax.set_facecolor("0.85")  # of the diagonal
+    i, j = (pairs.qvalue <= level).nonzero()
+    numbers = max(rows, columns) <= 12
+    ax.plot(j, i + (0.3 if numbers else 0.0), "o", color="w", mec="0.2", mew=0.5, ms=4 if numbers else 3)
+    for row in range(rows if numbers else 0):
+        for column in range(columns):
+            if not (pairs.symmetric and row == column):
+                value = pairs.mi[row, column]
+                colour = "k" if value > 0.6 * image.get_clim()[1] else "w"
+                ax.annotate(f"{value:.2f}", (column, row), ha="center", va="center", size=8, color=colour)
+    if max(rows, columns) <= 60:
+        ax.set_xticks(range(columns), pairs.columns, rotation=90)
+        ax.set_yticks(range(rows), pairs.names)
+    figure.colorbar(image, ax=ax, label=f"mutual information, {pairs.unit}")
+    ax.set_title(f"{pairs.n} rows; dots: q ≤ {level:g}", loc="left", size=11)
+    return figure

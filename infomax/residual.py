@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from infomax.fitting import History, Schedule, no_progress
+from infomax.adam import Adam
+from infomax.fitting import History, Schedule, draws, no_progress
+from infomax.perceptrons import BatchedMLP
 
 #: Validation scores are computed on at most this many rows at a time.
 _BLOCK = 1024
 #: Share of the running average of the parameters that each step keeps, once there were many.
 _KEPT = 0.98
-
-
-class BatchedMLP(nn.Module):
-    """Perceptrons of equal widths with SiLU between layers, ``(models, N, in) -> (models, N, out)``: a product a layer.
-
-    Each starts as :class:`torch.nn.Linear` does; the last layers' initial weights are scaled by ``last_gain``.
-    """
-
-    def __init__(
-        self, models: int, widths: Sequence[int], generator: torch.Generator, *, last_gain: float = 1.0
-    ) -> None:
-        super().__init__()
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for i, (rows, columns) in enumerate(pairwise(widths)):
-            limit = (last_gain if i == len(widths) - 2 else 1.0) / math.sqrt(rows)
-            for parameters, shape in ((self.weights, (models, rows, columns)), (self.biases, (models, 1, columns))):
-                share = torch.rand(shape, generator=generator, dtype=torch.float32)
-                parameters.append(nn.Parameter(limit * (2 * share - 1)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, F.silu(x) if i else x, weight)
-        return x
 
 
 class BatchedCritic(nn.Module):
@@ -93,6 +70,15 @@ def logistic_losses(scores: Tensor) -> Tensor:
     return F.softplus(-own).mean(1) + mixed / (n * (n - 1))
 
 
+def logistic_gradients(scores: Tensor) -> Tensor:
+    """Gradients of :func:`logistic_losses` in the scores, ``(M, N, N)``: all that a step needs of them."""
+    n = scores.shape[1]
+    gradients = torch.sigmoid(scores).mul_(1 / (n * (n - 1)))
+    own = scores.diagonal(dim1=1, dim2=2)
+    gradients.diagonal(dim1=1, dim2=2).copy_(torch.sigmoid(-own).mul_(-1 / n))
+    return gradients
+
+
 def fit_residuals(
     critic: BatchedCritic,
     anchors: Callable[[Tensor], Tensor],
@@ -121,18 +107,18 @@ def fit_residuals(
     """
     folds, n = train.shape
     averaged = copy.deepcopy(critic).requires_grad_(False)
-    parameters: list[Tensor] = list(critic.parameters())
+    learned = list(critic.parameters())
+    parameters: list[Tensor] = list(learned)
     averages: list[Tensor] = list(averaged.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
+    optimiser = Adam([[parameter] for parameter in learned])
     best = [average.clone() for average in averages]
     least = torch.full((folds,), torch.inf, dtype=torch.float32, device=train.device)
     histories = [History() for _ in range(folds)]
     blocks = [block for block in torch.split(validation, _BLOCK, 1) if block.shape[1] > 1]
     fixed = [anchors(block) for block in blocks]
-    order = torch.empty(folds, 0, dtype=torch.long)
-    batch = min(schedule.batch_size, n)
+    batches = [draws(n, schedule.batch(n), generator) for _ in range(folds)]
     for step in range(schedule.steps + 1):
-        if step % schedule.check_every == 0 or step == schedule.steps:
+        if schedule.checks(step):
             losses, values = _validate(blocks, fixed, lambda rows: residuals(averaged, rows))
             tick(min(schedule.check_every, step))
             better = losses < least
@@ -151,16 +137,12 @@ def fit_residuals(
                 break
         if step == schedule.steps:
             break
-        if order.shape[1] < batch:  # a new pass over the rows; the remainder of the last one comes first
-            new = torch.stack([torch.randperm(n, generator=generator) for _ in range(folds)])
-            order = torch.cat([order, new], 1)
-        rows, order = train.gather(1, order[:, :batch].to(train.device)), order[:, batch:]
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
-        optimizer.zero_grad(set_to_none=True)
-        loss = logistic_losses(anchors(rows) + residuals(critic, rows)).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        rows = train.gather(1, torch.stack([next(batch) for batch in batches]).to(train.device))
+        scores = residuals(critic, rows)
+        gradients = torch.autograd.grad(scores, learned, logistic_gradients(anchors(rows) + scores.detach()))
+        for own, gradient in zip(optimiser.gradients, gradients, strict=True):
+            own[0].copy_(gradient)
+        optimiser.step(schedule.rate(step))
         with torch.no_grad():
             torch._foreach_lerp_(averages, parameters, 1 - min(_KEPT, (1 + step) / (10 + step)))
     with torch.no_grad():

@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("out", type=Path, help="folder of the runs; what is there is not repeated")
     _data(ablate)
     _settings(ablate)
-    ablate.add_argument("--arms", type=Path, metavar="FILE", help="JSON: name -> settings that differ")
+    ablate.add_argument(
+        "--arms", type=Path, metavar="FILE", help="JSON: name -> settings that differ, named as by --set"
+    )
     ablate.add_argument("--baseline", help="arm that the others are compared with; default: the first")
     ablate.add_argument("--seeds", type=int, default=5, help="how many, from 0; default: %(default)s")
     ablate.add_argument("--jobs", type=int, default=1, help="runs at a time; default: %(default)s")
@@ -119,19 +121,13 @@ def changed(config: Config, assignments: Sequence[str]) -> Config:
     Raises:
         ValueError: as :func:`read_settings` does.
     """
-    plain = config.to_dict()
+    changes = {}
     for assignment in assignments:
         name, sign, text = assignment.partition("=")
         if not sign:
             raise ValueError(f"--set must be NAME=VALUE; got {assignment!r}")
-        place: Any = plain
-        *path, last = name.split(".")
-        for step in path:
-            if not isinstance(place, dict) or step not in place:
-                raise ValueError(f"--set must name a setting; got {name!r}, and there is no {step!r}")
-            place = place[step]
-        place[last] = _value(text)
-    return Config.from_dict(plain)
+        changes[name] = _value(text)
+    return config.changed(changes)
 
 
 def _value(text: str) -> Any:
@@ -265,6 +261,8 @@ def _ablate(arguments: argparse.Namespace) -> None:
     text = comparison.table(results, baseline, arguments.metrics or default)
     (arguments.out / f"{arguments.split}.md").write_text(text + "\n", encoding="utf-8")
     print(text)
+    for arm, error in ablation.failed(arguments.out, arms, range(arguments.seeds)).items():
+        print(f"failed: {arm}: {error}", file=sys.stderr)
 
 
 def _convert(arguments: argparse.Namespace) -> None:

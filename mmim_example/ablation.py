@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +49,22 @@ def ablate(
         config: what the arms change.
         dataset: of all runs.
         directory: of the runs' folders.
-        arms: name → settings that differ.
+        arms: name → settings that differ, by name: "alpha", or "modalities.text.hidden".
         seeds: of each arm; the same for all, so that differences are paired.
         jobs: runs at a time, each on one thread.
         split: that the numbers are of. Choose settings on "valid", report "test".
 
     Returns:
-        Arm → metric → values in the order of the seeds; metrics of MI are in nats. A run whose loss was not finite has
-        NaN for all of them; its ``result.json`` says what happened.
+        Arm → metric → values in the order of the seeds; metrics of MI are in nats. A run that failed, because its loss
+        was not finite, or the model or the data do not take its settings, has NaN for all of them: see :func:`failed`.
 
     Raises:
-        ValueError: for settings that a configuration refuses.
-        CheckpointError: if the directory holds runs of other settings.
+        ValueError: for settings that a configuration refuses; the arm is named.
+        CheckpointError: if the directory holds runs of other settings, other data, or another revision of this example.
     """
     from joblib import Parallel, delayed  # noqa: PLC0415 - an extra
 
-    named = {arm: _with(config, changes) for arm, changes in arms.items()}
+    named = {arm: _with(config, arm, changes) for arm, changes in arms.items()}
     places = {folder(directory, arm, 0) for arm in named}
     if len(places) < len(named):
         raise ValueError(f"arms must differ in their letters and digits, which name folders; got {', '.join(named)}")
@@ -89,37 +90,63 @@ def folder(directory: Path, arm: str, seed: int) -> Path:
     return directory / (re.sub(r"[^a-z0-9]+", "-", arm.lower()).strip("-") or "arm") / f"seed-{seed}"
 
 
-def _with(config: Config, changes: Mapping[str, Any]) -> Config:
-    return Config.from_dict(config.to_dict() | dict(changes))
+def failed(directory: Path, arms: Iterable[str], seeds: Iterable[int]) -> dict[str, str]:
+    """Of arms that :func:`ablate` ran in this directory and that failed with a seed of these: why, the first time."""
+    errors: dict[str, str] = {}
+    for arm, seed in itertools.product(arms, seeds):
+        done = folder(directory, arm, seed) / "result.json"
+        error = json.loads(done.read_text(encoding="utf-8")).get("error") if done.is_file() else None
+        if error:
+            errors.setdefault(arm, error)
+    return errors
+
+
+def _with(config: Config, arm: str, changes: Mapping[str, Any]) -> Config:
+    try:
+        return config.changed(changes)
+    except ValueError as error:
+        raise ValueError(f"arm {arm!r}: {error}") from None
 
 
 def _run(config: Config, dataset: Dataset, directory: Path, split: str) -> dict[str, float]:
     """One run's metrics on a split; trained unless it was before."""
     done = directory / "result.json"
-    data = fingerprint(dataset)
-    if not done.is_file():
-        resume = (directory / "last.safetensors").is_file()
-        found: dict[str, Any] = {"config": config.to_dict(), "data": data, "valid": {}, "test": {}}
-        try:
-            run = train(config, dataset, directory, resume=resume, device="cpu", progress=False)
-        except TrainingError as error:
-            found |= {"error": str(error), "valid": {"valid": math.nan}, "test": {"valid": math.nan}}
-        else:
-            for part in ("valid", "test"):
-                at = evaluate(directory / "best.safetensors", dataset, split=part, intervals=False, device="cpu")
-                found[part] = at.values | {"valid": run.best_valid, "epoch": run.best_epoch}
-                found[part] |= {f"I({name})": nats for name, nats in at.terms["pairs"].items()}
-                found[part] |= {f"I({name};Z)": nats for name, nats in at.terms["fusion"].items()}
+    # As JSON gives it back.
+    key = json.loads(
+        json.dumps({"revision": checkpoint.REVISION, "configuration": config.to_dict(), "data": fingerprint(dataset)})
+    )
+    kept = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else None
+    if kept is None or kept.get("refused"):  # what a model refuses costs nothing to try again
+        kept = key | _trained(config, dataset, directory)
         beside = done.with_suffix(".partial")
-        beside.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(kept, indent=1), encoding="utf-8")
         beside.replace(done)
-        (directory / "last.safetensors").unlink()
-    kept = json.loads(done.read_text(encoding="utf-8"))
-    if kept["config"] != json.loads(json.dumps(config.to_dict())):
-        raise checkpoint.CheckpointError(f"{done} is of another configuration; name another directory")
-    if kept["data"] != data:
-        raise checkpoint.CheckpointError(f"{done} is of other data than {dataset.source}; name another directory")
+        (directory / "last.safetensors").unlink(missing_ok=True)
+    for name, value in key.items():
+        if kept.get(name) != value:
+            other = "other data than " + dataset.source if name == "data" else f"another {name}"
+            raise checkpoint.CheckpointError(f"{done} is of {other}; name another directory")
     return dict(kept[split])
+
+
+def _trained(config: Config, dataset: Dataset, directory: Path) -> dict[str, Any]:
+    """What ``result.json`` has of a run; of one that failed, why, and whether it was refused before it began."""
+    last = directory / "last.safetensors"
+    found: dict[str, Any] = {}
+    try:
+        run = train(config, dataset, directory, resume=last.is_file(), device="cpu", progress=False)
+    except checkpoint.CheckpointError:
+        raise
+    except (TrainingError, ValueError) as error:
+        nothing = {"valid": math.nan}
+        return {"error": str(error), "refused": not last.is_file(), "valid": nothing, "test": nothing}
+    for part in ("valid", "test"):
+        at = evaluate(directory / "best.safetensors", dataset, split=part, intervals=False, device="cpu")
+        found[part] = at.values | {"valid": run.best_valid, "epoch": run.best_epoch}
+        found[part] |= {f"I({name})": nats for name, nats in at.terms["pairs"].items()}
+        found[part] |= {f"I({name};Z)": nats for name, nats in at.terms["fusion"].items()}
+    return found
 
 
 def _shown(runs: Iterator[dict[str, float]], total: int, *, progress: bool) -> Iterator[dict[str, float]]:

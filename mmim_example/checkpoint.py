@@ -13,6 +13,10 @@ from torch import Tensor, nn
 
 from mmim_example.config import Config
 
+#: Of how this example trains: goes up when a configuration and a seed come to give other weights, so that older runs
+#: are neither resumed nor compared with newer ones. 2: stage 0 sees representations with dropout.
+REVISION = 2
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read, or is of another configuration."""
@@ -112,11 +116,16 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
 
 
 def check_config(facts: Mapping[str, Any], config: Config, path: Path) -> None:
-    """Refuse a checkpoint of another configuration.
+    """Refuse a checkpoint of another configuration, or of another revision of this example.
 
     Raises:
         CheckpointError: names the first setting that differs.
     """
+    if facts.get("revision", 1) != REVISION:
+        raise CheckpointError(
+            f"{path} must be of revision {REVISION} of this example's training; got {facts.get('revision', 1)}, which "
+            "gives other weights: train anew"
+        )
     ours = json.loads(json.dumps(config.to_dict()))
     theirs = facts.get("config", {})
     for name in sorted(ours | theirs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -236,6 +237,28 @@ class Config:
                 raise ValueError(f"pairs must be a list of pairs of names; got {given['pairs']!r}")
             given["pairs"] = tuple(tuple(pair) for pair in given["pairs"])
         return cls(**given)
+
+    def changed(self, changes: Mapping[str, Any]) -> Config:
+        """This configuration with settings changed, each by its name: "alpha", or "modalities.text.hidden".
+
+        Args:
+            changes: name → value, in plain containers as JSON has them; made one after the other.
+
+        Raises:
+            ValueError: for names of no setting, and as :meth:`from_dict` does.
+        """
+        plain, changes = copy.deepcopy((self.to_dict(), dict(changes)))
+        for name, value in changes.items():
+            place: Any = plain
+            *path, last = name.split(".")
+            for step in path:
+                place = place.get(step)
+                if not isinstance(place, dict):
+                    raise ValueError(
+                        f"settings must be those of config.json; got {name!r}, and there is no {step!r} with parts"
+                    )
+            place[last] = value
+        return Config.from_dict(plain)
 
     def replace(self, **changes: Any) -> Config:
         """This configuration with some values changed; validated anew."""

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from infomax.tasks.trimodal import MODALITIES, trimodal
+from infomax.tasks import tri_modal
 from mmim_example.files import Array, DataError, DataWarning, chunks, release
 
 SPLITS = ("train", "valid", "test")
@@ -369,7 +369,7 @@ def generate(
 
     Args:
         n: utterances in train, valid and test.
-        text, audio, vision, joint, seed, dims: as in :func:`infomax.tasks.trimodal.trimodal`.
+        text, audio, vision, joint, seed, dims: as in :func:`infomax.tasks.tri_modal`.
 
     Returns:
         The data, and nats by what they are between: ``"text-vision"`` and so on in the order text, audio, vision;
@@ -377,20 +377,21 @@ def generate(
         sentiment is; one in 22 lies outside -3 to 3.
 
     Raises:
-        ValueError: as ``trimodal`` does, and for a split of no utterances.
+        ValueError: as ``tri_modal`` does, and for a split of no utterances.
     """
     if len(n) != 3 or min(n) < 1:
         raise ValueError(f"n must be three sizes of 1 or more; got {n}")
-    speech = trimodal(text=text, audio=audio, vision=vision, joint=joint, dims=dims, seed=seed)
+    speech = tri_modal(text=text, audio=audio, vision=vision, joint=joint, dims=dims, seed=seed)
     drawn = {name: array.astype(np.float32) for name, array in speech.sample(sum(n), seed).items()}
+    modalities = speech.modalities
     splits, start = {}, 0
     for name, size in zip(SPLITS, n, strict=True):
         rows = slice(start, start := start + size)
-        features = {modality: drawn[modality][rows] for modality in MODALITIES}
+        features = {modality: drawn[modality][rows] for modality in modalities}
         ids = tuple(f"{name}_{i}" for i in range(size))
         splits[name] = Split(ids, 1.5 * drawn["target"][rows, 0], features)
     truths = {
-        f"{a}-{b}": speech.mi((a,), (b,)) for i, a in enumerate(MODALITIES) for b in (*MODALITIES[i + 1 :], "target")
+        f"{a}-{b}": speech.mi((a,), (b,)) for i, a in enumerate(modalities) for b in (*modalities[i + 1 :], "target")
     }
-    truths["all-target"] = speech.mi(MODALITIES, ("target",))
-    return Dataset(**splits, nonfinite=dict.fromkeys(MODALITIES, 0), source=f"generated, seed {seed}"), truths
+    truths["all-target"] = speech.mi(modalities, ("target",))
+    return Dataset(**splits, nonfinite=dict.fromkeys(modalities, 0), source=f"generated, seed {seed}"), truths

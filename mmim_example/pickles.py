@@ -20,7 +20,7 @@ import numpy as np
 
 from mmim_example import untrusted
 from mmim_example.files import Array, DataError, map_file
-from mmim_example.untrusted import Source, refuse, refuse_name, shown
+from mmim_example.untrusted import Arguments, LongString, Name, Source, Unfinished, refuse, refuse_name, shown
 
 #: Strings of at least so many bytes stay in the file until they are needed.
 _LARGE = 1 << 16
@@ -39,6 +39,7 @@ _NAMES = {
         "bytes": _BUILTINS,
         "set": _BUILTINS,
         "frozenset": _BUILTINS,
+        "OrderedDict": ("collections",),
     }.items()
     for module in modules
 }
@@ -47,7 +48,7 @@ _NAMES = {
 def read_pickle(path: Path | str) -> Any:
     """What a pickle holds: dict, list, tuple, set, str, bytes, numbers, None and numpy arrays of these.
 
-    Strings of Python 2 are read as Latin-1. Arrays may be read-only, and mapped from the file.
+    An OrderedDict is read as a dict, strings of Python 2 as Latin-1. Arrays may be read-only, and mapped from the file.
 
     Raises:
         DataError: for whatever else a pickle asks for, by its name; for files that are damaged or no pickles; for
@@ -64,39 +65,6 @@ def read_pickle(path: Path | str) -> Any:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} must be a pickle of data; got, before byte {file.at}, {reason}") from None
     return value
-
-
-class _Name:
-    """A name that a pickle may have: what it stands for is in ``_NAMES``, and nowhere else."""
-
-    __slots__ = ("meaning", "spelling")
-
-    def __init__(self, meaning: str, spelling: str) -> None:
-        self.meaning, self.spelling = meaning, spelling
-
-
-class _Made:
-    """An array, or a type of numbers, that takes two operations to make: None after the first."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any = None) -> None:
-        self.value = value
-
-
-class _Large:
-    """A long string, still in the file."""
-
-    __slots__ = ("data", "is_text")
-
-    def __init__(self, data: memoryview, is_text: bool) -> None:
-        self.data, self.is_text = data, is_text
-
-
-class _Arguments(tuple[Any, ...]):
-    """A tuple that is no datum, for it has names, unfinished arrays or long strings in it."""
-
-    __slots__ = ()
 
 
 class _Reader:
@@ -130,16 +98,18 @@ class _Reader:
 
     def datum(self, value: Any) -> Any:
         """The value as others will see it, in a container or at the end."""
-        if isinstance(value, _Made) and value.value is not None:
+        if isinstance(value, Unfinished) and value.value is not None:
             return value.value
-        if isinstance(value, _Large):
+        if isinstance(value, LongString):
             self.file.charge(len(value.data))
             return str(value.data, "latin-1") if value.is_text else bytes(value.data)
-        if isinstance(value, _Name):
+        if isinstance(value, Name):
             refuse_name(value.spelling)
-        if isinstance(value, (_Made, _Arguments)):
+        if isinstance(value, (Unfinished, Arguments)):
             what = (
-                "an array within itself, or without content" if isinstance(value, _Made) else "a tuple that is no datum"
+                "an array within itself, or without content"
+                if isinstance(value, Unfinished)
+                else "a tuple that is no datum"
             )
             refuse(f"must hold finished values; got {what}, before byte {self.file.at}")
         return value
@@ -159,7 +129,7 @@ class _Reader:
     def string(self, size: int, is_text: bool = False) -> None:
         data = self.file.take(size)
         if size >= _LARGE:
-            self.push(_Large(data, is_text))
+            self.push(LongString(data, is_text))
         else:
             self.push(str(data, "latin-1") if is_text else bytes(data))
 
@@ -212,9 +182,9 @@ class _Reader:
         return self.stack[-1]
 
     def make_tuple(self, values: list[Any]) -> None:
-        values = [v.value if isinstance(v, _Made) and v.value is not None else v for v in values]
-        raw = any(isinstance(value, (_Name, _Made, _Large, _Arguments)) for value in values)
-        self.push(_Arguments(values) if raw else tuple(values))
+        values = [v.value if isinstance(v, Unfinished) and v.value is not None else v for v in values]
+        raw = any(isinstance(value, (Name, Unfinished, LongString, Arguments)) for value in values)
+        self.push(Arguments(values) if raw else tuple(values))
 
     def tuple_of(self, size: int) -> None:
         values = self.stack[-size:]
@@ -234,7 +204,7 @@ class _Reader:
             refuse_name(f"the name {shown(name)} of {shown(module)}")
         if (module, name) not in _NAMES:
             refuse_name(f"{module}.{name}")
-        self.push(_Name(_NAMES[module, name], f"{module}.{name}"))
+        self.push(Name(_NAMES[module, name], f"{module}.{name}"))
 
     def named(self) -> None:
         name, module = self.stack.pop(), self.stack.pop()
@@ -245,7 +215,7 @@ class _Reader:
         refuse_name(f"{module.decode('latin-1')}.{name.decode('latin-1')}")
 
     def make_object(self) -> None:
-        kind = next((value for value in reversed(self.stack) if isinstance(value, _Name)), None)
+        kind = next((value for value in reversed(self.stack) if isinstance(value, Name)), None)
         refuse_name(f"an object of {kind.spelling if kind else 'a class'}")
 
     def extension(self, code: int) -> None:
@@ -256,7 +226,7 @@ class _Reader:
 
     def reduce(self) -> None:
         arguments, name = self.stack.pop(), self.stack.pop()
-        if not isinstance(name, _Name) or not isinstance(arguments, tuple):
+        if not isinstance(name, Name) or not isinstance(arguments, tuple):
             refuse_name(f"a call of {type(name).__name__}")
         make = _CALLS.get(name.meaning)
         if make is None:
@@ -265,8 +235,8 @@ class _Reader:
 
     def build(self) -> None:
         state, made = self.stack.pop(), self.stack[-1]
-        if not isinstance(made, _Made) or not isinstance(state, tuple):
-            refuse_name(f"setting the state of {made.spelling if isinstance(made, _Name) else type(made).__name__}")
+        if not isinstance(made, Unfinished) or not isinstance(state, tuple):
+            refuse_name(f"setting the state of {made.spelling if isinstance(made, Name) else type(made).__name__}")
         if isinstance(made.value, np.dtype):
             made.value = untrusted.with_order(made.value, state)
         elif made.value is None:
@@ -277,17 +247,17 @@ class _Reader:
 
     # What the names mean.
 
-    def dtype(self, spelling: Any, *_: Any) -> _Made:
-        return _Made(untrusted.dtype(spelling))
+    def dtype(self, spelling: Any, *_: Any) -> Unfinished:
+        return Unfinished(untrusted.dtype(spelling))
 
-    def empty(self, kind: Any, *_: Any) -> _Made:
-        if not isinstance(kind, _Name) or kind.meaning != "ndarray":
+    def empty(self, kind: Any, *_: Any) -> Unfinished:
+        if not isinstance(kind, Name) or kind.meaning != "ndarray":
             raise TypeError("an array of another class")
-        return _Made()
+        return Unfinished()
 
-    def from_buffer(self, data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> _Made:
+    def from_buffer(self, data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> Unfinished:
         array = self.array(shape, dtype, "F" if order == "F" else "C", data)
-        return _Made(array.transpose(axes) if order == "K" else array)
+        return Unfinished(array.transpose(axes) if order == "K" else array)
 
     def scalar(self, dtype: Any, data: Any) -> Any:
         return self.array((), dtype, "C", data)[()]
@@ -302,8 +272,17 @@ class _Reader:
         self.file.charge(len(values))
         return {self.key(value) for value in values}
 
+    def dict_of(self, pairs: Any = ()) -> dict[Any, Any]:
+        """Of an OrderedDict: Python 2 passes its items, Python 3 none, and adds them afterwards."""
+        if type(pairs) not in (list, tuple):
+            raise TypeError(f"an OrderedDict of {type(pairs).__name__}")
+        self.file.charge(len(pairs))
+        if any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs):
+            raise TypeError("an OrderedDict of what are no pairs")
+        return {self.key(key): self.datum(value) for key, value in pairs}
+
     def array(self, shape: Any, dtype: Any, order: str, data: Any) -> Array:
-        if isinstance(data, _Large):
+        if isinstance(data, LongString):
             data = data.data
         elif isinstance(data, str):
             data = self.encode(data, "latin1")
@@ -323,6 +302,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "bytes": lambda _: b"",
     "set": _Reader.set_of,
     "frozenset": lambda r, values: frozenset(r.set_of(values)),
+    "OrderedDict": _Reader.dict_of,
 }
 
 #: Operations that take a number, and how it is written.

@@ -210,8 +210,8 @@ class Trainer:
     def fit_pairs(self, epoch: int) -> float | None:
         """Stage 0: tighten the pairs' bounds on representations that stay as they are, computed once.
 
-        They are computed in training mode, as in the published code: stage 1 scores q on representations with dropout,
-        where a q that knows only those without is far too sure of itself.
+        They have dropout, as in the published code and in stage 1, where a q that knows only representations without is
+        far too sure of itself. The memory has the same: without dropout the reading is then too low, not too high.
         """
         if self.pairs is None:
             return None
@@ -229,7 +229,7 @@ class Trainer:
     ) -> float | None:
         self.model.pair_bounds.train().requires_grad_(True)
         self.model.start_pairs(h, present, labels)
-        total, steps = 0.0, 0
+        total, steps, learned = 0.0, 0, self.model.pair_parameters()
         for rows in batches(len(labels), self.config.batch_size):
             index = torch.from_numpy(rows).to(self.device)
             loss = self.model.pair_loss(*({name: v[index] for name, v in part.items()} for part in (h, present)))
@@ -237,7 +237,7 @@ class Trainer:
                 continue
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            self._step(optimizer, self.model.pair_parameters())
+            self._step(optimizer, learned)
             total, steps = total + self._finite(loss, "stage 0"), steps + 1
         return total / steps if steps else None
 
@@ -342,6 +342,7 @@ class Trainer:
             state, optimizers[name] = checkpoint.optimizer_tensors(optimizer)
             tensors |= {f"{name}/{key}": t for key, t in state.items()}
         facts = {
+            "revision": checkpoint.REVISION,
             "config": self.config.to_dict(),
             "data": fingerprint(self.dataset),
             "progress": dataclasses.asdict(self.progress),

@@ -1,4 +1,7 @@
-"""What a stranger's file claims of an array, or of how its values are nested: checked before it is believed."""
+"""What a stranger's file claims of an array, or of how its values are nested: checked before it is believed.
+
+And what stands on a reader's stack that is no datum yet: names, arrays without content, strings still in the file.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import math
 import re
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -74,6 +78,35 @@ class Source:
         if len(line) > 200:  # the time that an integer takes grows with the square of its digits
             refuse(f"must have numbers of fewer digits; got {len(line)} before byte {self.at}")
         return int(line.rstrip(b"L"))
+
+
+@dataclass(slots=True, eq=False)
+class Name:
+    """A name that a pickle may have: what it stands for is decided by whoever reads it."""
+
+    meaning: str
+    spelling: str
+
+
+@dataclass(slots=True, eq=False)
+class Unfinished:
+    """An array, or a type of numbers, that takes two operations to make: None after the first."""
+
+    value: Any = None
+
+
+@dataclass(slots=True, eq=False)
+class LongString:
+    """A long string, still in the file."""
+
+    data: memoryview
+    is_text: bool
+
+
+class Arguments(tuple[Any, ...]):
+    """A tuple that is no datum, for it has names, unfinished arrays or long strings in it."""
+
+    __slots__ = ()
 
 
 def dtype(spelling: Any) -> np.dtype[Any]:

@@ -1,15 +1,19 @@
 """What the ranks of the tests do; each process runs all cases of its world and saves what it found."""
 
+import contextlib
+import io
 import os
 import signal
 import warnings
 from datetime import timedelta
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 
 import infomax
+import infomax.cli
 from infomax import GlobalBatch, bounds, distributed
 
 ROWS = 18
@@ -29,6 +33,7 @@ SCORED = {
     "infonce concat": ("infonce", {"critic": "concat"}),
     "infonce anchored symmetric": ("infonce", {"critic": "anchored", "symmetric": True}),
     "cpc concat": ("cpc", {"critic": "concat"}),
+    "nwj concat": ("nwj", {"critic": "concat"}),
 }
 WHOLE = {name: (name, {}) for name in bounds.names() if name not in ("infonce", "cpc")}
 ALL = EXCHANGED | SCORED | WHOLE
@@ -89,7 +94,7 @@ def slices(sizes):
 # --- Cases: each is called on every rank, and says what it found ------------------------------------------------------
 
 
-def cases(rank, world):
+def cases(rank, world, folder):
     for how, sizes in PARTS[world].items():
         part = slices(sizes)[rank]
         for case in ALL:
@@ -118,11 +123,18 @@ def cases(rank, world):
             lambda e=exchange: step("cpc", slice(rank, rank + 1), shared=True, rows=world, exchange=e),
         )
     yield "only one rank needs gradients", lambda: only_one_needs_gradients(rank, even)
+    yield "group", lambda: in_a_group(rank, world)
     yield "DDP", lambda: with_ddp(even)
     yield "ceiling", lambda: {"ceiling": torch.tensor(GlobalBatch(infomax.InfoNCE(2, 2)).ceiling(10))}
     yield "labels", lambda: with_labels(even)
     yield "gather", lambda: gathered(rank)
     yield "warm start", lambda: warm_start(even, shared=True)
+    yield "estimates", lambda: estimates(shared=True)
+    yield "command", lambda: command(folder, rank, world)
+    yield "command, a file is missing", lambda: command(folder, rank, world, missing=True)
+    yield "shared out", lambda: distributed.shared_out(range(5), lambda some: [10 * i for i in some])
+    yield "error: other samples", lambda: other_samples(rank)
+    yield "error: one rank fails", lambda: fail_on_one(rank)
     bound = GlobalBatch(infomax.CPC(3, 2))
     nwj = GlobalBatch(infomax.NWJ(3, 2))
     other = GlobalBatch(infomax.CPC(3 + (rank == 1), 2))
@@ -217,14 +229,73 @@ def twice(part):
     gradient.sum().backward()
 
 
+def samples(rows=301):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 2))
+    return x, x[:, :1] + rng.normal(size=(rows, 1))
+
+
+BOUNDS = ["nwj", "gaussian", "anchored", "infonce"]
+
+
+def in_a_group(rank, world):
+    """The last two ranks are a group, in which they have other numbers."""
+    members = [world - 2, world - 1]
+    group = dist.new_group(members)
+    if rank not in members:
+        return {}
+    part = slices((11, 7))[members.index(rank)]
+    found = {}
+    for exchange in ("gather", "ring"):
+        model = Model("cpc", True, exchange=exchange, group=group).double()
+        value = model(*(side[part] for side in data()))
+        value.backward()
+        distributed.average_gradients(model.parameters(), group)
+        found[exchange] = {"value": value.detach(), "gradient": model.y.weight.grad}
+    return found
+
+
+def estimates(shared):
+    """Few bounds, whose folds are shared out, and many, which are shared out themselves."""
+    options = {"progress": False, "shared": shared, "schedule": infomax.Schedule(steps=30)}
+    few = [infomax.estimate(*samples(), bound=bound, folds=4, **options) for bound in BOUNDS]
+    many = infomax.estimate(*samples(), bound=BOUNDS, quick=True, **options)
+    return {"few": [result.to_dict() for result in few], "many": [result.to_dict() for result in many]}
+
+
+def other_samples(rank):
+    x, y = samples()
+    infomax.estimate(x + (rank == 1), y, bound="gaussian", shared=True)
+
+
+def command(folder, rank, world, *, missing=False):
+    """``infomax estimate`` of a file for each rank, in processes that are a group already; its status and output."""
+    if not missing:
+        np.save(folder / f"part-{rank}.npy", np.array_split(np.hstack(samples()), world)[rank])
+    out, err = io.StringIO(), io.StringIO()
+    name = "none" if missing and rank == 1 else "part"
+    words = ["estimate", str(folder / f"{name}-{{rank}}.npy"), "--x", "0,1", "--y", "2", "--quick", "--json"]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = infomax.cli.main([*words, "--bound", "gaussian", "--no-progress"])
+    return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
+
+
+def fail_on_one(rank):
+    def work():
+        if rank == 1:
+            raise ValueError("of its own")
+
+    distributed.together(work)
+
+
 def run(rank, world, store, results):
     """All cases, in their order; errors are kept by their text."""
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=timedelta(seconds=30)
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=timedelta(seconds=120)
     )
     found = {}
-    for name, case in cases(rank, world):
+    for name, case in cases(rank, world, store.parent):
         try:
             found[name] = case()
         except Exception as error:
@@ -240,7 +311,7 @@ def die(rank, world, store, results):
     """The last rank is killed from outside while the others wait for it; they say what they were told."""
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=timedelta(seconds=60)
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=timedelta(seconds=120)
     )
     bound = GlobalBatch(infomax.CPC(3, 2))
     bound(torch.randn(8, 3), torch.randn(8, 2))

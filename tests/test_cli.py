@@ -129,6 +129,45 @@ def test_several_bounds_make_a_table(table, capsys):
     assert "  ≤ 0.01  " in anchored
 
 
+def test_pairwise_prints_pairs_by_size(table, capsys, tmp_path):
+    import infomax
+
+    out = tmp_path / "pairs.png"
+    assert main(["pairwise", table, "--plot", str(out), "--no-progress"]) == 0
+    header, _, first, *others = capsys.readouterr().out.splitlines()
+    assert header.split() == ["x", "y", "nats", "95", "%", "interval", "p", "q"]
+    assert first.split()[:2] == ["a", "c"]
+    assert len(others) == 2
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert (
+        main(["pairwise", table, "--columns", "a,b", "--with", "c", "--unit", "bits", "--json", "--no-progress"]) == 0
+    )
+    printed = json.loads(capsys.readouterr().out)
+    expected = infomax.pairwise(*infomax.read_columns(table, ["a", "b"], ["c"]), progress=False).bits
+    assert printed["mi"] == expected.mi.tolist()
+    assert (printed["names"], printed["columns"], printed["unit"]) == (["a", "b"], ["c"], "bits")
+    assert main(["pairwise", table, "--most", "1", "--no-progress"]) == 0
+    assert "… and 2 pairs more (--most 3, or --json)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--columns", "d"], "column 'd' is not known; known: a, b, c"),
+        (["--columns", "a"], "x must have at least two columns; got one"),
+        (["--columns", "a,b", "--with", "b"], "a column must stand on one side only; got b on both"),
+        (["--bound", "infonse"], "did you mean 'infonce'"),
+        (["--plot", "nowhere/out.png"], "cannot be written: there is no folder 'nowhere'"),
+        (["--seed", "-4"], "seed must be a whole number of at least 0; got -4"),
+    ],
+)
+def test_bad_requests_for_pairs_are_one_line_and_status_2(table, capsys, change, message):
+    assert main(["pairwise", table, *change]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
 def test_a_terminal_without_unicode():
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "infomax", "bounds"]

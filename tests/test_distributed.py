@@ -1,17 +1,25 @@
 """Several processes with parts of a batch are one process with the whole."""
 
+import json
 import math
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import ranks
 import torch
 import torch.multiprocessing as mp
 
 import infomax
+import infomax.cli
 from infomax import GlobalBatch, distributed
 
-TIMEOUT = 80
+ROOT = Path(__file__).parents[1]
+TIMEOUT = 180
 
 
 def spawn(program, world, folder, *, wait=TIMEOUT):
@@ -125,6 +133,14 @@ def test_a_rank_may_need_no_gradients(found):
         assert all(f["only one rank needs gradients"][name] == pytest.approx(value.item(), rel=1e-9) for f in found)
 
 
+def test_a_group_of_some_ranks(found):
+    alone = ranks.step("cpc")
+    for of_rank in found[-2:]:
+        for came in of_rank["group"].values():
+            torch.testing.assert_close(came["value"], alone["value"], rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(came["gradient"], alone["parameter y.weight"], rtol=1e-9, atol=1e-12)
+
+
 def test_distributed_data_parallel_averages_to_one_process(found):
     model = ranks.Model("cpc as in mmim").double()
     x, y = ranks.data()
@@ -179,6 +195,12 @@ def test_ceiling_memory_warm_start_and_gather(found):
             "ValueError: gradients must have the same setting on every rank; got on on rank 0, off",
             None,
         ),
+        (
+            "other samples",
+            "ValueError: x and y must be the same on every rank to share the work; got others on rank",
+            None,
+        ),
+        ("one rank fails", "RankError: rank 1 failed: ValueError: of its own", "ValueError: of its own"),
         ("twice", "RuntimeError: gradients of gradients are not there", None),
     ],
 )
@@ -192,6 +214,64 @@ def test_after_an_error_the_ranks_go_on(found):
     assert_is_one_process(
         found, "after the errors", ranks.step("cpc"), ranks.PARTS[len(found)]["even"], rtol=1e-9, atol=1e-12
     )
+
+
+@pytest.mark.filterwarnings("ignore::infomax.InfomaxWarning")
+def test_shared_estimates_are_those_of_one_process(found):
+    alone = ranks.estimates(shared=False)
+    for of_rank in found:
+        for how, results in alone.items():
+            for result, came in zip(results, of_rank["estimates"][how], strict=True):
+                assert came.keys() == result.keys()
+                for key in ("mi", "stderr", "gap"):
+                    assert came[key] == pytest.approx(result[key], rel=1e-4, abs=1e-5), (how, result["bound"], key)
+                assert came["warnings"] == result["warnings"]
+        assert of_rank["shared out"] == [0, 10, 20, 30, 40]
+
+
+def test_the_command_reads_a_file_for_each_rank(found):
+    x, y = ranks.samples()
+    expected = infomax.estimate(x, y, bound="gaussian")
+    for rank, of_rank in enumerate(found):
+        done = of_rank["command"]
+        assert (done["status"], done["err"]) == (0, "")
+        if rank:
+            assert done["out"] == ""
+        else:
+            printed = json.loads(done["out"])
+            assert (printed["n"], printed["mi"]) == (len(x), pytest.approx(expected.mi, rel=1e-12))
+        failed = of_rank["command, a file is missing"]
+        assert (failed["status"], failed["out"]) == (2, "")
+        assert ("no file " if rank == 1 else "rank 1 failed: FileNotFoundError: no file ") in failed["err"]
+
+
+@pytest.mark.filterwarnings("ignore::infomax.InfomaxWarning")
+def test_torchrun_gives_the_estimate_of_one_process(tmp_path):
+    x, y = ranks.samples()
+    for rank, rows in enumerate(np.array_split(np.hstack([x, y]), 2)):
+        np.save(tmp_path / f"part-{rank}.npy", rows)
+    words = ["--x", "0,1", "--y", "2", "--bound", "infonce", "--quick", "--json"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "infomax.cli"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*start, "estimate", tmp_path / "part-{rank}.npy", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    alone = infomax.estimate(x, y, bound="infonce", quick=True, progress=False)
+    assert printed["n"] == len(x)
+    for key in ("mi", "stderr", "gap", "ceiling"):
+        assert printed[key] == pytest.approx(getattr(alone, key), rel=1e-4, abs=1e-5)
+
+
+def test_a_file_for_each_rank_needs_torchrun(capsys):
+    assert infomax.cli.main(["estimate", "part-{rank}.npy", "--x", "0", "--y", "1"]) == 2
+    assert "{rank} in a file's name is for the processes that torchrun starts" in capsys.readouterr().err
 
 
 def test_a_killed_rank_ends_the_others_with_an_error(tmp_path):

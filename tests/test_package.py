@@ -33,8 +33,19 @@ def test_tables_of_bounds_are_those_of_the_registry(document):
 
 def test_arrows_point_one_way():
     """cli → estimation → fitting → bounds → critics, densities, entropy; tasks and classical know nothing of bounds."""
-    order = ["gaussian", "critics", "densities", "entropy", "bounds", "fitting"]
-    order += ["copulas", "residual", "stacking", "independence", "anchored", "estimation", "compositions", "cli"]
+    order = ["products", "tiling", "tiles", "tiled_statistics", "tiled_gradients"]
+    order += ["gaussian", "critics", "densities", "entropy", "bounds", "fitting", "batched", "replicas", "crossfit"]
+    order += [
+        "copulas",
+        "residual",
+        "stacking",
+        "independence",
+        "anchored",
+        "estimation",
+        "compositions",
+        "columns",
+        "cli",
+    ]
     package = ROOT / "infomax"
     for i, name in enumerate(order):
         files = [package / f"{name}.py"] if (package / f"{name}.py").exists() else (package / name).glob("*.py")

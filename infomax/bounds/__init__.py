@@ -4,8 +4,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from infomax.bounds.base import Bound, get, names, register
+from infomax.bounds.contrastive import several
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Bound", "get", "names", "register"]
+__all__ = ["Bound", "get", "names", "register", "several"]

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from infomax.bounds import objectives
 from infomax.bounds.base import register
 from infomax.bounds.contrastive import Contrastive
+from infomax.bounds.objectives import Scores
+from infomax.tiled_statistics import LogSums, Statistic
 
 
 @register("dv", "donsker_varadhan")
@@ -32,10 +34,13 @@ class DonskerVaradhan(Contrastive):
     reference = "Donsker, Varadhan 1983; Belghazi et al. 2018, arXiv 1801.04062"
     use_when = "measuring with many pairs; a critic of unknown offset"
 
-    def objective(self, scores: Tensor) -> Tensor:
+    def statistics(self) -> tuple[Statistic, ...]:
+        return (LogSums(),)
+
+    def objective(self, scores: Scores) -> Tensor:
         return objectives.donsker_varadhan(scores)
 
-    def pointwise_objective(self, scores: Tensor) -> Tensor:
+    def pointwise_objective(self, scores: Scores) -> Tensor:
         return objectives.donsker_varadhan_pointwise(scores)
 
 
@@ -69,7 +74,7 @@ class MINE(DonskerVaradhan):
         """Forget the moving average."""
         self.log_average.fill_(torch.nan)
 
-    def objective(self, scores: Tensor) -> Tensor:
+    def objective(self, scores: Scores) -> Tensor:
         if not self.training:
             return super().objective(scores)
         with torch.no_grad():

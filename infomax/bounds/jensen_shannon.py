@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from infomax.bounds import divergences, objectives
 from infomax.bounds.base import register
 from infomax.bounds.contrastive import Contrastive, Discriminative
+from infomax.bounds.objectives import Scores
+from infomax.tiled_statistics import LogSums, SoftplusSums, Statistic
 
 DivergenceName = Literal["gan", "kl", "hellinger"]
 
-_DIVERGENCES: dict[str, Callable[[Tensor], Tensor]] = {
+_DIVERGENCES: dict[str, Callable[[Scores], Tensor]] = {
     "gan": objectives.jensen_shannon,
     "kl": objectives.nwj,
     "hellinger": objectives.squared_hellinger,
@@ -45,10 +47,13 @@ class JensenShannon(Discriminative):
     reference = "Nowozin et al. 2016, arXiv 1606.00709; Poole et al. 2019, arXiv 1905.06922"
     use_when = "a steady training loss; to measure, rather nwj or smile"
 
-    def fitted(self, scores: Tensor) -> Tensor:
+    def statistics(self) -> tuple[Statistic, ...]:
+        return SoftplusSums(), LogSums()
+
+    def fitted(self, scores: Scores) -> Tensor:
         return objectives.jensen_shannon(scores)
 
-    def read(self, scores: Tensor) -> Tensor:
+    def read(self, scores: Scores) -> Tensor:
         return objectives.nwj(scores)
 
     def validation_loss(self, x: Tensor, y: Tensor) -> Tensor:
@@ -83,10 +88,13 @@ class SMILE(Discriminative):
             raise ValueError(f"tau must be positive; got {tau}")
         self.tau = tau
 
-    def fitted(self, scores: Tensor) -> Tensor:
+    def statistics(self) -> tuple[Statistic, ...]:
+        return SoftplusSums(), LogSums(limit=self.tau)
+
+    def fitted(self, scores: Scores) -> Tensor:
         return objectives.jensen_shannon(scores)
 
-    def pointwise_objective(self, scores: Tensor) -> Tensor:
+    def pointwise_objective(self, scores: Scores) -> Tensor:
         return objectives.smile_pointwise(scores, self.tau)
 
 
@@ -126,7 +134,10 @@ class FDIME(Discriminative):
             raise ValueError(f"divergence must be one of {', '.join(get_args(DivergenceName))}; got {divergence!r}")
         self.divergence = divergence
 
-    def fitted(self, scores: Tensor) -> Tensor:
+    def statistics(self) -> tuple[Statistic, ...]:
+        return {"gan": (SoftplusSums(),), "kl": (LogSums(),)}.get(self.divergence, ())
+
+    def fitted(self, scores: Scores) -> Tensor:
         return _DIVERGENCES[self.divergence](scores)
 
 
@@ -160,6 +171,9 @@ class JSDLowerBound(Contrastive):
         super().__init__(x_dim, y_dim, critic=critic)
         self.tangent = nn.Parameter(torch.zeros(()))
 
+    def statistics(self) -> tuple[Statistic, ...]:
+        return (SoftplusSums(),)
+
     def reset_parameters(self) -> None:
         """Take the tangent at 0 again."""
         nn.init.zeros_(self.tangent)
@@ -171,10 +185,10 @@ class JSDLowerBound(Contrastive):
         jsd = objectives.jensen_shannon(self.scores(x[:_WARM_ROWS], y[:_WARM_ROWS]))
         self.tangent.copy_(divergences.least_kl(jsd))
 
-    def objective(self, scores: Tensor) -> Tensor:
+    def objective(self, scores: Scores) -> Tensor:
         k = objectives.widen(self.tangent)
         slack = objectives.jensen_shannon(scores) - divergences.greatest_jsd(k)
         return k + divergences.least_kl_slope(k) * slack
 
-    def pointwise_objective(self, scores: Tensor) -> Tensor:
+    def pointwise_objective(self, scores: Scores) -> Tensor:
         return objectives.widen(scores).diagonal()

@@ -11,6 +11,8 @@ from infomax import critics
 from infomax.bounds import objectives
 from infomax.bounds.base import register
 from infomax.bounds.contrastive import Contrastive, Discriminative
+from infomax.bounds.objectives import Scores
+from infomax.tiled_statistics import LogSums, Statistic
 
 
 @register("infonce", "info_nce")
@@ -46,10 +48,13 @@ class InfoNCE(Contrastive):
         super().__init__(x_dim, y_dim, critic=critic)
         self.symmetric = symmetric
 
-    def objective(self, scores: Tensor) -> Tensor:
-        return self.pointwise_objective(scores).mean()
+    def objective(self, scores: Scores) -> Tensor:
+        return objectives.infonce_both(scores) if self.symmetric else objectives.infonce(scores)
 
-    def pointwise_objective(self, scores: Tensor) -> Tensor:
+    def statistics(self) -> tuple[Statistic, ...]:
+        return (LogSums(), LogSums(by_column=True)) if self.symmetric else (LogSums(),)
+
+    def pointwise_objective(self, scores: Scores) -> Tensor:
         if self.symmetric:
             return 0.5 * (objectives.infonce_pointwise(scores) + objectives.infonce_pointwise(scores.T))
         return objectives.infonce_pointwise(scores)
@@ -106,7 +111,13 @@ class CPC(InfoNCE):
             raise ValueError("hidden, normalize and temperature belong to the predictor; got them with critic=")
         super().__init__(x_dim, y_dim, critic=critic, symmetric=symmetric)
 
-    def pointwise_objective(self, scores: Tensor) -> Tensor:
+    def statistics(self) -> tuple[Statistic, ...]:
+        return tuple(statistic.transposed() for statistic in super().statistics())
+
+    def objective(self, scores: Scores) -> Tensor:
+        return super().objective(scores.T)
+
+    def pointwise_objective(self, scores: Scores) -> Tensor:
         return super().pointwise_objective(scores.T)
 
     def ceiling(self, n: int) -> float | None:
@@ -146,5 +157,5 @@ class InfoNCEAnchor(Discriminative):
             raise ValueError(f"anchor must be positive, or None; got {anchor}")
         self.anchor = anchor
 
-    def fitted(self, scores: Tensor) -> Tensor:
+    def fitted(self, scores: Scores) -> Tensor:
         return objectives.anchored_classification(scores, self.anchor or len(scores) - 1)

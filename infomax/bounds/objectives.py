@@ -1,23 +1,41 @@
 r"""Objectives: pure functions of a score matrix. ``scores[i, j] = f(x_i, y_j)``; the diagonal holds the true pairs.
 
 Values are in nats. Scores of half precision are widened to float32. Off-diagonal means leave the diagonal out.
+Scores are a tensor, or :class:`~infomax.InnerProducts`, of which no matrix is made where only sums are needed.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TypeAlias, overload
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from infomax.inner_products import InnerProducts
+from infomax.tiled_statistics import LogSums
+
+Scores: TypeAlias = Tensor | InnerProducts
+
 #: Beyond this exponent exp continues as its tangent, so that wild scores give a huge but finite penalty.
 _EXPONENT_LIMIT = 30.0
 
 
-def widen(scores: Tensor) -> Tensor:
-    """``scores`` in float32 if they were narrower."""
+@overload
+def widen(scores: Tensor) -> Tensor: ...
+@overload
+def widen(scores: InnerProducts) -> InnerProducts: ...
+def widen(scores: Scores) -> Scores:
+    """``scores`` in float32 if they were narrower; of inner products all that is summed is."""
+    if isinstance(scores, InnerProducts):
+        return scores
     return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+
+
+def matrix(scores: Scores) -> Tensor:
+    """The scores as a tensor ``(N, N)``, widened: for what needs more than sums of them."""
+    return widen(scores.dense() if isinstance(scores, InnerProducts) else scores)
 
 
 def tangent_exp(exponent: Tensor) -> Tensor:
@@ -26,29 +44,57 @@ def tangent_exp(exponent: Tensor) -> Tensor:
     return torch.exp(inside) * (1 + exponent - inside)
 
 
-def log_mean_exp_marginal(scores: Tensor) -> Tensor:
-    r""":math:`\log \frac{1}{N(N-1)} \sum_{i \ne j} e^{f(x_i, y_j)}`, 0-d."""
+def log_mean_exp_marginal(scores: Scores, limit: float = math.inf) -> Tensor:
+    r""":math:`\log \frac{1}{N(N-1)} \sum_{i \ne j} e^{f(x_i, y_j)}`, 0-d; f clipped to ±limit first."""
     n = len(scores)
+    if isinstance(scores, InnerProducts):
+        return scores.log_sum_off_diagonal(limit) - math.log(n * (n - 1))
+    if limit < math.inf:
+        scores = scores.clamp(-limit, limit)
     diagonal = torch.eye(n, dtype=torch.bool, device=scores.device)
     return torch.logsumexp(scores.masked_fill(diagonal, -torch.inf).flatten(), 0) - math.log(n * (n - 1))
 
 
-def infonce_pointwise(scores: Tensor) -> Tensor:
+def mean_softplus_marginal(scores: Scores) -> Tensor:
+    r""":math:`\frac{1}{N(N-1)} \sum_{i \ne j} \log(1 + e^{f(x_i, y_j)})`, 0-d."""
+    if isinstance(scores, InnerProducts):
+        return scores.softplus_sum_off_diagonal() / (len(scores) * (len(scores) - 1))
+    return off_diagonal_mean(F.softplus(scores))
+
+
+def of_rows(scores: Scores, kept: Tensor) -> Scores:
+    """The scores of some of the pairs with each other; ``kept`` are their numbers, or a boolean tensor ``(N,)``."""
+    if isinstance(scores, InnerProducts):
+        return scores.rows(kept)
+    return scores[kept][:, kept]
+
+
+def infonce_pointwise(scores: Scores) -> Tensor:
     r""":math:`f(x_i, y_i) - \log \frac1N \sum_j e^{f(x_i, y_j)}`, ``(N,)``: the summands of InfoNCE."""
     scores = widen(scores)
-    return scores.diagonal() - torch.logsumexp(scores, 1) + math.log(len(scores))
+    log_sums = scores.log_sums() if isinstance(scores, InnerProducts) else torch.logsumexp(scores, 1)
+    return scores.diagonal() - log_sums + math.log(len(scores))
 
 
-def infonce(scores: Tensor) -> Tensor:
+def infonce(scores: Scores) -> Tensor:
     r"""Mean of :func:`infonce_pointwise`: a lower bound on MI that cannot pass log N.
 
     van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018, arXiv 1807.03748;
     with the log N as in Poole et al., 2019, arXiv 1905.06922, eq. 10.
     """
+    if isinstance(scores, InnerProducts):
+        return scores.diagonal().mean() - scores.mean_log_sum() + math.log(len(scores))
     return infonce_pointwise(scores).mean()
 
 
-def nwj(scores: Tensor) -> Tensor:
+def infonce_both(scores: Scores) -> Tensor:
+    """The mean of :func:`infonce` of the scores and of their transpose: ys for a given x and xs for a given y."""
+    if isinstance(scores, InnerProducts):
+        scores = scores.sharing([LogSums(), LogSums(by_column=True)])
+    return 0.5 * (infonce(scores) + infonce(scores.T))
+
+
+def nwj(scores: Scores) -> Tensor:
     r"""Unbiased lower bound :math:`\frac1N \sum_i f(x_i, y_i) - \frac{1}{N(N-1)} \sum_{i \ne j} e^{f(x_i, y_j)} + 1`.
 
     The usual form has :math:`e^{f - 1}`; here f is shifted by one, so that the best f is the log-ratio itself (Nguyen,
@@ -58,7 +104,7 @@ def nwj(scores: Tensor) -> Tensor:
     return scores.diagonal().mean() - tangent_exp(log_mean_exp_marginal(scores)) + 1
 
 
-def donsker_varadhan(scores: Tensor) -> Tensor:
+def donsker_varadhan(scores: Scores) -> Tensor:
     r""":math:`\frac1N \sum_i f(x_i, y_i) - \log \frac{1}{N(N-1)} \sum_{i \ne j} e^{f(x_i, y_j)}`.
 
     Donsker and Varadhan, 1983, doi:10.1002/cpa.3160360204; as an MI estimate: Belghazi et al., 2018, arXiv 1801.04062.
@@ -67,13 +113,13 @@ def donsker_varadhan(scores: Tensor) -> Tensor:
     return scores.diagonal().mean() - log_mean_exp_marginal(scores)
 
 
-def donsker_varadhan_pointwise(scores: Tensor) -> Tensor:
+def donsker_varadhan_pointwise(scores: Scores) -> Tensor:
     r""":math:`f(x_i, y_i) - \log \frac{1}{N(N-1)} \sum_{i \ne j} e^{f}`, ``(N,)``: Donsker-Varadhan's summands."""
     scores = widen(scores)
     return scores.diagonal() - log_mean_exp_marginal(scores)
 
 
-def mine(scores: Tensor, log_average: Tensor) -> Tensor:
+def mine(scores: Scores, log_average: Tensor) -> Tensor:
     r"""The Donsker-Varadhan value, with the gradient of its second term divided by a running average.
 
     The gradient of :math:`\log \bar{e^f}` over a batch is a ratio of two batch means and therefore biased; dividing by
@@ -122,7 +168,7 @@ def _interpolated_logs(scores: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     return log_mean, torch.logaddexp(log_mean + math.log(alpha), log_rest)
 
 
-def interpolated(scores: Tensor, alpha: float) -> Tensor:
+def interpolated(scores: Scores, alpha: float) -> Tensor:
     r"""Lower bound between NWJ (α = 0) and InfoNCE (α = 1).
 
     .. math:: 1 + E\Big[\log \frac{e^{f(x, y_1)}}{a(x, y_{1:K})}\Big] - E\Big[\frac{e^{f(x, y_1)}}{a(x, y_{1:K})}\Big],
@@ -133,19 +179,19 @@ def interpolated(scores: Tensor, alpha: float) -> Tensor:
 
     Poole et al., 2019, arXiv 1905.06922, eq. 15, with q(y) = 1, which the critic absorbs, and x and y exchanged.
     """
-    scores = widen(scores)
+    scores = matrix(scores)
     log_mean, log_a = _interpolated_logs(scores, alpha)
     partition = tangent_exp(torch.logsumexp((log_mean - log_a).diagonal(), 0) - math.log(len(scores)))
     return scores.diagonal().mean() - off_diagonal_mean(log_a) - partition + 1
 
 
-def interpolated_pointwise(scores: Tensor, alpha: float) -> Tensor:
+def interpolated_pointwise(scores: Scores, alpha: float) -> Tensor:
     r""":math:`f(x_i, y_i) - \log a_i`, ``(N,)``, with the baseline :math:`a` of :func:`interpolated`."""
-    scores = widen(scores)
+    scores = matrix(scores)
     return scores.diagonal() - _row_mean_off_diagonal(_interpolated_logs(scores, alpha)[1])
 
 
-def anchored_classification(scores: Tensor, anchor: float) -> Tensor:
+def anchored_classification(scores: Scores, anchor: float) -> Tensor:
     r"""Log-likelihood of the class that a set of K candidates is from, 0-d: which y belongs to x, or does none?
 
     .. math:: \frac{K}{K + \nu} E\Big[\log \frac{e^{f(x, y_1)}}{\nu + \sum_k e^{f(x, y_k)}}\Big] +
@@ -156,14 +202,14 @@ def anchored_classification(scores: Tensor, anchor: float) -> Tensor:
 
     Ryu, Yeddanapudi, Xu and Wornell, 2025, arXiv 2510.25983.
     """
-    scores = widen(scores)
+    scores = matrix(scores)
     k, log_anchor = len(scores) - 1, scores.new_full((), math.log(anchor))
     log_total = torch.logaddexp(leave_one_out_logsumexp(scores), log_anchor)
     positive = scores.diagonal().mean() - off_diagonal_mean(log_total)
     return (k * positive + anchor * (log_anchor - log_total.diagonal().mean())) / (k + anchor)
 
 
-def jensen_shannon(scores: Tensor) -> Tensor:
+def jensen_shannon(scores: Scores) -> Tensor:
     r"""Lower bound on the Jensen-Shannon divergence of joint and product, unbiased, at most log 2.
 
     .. math:: \log 2 - \tfrac12 E_p[\mathrm{softplus}(-f)] - \tfrac12 E_q[\mathrm{softplus}(f)]
@@ -174,10 +220,10 @@ def jensen_shannon(scores: Tensor) -> Tensor:
     """
     scores = widen(scores)
     joint = F.softplus(-scores.diagonal()).mean()
-    return math.log(2) - 0.5 * (joint + off_diagonal_mean(F.softplus(scores)))
+    return math.log(2) - 0.5 * (joint + mean_softplus_marginal(scores))
 
 
-def squared_hellinger(scores: Tensor) -> Tensor:
+def squared_hellinger(scores: Scores) -> Tensor:
     r"""Lower bound on :math:`\int (\sqrt p - \sqrt q)^2`: :math:`2 - E_p[e^{-f/2}] - E_q[e^{f/2}]`, at most 2.
 
     Tight where f is the log-ratio. Letizia, Novello and Tonello, 2023, arXiv 2305.20025, with D = e^{−f/2}.
@@ -187,14 +233,14 @@ def squared_hellinger(scores: Tensor) -> Tensor:
     return 2 - tangent_exp(joint) - tangent_exp(log_mean_exp_marginal(0.5 * scores))
 
 
-def smile_pointwise(scores: Tensor, tau: float) -> Tensor:
+def smile_pointwise(scores: Scores, tau: float) -> Tensor:
     r""":math:`f(x_i, y_i) - \log E_q[\mathrm{clip}(e^f, e^{-\tau}, e^\tau)]`, ``(N,)``.
 
     Song and Ermon, "Understanding the limitations of variational mutual information estimators", 2020, arXiv
     1910.06222.
     """
     scores = widen(scores)
-    return scores.diagonal() - log_mean_exp_marginal(scores.clamp(-tau, tau))
+    return scores.diagonal() - log_mean_exp_marginal(scores, tau)
 
 
 def club_pointwise(log_probs: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from infomax.bounds import objectives
 from infomax.bounds.base import register
 from infomax.bounds.contrastive import Contrastive
+from infomax.bounds.objectives import Scores
 from infomax.critics import MLP
+from infomax.tiled_statistics import LogSums, Statistic
 
 
 @register("nwj", "mine_f")
@@ -32,10 +34,13 @@ class NWJ(Contrastive):
     reference = "Nguyen, Wainwright, Jordan 2010, arXiv 0809.0853"
     use_when = "no ceiling wanted; MI below about 5 nats"
 
-    def objective(self, scores: Tensor) -> Tensor:
+    def statistics(self) -> tuple[Statistic, ...]:
+        return (LogSums(),)
+
+    def objective(self, scores: Scores) -> Tensor:
         return objectives.nwj(scores)
 
-    def pointwise_objective(self, scores: Tensor) -> Tensor:
+    def pointwise_objective(self, scores: Scores) -> Tensor:
         return objectives.widen(scores).diagonal()
 
 
@@ -92,12 +97,13 @@ class TUBA(NWJ):
             baseline = nn.Sequential(MLP(y_dim, (64,), 1, last_gain=0.01), nn.Flatten(0)) if network else Constant()
         self.baseline = baseline
 
-    def scores(self, x: Tensor, y: Tensor) -> Tensor:
+    def scores(self, x: Tensor, y: Tensor) -> Scores:
         """``f(x_i, y_j) − log a(y_j)``, ``(N, N)``."""
         scores, log_baseline = super().scores(x, y), self.baseline(y)
         if log_baseline.shape != (len(y),):
             raise ValueError(f"baseline must return shape ({len(y)},); got {tuple(log_baseline.shape)}")
-        return objectives.widen(scores) - objectives.widen(log_baseline)
+        shifted: Scores = objectives.widen(scores) - objectives.widen(log_baseline)
+        return shifted
 
 
 @register("flo")
@@ -124,10 +130,11 @@ class FLO(NWJ):
         super().__init__(x_dim, y_dim, critic=critic)
         self.correction = MLP(x_dim + y_dim, (64,), 1, last_gain=0.01)
 
-    def scores(self, x: Tensor, y: Tensor) -> Tensor:
+    def scores(self, x: Tensor, y: Tensor) -> Scores:
         """``g(x_i, y_j) + c(x_i, y_i)``, ``(N, N)``: −u on the diagonal, the exponents of the partitions off it."""
         scores = super().scores(x, y)
-        return objectives.widen(scores) + objectives.widen(self.correction(torch.cat([x, y], 1)))
+        shifted: Scores = objectives.widen(scores) + objectives.widen(self.correction(torch.cat([x, y], 1)))
+        return shifted
 
 
 @register("interpolated", "alpha")
@@ -159,10 +166,10 @@ class Interpolated(Contrastive):
             raise ValueError(f"alpha must lie in [0, 1]; got {alpha}")
         self.alpha = alpha
 
-    def objective(self, scores: Tensor) -> Tensor:
+    def objective(self, scores: Scores) -> Tensor:
         return objectives.interpolated(scores, self.alpha)
 
-    def pointwise_objective(self, scores: Tensor) -> Tensor:
+    def pointwise_objective(self, scores: Scores) -> Tensor:
         return objectives.interpolated_pointwise(scores, self.alpha)
 
     def ceiling(self, n: int) -> float | None:

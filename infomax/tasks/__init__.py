@@ -1,5 +1,19 @@
 """Distributions whose mutual information is known. Every module of this folder registers its own."""
 
+from typing import TYPE_CHECKING, Any
+
 from infomax.tasks.base import Task, families, get, names, register
 
-__all__ = ["Task", "families", "get", "names", "register"]
+if TYPE_CHECKING:
+    from infomax.tasks.trimodal import TriModal, tri_modal
+
+__all__ = ["Task", "TriModal", "families", "get", "names", "register", "tri_modal"]
+
+
+def __getattr__(name: str) -> Any:
+    """What registers tasks is imported when it is asked for, as the tasks are."""
+    if name in ("TriModal", "tri_modal"):
+        from infomax.tasks import trimodal  # noqa: PLC0415
+
+        return getattr(trimodal, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

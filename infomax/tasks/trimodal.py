@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from infomax.tasks.base import Array, Task, check_dim, check_mi, correlation, register
 from infomax.tasks.transforms import rotation
 
-MODALITIES = ("text", "audio", "vision")
 #: Nats that a modality may tell about the target.
 _MOST = 8.0
 
@@ -21,9 +21,12 @@ class TriModal:
     """Text, audio and vision, each a hidden normal number among noise, and a normal target.
 
     Attributes:
+        modalities: their names, in this order everywhere.
         correlations: ``(4, 4)``, of the hidden numbers of text, audio and vision, and of the target.
         dims: how many columns each modality has: its number and noise, rotated. seed: of the rotations.
     """
+
+    modalities: ClassVar[tuple[str, str, str]] = ("text", "audio", "vision")
 
     correlations: Array
     dims: tuple[int, int, int] = (8, 5, 6)
@@ -68,7 +71,7 @@ class TriModal:
         return Task(name, mi, x_dim, y_dim, "closed form: Cover and Thomas 2006, eq. 8.56", sample, "trimodal")
 
     def _places(self, names: Sequence[str]) -> list[int]:
-        known = (*MODALITIES, "target")
+        known = (*self.modalities, "target")
         if isinstance(names, str) or any(name not in known for name in names):
             raise ValueError(f"names must be a sequence of {', '.join(known)}; got {names!r}")
         return [known.index(name) for name in names]
@@ -76,13 +79,13 @@ class TriModal:
     def _draw(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
         hidden = rng.standard_normal((n, 4)) @ np.linalg.cholesky(self.correlations).T
         parts = {"target": hidden[:, 3:]}
-        for i, (name, dim) in enumerate(zip(MODALITIES, self.dims, strict=True)):
+        for i, (name, dim) in enumerate(zip(self.modalities, self.dims, strict=True)):
             columns = np.hstack([hidden[:, [i]], rng.standard_normal((n, dim - 1))])
             parts[name] = rotation(10 * self.seed + i)(columns)
         return parts
 
 
-def trimodal(
+def tri_modal(
     *,
     text: float,
     audio: float,
@@ -136,11 +139,11 @@ def _noise_correlation(a: Array, joint: float) -> float:
     return float(brentq(lambda c: together(c) - joint, lowest, at_least, xtol=1e-14))
 
 
-_speech = trimodal(text=0.5, audio=0.2, vision=0.3, joint=0.8)
+_speech = tri_modal(text=0.5, audio=0.2, vision=0.3, joint=0.8)
 for _first, _second in (
     (("text",), ("target",)),
     (("audio",), ("target",)),
-    (MODALITIES, ("target",)),
+    (TriModal.modalities, ("target",)),
     (("text",), ("vision",)),
     (("text",), ("audio", "vision")),
 ):

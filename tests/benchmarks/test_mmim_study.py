@@ -14,8 +14,12 @@ def small(monkeypatch):
     """A study of two arms, three seeds and few rows."""
     monkeypatch.setattr(mmim_study, "FINAL", range(100, 103))
     monkeypatch.setattr("benchmarks.mmim_study_report.FINAL", range(100, 103))
+    more = {("official", "task only"): range(100, 105)}
+    monkeypatch.setattr(mmim_study, "MORE", more)
+    monkeypatch.setattr("benchmarks.mmim_study_report.MORE", more)
     monkeypatch.setattr(mmim_study, "CHOICE", range(1))
-    monkeypatch.setattr(mmim_study, "BASES", [{"lr": 1e-3, "dropout": 0.1}, {"lr": 5e-3, "dropout": 0.1}])
+    monkeypatch.setattr(mmim_study, "RATES", {"official": (1e-3, 5e-3)})
+    monkeypatch.setattr(mmim_study, "DROPOUTS", (0.1,))
     arms = {name: mmim_study.ARMS[name] for name in ("task only", "+ CPC")}
     monkeypatch.setattr(mmim_study, "ARMS", arms)
     monkeypatch.setattr("benchmarks.mmim_study_report.ARMS", arms)
@@ -61,16 +65,37 @@ def test_every_run_is_in_the_file_and_the_choice_is_by_validation(small, tmp_pat
 def test_the_page_compares_by_seed_and_corrects_for_all(small, tmp_path):
     rows = run(tmp_path)
     cpc, alone = (values(rows, arm, "test mae") for arm in ("+ CPC", "task only"))
-    expected = paired(cpc, alone)
+    assert (len(cpc), len(alone)) == (3, 5)
+    expected = paired(cpc, alone[:3])  # of the seeds that both have
     page = report(tmp_path / "mmim_study.csv")
     line = next(line for line in page.splitlines() if line.startswith("| + CPC |"))
     assert f"{np.mean(cpc):.3f} ± {np.std(cpc, ddof=1):.3f}" in line
     assert f"{expected.difference:+.4f} [{expected.low:+.4f}, {expected.high:+.4f}]" in line
     assert line.rstrip(" |").endswith(f"{holm([expected.t_pvalue])[0]:.3f}")
     assert "| MMIM | published |" in page
+    assert "| task only | ours, mean of 5 seeds |" in page
+    assert "On MOSI, official split, “task only” have 5 seeds" in page
 
 
 def test_what_is_there_is_not_run_again(small, tmp_path, monkeypatch):
     first = run(tmp_path)
     monkeypatch.setattr("mmim_example.ablation.train", lambda *_, **__: pytest.fail("trained again"))
     assert run(tmp_path) == first
+
+
+def test_rows_of_an_earlier_revision_leave_the_file(small, tmp_path):
+    rows = run(tmp_path)
+    path = tmp_path / "mmim_study.csv"
+    others = [row | {"data": "video"} for row in rows[:2]]
+    others[1] |= {"revision": "1"}
+    with path.open("a", encoding="utf-8") as file:
+        csv.DictWriter(file, rows[0]).writerows(others)
+    assert [row for row in run(tmp_path) if row["data"] == "video"] == others[:1]
+
+
+def test_a_page_of_earlier_runs_alone_is_refused(tmp_path, capsys):
+    (tmp_path / "mmim_study.csv").write_text("data,stage,arm,settings,seed\nofficial,final,task only,,100\n")
+    with pytest.raises(SystemExit):
+        mmim_study.main(["official", "--report", "--output", str(tmp_path)])
+    assert "must have runs of revision" in capsys.readouterr().err
+    assert not (tmp_path / "mmim_study.md").exists()

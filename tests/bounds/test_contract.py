@@ -233,6 +233,49 @@ def test_leave_out_equals_leaving_out(name):
         torch.testing.assert_close(value, state[key], equal_nan=True, rtol=0, atol=0)
 
 
+CONTRASTIVE = [name for name in ALL if issubclass(bounds.get(name), Contrastive)]
+
+
+@pytest.mark.parametrize("name", CONTRASTIVE)
+@pytest.mark.parametrize("critic", ["anchored", "cosine"])
+@pytest.mark.parametrize("training", [True, False])
+def test_scores_in_tiles_agree_with_their_matrix(name, critic, training):
+    """Value, loss, pointwise values, jackknife, and the gradients by all inputs and parameters."""
+    torch.manual_seed(0)
+    bound = bounds.get(name)(3, 2, critic=critic).double().train(training)
+    x, y = (t.requires_grad_() for t in batch(20))
+    bound.warm_start(x.detach(), y.detach())
+    weights = torch.linspace(-1, 1, 20, dtype=torch.float64)
+    found = []
+    for tiled_from in (math.inf, 2):
+        one = copy.deepcopy(bound)
+        one.tiled_from, one.tile = tiled_from, (7, 9)
+        inputs = [x, y, *one.parameters()]
+        values = [one(x, y), one.loss(x, y), one.pointwise(x, y) @ weights]
+        slopes = [torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True) for value in values]
+        found.append([*values, one.leave_out(x, y, list(torch.arange(20).chunk(4))), *itertools.chain(*slopes)])
+    for dense, tiled in zip(*found, strict=True):
+        torch.testing.assert_close(tiled, dense, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", CONTRASTIVE)
+def test_scores_in_tiles_agree_in_float32(name):
+    torch.manual_seed(0)
+    bound = bounds.get(name)(3, 2, critic="cosine").eval()
+    bound.tile = (128, 100)
+    x, y = batch(600, torch.float32)
+    value = bound(x, y)
+    exact = copy.deepcopy(bound).double()
+    exact.tiled_from = math.inf
+    reference = exact(x.double(), y.double())
+    assert abs(value.item() - reference.item()) < 1e-5 * max(1, abs(reference.item()))
+    slopes = torch.autograd.grad(value, list(bound.parameters()), allow_unused=True, materialize_grads=True)
+    wanted = torch.autograd.grad(reference, list(exact.parameters()), allow_unused=True, materialize_grads=True)
+    greatest = max(each.abs().max() for each in wanted)
+    for mine, theirs in zip(slopes, wanted, strict=True):
+        assert (mine - theirs).abs().max() < 1e-5 * greatest
+
+
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
     ("x_shape", "y_shape", "message"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from multimodal import frames_config, frames_data, small_config, small_data
 
-from mmim_example import ablation, checkpoint, comparison
+from mmim_example import ablation, checkpoint, comparison, config
 from mmim_example.trainer import train
 
 ARMS = {"task only": {"use_fusion": False, "use_pairs": False}, "NWJ for CPC": ablation.ARMS["NWJ for CPC"]}
@@ -62,6 +62,61 @@ def test_a_run_without_a_finite_loss_is_reported_and_does_not_stop_the_rest(tmp_
     kept = json.loads((ablation.folder(tmp_path, "legacy", 0) / "result.json").read_text(encoding="utf-8"))
     assert "must be finite; got nan in epoch 1" in kept["error"]
     assert "| legacy | – |" in comparison.table(found, "task only", ["mae"])
+
+
+def test_settings_that_a_model_refuses_fail_their_arm_alone_and_are_tried_again(tmp_path):
+    arms = {"task only": ARMS["task only"], "odd": {"fusion_bound": "infonce", "fusion_options": {"warmth": 3}}}
+    settings = small_config(epochs=1)
+    found = ablation.ablate(settings, small_data(), tmp_path, arms=arms, seeds=[0, 1], progress=False)
+    assert np.isnan(found["odd"]["valid"]).all()
+    assert np.isfinite(found["task only"]["mae"]).all()
+    assert ablation.failed(tmp_path, arms, [0, 1]) == {"odd": ablation.failed(tmp_path, ["odd"], [1])["odd"]}
+    assert "fusion_options must be keywords of infonce; got warmth" in ablation.failed(tmp_path, ["odd"], [0])["odd"]
+    arms["odd"] = {"fusion_bound": "infonce", "fusion_options": {}}  # mended
+    mended = ablation.ablate(settings, small_data(), tmp_path, arms=arms, seeds=[0, 1], progress=False)
+    assert np.isfinite(mended["odd"]["mae"]).all()
+    assert ablation.failed(tmp_path, arms, [0, 1]) == {}
+
+
+def test_a_modality_that_the_data_lack_fails_its_arm_alone(tmp_path):
+    arms = {"all": {}, "smell": {"modalities": {"text": {"out": 4}, "smell": {"out": 4}}, "pairs": []}}
+    found = ablation.ablate(small_config(epochs=1), small_data(), tmp_path, arms=arms, seeds=[0], progress=False)
+    assert np.isfinite(found["all"]["mae"]).all()
+    assert "without 'smell'" in ablation.failed(tmp_path, arms, [0])["smell"]
+
+
+def test_arms_change_settings_by_dotted_names(tmp_path):
+    arms = {"wide": {"modalities.text.hidden": 5, "alpha": 0.3}}
+    ablation.ablate(small_config(epochs=1), small_data(), tmp_path, arms=arms, seeds=[0], progress=False)
+    made = config.read(ablation.folder(tmp_path, "wide", 0) / "config.json")
+    assert (made.modalities["text"].hidden, made.modalities["audio"].hidden, made.alpha) == (5, 0, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"modalities.smell.out": 3}, r"arm 'odd': .*got 'modalities.smell.out', and there is no 'smell' with parts"),
+        ({"alpha.text": 3}, r"arm 'odd': .*there is no 'alpha' with parts"),
+        ({"alfa": 3}, "arm 'odd': Config has no 'alfa'; did you mean 'alpha'"),
+    ],
+)
+def test_settings_that_are_none_are_told_before_any_run(tmp_path, changes, message):
+    arms = {"first": {}, "odd": changes}
+    with pytest.raises(ValueError, match=message):
+        ablation.ablate(small_config(), small_data(), tmp_path / "runs", arms=arms, progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_runs_of_another_revision_are_neither_resumed_nor_compared(tmp_path, monkeypatch):
+    place = ablation.folder(tmp_path / "killed", "a", 0)
+    with monkeypatch.context() as older:
+        older.setattr(checkpoint, "REVISION", checkpoint.REVISION - 1)
+        ablation.ablate(small_config(epochs=1), small_data(), tmp_path / "done", arms={"a": {}}, seeds=[0])
+        train(small_config(epochs=1), small_data(), place, progress=False)
+    with pytest.raises(checkpoint.CheckpointError, match=r"result.json is of another revision; name another directory"):
+        ablation.ablate(small_config(epochs=1), small_data(), tmp_path / "done", arms={"a": {}}, seeds=[0])
+    with pytest.raises(checkpoint.CheckpointError, match=r"last.safetensors must be of revision .*: train anew"):
+        ablation.ablate(small_config(epochs=1), small_data(), tmp_path / "killed", arms={"a": {}}, seeds=[0])
 
 
 def test_runs_of_other_settings_are_not_taken_for_these(tmp_path):

@@ -106,6 +106,18 @@ def test_unknown_names_are_told_with_the_closest(tmp_path):
         config.read(path)
 
 
+def test_changes_by_name_leave_what_they_change_as_it_was():
+    options = {"temperature": "learned"}
+    before = Config(modalities=TWO, pairs=(("text", "audio"),))
+    made = before.changed(
+        {"modalities.text.hidden": 7, "fusion_options": options, "fusion_options.normalize": True, "alpha": 0.5}
+    )
+    assert (made.modalities["text"].hidden, made.modalities["audio"].hidden, made.alpha) == (7, 0, 0.5)
+    assert made.fusion_options == {"temperature": "learned", "normalize": True}
+    assert options == {"temperature": "learned"}
+    assert before == Config(modalities=TWO, pairs=(("text", "audio"),))
+
+
 def test_an_unknown_preset_is_told_with_the_known_ones():
     with pytest.raises(ValueError, match="preset must be one of mosi, mosei, generated; got 'mosy'"):
         config.preset("mosy")

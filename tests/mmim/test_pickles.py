@@ -94,6 +94,22 @@ def test_data_are_read(read, name, protocol):
         same(read(content.replace(b"numpy._core", b"numpy.core")), {"train": value})
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_dict_with_an_order_is_read_as_a_dict(read, protocol):
+    ordered = collections.OrderedDict([("train", collections.OrderedDict(b=np.arange(3), a=["x"])), ("valid", {})])
+    made = read(pickle.dumps([ordered, ordered, collections.OrderedDict()], protocol))
+    same(made, [{"train": {"b": np.arange(3), "a": ["x"]}, "valid": {}}, {**made[0]}, {}])
+    assert made[0] is made[1]
+    assert list(made[0]["train"]) == ["b", "a"]
+
+
+def test_a_dict_with_an_order_of_python_2_is_read(read):
+    content = b"\x80\x02ccollections\nOrderedDict\nq\x00]q\x01(]q\x02(U\x01bK\x01e]q\x03(U\x01aK\x02ee\x85q\x04Rq\x05."
+    made = read(content)
+    same(made, {"b": 1, "a": 2})
+    assert pickle.loads(content) == made
+
+
 def test_bytearrays_are_bytes(read):
     assert read(pickle.dumps(bytearray(b"xy"), 5)) == b"xy"
 
@@ -142,6 +158,16 @@ class Calls:
         return self.call
 
 
+class Ordered(collections.OrderedDict):
+    """Not the one that is known."""
+
+
+def labelled(mark):
+    made = collections.OrderedDict(a=1)
+    made.path = str(mark)
+    return made
+
+
 def build(state):
     return b"\x80\x02cnumpy\nndarray\n" + pickle.dumps(state, 2)[2:-1] + b"b."
 
@@ -162,7 +188,17 @@ HOSTILE = {
         lambda mark: Calls(np.fromfile, str(mark)),
         r"asks for numpy(\._core\.\w+)?\.fromfile",
     ),
-    "an instance": (lambda mark: collections.OrderedDict(a=1), r"asks for collections\.OrderedDict"),
+    "an instance": (lambda mark: collections.Counter("a"), r"asks for collections\.Counter"),
+    "a class like one that is read": (lambda mark: Ordered(a=1), r"asks for .*test_pickles\.Ordered"),
+    "a container that calls": (
+        lambda mark: collections.defaultdict(list, a=[1]),
+        r"asks for collections\.defaultdict",
+    ),
+    "a call in a dict with an order": (
+        lambda mark: collections.OrderedDict(a=Calls(os.system, f"touch {mark}")),
+        r"asks for (posix|nt)\.system, which",
+    ),
+    "attributes of a dict with an order": (labelled, r"asks for setting the state of dict"),
     "another codec": (lambda mark: Calls(codecs.encode, "00", "hex"), r"asks for _codecs\.encode with 'hex'"),
     "a method": (lambda mark: operator.attrgetter("system"), r"asks for operator\.attrgetter"),
     "records": (lambda mark: np.zeros(2, [("a", "f4"), ("b", "O")]), r"numbers and strings; got the type 'V12'"),
@@ -185,6 +221,7 @@ def test_what_asks_for_more_is_refused_by_name_and_not_executed(read, tmp_path, 
 MULTIARRAY = b"cnumpy.core.multiarray\n_reconstruct\n"
 EMPTY = b"\x80\x02" + MULTIARRAY + b"cnumpy\nndarray\nK\x00\x85C\x01b\x87R"
 DTYPE = b"cnumpy\ndtype\nX\x02\x00\x00\x00%s\x89\x88\x87R"
+ORDERED = b"\x80\x02ccollections\nOrderedDict\n"
 #: By what they try: the bytes, and what is said.
 CRAFTED = {
     "the names of a protocol": (b"cos\nsystem\n(S'true'\ntR.", r"asks for os\.system"),
@@ -242,6 +279,24 @@ CRAFTED = {
     ),
     "a list within itself": (b"\x80\x02]q\x00h\x00a.", r"data that do not contain themselves"),
     "a dict within itself": (b"\x80\x02}q\x00K\x01]h\x00as.", r"data that do not contain themselves"),
+    "the class of a dict as a datum": (b"\x80\x02]ccollections\nOrderedDict\na.", r"asks for collections\.OrderedDict"),
+    "a new dict with an order": (
+        b"\x80\x02ccollections\nOrderedDict\n)\x81.",
+        r"asks for an object of collections\.OrderedDict",
+    ),
+    "a dict with an order of a string": (ORDERED + b"X\x02\x00\x00\x00ab\x85R.", r"TypeError: an OrderedDict of str"),
+    "a dict with an order of strings": (
+        ORDERED + b"]X\x02\x00\x00\x00aba\x85R.",
+        r"TypeError: an OrderedDict of what are no pairs",
+    ),
+    "a dict with an order of names": (
+        ORDERED + b"]K\x01cnumpy\nndarray\n\x86a\x85R.",
+        r"a tuple that is no datum",
+    ),
+    "a dict with an order of two arguments": (ORDERED + b"]]\x86R.", r"TypeError"),
+    "a dict with an order of threes": (ORDERED + b"]]NaNaNaa\x85R.", r"OrderedDict of what are no pairs"),
+    "a list as a key of a dict with an order": (ORDERED + b"](](]K\x01ee\x85R.", r"keys that are strings or numbers"),
+    "a dict with an order within itself": (ORDERED + b")Rq\x00K\x01h\x00s.", r"data that do not contain themselves"),
     "a tuple as a key": (b"\x80\x02}K\x01\x85K\x01s.", r"keys that are strings or numbers; got tuple"),
     "a list as a key": (b"\x80\x02}]K\x01s.", r"keys that are strings or numbers; got list"),
     "a long integer as a key": (b"\x80\x02}" + pickle.dumps(2**100, 2)[2:-1] + b"K\x01s.", r"keys that are"),
@@ -300,6 +355,8 @@ BOMBS = {
     "objects repeated": b"\x80\x02](" + b"N" * 50_000 + b"eq\x00"
     + (EMPTY[2:] + b"(K\x01M\x50\xc3\x85" + DTYPE % b"O8" + b"\x89h\x00tb0") * 2000
     + b"h\x00.",
+    "a dict with an order repeated": b"\x80\x02](" + b"K\x01N\x86" * 50_000 + b"eq\x00"
+    + (ORDERED[2:] + b"h\x00\x85R0") * 2000 + b"h\x00.",
     "a shape of many axes": EMPTY + b"((" + (b"\x8a\x40" + b"\x7f" * 64) * 10_000 + b"tN" + b"tb.",
 }  # fmt: skip
 

@@ -49,6 +49,17 @@ def test_families_have_their_tasks():
     assert len(tasks.names("beyond-normal")) == 40
 
 
+def test_every_name_that_is_offered_is_there_and_none_is_loaded_before_it_is_asked_for():
+    code = (
+        "import sys; from infomax import tasks; before = 'infomax.tasks.trimodal' in sys.modules; "
+        "print(before, [name for name in tasks.__all__ if not hasattr(tasks, name)], tasks.tri_modal.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "False [] tri_modal"
+    with pytest.raises(AttributeError, match="has no attribute"):
+        tasks.quadrimodal  # noqa: B018
+
+
 BROKEN = """
 from infomax.tasks import base
 import infomax.tasks.{first}

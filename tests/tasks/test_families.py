@@ -21,7 +21,6 @@ from infomax.tasks.noise import gamma_exponential, smoothed_uniform
 from infomax.tasks.normal import correlated_normal, dense_normal
 from infomax.tasks.secret import secret
 from infomax.tasks.student import correlated_student, tail_information
-from infomax.tasks.trimodal import trimodal
 
 N = 200_000
 
@@ -284,11 +283,11 @@ def test_secret_hides_from_every_axis():
 
 
 def test_trimodal_has_the_wanted_amounts():
-    model = trimodal(text=0.5, audio=0.2, vision=0.3, joint=0.8, dims=(4, 3, 2))
+    model = tasks.tri_modal(text=0.5, audio=0.2, vision=0.3, joint=0.8, dims=(4, 3, 2))
     for name, wanted in (("text", 0.5), ("audio", 0.2), ("vision", 0.3)):
         assert model.mi([name], ["target"]) == pytest.approx(wanted)
     assert model.mi(["text", "audio", "vision"], ["target"]) == pytest.approx(0.8)
-    apart = trimodal(text=0.5, audio=0.2, vision=0.3)
+    apart = tasks.tri_modal(text=0.5, audio=0.2, vision=0.3)
     snr = sum(math.expm1(2 * amount) for amount in (0.5, 0.2, 0.3))
     assert apart.mi(["audio", "text", "vision"], ["target"]) == pytest.approx(0.5 * math.log1p(snr))
     samples = model.sample(N, seed=0)
@@ -321,12 +320,12 @@ BAD = [
     (lambda: gaussian_plates(1.0, size=2), "size must be at least 4; got 2"),
     (lambda: rectangles(1.0, size=8), "size must be at least 16; got 8"),
     (lambda: secret(1.0, directions=6, dim=5), "pairs must be from 1 to dim = 5; got 6"),
-    (lambda: trimodal(text=0.5, audio=0.2, vision=0.3, joint=0.4), "joint must be from 0.5.*; got 0.4"),
-    (lambda: trimodal(text=0.0, audio=0.0, vision=0.0, joint=0.1), "joint must be from 0 to 0 .*; got 0.1"),
-    (lambda: trimodal(text=9.0, audio=0.2, vision=0.3), "from 0 to 8 nats; got 9.0"),
-    (lambda: trimodal(text=0.5, audio=0.2, vision=0.3).sample(0, 0), "n must be at least 1; got 0"),
-    (lambda: trimodal(text=0.5, audio=0.2, vision=0.3).mi(["text"], ["text"]), "must be different names"),
-    (lambda: trimodal(text=0.5, audio=0.2, vision=0.3).mi("text", ["target"]), "sequence of text, audio"),
+    (lambda: tasks.tri_modal(text=0.5, audio=0.2, vision=0.3, joint=0.4), "joint must be from 0.5.*; got 0.4"),
+    (lambda: tasks.tri_modal(text=0.0, audio=0.0, vision=0.0, joint=0.1), "joint must be from 0 to 0 .*; got 0.1"),
+    (lambda: tasks.tri_modal(text=9.0, audio=0.2, vision=0.3), "from 0 to 8 nats; got 9.0"),
+    (lambda: tasks.tri_modal(text=0.5, audio=0.2, vision=0.3).sample(0, 0), "n must be at least 1; got 0"),
+    (lambda: tasks.tri_modal(text=0.5, audio=0.2, vision=0.3).mi(["text"], ["text"]), "must be different names"),
+    (lambda: tasks.tri_modal(text=0.5, audio=0.2, vision=0.3).mi("text", ["target"]), "sequence of text, audio"),
 ]
 
 

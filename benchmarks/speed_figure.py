@@ -1,0 +1,63 @@
+"""How cost grows with N, columns, replicas and ranks: the figure of ``benchmarks.speed``, log-log, from its CSV."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+Row = Mapping[str, str]
+Curve = list[tuple[float, float, float]]
+
+_SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
+#: What is on the axis, by section.
+AXES = {
+    "contrastive": "N pairs of a batch",
+    "concat": "N pairs of a batch",
+    "replicas": "replicas",
+    "neighbours": "n rows",
+    "entropy": "dimension",
+    "ranks": "N pairs of all ranks",
+}
+
+
+def seconds(text: str) -> float | None:
+    """The time that a cell tells ("71 ms …"), or None if it tells none."""
+    found = re.match(r"([\d.,e+-]+) (s|ms|µs)\b", text)
+    return float(found[1].replace(",", "")) * _SECONDS[found[2]] if found else None
+
+
+def curves(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
+    """By section and kind of case: (x, seconds of ours, seconds of the other) of at least three points."""
+    found: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        ours, other = seconds(row["ours"]), seconds(row["other"])
+        if row["x"] and ours and other and row["section"] in AXES:
+            kind = re.sub(r"(, )?\b[Nn] = [\d,]+|^\d+ replicas?,? ?|; difference.*", "", row["case"]).strip(" ,")
+            found[row["section"]][f"{kind}: {row['figure']}"].append((float(row["x"]), ours, other))
+    long = {section: {kind: sorted(c) for kind, c in own.items() if len(c) > 2} for section, own in found.items()}
+    return {section: own for section, own in long.items() if own}
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """A panel for each section whose cost grows along an axis; nothing is written if there is none."""
+    import matplotlib as mpl  # noqa: PLC0415
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    panels = curves(rows)
+    if not panels:
+        return
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 4.6), squeeze=False, layout="constrained")
+    for axis, (section, kinds) in zip(axes[0], panels.items(), strict=True):
+        for colour, (kind, curve) in enumerate(kinds.items()):
+            xs, ours, others = zip(*curve, strict=True)
+            axis.loglog(xs, ours, "o-", color=f"C{colour}", label=kind)
+            axis.loglog(xs, others, "o:", color=f"C{colour}", alpha=0.6, mfc="none")
+        axis.set(title=section, xlabel=AXES[section], ylabel="seconds")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=6, title="solid: ours; dotted: the other of the ratio", title_fontsize=7)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
