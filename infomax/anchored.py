@@ -112,7 +112,8 @@ def measure(
        and its parameters have errors
        (Efron 1983, doi:10.1080/01621459.1983.10477973: held-out and in-sample err alike).
 
-    With fewer than about 70 rows (128 with two folds) no network is trained, and the copula stands alone.
+    With fewer than 72 rows (128 with two folds) no network is trained, and the copula stands alone; the estimate says
+    so.
 
     Where both sides are discrete, and the rows are many for the combinations of their values, these are counted instead
     (:func:`infomax.counting.plugin`).

@@ -15,10 +15,10 @@ from infomax.bounds.base import Kind
 from infomax.distributed import shared_out
 from infomax.fitting import (
     BLOCK,
-    LEAST_VALIDATION,
     History,
     Schedule,
     blocks,
+    can_train,
     evaluate,
     fit,
     no_progress,
@@ -77,8 +77,7 @@ def cross_fit(
     order = rng.permutation(n)
     plans = [_Plan.draw(measured, order, rng) for measured in np.array_split(order, folds)]
     # A handful of validation rows cannot tell when to stop: then only what has a closed form is fitted.
-    enough = len(plans[-1].validation) >= LEAST_VALIDATION
-    steps = schedule if enough else replace(schedule, steps=0)
+    steps = schedule if can_train(n - len(plans[-1].measured)) else replace(schedule, steps=0)
 
     def fit_and_judge(plans: Sequence[_Plan]) -> list[Fold]:
         found = []

@@ -87,12 +87,12 @@ def estimate(
     The rows are split into folds. For each fold a bound is fitted on the other rows (a tenth of them or more kept apart
     to stop training), and measured on the fold: every row is measured once, by a bound that it did not train. By
     default that is a log-ratio which starts from the copula that fits best and learns the rest, "anchored": an
-    estimate, not a bound, the most accurate that there is here without tuning; :func:`infomax.anchored.measure` says
-    how it works. It comes with a test of independence, ``pvalue``.
+    estimate, not a bound, and not the critic of that name, the most accurate that there is here without tuning;
+    :func:`infomax.anchored.measure` says how it works. It comes with a test of independence, ``pvalue``.
 
     Args:
-        x, y: samples, ``(N,)`` or ``(N, D)``, row i of ``x`` paired with row i of ``y``: numpy arrays, torch tensors,
-            data frames or sequences, of real, integer or boolean numbers. At least 20 rows.
+        x, y: samples, ``(N,)`` or ``(N, D)``, row i of ``x`` paired with row i of ``y`` by position: numpy arrays,
+            torch tensors, data frames or sequences, of real, integer or boolean numbers. At least 20 rows.
         bound: "anchored", a name from :func:`infomax.bounds.names`, "gaussian", "ksg" or "plugin", a
             :class:`~infomax.Bound` of fitting dimensions, or a list of these for a list of estimates. Copies of a
             module are fitted from new initial parameters (``reset_parameters`` of its parts; those without one, and
@@ -115,8 +115,8 @@ def estimate(
         an :class:`Estimate`, in nats.
 
     Raises:
-        ValueError: for rows that differ or are too few, values that are missing or infinite, an unknown bound, and a
-            critic that returns a wrong shape.
+        ValueError: for rows that differ or are too few, or are labelled alike in another order, values that are missing
+            or infinite, an unknown bound, and a critic that returns a wrong shape.
         TypeError: for columns that are not numbers, and a bound that is none.
         infomax.RankError: if ranks share the work and another one fails or dies.
 
@@ -311,12 +311,12 @@ def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], 
         result = Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts, local=local)
         return result, cautions + list(judge_result(result, len(x)))
     if bound == DEFAULT:
-        draws, folds = 99 if problem.quick else 199, problem.folds_of(bound)
+        draws = 99 if problem.quick else 199
         found = anchored.measure(
             x,
             y,
             seed=problem.seed,
-            folds=folds,
+            folds=problem.folds_of(bound),
             schedule=problem.schedule_of(bound),
             device=problem.device,
             draws=draws,
@@ -333,8 +333,8 @@ def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], 
             history=found.history,
             local=found.local,
         )
-        if problem.schedule_of(bound).steps and not found.counted and not found.history:
-            cautions += judge_training(folds, folds, "an elliptical copula")
+        idle = found.counted or not problem.schedule_of(bound).steps
+        cautions += judge_training(idle or bool(found.history), "an elliptical copula")
         # Of the gap, the share of what the network found is no sign of too few rows.
         return result, cautions + list(judge_result(replace(result, gap=found.overfitted), len(x)))
     folds = problem.folds_of(bound)
@@ -349,9 +349,8 @@ def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], 
         shared=problem.shared,
         tick=advance,
     )
-    if problem.schedule_of(bound).steps:
-        untrained = sum(not can_train(len(x) - fold.rows) for fold in measured)
-        cautions += judge_training(untrained, folds, "what this bound fits in closed form")
+    trained = not problem.schedule_of(bound).steps or can_train(len(x) - len(x) // folds)
+    cautions += judge_training(trained, "what this bound fits in closed form")
     mi = sum(fold.rows / len(x) * fold.value for fold in measured)
     in_sample = sum(fold.rows / len(x) * fold.in_sample for fold in measured)
     variance = sum((fold.rows / len(x)) ** 2 * fold.variance for fold in measured)

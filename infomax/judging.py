@@ -49,13 +49,12 @@ def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) 
         )
 
 
-def judge_training(untrained: int, folds: int, what: str) -> Iterator[InfomaxWarning]:
-    """What is said where rows were too few to train in some of the folds; ``what`` is in the value all the same."""
-    if untrained:
-        where = "" if untrained == folds else f" in {untrained} of {folds} folds"
+def judge_training(trained: bool, what: str) -> Iterator[InfomaxWarning]:
+    """What is said where rows were too few to train on; ``what`` is in the value all the same."""
+    if not trained:
         yield TrainingWarning(
-            f"no network was trained{where}: the rows are too few to say when to stop one; the value and its interval "
-            f"know there of no more than {what}"
+            f"no network was trained: the rows are too few to say when to stop one; the value and its interval know of "
+            f"no more than {what}"
         )
 
 

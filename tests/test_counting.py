@@ -32,7 +32,7 @@ def test_plugin_is_the_naive_jackknife(n):
     sides = (x.tolist(), y.tolist(), list(zip(x.tolist(), y.tolist(), strict=True)))
     kinds_x, kinds_y, kinds = (len(set(side)) for side in sides)
     left = naive.counted(*sides[:2]) - (kinds - kinds_x - kinds_y + 1) / (2 * n) - value
-    assert plugin_stderr(column(x), column(2.5 * y)) == pytest.approx(math.hypot(scatter, left / 2, 1 / n), abs=1e-12)
+    assert plugin_stderr(column(x), column(2.5 * y)) == pytest.approx(math.hypot(scatter, left, 1 / n), abs=1e-12)
 
 
 def test_plugin_is_scikit_learns_score_less_the_bias_and_each_row_has_its_share():

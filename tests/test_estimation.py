@@ -194,7 +194,8 @@ def test_a_critic_with_dropout_is_as_reproducible():
 
     x = np.random.default_rng(0).normal(size=200)
     bound, state = InfoNCE(1, 1, critic=Noisy()), torch.get_rng_state()
-    results = [estimate(x, x**3, bound=bound, seed=2**62, **QUICK) for _ in range(2)]
+    y = x**3 + 0.5 * np.random.default_rng(1).normal(size=200)
+    results = [estimate(x, y, bound=bound, seed=2**62, **QUICK) for _ in range(2)]
     assert results[0] == results[1]
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -252,14 +253,15 @@ def test_a_list_gives_a_list(gaussian):
 
 
 def test_saturation_is_said(gaussian):
-    x = np.random.default_rng(0).normal(size=(400, 4))
+    x, noise = np.random.default_rng(0).normal(size=(2, 400))
+    y = x + 0.0002 * noise
     with pytest.warns(SaturationWarning, match=r"infonce: near its ceiling \(200 rows"):
-        result = estimate(x, x + 1e-3, bound="infonce", **QUICK)
+        result = estimate(x, y, bound="infonce", **QUICK)
     assert result.ceiling == pytest.approx(math.log(200))
     assert result.mi < result.ceiling
     for bound in ("ba", "anchored"):
         with pytest.warns(SaturationWarning, match="larger than log n"):
-            assert estimate(x, x + 1e-3, bound=bound, **QUICK).mi > math.log(200)
+            assert estimate(x, y, bound=bound, **QUICK).mi > math.log(200)
 
 
 def test_classical_estimators_say_where_they_fail():
@@ -288,7 +290,8 @@ def test_more_columns_than_rows():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 100)), rng.normal(size=(60, 80))
     for bound in ("anchored", "infonce", "ba"):
-        assert abs(estimate(x, y, bound=bound, **QUICK).mi) < 0.3
+        with pytest.warns(TrainingWarning, match=f"{bound}: no network was trained"):
+            assert abs(estimate(x, y, bound=bound, **QUICK).mi) < 0.3
 
 
 def test_discrete_columns_stay_finite():
