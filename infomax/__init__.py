@@ -24,10 +24,12 @@ from infomax.compositions import (
 from infomax.densities import ConditionalGaussian, Flow, MarginalGaussian
 from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
+from infomax.feeding import batches
 from infomax.fitting import History, Schedule
 from infomax.io import ConstantColumnWarning, InfomaxWarning, read_columns
-from infomax.judging import SaturationWarning, TrainingWarning
+from infomax.judging import SaturationWarning, SubsampleWarning, TrainingWarning
 from infomax.result import Estimate
+from infomax.stored import StoredColumns, open_columns
 
 __version__ = "0.1.0"
 
@@ -61,9 +63,12 @@ __all__ = [
     "SMILE",
     "SaturationWarning",
     "Schedule",
+    "StoredColumns",
+    "SubsampleWarning",
     "TUBA",
     "Term",
     "TrainingWarning",
+    "batches",
     "bounds",
     "bracket",
     "conditional",
@@ -71,6 +76,7 @@ __all__ = [
     "directed_information",
     "estimate",
     "interaction_information",
+    "open_columns",
     "read_columns",
     "tasks",
     "total_correlation",

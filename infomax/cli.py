@@ -20,6 +20,7 @@ from infomax.compositions import conditional
 from infomax.estimation import DEFAULT, check_bound, estimate
 from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_columns
 from infomax.result import Estimate
+from infomax.stored import MAPPED, open_columns
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,7 +84,8 @@ def _estimate(arguments: argparse.Namespace) -> int:
         check_figure_path(arguments.plot)
     options = {name: getattr(arguments, name) for name in ("seed", "device", "progress", "quick")}
     given = [] if arguments.given is None else [arguments.given.split(",")]
-    x, y, *z = read_columns(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
+    read = open_columns if Path(arguments.file).suffix.lower() in MAPPED else read_columns  # may be larger than memory
+    x, y, *z = read(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
     results: Sequence[Estimate | Composition]  # of one of the two
     with _plain_warnings():
         if z:

@@ -78,7 +78,7 @@ def cross_fit(
             generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
             history = fit(fitted, train, validation, schedule=steps, generator=generator, tick=tick)
             tick(schedule.steps - history.steps[-1])
-            value, variance = _measure(fitted, *held_out, rng)
+            value, variance = measure_rows(fitted, *held_out, rng)
             block = min(map(len, blocks(len(measured), device)))
             in_sample = evaluate(fitted, *_sample(train, rng), most=block)
         found.append(Fold(len(measured), value, variance, in_sample, fitted.kind, fitted.ceiling(block), history))
@@ -93,7 +93,7 @@ def _sample(pairs: Pairs, rng: np.random.Generator) -> Pairs:
 
 
 @torch.no_grad()
-def _measure(bound: Bound, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[float, float]:
+def measure_rows(bound: Bound, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[float, float]:
     """The bound on held-out rows, and the variance of that value by a delete-a-group jackknife."""
     value, variance = evaluate(bound, x, y), 0.0
     for rows in blocks(len(x), x.device):
