@@ -26,13 +26,15 @@ from infomax.densities import ConditionalGaussian, Flow, MarginalGaussian
 from infomax.distributed import RankError
 from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
+from infomax.feeding import batches
 from infomax.fitting import History, Schedule
 from infomax.global_batch import GlobalBatch
 from infomax.inner_products import InnerProducts
 from infomax.io import ConstantColumnWarning, IndexWarning, InfomaxWarning, read_columns
-from infomax.judging import SaturationWarning, TrainingWarning
+from infomax.judging import SaturationWarning, SubsampleWarning, TrainingWarning
 from infomax.matrix import Pairwise
 from infomax.result import Estimate
+from infomax.stored import StoredColumns, open_columns
 
 __version__ = "0.1.0"
 
@@ -71,9 +73,12 @@ __all__ = [
     "SMILE",
     "SaturationWarning",
     "Schedule",
+    "StoredColumns",
+    "SubsampleWarning",
     "TUBA",
     "Term",
     "TrainingWarning",
+    "batches",
     "bounds",
     "bracket",
     "conditional",
@@ -82,6 +87,7 @@ __all__ = [
     "distributed",
     "estimate",
     "interaction_information",
+    "open_columns",
     "pairwise",
     "read_columns",
     "tasks",

@@ -27,6 +27,7 @@ from infomax.frames import Columns
 from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_named
 from infomax.matrix import Pairwise
 from infomax.result import Estimate, pvalue_text
+from infomax.stored import MAPPED, StoredColumns, open_columns
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,13 +140,15 @@ def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path: str, *selections: Sequence[str]) -> list[Columns]:
-    """Columns of the file; of one for each rank, if its name says so, one below the other."""
+def _read(path: str, *selections: Sequence[str]) -> Sequence[Columns | StoredColumns]:
+    """Columns of the file, which may be larger than memory; of one for each rank, if its name says so, in one."""
     sharded = "{rank}" in path
     if sharded and not (distributed.active() or distributed.launched()):
         raise ValueError(
             f"{{rank}} in a file's name is for the processes that torchrun starts; got {path!r} without it"
         )
+    if not sharded and Path(path).suffix.lower() in MAPPED:
+        return open_columns(path, *selections)
     path = path.replace("{rank}", str(distributed.rank()))
     columns: list[Columns] = []
     distributed.together(lambda: columns.extend(read_named(path, *selections)))  # if one fails, all do

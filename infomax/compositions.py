@@ -15,10 +15,12 @@ import numpy as np
 import torch
 
 from infomax.combining import Composition, Term
-from infomax.estimation import LEAST_ROWS, estimate
+from infomax.estimation import LEAST_ROWS, MOST_ANCHORED, estimate
+from infomax.feeding import stays
 from infomax.io import Floats, InfomaxWarning, as_aligned, labelled_warnings
-from infomax.judging import TrainingWarning
+from infomax.judging import SubsampleWarning, TrainingWarning
 from infomax.result import Estimate
+from infomax.streaming import MOST_MEASURED, Sampled
 
 #: Nats below zero that the errors of two terms do not explain.
 _FAR_BELOW = 0.05
@@ -57,9 +59,9 @@ def conditional(x: Any, y: Any, z: Any, **options: Any) -> Composition:
     >>> bool(low < 0.5 * np.log(2) < high)  # the truth: with z known, x plus noise of the same variance
     True
     """
-    groups = as_aligned({"x": x, "y": y, "z": z}, least=LEAST_ROWS)
+    groups, drawn = _aligned({"x": x, "y": y, "z": z}, options)
     terms: Terms = {(("x",), ("y", "z")): 1, (("x",), ("z",)): -1}
-    return _compose("I(x; y | z)", terms, groups, _on_device_of(options, x, y, z))
+    return _compose("I(x; y | z)", terms, groups, _on_device_of(options, x, y, z), drawn=drawn)
 
 
 def total_correlation(variables: Sequence[Any], **options: Any) -> Composition:
@@ -97,9 +99,9 @@ def total_correlation(variables: Sequence[Any], **options: Any) -> Composition:
     if len(variables) < 2:
         raise ValueError(f"variables must be at least two; got {len(variables)}")
     names = [f"x{i}" for i in range(1, len(variables) + 1)]
-    groups = as_aligned(dict(zip(names, variables, strict=True)), least=LEAST_ROWS)
+    groups, drawn = _aligned(dict(zip(names, variables, strict=True)), options)
     terms: Terms = {(tuple(names[:i]), (names[i],)): 1 for i in range(1, len(names))}
-    return _compose(f"TC({', '.join(names)})", terms, groups, _on_device_of(options, *variables))
+    return _compose(f"TC({', '.join(names)})", terms, groups, _on_device_of(options, *variables), drawn=drawn)
 
 
 def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Composition:
@@ -128,9 +130,9 @@ def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Compositi
     >>> bool(interaction_information(x, y, z, bound="gaussian").confidence_interval()[1] < 0)  # redundant
     True
     """
-    groups = as_aligned({"x": x, "y": y, "z": z}, least=LEAST_ROWS)
+    groups, drawn = _aligned({"x": x, "y": y, "z": z}, options)
     terms: Terms = {(("x",), ("y", "z")): 1, (("x",), ("z",)): -1, (("x",), ("y",)): -1}
-    return _compose("I(x; y; z)", terms, groups, _on_device_of(options, x, y, z), nonnegative=False)
+    return _compose("I(x; y; z)", terms, groups, _on_device_of(options, x, y, z), nonnegative=False, drawn=drawn)
 
 
 def transfer_entropy(
@@ -233,12 +235,20 @@ def _compose(
     options: Mapping[str, Any],
     *,
     nonnegative: bool = True,
+    drawn: str = "",
 ) -> Composition:
-    """Estimate each term; what it warns of is shown at the line that called the caller."""
+    """Estimate each term; what it warns of is shown at the line that called the caller.
+
+    Args:
+        drawn: of how many rows the groups are, if not of all.
+    """
     if not isinstance(options.get("bound", ""), str):
         raise TypeError(f"bound must be one name, as the terms differ in their dimensions; got {options['bound']!r}")
     constant = [name for name, group in groups.items() if not group.shape[1]]
     cautions = [f"{name} is constant: it tells nothing, and is left out" for name in constant]
+    if drawn:
+        cautions.insert(0, drawn)
+        warnings.warn(f"{quantity}: {drawn}", SubsampleWarning, stacklevel=3)
     estimated = []
     for (left, right), sign in without(terms, constant).items():
         sides = [np.hstack([groups[name] for name in names]) for names in (left, right)]
@@ -261,6 +271,15 @@ def _compose(
         cautions.append(text)
         warnings.warn(f"{quantity}: {text}", TrainingWarning, stacklevel=3)
     return replace(result, cautions=tuple(cautions))
+
+
+def _aligned(samples: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[dict[str, Floats], str]:
+    """All by :func:`as_aligned`, or rows drawn from what is too large to be copied, and then what to say of it."""
+    if not stays(samples.values()):
+        return as_aligned(samples, least=LEAST_ROWS, stacklevel=5), ""
+    size = {"most": MOST_MEASURED, "cells": MOST_ANCHORED}
+    sampled = Sampled.of(samples, least=LEAST_ROWS, seed=options.get("seed", 0), stacklevel=5, **size)
+    return sampled.drawn, f"{len(sampled.rows)} of {len(sampled.aligned)} rows are used, drawn at random"
 
 
 def _on_device_of(options: Mapping[str, Any], *samples: Any) -> dict[str, Any]:

@@ -117,7 +117,7 @@ class _Plan:
         others = rng.permutation(np.setdiff1d(rows, measured))
         split = validation_rows(len(others))
         seed, batches = int(rng.integers(2**63)), int(rng.integers(2**63))
-        groups = [rng.permutation(len(block)) for block in blocks(len(measured), torch.device("cpu"))]
+        groups = orders_of_blocks(len(measured), rng)
         sample = rng.permutation(len(others) - split)[: 4 * BLOCK]
         return _Plan(measured, others[split:], others[:split], seed, batches, groups, sample)
 
@@ -162,16 +162,25 @@ def _fit_together(
 
 
 def _judge(bound: Bound, history: History, plan: _Plan, train: Pairs, held_out: Pairs) -> Fold:
-    value, variance = _measure(bound, *held_out, plan.groups)
+    value, variance = measure_rows(bound, *held_out, plan.groups)
     block = min(map(len, blocks(len(plan.measured), train[0].device)))
     rows = torch.from_numpy(plan.sample).to(train[0].device)
     in_sample = evaluate(bound, train[0][rows], train[1][rows], most=block)
     return Fold(len(plan.measured), value, variance, in_sample, bound.kind, bound.ceiling(block), history)
 
 
+def orders_of_blocks(n: int, rng: np.random.Generator) -> list[Rows]:
+    """A random order of the rows of each block that ``n`` rows are measured in."""
+    return [rng.permutation(len(block)) for block in blocks(n, torch.device("cpu"))]
+
+
 @torch.no_grad()
-def _measure(bound: Bound, x: Tensor, y: Tensor, orders: Sequence[Rows]) -> tuple[float, float]:
-    """The bound on held-out rows, and the variance of that value by a delete-a-group jackknife."""
+def measure_rows(bound: Bound, x: Tensor, y: Tensor, orders: Sequence[Rows]) -> tuple[float, float]:
+    """The bound on held-out rows, and the variance of that value by a delete-a-group jackknife.
+
+    Args:
+        orders: of the rows of each block (:func:`orders_of_blocks`); the jackknife leaves out parts of them.
+    """
     value, variance = evaluate(bound, x, y), 0.0
     for rows, order in zip(blocks(len(x), x.device), orders, strict=True):
         share = len(rows) / len(x)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from typing import Any, TypedDict, overload
 
 import numpy as np
@@ -22,16 +21,21 @@ from infomax.counting import entropy_limit
 from infomax.critics import reset
 from infomax.crossfit import cross_fit
 from infomax.distributed import check_same, rank, shared_out, world_size
-from infomax.fitting import BLOCK, Schedule, can_train, no_progress, seeded
+from infomax.feeding import stays
+from infomax.fitting import BLOCK, Schedule, can_train, seeded
 from infomax.io import Floats, InfomaxWarning, as_pair
-from infomax.judging import judge_result, judge_samples, judge_training
+from infomax.judging import SubsampleWarning, judge_result, judge_samples, judge_training
 from infomax.margins import Margins, fit_margins
 from infomax.naming import unknown
+from infomax.progress import progress_bar
 from infomax.result import Estimate
+from infomax.stored import MOST_CELLS
+from infomax.streaming import MOST_DRAWN, MOST_MEASURED, MOST_TRAINED, Sampled, draw_rows
 
 #: Fewest rows that can be split, fitted, validated and measured.
 LEAST_ROWS = 20
-
+#: Cells that "anchored", which holds each several times, takes at most of samples that are not copied whole.
+MOST_ANCHORED = 6 * 2**20
 
 BoundLike = str | Bound
 #: What :func:`estimate` uses unless another bound is wanted.
@@ -92,7 +96,8 @@ def estimate(
 
     Args:
         x, y: samples, ``(N,)`` or ``(N, D)``, row i of ``x`` paired with row i of ``y`` by position: numpy arrays,
-            torch tensors, data frames or sequences, of real, integer or boolean numbers. At least 20 rows.
+            memory maps, :class:`StoredColumns`, torch tensors, data frames or sequences, of real, integer or boolean
+            numbers. At least 20 rows.
         bound: "anchored", a name from :func:`infomax.bounds.names`, "gaussian", "ksg" or "plugin", a
             :class:`~infomax.Bound` of fitting dimensions, or a list of these for a list of estimates. Copies of a
             module are fitted from new initial parameters (``reset_parameters`` of its parts; those without one, and
@@ -110,6 +115,13 @@ def estimate(
         shared: whether all ranks of ``torch.distributed`` call this with the same samples, and share the work: bounds,
             if there are as many as ranks, else the folds of each. Every rank gets the estimate that one process would
             make, to rounding. "anchored", whose folds are one model, and what trains nothing are computed by one rank.
+
+    Samples of more than 2²⁴ cells in all (rows by columns of both) are not copied: memory maps (``np.load(path,
+    mmap_mode="r")``) and columns of files (:func:`infomax.open_columns`) may be larger than memory. All is read once
+    and checked, and rows are drawn at random, 2²⁰ at most. Bounds that are trained read the rest again, in batches,
+    and measure up to 100,000 of the drawn rows, in one fold unless more are asked for; what trains nothing takes those
+    drawn. "anchored" takes up to 100,000 rows of any samples. ``n`` is the number of rows that were measured, and a
+    :class:`~infomax.SubsampleWarning` says of how many.
 
     Returns:
         an :class:`Estimate`, in nats.
@@ -139,10 +151,18 @@ def estimate(
     for candidate in candidates:
         check_bound(candidate)
     device = _check_device(x.device if device is None and isinstance(x, Tensor) else device)
-    x, y = as_pair(x, y, least=LEAST_ROWS)
+    sampled = None
+    if stays((x, y)):
+        size = {"most": MOST_DRAWN if any(map(_is_classical, candidates)) else MOST_TRAINED, "cells": MOST_CELLS}
+        if all(candidate == DEFAULT for candidate in candidates):
+            size = {"most": MOST_MEASURED, "cells": MOST_ANCHORED}
+        sampled = Sampled.of({"x": x, "y": y}, least=LEAST_ROWS, seed=int(seed), **size)
+    x, y = sampled.drawn.values() if sampled else as_pair(x, y, least=LEAST_ROWS)
     problem = _Problem(
         x,
         y,
+        rows=len(sampled.aligned) if sampled else len(x),
+        sampled=sampled,
         seed=int(seed),
         device=device,
         quick=quick,
@@ -158,7 +178,8 @@ def estimate(
     # What trains nothing comes first: if it refuses, no work is lost.
     order = sorted(range(len(candidates)), key=lambda i: not _is_classical(candidates[i]))
     own = order[rank() :: world_size()] if shared and not problem.shared else order
-    steps = sum(problem.steps_of(candidates[i]) for i in own) // (world_size() if problem.shared else 1)
+    problems = [problem.for_bound(candidate) for candidate in candidates]
+    steps = sum(problems[i].steps_of(candidates[i]) for i in own) // (world_size() if problem.shared else 1)
     with (
         progress_bar(progress and steps > 0, steps) as advance,
         torch.inference_mode(False),
@@ -166,7 +187,7 @@ def estimate(
     ):
 
         def judge(some: Sequence[int]) -> list[_Judged]:
-            return [_estimate_one(problem, candidates[i], advance) for i in some]
+            return [_estimate_one(problems[i], candidates[i], advance) for i in some]
 
         if not shared:
             found = judge(order)
@@ -186,11 +207,13 @@ def estimate(
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """Checked samples, and how to split, standardise and fit them."""
+    """Checked samples, and how to split, standardise and fit them; of larger ones, rows drawn from them."""
 
     x: Floats
     y: Floats
     _: KW_ONLY
+    rows: int  # of the samples as they came
+    sampled: Sampled | None
     seed: int
     device: torch.device
     quick: bool
@@ -199,8 +222,29 @@ class _Problem:
     schedule: Schedule | None
     shared: bool  # whether the folds of a bound are shared out
 
+    def for_bound(self, bound: BoundLike) -> _Problem:
+        """With no more rows than this bound takes."""
+        if bound == DEFAULT:
+            cells = MOST_ANCHORED // max(1, self.x.shape[1] + self.y.shape[1])
+            most = MOST_MEASURED if self.sampled is None else min(MOST_MEASURED, max(LEAST_ROWS, cells))
+        elif self.sampled is None or _is_classical(bound):
+            most = len(self.x)
+        else:
+            most = self.sampled.measured
+            return replace(self, x=self.x[:most], y=self.y[:most])
+        if len(self.x) <= most:
+            return self
+        rng = np.random.default_rng(self.seed)
+        kept = np.sort(draw_rows(len(self.x), most, rng)) if self.sampled is None else np.arange(most)
+        sides = (side[kept] for side in (self.x, self.y))
+        # A column of one value among so many rows tells next to nothing, and no method could use it.
+        x, y = (side[:, (side != side[0]).any(0)] for side in sides)
+        return replace(self, x=x, y=y)
+
     def folds_of(self, bound: BoundLike) -> int:
         """How many folds the rows are split into for this bound."""
+        if self.sampled is not None and bound != DEFAULT:
+            return min(self.folds or 1, len(self.x) // 4)
         usual = anchored.default_folds(len(self.x), quick=self.quick) if bound == DEFAULT else 2 if self.quick else 5
         return min(self.folds or usual, len(self.x) // 4)
 
@@ -298,7 +342,10 @@ def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], 
         caution = InfomaxWarning(f"{side} is constant: it tells nothing, and the mutual information is 0 exactly")
         return Estimate(0.0, 0.0, 0.0, "estimate", **facts), [caution]
     facts["limit"] = entropy_limit(x, y)
-    cautions = list(judge_samples(x, y, *_densities(bound)))
+    some = slice(None) if problem.sampled is None else slice(MOST_MEASURED)
+    cautions = list(judge_samples(x[some], y[some], *_densities(bound)))
+    if len(x) < problem.rows:
+        cautions.insert(0, SubsampleWarning(f"{len(x)} of {problem.rows} rows are {_used_for(problem, bound)}"))
     if _is_classical(bound):
         estimator = classical.ESTIMATORS[name]
         local = estimator.measure(x, y)
@@ -338,18 +385,20 @@ def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], 
         # Of the gap, the share of what the network found is no sign of too few rows.
         return result, cautions + list(judge_result(replace(result, gap=found.overfitted), len(x)))
     folds = problem.folds_of(bound)
-    measured = cross_fit(
-        len(x),
-        problem.prepare,
-        lambda n: problem.build(bound, n),
+    build = partial(problem.build, bound)
+    if problem.sampled is None:
+        method = partial(cross_fit, len(x), problem.prepare, build, shared=problem.shared)
+    else:
+        method = partial(problem.sampled.fit, build, problem.margins)
+    measured = method(
         seed=problem.seed,
         folds=folds,
         schedule=problem.schedule_of(bound),
         device=problem.device,
-        shared=problem.shared,
         tick=advance,
     )
-    trained = not problem.schedule_of(bound).steps or can_train(len(x) - len(x) // folds)
+    learned_from = problem.rows - len(x) // folds
+    trained = not problem.schedule_of(bound).steps or can_train(learned_from)
     cautions += judge_training(trained, "what this bound fits in closed form")
     mi = sum(fold.rows / len(x) * fold.value for fold in measured)
     in_sample = sum(fold.rows / len(x) * fold.in_sample for fold in measured)
@@ -364,6 +413,12 @@ def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], 
         history=tuple(fold.history for fold in measured),
     )
     return result, cautions + list(judge_result(result, min(BLOCK, len(x) // folds)))
+
+
+def _used_for(problem: _Problem, bound: BoundLike) -> str:
+    if problem.sampled is None or bound == DEFAULT or _is_classical(bound):
+        return "used, drawn at random"
+    return "measured, drawn at random; others train"
 
 
 def _densities(bound: BoundLike) -> tuple[bool, bool]:
@@ -385,22 +440,3 @@ class _Facts(TypedDict):
     n: int
     seed: int
     limit: float | None
-
-
-@contextmanager
-def progress_bar(show: bool, total: int, unit: str = "step") -> Iterator[Callable[[int], None]]:
-    """A function that advances a bar; no bar unless asked for and tqdm is there."""
-    try:
-        from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
-    except ImportError:
-        show = False
-    if not show:
-        yield no_progress
-        return
-    pause = 0.1 if sys.stderr.isatty() else 10.0  # a log file is not flooded
-    with tqdm(total=total, unit=unit, leave=False, desc="estimating", mininterval=pause) as bar:
-
-        def advance(steps: int) -> None:
-            bar.update(steps)
-
-        yield advance

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from infomax.bounds import Bound
+from infomax.feeding import from_memory
 
 #: Validation scores are computed on at most this many rows at a time.
 BLOCK = 2048
@@ -141,6 +142,7 @@ def fit(
     *,
     schedule: Schedule,
     generator: torch.Generator,
+    batches: Iterator[tuple[Tensor, ...]] | None = None,
     tick: Callable[[int], None] = no_progress,
 ) -> History:
     """Train ``bound`` in place, keep the parameters that were best on ``validation``, and leave it in evaluation mode.
@@ -151,7 +153,8 @@ def fit(
     Args:
         bound: what to tighten; its ``warm_start`` is called first.
         train, validation: pairs ``(x, y)`` of ``(N, Dx)`` and ``(N, Dy)``.
-        generator: draws the batches, on the CPU.
+        generator: draws the batches of the training pairs, on the CPU.
+        batches: pairs to train on instead, without end; then the training pairs are for the warm start alone.
         tick: called with the number of steps done since the last call.
 
     Returns:
@@ -165,7 +168,7 @@ def fit(
     parameters = [parameter for parameter in bound.parameters() if parameter.requires_grad]
     steps = schedule.steps if parameters else 0
     optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True) if parameters else None
-    batches = draws(len(x), schedule.batch(len(x)), generator)
+    feed = from_memory(train, schedule.batch(len(x)), generator) if batches is None else batches
     for step in range(steps + 1):
         if schedule.checks(step) or step == steps:
             value, loss = validate(bound, validation)
@@ -182,11 +185,11 @@ def fit(
                 break
         if step == steps or optimizer is None:
             break
-        rows = next(batches).to(x.device)
+        pairs = [part.to(x.device) for part in next(feed)]
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
         optimizer.zero_grad(set_to_none=True)
-        bound.loss(x[rows], y[rows]).backward()  # type: ignore[no-untyped-call]
+        bound.loss(pairs[0], pairs[1]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     bound.load_state_dict(best)
     bound.eval()

@@ -33,7 +33,7 @@ def column_labels(data: Any) -> list[str] | None:
     >>> column_labels(Columns(("age", "income"), np.zeros((3, 2))))
     ["'age'", "'income'"]
     """
-    if isinstance(data, Columns):
+    if isinstance(getattr(data, "names", None), tuple):  # Columns, and those of a file
         return [repr(name) for name in data.names]
     if hasattr(data, "dtypes") and hasattr(data, "columns"):
         return [repr(column) for column in data.columns]

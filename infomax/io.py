@@ -9,7 +9,7 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,12 @@ def check_indexes(samples: Mapping[str, Any], stacklevel: int) -> None:
 
 def _drop_constant(samples: Floats, name: str, labels: list[str] | None, stacklevel: int) -> Floats:
     constant = (samples == samples[0]).all(0)
+    warn_of_constant(constant, name, labels, stacklevel + 1)
+    return samples[:, ~constant]
+
+
+def warn_of_constant(constant: NDArray[np.bool_], name: str, labels: list[str] | None, stacklevel: int) -> None:
+    """Say which columns are left out, if any are constant, by label or by number."""
     if constant.any():
         some = (labels[j] if labels else str(j) for j in np.flatnonzero(constant)[:5])
         which = ", ".join(some) + (", …" if constant.sum() > 5 else "")
@@ -176,7 +182,6 @@ def _drop_constant(samples: Floats, name: str, labels: list[str] | None, stackle
             ConstantColumnWarning,
             stacklevel=stacklevel,
         )
-    return samples[:, ~constant]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -212,11 +217,6 @@ def read_named(path: str | os.PathLike[str], *selections: Sequence[str]) -> list
             and missing or non-numeric values, with their row.
         TypeError: for columns of a Parquet file or arrays of an archive that are not numbers.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {str(path)!r}")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty")
     readers = {
         ".csv": _read_csv,
         ".tsv": _read_csv,
@@ -224,14 +224,24 @@ def read_named(path: str | os.PathLike[str], *selections: Sequence[str]) -> list
         ".npy": _read_numpy,
         ".parquet": _read_parquet,
     }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"{path}: the ending must be one of {', '.join(readers)}; got {path.suffix!r}")
+    path = check_file(path, readers)
     wanted = [[column.strip() for column in selection if column.strip()] for selection in selections]
-    return reader(path, wanted)
+    return readers[path.suffix.lower()](path, wanted)
 
 
-def _select(path: Path, known: list[str], wanted: list[list[str]], hint: str = "") -> list[list[str]]:
+def check_file(path: str | os.PathLike[str], endings: Collection[str]) -> Path:
+    """The path, if there is such a file, not empty, with one of these endings."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {str(path)!r}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty")
+    if path.suffix.lower() not in endings:
+        raise ValueError(f"{path}: the ending must be one of {', '.join(endings)}; got {path.suffix!r}")
+    return path
+
+
+def select_columns(path: Path, known: list[str], wanted: list[list[str]], hint: str = "") -> list[list[str]]:
     """For each selection the names in ``known`` that it asks for, in its order, each once; none in two selections.
 
     What is not known is refused, with the hint.
@@ -263,7 +273,7 @@ def _read_csv(path: Path, wanted: list[list[str]]) -> list[Columns]:
             repeated = sorted({name for name in header if header.count(name) > 1})
             if repeated:
                 raise ValueError(f"{path}: column names must differ; got {', '.join(repeated)} more than once{hint}")
-            selected = _select(path, header, wanted, hint)
+            selected = select_columns(path, header, wanted, hint)
             needed = {name: header.index(name) for names in selected for name in names}
             rows: list[list[float]] = []
             for cells in reader:
@@ -325,10 +335,10 @@ def _read_numpy(path: Path, wanted: list[list[str]]) -> list[Columns]:
             if loaded.ndim != 2:
                 raise ValueError(f"{path} must hold a 2-D array, or arrays by name; got {loaded.shape}")
             arrays = {str(i): column for i, column in enumerate(loaded.T)}
-            selected = _select(path, list(arrays), wanted)
+            selected = select_columns(path, list(arrays), wanted)
         else:
             with loaded as archive:
-                selected = _select(path, archive.files, wanted)
+                selected = select_columns(path, archive.files, wanted)
                 arrays = {name: archive[name] for names in selected for name in names}
     except (EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
         raise ValueError(f"{path} cannot be read as a numpy file: {error}") from None
@@ -359,7 +369,7 @@ def _read_parquet(path: Path, wanted: list[list[str]]) -> list[Columns]:
         raise ValueError(f"{path}: Parquet needs pandas and pyarrow; pip install 'infomax[parquet]'") from None
     try:
         known = pyarrow.parquet.read_schema(path).names
-        selected = _select(path, known, wanted)
+        selected = select_columns(path, known, wanted)
         frame = pandas.read_parquet(path, columns=list(dict.fromkeys(name for names in selected for name in names)))
     except pyarrow.lib.ArrowException as error:
         raise ValueError(f"{path} cannot be read as Parquet: {error}") from None

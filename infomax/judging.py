@@ -25,6 +25,10 @@ class TrainingWarning(InfomaxWarning):
     """Training diverged, or the bound says something else of the rows that trained it than of others."""
 
 
+class SubsampleWarning(InfomaxWarning):
+    """Not all rows were used, or measured, but some of them, drawn at random."""
+
+
 def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) -> Iterator[InfomaxWarning]:
     """What the samples alone say against an estimate that describes x, or y, by a density."""
     distinct = [[len(np.unique(column)) for column in side.T] for side in (x, y)]
@@ -37,7 +41,7 @@ def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) 
         )
     # Repeated rows, not repeated values: where one column's value tells the whole row.
     most = max(distinct[0] + distinct[1])
-    if _DISCRETE < most < 0.99 * len(x) and len(np.unique(np.hstack([x, y]), axis=0)) == most:
+    if _DISCRETE < most < 0.99 * len(x) and _distinct_pairs(x, y) == most:
         yield InfomaxWarning(
             f"{len(x) - most} rows repeat others exactly: they stand on both sides of the split, and the value may be "
             f"far too large; remove repeated rows"
@@ -56,6 +60,12 @@ def judge_training(trained: bool, what: str) -> Iterator[InfomaxWarning]:
             f"no network was trained: the rows are too few to say when to stop one; the value and its interval know of "
             f"no more than {what}"
         )
+
+
+def _distinct_pairs(x: Floats, y: Floats) -> int:
+    """By their hashes: sorting long rows takes minutes where there are many, and several times their memory."""
+    # A negative zero becomes zero.
+    return len({hash(((a + 0.0).tobytes(), (b + 0.0).tobytes())) for a, b in zip(x, y, strict=True)})
 
 
 def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:

@@ -60,3 +60,24 @@ def normal_scores(values: Floats) -> Floats:
         quantiles = torch.special.ndtri(torch.from_numpy(0.5 * (starts + ends) / n)).numpy()
         scores[order, j] = np.repeat(quantiles, ends - starts)
     return scores
+
+
+def tabulate_margins(train: Floats, how: Margins = "normal", knots: int = 4096) -> Callable[[Floats], Floats]:
+    """:func:`fit_margins` for many more rows than ``train (N, D)`` has: normal scores by a table, several times faster.
+
+    Between ``knots`` of the sorted training values, evenly spaced by rank, scores are interpolated linearly, so that
+    the map still increases strictly within the training range.
+    """
+    exact = fit_margins(train, how)
+    if how != "normal":
+        return exact
+    picked = np.unique(np.linspace(0, len(train) - 1, knots).round().astype(int))
+    ordered = np.sort(train, axis=0)[picked]
+    values_and_first = [np.unique(column, return_index=True) for column in ordered.T]
+    tables = [(v, score[first]) for (v, first), score in zip(values_and_first, exact(ordered).T, strict=True)]
+
+    def scores(values: Floats) -> Floats:
+        columns = [np.interp(column, *table) for column, table in zip(values.T, tables, strict=True)]
+        return np.stack(columns, 1)
+
+    return scores

@@ -1,0 +1,28 @@
+"""A bar that shows how far training is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from infomax.fitting import no_progress
+
+
+@contextmanager
+def progress_bar(show: bool, total: int, unit: str = "step") -> Iterator[Callable[[int], None]]:
+    """A function that advances a bar on standard error by so many units; no bar unless asked for and tqdm is there."""
+    try:
+        from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
+    except ImportError:
+        show = False
+    if not show:
+        yield no_progress
+        return
+    pause = 0.1 if sys.stderr.isatty() else 10.0  # a log file is not flooded
+    with tqdm(total=total, unit=unit, leave=False, desc="estimating", mininterval=pause) as bar:
+
+        def advance(steps: int) -> None:
+            bar.update(steps)
+
+        yield advance
