@@ -11,9 +11,10 @@ from infomax.bounds import Bound
 from infomax.bounds.contrastive import Contrastive
 from infomax.classical import ClassicalEstimator
 from infomax.combining import summary
-from infomax.estimation import DEFAULT, BoundLike, estimate
+from infomax.estimation import estimate
 from infomax.io import labelled_warnings
 from infomax.judging import TrainingWarning
+from infomax.problems import DEFAULT, BoundLike
 from infomax.result import Estimate
 
 

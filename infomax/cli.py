@@ -22,10 +22,11 @@ from infomax.columns import pairwise
 from infomax.combining import Composition
 from infomax.compositions import conditional
 from infomax.discovery import Correction
-from infomax.estimation import DEFAULT, check_bound, estimate
+from infomax.estimation import estimate
 from infomax.frames import Columns
 from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_named
 from infomax.matrix import Pairwise
+from infomax.problems import DEFAULT, check_bound
 from infomax.result import Estimate, pvalue_text
 from infomax.stored import MAPPED, StoredColumns, open_columns
 

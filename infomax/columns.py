@@ -16,13 +16,14 @@ from infomax.bounds.base import Kind
 from infomax.classical import ESTIMATORS
 from infomax.counting import codes, plugin
 from infomax.discovery import Correction, qvalues, rank_pvalues, table_pvalue
-from infomax.estimation import DEFAULT, LEAST_ROWS, BoundLike, check_bound, estimate
+from infomax.estimation import estimate
 from infomax.folds import FEWEST_DISTINCT
 from infomax.frames import Columns
 from infomax.io import ConstantColumnWarning, Floats, InfomaxWarning, as_samples, check_indexes
 from infomax.margins import normal_scores
 from infomax.matrix import Pairwise
 from infomax.neighbours import ksg_terms
+from infomax.problems import DEFAULT, LEAST_ROWS, BoundLike, check_bound
 from infomax.progress import progress_bar
 
 #: What :attr:`Pairwise.bound` says if no bound was asked for.

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from infomax.combining import Composition, Term
-from infomax.estimation import LEAST_ROWS, MOST_ANCHORED, estimate
+from infomax.estimation import estimate
 from infomax.feeding import stays
 from infomax.io import Floats, InfomaxWarning, as_aligned, labelled_warnings
 from infomax.judging import SubsampleWarning, TrainingWarning
+from infomax.problems import LEAST_ROWS, MOST_ANCHORED
 from infomax.result import Estimate
 from infomax.streaming import MOST_MEASURED, Sampled
 

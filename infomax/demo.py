@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from infomax import CPC, tasks
 from infomax.cli import format_table, interval, notes, registry_facts
-from infomax.estimation import DEFAULT, estimate
+from infomax.estimation import estimate
 from infomax.io import InfomaxWarning, read_columns
 from infomax.plots import new_figure, plot_comparison
+from infomax.problems import DEFAULT
 from infomax.result import Estimate
 
 #: One of each kind: what the figure has room for, and a minute time.

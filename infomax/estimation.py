@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypedDict, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from infomax import anchored, bounds, classical
 from infomax.bounds import Bound
 from infomax.counting import entropy_limit
-from infomax.critics import reset
 from infomax.crossfit import cross_fit
 from infomax.distributed import check_same, rank, shared_out, world_size
-from infomax.feeding import stays
-from infomax.fitting import BLOCK, Schedule, can_train, seeded
-from infomax.io import Floats, InfomaxWarning, as_pair
+from infomax.fitting import BLOCK, Schedule, can_train
+from infomax.io import InfomaxWarning
 from infomax.judging import SubsampleWarning, judge_result, judge_samples, judge_training
 from infomax.margins import Margins, fit_margins
-from infomax.naming import unknown
+from infomax.problems import DEFAULT, BoundLike, Problem, check_bound, check_device, is_classical
 from infomax.progress import progress_bar
 from infomax.result import Estimate
-from infomax.stored import MOST_CELLS
-from infomax.streaming import MOST_DRAWN, MOST_MEASURED, MOST_TRAINED, Sampled, draw_rows
-
-#: Fewest rows that can be split, fitted, validated and measured.
-LEAST_ROWS = 20
-#: Cells that "anchored", which holds each several times, takes at most of samples that are not copied whole.
-MOST_ANCHORED = 6 * 2**20
-
-BoundLike = str | Bound
-#: What :func:`estimate` uses unless another bound is wanted.
-DEFAULT = anchored.ESTIMATOR.name
 
 
 @overload
@@ -150,19 +135,11 @@ def estimate(
     fit_margins(np.zeros((1, 1)), margins)
     for candidate in candidates:
         check_bound(candidate)
-    device = _check_device(x.device if device is None and isinstance(x, Tensor) else device)
-    sampled = None
-    if stays((x, y)):
-        size = {"most": MOST_DRAWN if any(map(_is_classical, candidates)) else MOST_TRAINED, "cells": MOST_CELLS}
-        if all(candidate == DEFAULT for candidate in candidates):
-            size = {"most": MOST_MEASURED, "cells": MOST_ANCHORED}
-        sampled = Sampled.of({"x": x, "y": y}, least=LEAST_ROWS, seed=int(seed), **size)
-    x, y = sampled.drawn.values() if sampled else as_pair(x, y, least=LEAST_ROWS)
-    problem = _Problem(
+    device = check_device(x.device if device is None and isinstance(x, Tensor) else device)
+    problem = Problem.of(
         x,
         y,
-        rows=len(sampled.aligned) if sampled else len(x),
-        sampled=sampled,
+        candidates,
         seed=int(seed),
         device=device,
         quick=quick,
@@ -174,9 +151,9 @@ def estimate(
     for candidate in candidates:
         problem.check(candidate)
     if shared:
-        check_same({"x": x, "y": y})
+        check_same({"x": problem.x, "y": problem.y})
     # What trains nothing comes first: if it refuses, no work is lost.
-    order = sorted(range(len(candidates)), key=lambda i: not _is_classical(candidates[i]))
+    order = sorted(range(len(candidates)), key=lambda i: not is_classical(candidates[i]))
     own = order[rank() :: world_size()] if shared and not problem.shared else order
     problems = [problem.for_bound(candidate) for candidate in candidates]
     steps = sum(problems[i].steps_of(candidates[i]) for i in own) // (world_size() if problem.shared else 1)
@@ -205,134 +182,10 @@ def estimate(
     return results[0] if isinstance(bound, str | Bound) else results
 
 
-@dataclass(frozen=True, eq=False)
-class _Problem:
-    """Checked samples, and how to split, standardise and fit them; of larger ones, rows drawn from them."""
-
-    x: Floats
-    y: Floats
-    _: KW_ONLY
-    rows: int  # of the samples as they came
-    sampled: Sampled | None
-    seed: int
-    device: torch.device
-    quick: bool
-    folds: int | None
-    margins: Margins
-    schedule: Schedule | None
-    shared: bool  # whether the folds of a bound are shared out
-
-    def for_bound(self, bound: BoundLike) -> _Problem:
-        """With no more rows than this bound takes."""
-        if bound == DEFAULT:
-            cells = MOST_ANCHORED // max(1, self.x.shape[1] + self.y.shape[1])
-            most = MOST_MEASURED if self.sampled is None else min(MOST_MEASURED, max(LEAST_ROWS, cells))
-        elif self.sampled is None or _is_classical(bound):
-            most = len(self.x)
-        else:
-            most = self.sampled.measured
-            return replace(self, x=self.x[:most], y=self.y[:most])
-        if len(self.x) <= most:
-            return self
-        rng = np.random.default_rng(self.seed)
-        kept = np.sort(draw_rows(len(self.x), most, rng)) if self.sampled is None else np.arange(most)
-        sides = (side[kept] for side in (self.x, self.y))
-        # A column of one value among so many rows tells next to nothing, and no method could use it.
-        x, y = (side[:, (side != side[0]).any(0)] for side in sides)
-        return replace(self, x=x, y=y)
-
-    def folds_of(self, bound: BoundLike) -> int:
-        """How many folds the rows are split into for this bound."""
-        if self.sampled is not None and bound != DEFAULT:
-            return min(self.folds or 1, len(self.x) // 4)
-        usual = anchored.default_folds(len(self.x), quick=self.quick) if bound == DEFAULT else 2 if self.quick else 5
-        return min(self.folds or usual, len(self.x) // 4)
-
-    def schedule_of(self, bound: BoundLike) -> Schedule:
-        """How this bound is trained."""
-        if self.schedule is not None:
-            return self.schedule
-        if bound == DEFAULT:
-            return anchored.default_schedule(len(self.x), quick=self.quick)
-        return Schedule(steps=200) if self.quick else Schedule()
-
-    def steps_of(self, bound: BoundLike) -> int:
-        """How many steps it is trained in all; the folds of "anchored" are trained together."""
-        if _is_classical(bound):
-            return 0
-        return self.schedule_of(bound).steps * (1 if bound == DEFAULT else self.folds_of(bound))
-
-    def trains(self, bound: BoundLike) -> bool:
-        """Whether the bound is fitted to each fold's rows."""
-        return bound != DEFAULT and not _is_classical(bound) and bool(self.x.shape[1] and self.y.shape[1])
-
-    @torch.no_grad()
-    def check(self, bound: BoundLike) -> None:
-        """Raise unless a bound that was passed as a module fits these samples; tried on four of them."""
-        if bound == DEFAULT and self.margins != "normal":
-            raise ValueError(f"margins must be 'normal' for {DEFAULT!r}; got {self.margins!r}")
-        dims = self.x.shape[1], self.y.shape[1]
-        if not isinstance(bound, Bound) or not all(dims):
-            return
-        if (bound.x_dim, bound.y_dim) != dims:
-            came = (bound.x_dim, bound.y_dim)
-            raise ValueError(
-                f"bound must have dimensions {dims}, those of x and y without constant columns; got {came}"
-            )
-        if bound.fixed_units() and self.margins != "none":
-            raise ValueError(f"margins must be 'none' for a bound with a known entropy of y; got {self.margins!r}")
-        with seeded(0, self.device):
-            copy.deepcopy(bound).float().to(self.device).eval()(*self._tensors(self.x[:4], self.y[:4]))
-
-    def build(self, bound: BoundLike, n: int) -> Bound:
-        """A fresh bound for one fold: from its name, or a copy that has forgotten what it learned."""
-        if isinstance(bound, Bound):
-            again = copy.deepcopy(bound)
-            reset(again)
-        else:
-            again = bounds.get(bound).for_estimation(self.x.shape[1], self.y.shape[1], n)
-        return again.float().to(self.device)
-
-    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> list[tuple[Tensor, Tensor]]:
-        """Each part of the rows as tensors, standardised with the statistics of the first (the training rows)."""
-        maps = [fit_margins(values[parts[0]], self.margins) for values in (self.x, self.y)]
-        return [self._tensors(maps[0](self.x[rows]), maps[1](self.y[rows])) for rows in parts]
-
-    def _tensors(self, x: Floats, y: Floats) -> tuple[Tensor, Tensor]:
-        narrow = [torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)) for values in (x, y)]
-        return narrow[0].to(self.device), narrow[1].to(self.device)
-
-
-def _check_device(device: str | torch.device | None) -> torch.device:
-    try:
-        found = torch.device("cpu" if device is None else device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(f"device must be one that torch can use here; got {device!r} ({error})") from None
-    return found
-
-
-def _is_classical(bound: BoundLike) -> bool:
-    return isinstance(bound, str) and bound in classical.ESTIMATORS
-
-
-def check_bound(bound: object) -> None:
-    """Raise unless :func:`estimate` knows this bound: ValueError for a name, TypeError for what is none."""
-    if isinstance(bound, str) and bound != DEFAULT and not _is_classical(bound):
-        try:
-            bounds.get(bound)
-        except ValueError:
-            known = [DEFAULT, *bounds.names(), *classical.ESTIMATORS]
-            raise ValueError(unknown("bound", bound, known)) from None
-    elif not isinstance(bound, str | Bound):
-        came = f"the class {bound.__name__}" if isinstance(bound, type) else type(bound).__name__
-        raise TypeError(f"bound must be a name or an infomax.Bound; got {came}")
-
-
 _Judged = tuple[Estimate, list[InfomaxWarning]]
 
 
-def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], None]) -> _Judged:
+def _estimate_one(problem: Problem, bound: BoundLike, advance: Callable[[int], None]) -> _Judged:
     """The estimate, and what to say of it."""
     x, y = problem.x, problem.y
     name = bound if isinstance(bound, str) else bound.name or type(bound).__name__
@@ -342,11 +195,10 @@ def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], 
         caution = InfomaxWarning(f"{side} is constant: it tells nothing, and the mutual information is 0 exactly")
         return Estimate(0.0, 0.0, 0.0, "estimate", **facts), [caution]
     facts["limit"] = entropy_limit(x, y)
-    some = slice(None) if problem.sampled is None else slice(MOST_MEASURED)
-    cautions = list(judge_samples(x[some], y[some], *_densities(bound)))
+    cautions = list(judge_samples(*problem.looked_at(), *_densities(bound)))
     if len(x) < problem.rows:
         cautions.insert(0, SubsampleWarning(f"{len(x)} of {problem.rows} rows are {_used_for(problem, bound)}"))
-    if _is_classical(bound):
+    if is_classical(bound):
         estimator = classical.ESTIMATORS[name]
         local = estimator.measure(x, y)
         text = estimator.caution(x, y)
@@ -415,8 +267,8 @@ def _estimate_one(problem: _Problem, bound: BoundLike, advance: Callable[[int], 
     return result, cautions + list(judge_result(result, min(BLOCK, len(x) // folds)))
 
 
-def _used_for(problem: _Problem, bound: BoundLike) -> str:
-    if problem.sampled is None or bound == DEFAULT or _is_classical(bound):
+def _used_for(problem: Problem, bound: BoundLike) -> str:
+    if problem.sampled is None or bound == DEFAULT or is_classical(bound):
         return "used, drawn at random"
     return "measured, drawn at random; others train"
 
@@ -425,7 +277,7 @@ def _densities(bound: BoundLike) -> tuple[bool, bool]:
     """Whether x, and whether y, is described by a density."""
     if bound == DEFAULT:
         return False, False
-    if _is_classical(bound):
+    if is_classical(bound):
         return (bound == "gaussian",) * 2
     return False, (bound if isinstance(bound, Bound) else bounds.get(bound)).density_of_y
 
