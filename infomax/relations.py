@@ -96,9 +96,15 @@ def linear_residual(x: Floats, y: Floats) -> float:
     Args:
         x: ``(N, Dx)``. y: ``(N, Dy)``, continuous columns.
     """
-    scaled = (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1.0)
-    basis = np.linalg.qr(np.hstack([np.ones((len(x), 1)), scaled]))[0]
-    scaled = (y - y.mean(0)) / y.std(0)
+    basis = np.linalg.qr(np.hstack([np.ones((len(x), 1)), _scaled(x)]))[0]
+    scaled = _scaled(y)
     left = np.median(np.abs(scaled - basis @ (basis.T @ scaled)), axis=0)
     lower, upper = np.quantile(scaled, [0.25, 0.75], axis=0)
     return float((left / np.maximum(upper - lower, np.finfo(np.float64).tiny)).min())
+
+
+def _scaled(values: Floats) -> Floats:
+    """Columns of mean 0 and variance 1; those that are constant become 0."""
+    values = values / np.abs(values).max(0).clip(min=np.finfo(np.float64).tiny)  # lest squares overflow
+    spread = values.std(0)
+    return np.asarray((values - values.mean(0)) / np.where(spread > 0, spread, 1.0))

@@ -67,6 +67,14 @@ def test_no_task_is_taken_for_exact(family, n):
             assert not follow_exactly(*tasks.get(name).sample(n, 5)), name
 
 
+def test_huge_and_tiny_values_are_no_matter():
+    x = RNG.normal(size=(200, 2))
+    x[3] = 1e300, -1e308
+    assert not follow_exactly(x, RNG.normal(size=(200, 1)))
+    assert not follow_exactly(1e-300 * RNG.normal(size=(200, 1)), x)
+    assert follow_exactly(1e-300 * x[:, :1], x)
+
+
 @pytest.mark.parametrize("n", [50, 200, 2000])
 def test_five_nats_of_noise_are_no_exact_relation(n):
     for _ in range(20):
