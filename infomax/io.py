@@ -115,9 +115,9 @@ def _column(series: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def as_pair(x: Any, y: Any, *, least: int) -> tuple[Floats, Floats]:
+def as_pair(x: Any, y: Any, *, least: int, stacklevel: int = 5) -> tuple[Floats, Floats]:
     """Both sides by :func:`as_aligned`."""
-    aligned = as_aligned({"x": x, "y": y}, least=least, stacklevel=5)
+    aligned = as_aligned({"x": x, "y": y}, least=least, stacklevel=stacklevel)
     return aligned["x"], aligned["y"]
 
 

@@ -54,7 +54,7 @@ class Problem:
     def of(x: Any, y: Any, candidates: Sequence[BoundLike], *, seed: int, **options: Any) -> Problem:
         """Of samples as a user passes them, whole or, where they stay where they are, drawn for these bounds."""
         if not stays((x, y)):
-            x, y = as_pair(x, y, least=LEAST_ROWS)
+            x, y = as_pair(x, y, least=LEAST_ROWS, stacklevel=6)
             return Problem(x, y, rows=len(x), sampled=None, seed=seed, **options)
         most, cells = MOST_DRAWN if any(map(is_classical, candidates)) else MOST_TRAINED, MOST_CELLS
         if all(candidate == DEFAULT for candidate in candidates):

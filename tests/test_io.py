@@ -112,6 +112,9 @@ def test_rows_are_paired_by_position_and_labels_that_say_otherwise_are_told_of()
     with pytest.warns(IndexWarning, match="z and y have different indexes") as caught:
         conditional(values, x["a"] + np.arange(30) % 3, later, bound="gaussian")
     assert caught[0].filename == __file__
+    with pytest.warns(ConstantColumnWarning, match="left out: 'b'") as caught:
+        estimate(x.assign(b=1), later.to_numpy(), bound="gaussian")
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("y", [np.arange(3.0), [3.0, 1.0, 2.0], pd.Series([3.0, 1.0, 2.0], index=[9, 7, 8])])
