@@ -44,7 +44,7 @@ def batches(
         epochs: passes over the rows; by default without end.
 
     Yields:
-        float32 tensors ``(batch_size, D)``, one for each sample.
+        float32 tensors ``(batch_size, D)``, one for each sample; they may be views of one tensor.
 
     Raises:
         ValueError: for rows that differ, a batch larger than N, and values that are missing or infinite (when they are
@@ -74,7 +74,9 @@ def batches(
         for name, tensor in zip(named, tensors, strict=True):
             if len(tensor) != n:
                 raise ValueError(f"{name} must have as many rows as sample 0; got {len(tensor)} and {n}")
-        feed = from_memory(tensors, batch_size, torch.Generator().manual_seed(seed))
+        generator, widths = torch.Generator().manual_seed(seed), [tensor.shape[1] for tensor in tensors]
+        together = len({tensor.device for tensor in tensors}) == 1
+        feed = from_memory([torch.cat(tensors, 1)] if together else tensors, batch_size, generator, widths * together)
     if batch_size > n:
         raise ValueError(f"batch_size must be at most the number of rows, {n}; got {batch_size}")
     return feed if epochs is None else _first(feed, epochs * n)
@@ -93,11 +95,15 @@ def _first(feed: Iterator[tuple[Tensor, ...]], rows: int) -> Iterator[tuple[Tens
         rows -= min(rows, len(batch[0]))
 
 
-def from_memory(tensors: Sequence[Tensor], batch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
+def from_memory(
+    tensors: Sequence[Tensor], batch: int, generator: torch.Generator, widths: Sequence[int] = ()
+) -> Iterator[tuple[Tensor, ...]]:
     """Endless batches of the rows of tensors ``(N, …)``, in passes; the remainder of one comes first in the next.
 
     Args:
         batch: rows of each, at most N. generator: draws the order, on the CPU.
+        widths: if the first tensor holds several samples side by side, whose rows are then fetched at once, the number
+            of columns of each; the batches are views.
     """
     order = torch.empty(0, dtype=torch.long)
     while True:
@@ -105,7 +111,9 @@ def from_memory(tensors: Sequence[Tensor], batch: int, generator: torch.Generato
             order = torch.cat([order, torch.randperm(len(tensors[0]), generator=generator)])
         whole = min(len(order) // batch, _AHEAD) * batch
         rows, order = order[:whole].to(tensors[0].device), order[whole:]
-        yield from zip(*[torch.split(tensor.index_select(0, rows), batch) for tensor in tensors], strict=True)
+        drawn: Sequence[Tensor] = [tensor.index_select(0, rows) for tensor in tensors]
+        drawn = torch.split(drawn[0], list(widths), 1) if widths else drawn
+        yield from zip(*[torch.split(part, batch) for part in drawn], strict=True)
 
 
 # --- from disk --------------------------------------------------------------------------------------------------------
