@@ -196,7 +196,7 @@ class Aligned:
         for stretches in self._pools(rng):
             pool = self._read(stretches, maps or {}, without, checked)
             order = torch.from_numpy(rng.permutation(len(pool[0])))
-            if rest:
+            if rest and len(rest[0]):
                 order = torch.cat([torch.arange(len(rest[0])), order + len(rest[0])])
                 pool = [torch.cat(parts) for parts in zip(rest, pool, strict=True)]
             whole = len(order) // batch * batch
@@ -223,20 +223,23 @@ class Aligned:
     ) -> list[Tensor]:
         """The rows of stretches, each sample's as one tensor."""
         kept = [_kept(start, stop, without) for start, stop in stretches]
+        each = list(zip(stretches, kept, strict=True))
+        total = sum(stop - start if keep is None else len(keep) for (start, stop), keep in each)
         pool = []
         for name, columns in self.columns.items():
             rows = torch.empty(0)
             filled = 0
-            for (start, stop), keep in zip(stretches, kept, strict=True):
+            for (start, stop), keep in each:
                 part = columns.read(start, stop)
-                if checked:
-                    check_finite(part, name, start)
-                part = part if len(keep) == len(part) else part[keep]
-                mapped = maps[name](part) if name in maps else part
+                own = part if keep is None else part[keep]
+                mapped = maps[name](own) if name in maps else own
                 if not filled:
-                    rows = torch.empty(sum(map(len, kept)), mapped.shape[1], dtype=torch.float32)
-                rows.numpy()[filled : filled + len(keep)] = mapped
-                filled += len(keep)
+                    rows = torch.empty(total, mapped.shape[1], dtype=torch.float32)
+                narrow = rows.numpy()[filled : filled + len(own)]
+                narrow[:] = mapped
+                if checked and not np.isfinite(narrow.sum()):  # a sum is quick, but may overflow
+                    check_finite(part, name, start)
+                filled += len(own)
             pool.append(rows)
         return pool
 
@@ -246,13 +249,12 @@ def _stretch(width: int) -> int:
     return max(1, min(_STRETCH, _MOST_POOLED // _POOLED // max(1, width)))
 
 
-def _kept(start: int, stop: int, without: Rows | None) -> Rows:
-    """Rows of a stretch, from its start, but for those left out."""
-    rows = np.arange(stop - start)
+def _kept(start: int, stop: int, without: Rows | None) -> Rows | None:
+    """Rows of a stretch, from its start, but for those left out; None: all."""
     if without is None:
-        return rows
-    left_out = without[np.searchsorted(without, start) : np.searchsorted(without, stop)] - start
-    return np.delete(rows, left_out)
+        return None
+    low, high = np.searchsorted(without, [start, stop])
+    return None if low == high else np.delete(np.arange(stop - start), without[low:high] - start)
 
 
 def check_finite(rows: NDArray[Any], name: str, start: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,30 +136,35 @@ class Folds:
 
     def score(self, critic: BatchedCritic, rng: np.random.Generator) -> Scored:
         """Scores by the normal copula, the best copula and the network, of rows that trained none of them."""
-        pairs, mixed, gaps = [], [], []
-        negatives = max(1, min(_NEGATIVES, _MOST_MIXED // sum(map(len, self.held_out))))
-        for fold, own in enumerate(self.held_out):
+        order = np.concatenate(self.held_out)
+        negatives = max(1, min(_NEGATIVES, _MOST_MIXED // len(order)))
+        split = [np.array_split(own, math.ceil(len(own) / _BLOCK)) for own in self.held_out]
+        count = sum(len(block) * min(negatives, len(block) - 1) for blocks in split for block in blocks)
+        # Made beforehand: small tensors that outlive the large ones of each block would leave holes in memory.
+        pairs, mixed = torch.empty(len(order), 3, dtype=torch.float32), torch.empty(count, 3, dtype=torch.float32)
+        gap, done, mixed_done = 0.0, 0, 0
+        for fold, blocks in enumerate(split):
             model = critic.one(fold)
-            for block in np.array_split(own, math.ceil(len(own) / _BLOCK)):
+            for block in blocks:
                 index = torch.from_numpy(block).to(self.train.device)
                 n = len(block)
-                learned = model(self.features_x[fold, index][None], self.features_y[fold, index][None])[0]
-                known = [
-                    copula.scores(seen[index])
-                    for copula, seen in zip(self.copulas[fold], self.embedded[fold], strict=True)
-                ]
-                scores = torch.stack([known[1], known[0], learned], 2)
                 shifts = 1 + torch.from_numpy(rng.permutation(n - 1)[:negatives])
                 partners = (torch.arange(n)[:, None] + shifts) % n
-                pairs.append(scores[torch.arange(n), torch.arange(n)].cpu())
-                mixed.append(scores[torch.arange(n)[:, None], partners].reshape(-1, 3).cpu())
+                others = slice(mixed_done, mixed_done + partners.numel())
+                for column, scores in enumerate(self._scores_by_each(fold, model, index)):
+                    pairs[done : done + n, column] = scores.diagonal().cpu()
+                    mixed[others, column] = scores.gather(1, partners.to(scores.device)).flatten().cpu()
+                done, mixed_done = done + n, others.stop
             seen = self.train[fold, :: max(1, self.train.shape[1] // _BLOCK)]
             in_sample = model.pairs(self.features_x[fold, seen][None], self.features_y[fold, seen][None])
-            gaps.append(len(own) * float(in_sample.mean()))
-        order = np.concatenate(self.held_out)
-        stacked = torch.cat(pairs)
-        gap = sum(gaps) / len(order) - float(stacked[:, 2].mean())
-        return Scored(stacked, torch.cat(mixed), order, gap)
+            gap += len(self.held_out[fold]) * float(in_sample.mean())
+        return Scored(pairs, mixed, order, gap / len(order) - float(pairs[:, 2].mean()))
+
+    def _scores_by_each(self, fold: int, model: BatchedCritic, rows: Tensor) -> Iterator[Tensor]:
+        """Scores ``(N, N)`` of rows by the normal copula, the best copula and the network, one after the other."""
+        for copula, seen in zip(reversed(self.copulas[fold]), reversed(self.embedded[fold]), strict=True):
+            yield copula.scores(seen[rows])
+        yield model(self.features_x[fold, rows][None], self.features_y[fold, rows][None])[0]
 
 
 @dataclass(frozen=True, eq=False)

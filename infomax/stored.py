@@ -144,9 +144,12 @@ def _address(array: NDArray[Any]) -> int:
 
 def _bounds(array: NDArray[Any]) -> tuple[int, int]:
     """Addresses of the first byte of the elements, and of that behind the last."""
-    reach = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
-    start = _address(array)
-    return start + sum(min(0, r) for r in reach), start + sum(max(0, r) for r in reach) + array.itemsize
+    low = _address(array)
+    high = low + array.itemsize
+    for length, stride in zip(array.shape, array.strides, strict=True):
+        reach = (length - 1) * stride
+        low, high = (low + reach, high) if reach < 0 else (low, high + reach)
+    return low, high
 
 
 class ParquetColumns(StoredColumns):
