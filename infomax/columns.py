@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from infomax import bounds
 from infomax.bounds.base import Kind
 from infomax.classical import ESTIMATORS
-from infomax.counting import codes, plugin
+from infomax.counting import codes, plugin, plugin_stderr
 from infomax.discovery import Correction, qvalues, rank_pvalues, table_pvalue
 from infomax.estimation import estimate
 from infomax.folds import FEWEST_DISTINCT
@@ -199,8 +199,8 @@ def _by_neighbours(left: _Side, right: _Side, seed: int) -> _Measure:
 
     def measure(i: int, j: int) -> tuple[tuple[float, float, float], Sequence[str]]:
         if left.table_with(right, i, j):
-            local = plugin(left.samples[:, [i]], right.samples[:, [j]])
-            return (float(local.mean()), math.hypot(float(local.std(ddof=1)) / math.sqrt(n), 1 / n), 0.0), ()
+            pair = left.samples[:, [i]], right.samples[:, [j]]
+            return (float(plugin(*pair).mean()), plugin_stderr(*pair), 0.0), ()
         u, v = scores[0][:, [i]], scores[1][:, [j]]
         local = ksg_terms(u, v, _NEAR)
         mi = float(local.mean())

@@ -187,8 +187,11 @@ def _normal_copulas(
     """Fitted in each of some ways."""
     whitened = whiten(x, y)
     for way in ways:
-        coupling = _of_principal_axes(x, y) if way == "principal" else whitened.canonical(way)
-        yield EllipticalCopula(coupling, whitened.root_x, whitened.root_y)
+        if way == "principal":
+            yield EllipticalCopula(_of_principal_axes(x, y), whitened.root_x, whitened.root_y)
+        else:
+            coupling, used = whitened.consistent(way, x, y)
+            yield EllipticalCopula(coupling, used.root_x, used.root_y)
 
 
 def _of_principal_axes(x: Tensor, y: Tensor) -> GaussianCoupling:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 #: A canonical correlation is kept below ``sqrt(1 - _MIN_RESIDUAL)``, so that a deterministic relation stays finite.
 _MIN_RESIDUAL = 1e-6
+#: Rows for each column from which on a sample's own covariances are to be trusted.
+_ENOUGH = 10
 #: How to shrink the covariance between x and y, see :func:`couple`.
 Shrinkage = Literal["none", "sparse", "low-rank", "adjusted"]
 _SHRINKAGES: tuple[Shrinkage, ...] = ("sparse", "low-rank")
@@ -153,6 +155,25 @@ class Whitened:
         s = s.clamp_max(math.sqrt(1 - _MIN_RESIDUAL))
         return GaussianCoupling(self.mean_x, self.mean_y, self.root_x @ u, self.root_y @ vt.T, s)
 
+    def consistent(self, shrink: Shrinkage, x: Tensor, y: Tensor) -> tuple[GaussianCoupling, Whitened]:
+        """:meth:`canonical`, or, where that contradicts ``x`` and ``y``, that of what whitens them exactly.
+
+        What shrinks the covariances within x and within y leaves the one between them as noisy as it is. Where x and y
+        nearly determine each other, the three then contradict each other: a correlation comes near 1, or would pass
+        it, and the information of a few columns is nats too large. They are taken to do so where, with ten rows or more
+        for each column, the largest correlation leaves less than half of the variance that the sample's own leaves,
+        which is too large by itself.
+        """
+        found = self.canonical(shrink)
+        left = 1 - found.correlations.max().square()
+        if left >= 0.5 or len(x) < _ENOUGH * sum(self.cross.shape):  # a half is no less than half of anything
+            return found, self
+        exact = whiten(x, y, sample_covariance)
+        greatest = exact.canonical("none").correlations.max()
+        if left >= 0.5 * (1 - greatest.square()):
+            return found, self
+        return exact.canonical(shrink), exact
+
 
 def whiten(x: Tensor, y: Tensor, within: Callable[[Tensor], Tensor] = ledoit_wolf) -> Whitened:
     """Whiten x and y, each by the root of the covariance that ``within`` makes of it."""
@@ -169,7 +190,9 @@ def couple(x: Tensor, y: Tensor, shrink: Shrinkage = "none") -> GaussianCoupling
     :func:`shrink_singular_values` (``"low-rank"``), or :func:`adjust_correlations` of those that low rank keeps
     (``"adjusted"``): low rank takes too much from correlations near 1, whose noise is small.
     """
-    return whiten(x, y, sample_covariance if shrink == "none" else ledoit_wolf).canonical(shrink)
+    if shrink == "none":
+        return whiten(x, y, sample_covariance).canonical(shrink)
+    return whiten(x, y).consistent(shrink, x, y)[0]
 
 
 def fit_gaussian(x: Tensor, y: Tensor) -> GaussianCoupling:
@@ -184,6 +207,8 @@ def fit_gaussian(x: Tensor, y: Tensor) -> GaussianCoupling:
     if len(x) < 20:
         return couple(x, y, "sparse")
     held_out = torch.arange(len(x), device=x.device) % 5 == 4
-    whitened = whiten(x[~held_out], y[~held_out], ledoit_wolf)
-    sparse, low_rank = (whitened.canonical(shrink).log_ratio(x[held_out], y[held_out]).mean() for shrink in _SHRINKAGES)
+    train = x[~held_out], y[~held_out]
+    whitened = whiten(*train)
+    fits = (whitened.consistent(shrink, *train)[0] for shrink in _SHRINKAGES)
+    sparse, low_rank = (fit.log_ratio(x[held_out], y[held_out]).mean() for fit in fits)
     return couple(x, y, _SHRINKAGES[int(low_rank > sparse)])

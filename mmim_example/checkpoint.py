@@ -115,17 +115,26 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
 
 
-def check_config(facts: Mapping[str, Any], config: Config, path: Path) -> None:
-    """Refuse a checkpoint of another configuration, or of another revision of this example.
+def check_resumable(facts: Mapping[str, Any], config: Config, path: Path) -> None:
+    """Refuse to go on from a checkpoint of another configuration, or of another revision of this example.
 
     Raises:
-        CheckpointError: names the first setting that differs.
+        CheckpointError: names what differs.
     """
     if facts.get("revision", 1) != REVISION:
         raise CheckpointError(
             f"{path} must be of revision {REVISION} of this example's training; got {facts.get('revision', 1)}, which "
             "gives other weights: train anew"
         )
+    check_config(facts, config, path)
+
+
+def check_config(facts: Mapping[str, Any], config: Config, path: Path) -> None:
+    """Refuse a checkpoint, or a model, of another configuration.
+
+    Raises:
+        CheckpointError: names the first setting that differs.
+    """
     ours = json.loads(json.dumps(config.to_dict()))
     theirs = facts.get("config", {})
     for name in sorted(ours | theirs):

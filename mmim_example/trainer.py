@@ -368,7 +368,7 @@ class Trainer:
             CheckpointError: if it is damaged, or of another configuration or other data.
         """
         tensors, facts = checkpoint.load(path)
-        checkpoint.check_config(facts, self.config, path)
+        checkpoint.check_resumable(facts, self.config, path)
         if facts["data"] != fingerprint(self.dataset):
             raise checkpoint.CheckpointError(f"{path} is of other data than {self.dataset.source}")
         parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", *self.optimizers)}

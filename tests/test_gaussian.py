@@ -145,3 +145,18 @@ def test_deterministic_and_degenerate_pairs_stay_finite():
     assert fit_gaussian(x[:2], x[:2]).mutual_information() >= 0
     assert fit_gaussian(x, torch.zeros(100, 1).double()).mutual_information() == 0
     assert couple(x, x).mutual_information() == pytest.approx(2 * -0.5 * math.log(1e-6), rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "columns", "noise"), [(400, 4, 0.3), (1000, 4, 0.1), (200, 4, 0.5), (200, 2, 0.1)])
+@pytest.mark.parametrize("shrink", ["sparse", "low-rank", "adjusted"])
+def test_few_columns_that_nearly_determine_each_other_keep_their_information(n, columns, noise, shrink):
+    truth = 0.5 * columns * math.log1p(noise**-2)
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        x, e = torch.randn(2, n, columns, generator=generator, dtype=torch.float64)
+        fresh, f = torch.randn(2, 10_000, columns, generator=generator, dtype=torch.float64)
+        fit = couple(x, x + noise * e, shrink)
+        assert float(fit.mutual_information()) < 1.2 * truth
+        # What it says of rows that it was not fitted to; the first two ways take too much from correlations near 1.
+        least = 0.9 if shrink == "adjusted" else 0.3
+        assert float(fit.log_ratio(fresh, fresh + noise * f).mean()) > least * truth
