@@ -2,7 +2,7 @@
 
 A batch of 256 rows of 10 + 10 float32 columns by `infomax.batches` against torch's `DataLoader(shuffle=True)` over a
 `TensorDataset`, or over a data set that reads rows of a memory map. From disk: with the file in the system's cache (CPU
-time), and with the cache dropped before each measurement (wall time, on a disk that nobody else reads).
+time), and with the cache dropped before each measurement (wall time, which others at work on the machine spoil).
 
 The whole process's peak memory while it estimates from a file of the size that is told, and of a part of it.
 """

@@ -19,7 +19,7 @@ from infomax.io import Floats, warn_of_constant
 from infomax.margins import Margins, tabulate_margins
 from infomax.stored import MOST_CELLS, Rows
 
-#: Rows that are measured, at most: the standard error is about 1/300 of a nat then, and other errors are larger.
+#: Rows that are measured, at most: the standard error is 1/300 of the spread of the log-ratio then.
 MOST_MEASURED = 100_000
 #: Rows that decide when to stop, and rows whose quantiles are the margins and that a warm start sees, at most.
 _MOST_VALIDATION, _MOST_SKETCHED = 2**13, 10**5
