@@ -19,6 +19,7 @@ AXES = {
     "neighbours": "n rows",
     "entropy": "dimension",
     "ranks": "N pairs of all ranks",
+    "ranks, N fixed": "ranks",
 }
 
 
@@ -33,9 +34,15 @@ def curves(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
     found: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         ours, other = seconds(row["ours"]), seconds(row["other"])
-        if row["x"] and ours and other and row["section"] in AXES:
-            kind = re.sub(r"(, )?\b[Nn] = [\d,]+|^\d+ replicas?,? ?|; difference.*", "", row["case"]).strip(" ,")
-            found[row["section"]][f"{kind}: {row['figure']}"].append((float(row["x"]), ours, other))
+        section = row["section"]
+        if not (row["x"] and ours and other and section in AXES):
+            continue
+        x = float(row["x"])
+        if section == "ranks" and f"= {x:,.0f}" not in row["case"]:
+            section = "ranks, N fixed"
+        varied = rf"(, )?\b[Nn] = {x:,.0f}(?!,?\d)|\b{x:.0f} (replicas?|ranks),? ?|; difference.*"
+        kind = re.sub(varied, "", row["case"]).strip(" ,")
+        found[section][f"{kind}: {row['figure']}"].append((x, ours, other))
     long = {section: {kind: sorted(c) for kind, c in own.items() if len(c) > 2} for section, own in found.items()}
     return {section: own for section, own in long.items() if own}
 
@@ -50,8 +57,13 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     panels = curves(rows)
     if not panels:
         return
-    figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 4.6), squeeze=False, layout="constrained")
-    for axis, (section, kinds) in zip(axes[0], panels.items(), strict=True):
+    rows_of_panels = -(-len(panels) // 2)
+    figure, axes = plt.subplots(
+        rows_of_panels, 2, figsize=(11, 4.6 * rows_of_panels), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (section, kinds) in zip(axes.flat, panels.items(), strict=False):
         for colour, (kind, curve) in enumerate(kinds.items()):
             xs, ours, others = zip(*curve, strict=True)
             axis.loglog(xs, ours, "o-", color=f"C{colour}", label=kind)
