@@ -38,9 +38,10 @@ def curves(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
         if not (row["x"] and ours and other and section in AXES):
             continue
         x = float(row["x"])
-        if section == "ranks" and f"= {x:,.0f}" not in row["case"]:
+        as_n = rf"(, )?\b[Nn] = {x:,.0f}(?!,?\d)"
+        if section == "ranks" and not re.search(as_n, row["case"]):
             section = "ranks, N fixed"
-        varied = rf"(, )?\b[Nn] = {x:,.0f}(?!,?\d)|\b{x:.0f} (replicas?|ranks),? ?|; difference.*"
+        varied = rf"{as_n}|\b{x:.0f} (replicas?|ranks),? ?|; difference.*"
         kind = re.sub(varied, "", row["case"]).strip(" ,")
         found[section][f"{kind}: {row['figure']}"].append((x, ours, other))
     long = {section: {kind: sorted(c) for kind, c in own.items() if len(c) > 2} for section, own in found.items()}
