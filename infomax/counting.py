@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+_Counted = tuple[tuple[Integers, Integers, Integers], Integers, Integers, Integers]
 
 #: A side is counted if its values occur so often on average, in at most so many columns, and if at most this share of
 #: its rows has a value of its own.
@@ -42,7 +43,7 @@ def plugin(x: Floats, y: Floats) -> Floats:
     >>> round(float(plugin(x, x).mean()), 3)  # log 2, and 1 / 2N
     0.694
     """
-    local, left_out = _plugin(x, y)
+    local, left_out = _plugin(_count(x, y))
     n = len(local)
     return local + (n - 1) * (float(local.mean()) - float(left_out.mean()))
 
@@ -59,22 +60,23 @@ def plugin_stderr(x: Floats, y: Floats) -> float:
     Source: Efron and Stein, "The jackknife estimate of variance", 1981, doi:10.1214/aos/1176345462; Miller, "Note on
     the bias of information estimates", 1955; Panzeri and Treves, 1996, doi:10.1088/0954-898X/7/1/006.
     """
-    local, left_out = _plugin(x, y)
-    n, (_, of_x, of_y, of_pair) = len(local), _count(x, y)
+    counted = _count(x, y)
+    local, left_out = _plugin(counted)
+    n, (_, of_x, of_y, of_pair) = len(local), counted
     miller = (len(of_pair) - len(of_x) - len(of_y) + 1) / (2 * n)
     jackknifed = (n - 1) * (float(left_out.mean()) - float(local.mean()))
     return math.hypot(math.sqrt((n - 1) * float(left_out.var())), jackknifed - miller, 1 / n)
 
 
-def _plugin(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+def _plugin(counted: _Counted) -> tuple[Floats, Floats]:
     """Each row's log-ratio of observed frequencies, and their mean without that row, ``(N,)`` each."""
-    (of_x, of_y, of_pair), counts_x, counts_y, counts = _count(x, y)
-    local = np.log(counts[of_pair] * len(x) / (counts_x[of_x] * counts_y[of_y]))
+    (of_x, of_y, of_pair), counts_x, counts_y, counts = counted
+    local = np.log(counts[of_pair] * len(of_x) / (counts_x[of_x] * counts_y[of_y]))
     without_x, without_y, without = map(_entropies_without, (counts_x, counts_y, counts))
     return np.asarray(local), without_x[of_x] + without_y[of_y] - without[of_pair]
 
 
-def _count(x: Floats, y: Floats) -> tuple[tuple[Integers, Integers, Integers], Integers, Integers, Integers]:
+def _count(x: Floats, y: Floats) -> _Counted:
     """:func:`codes` of x, of y and of both: the three codes, and the counts of each."""
     (of_x, counts_x), (of_y, counts_y) = codes(x), codes(y)
     of_pair, counts = codes((of_x * len(counts_y) + of_y)[:, None].astype(np.float64))

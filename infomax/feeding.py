@@ -95,6 +95,23 @@ def _first(feed: Iterator[tuple[Tensor, ...]], rows: int) -> Iterator[tuple[Tens
         rows -= min(rows, len(batch[0]))
 
 
+def draws(n: int, batch: int, generator: torch.Generator, *, ahead: int = 1) -> Iterator[Tensor]:
+    """Without end, indices of ``batch`` of ``n`` rows, on the CPU: pass after pass over all of them in random order.
+
+    What a pass leaves, if it is no batch, begins the next one.
+
+    Args:
+        ahead: batches that come as one tensor, at most; fewer where a pass has no more.
+    """
+    order = torch.empty(0, dtype=torch.long)
+    while True:
+        if len(order) < batch:
+            order = torch.cat([order, torch.randperm(n, generator=generator)])
+        whole = min(len(order) // batch, ahead) * batch
+        yield order[:whole]
+        order = order[whole:]
+
+
 def from_memory(
     tensors: Sequence[Tensor], batch: int, generator: torch.Generator, widths: Sequence[int] = ()
 ) -> Iterator[tuple[Tensor, ...]]:
@@ -105,12 +122,8 @@ def from_memory(
         widths: if the first tensor holds several samples side by side, whose rows are then fetched at once, the number
             of columns of each; the batches are views.
     """
-    order = torch.empty(0, dtype=torch.long)
-    while True:
-        if len(order) < batch:
-            order = torch.cat([order, torch.randperm(len(tensors[0]), generator=generator)])
-        whole = min(len(order) // batch, _AHEAD) * batch
-        rows, order = order[:whole].to(tensors[0].device), order[whole:]
+    for order in draws(len(tensors[0]), batch, generator, ahead=_AHEAD):
+        rows = order.to(tensors[0].device)
         drawn: Sequence[Tensor] = [tensor.index_select(0, rows) for tensor in tensors]
         drawn = torch.split(drawn[0], list(widths), 1) if widths else drawn
         yield from zip(*[torch.split(part, batch) for part in drawn], strict=True)

@@ -101,19 +101,6 @@ def can_train(n: int) -> bool:
     return validation_rows(n) >= LEAST_VALIDATION
 
 
-def draws(n: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Without end, indices of ``batch`` of ``n`` rows, on the CPU: pass after pass over all of them in random order.
-
-    What a pass leaves, if it is no batch, begins the next one.
-    """
-    order = torch.empty(0, dtype=torch.long)
-    while True:
-        if len(order) < batch:
-            order = torch.cat([order, torch.randperm(n, generator=generator)])
-        yield order[:batch]
-        order = order[batch:]
-
-
 def blocks(n: int, device: torch.device, most: int = BLOCK) -> list[Tensor]:
     """Row indices 0..n-1 in the fewest even blocks of at most ``most`` rows."""
     return list(torch.arange(n, device=device).tensor_split(max(1, math.ceil(n / most))))

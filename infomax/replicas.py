@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from infomax.batched import Batch, MappedBounds, SeparableBounds
 from infomax.bounds import Bound
-from infomax.fitting import History, Schedule, draws, no_progress, validate
+from infomax.feeding import draws
+from infomax.fitting import History, Schedule, no_progress, validate
 from infomax.products import fast_products
 
 Pairs = tuple[Tensor, Tensor]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infomax.adam import Adam
-from infomax.fitting import History, Schedule, draws, no_progress
+from infomax.feeding import draws
+from infomax.fitting import History, Schedule, no_progress
 from infomax.perceptrons import BatchedMLP
 
 #: Validation scores are computed on at most this many rows at a time.

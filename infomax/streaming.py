@@ -150,7 +150,7 @@ class Sampled:
             with single_thread(device), seeded(int(rng.integers(2**63)), device):
                 bound = build(n)
                 feed = self.aligned.batches(
-                    min(schedule.batch_size, n), rng, maps={name: stored(name) for name in maps}, without=without
+                    schedule.batch(n), rng, maps={name: stored(name) for name in maps}, without=without
                 )
                 generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
                 history = fit(bound, known, validation, schedule=schedule, generator=generator, batches=feed, tick=tick)

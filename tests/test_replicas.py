@@ -12,7 +12,8 @@ from infomax.bounds import objectives
 from infomax.critics import Cosine, Separable
 from infomax.crossfit import cross_fit
 from infomax.densities import Flow
-from infomax.fitting import Schedule, draws, fit
+from infomax.feeding import draws
+from infomax.fitting import Schedule, fit
 from infomax.perceptrons import BatchedMLP, Passes
 from infomax.replicas import fit_replicas
 from infomax.residual import logistic_gradients, logistic_losses
