@@ -81,7 +81,9 @@ class Passes:
         gradient = d_out
         for i in reversed(range(len(self.weights))):
             inputs, d_weight = self._inputs[i], self.d_weights[i]
-            if d_weight.stride(2) == 1:
+            # Always into rows that follow each other: a single row in memory strided as a transposed column is computed
+            # wrong by oneDNN (3.12), and so is every later product of the same shapes.
+            if d_weight.stride()[1:] == (d_weight.shape[2], 1):
                 torch.bmm(inputs.mT, gradient, out=d_weight)
             else:
                 torch.bmm(gradient.mT, inputs, out=d_weight.mT)

@@ -15,6 +15,7 @@ from infomax.densities import Flow
 from infomax.feeding import draws
 from infomax.fitting import Schedule, fit
 from infomax.perceptrons import BatchedMLP, Passes
+from infomax.products import fast_products
 from infomax.replicas import fit_replicas
 from infomax.residual import logistic_gradients, logistic_losses
 
@@ -97,6 +98,13 @@ class TestEqualToSeparateFits:
     def test_in_float32(self, name):
         schedule = Schedule(steps=40, batch_size=32, learning_rate=2e-3, check_every=5)
         Problem(dtype=torch.float32).compare(made_for_estimation(name, torch.float32), schedule, tolerance=1e-5)
+
+    @pytest.mark.parametrize(("dims", "batch"), [((1, 1), 29), ((1, 2), 31), ((3, 1), 30)])
+    def test_sides_of_one_column_in_float32(self, dims, batch, ways):
+        schedule = Schedule(steps=20, batch_size=batch, learning_rate=2e-3, check_every=5)
+        each = made_for_estimation("infonce", torch.float32, dims=dims)
+        Problem(dims=dims, dtype=torch.float32).compare(each, schedule, tolerance=1e-5)
+        assert ways == [SeparableBounds]
 
     @pytest.mark.parametrize("name", ["infonce", "js", "tuba", "flo", "doe"])
     def test_sides_of_unequal_dimensions(self, name):
@@ -403,6 +411,28 @@ def test_passes_have_the_gradients_of_autograd(widths, transposed):
             passes.backward(d_out)
         for found, gradient in zip([*d_weights, *d_biases], wanted, strict=True):
             torch.testing.assert_close(found, gradient)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("widths", [(1, 41, 42), (43, 1), (44, 45, 1), (1, 46, 1), (1, 1, 47)])
+def test_passes_of_one_column_are_exact_through_faster_products(widths, transposed):
+    """No other test has products of these shapes: a library that keeps what it compiled would go on from there."""
+    network = BatchedMLP(2, widths, torch.Generator().manual_seed(0))
+    weights, biases = [list(parameters) for parameters in (network.weights, network.biases)]
+    gradients = [torch.empty(each.mT.shape if transposed else each.shape) for each in weights]
+    d_weights = [each.mT if transposed else each for each in gradients]
+    d_biases = [torch.empty_like(each) for each in biases]
+    rows = 38 if transposed else 37
+    x = torch.randn(2, rows, widths[0] + 3)[..., : widths[0]]
+    d_out = torch.randn(2, rows, widths[-1])
+    wanted = torch.autograd.grad(network.double()(x.double()), [*network.weights, *network.biases], d_out.double())
+    network.float()
+    with torch.no_grad(), fast_products():
+        passes = Passes(weights, biases, d_weights, d_biases)
+        passes.forward(x)
+        passes.backward(d_out)
+    for found, gradient in zip([*d_weights, *d_biases], wanted, strict=True):
+        torch.testing.assert_close(found, gradient.float(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dim", [1, 2])
