@@ -200,15 +200,12 @@ def _estimate_one(problem: Problem, bound: BoundLike, advance: Callable[[int], N
         cautions.insert(0, SubsampleWarning(f"{len(x)} of {problem.rows} rows are {_used_for(problem, bound)}"))
     if is_classical(bound):
         estimator = classical.ESTIMATORS[name]
-        local = estimator.measure(x, y)
-        text = estimator.caution(x, y)
-        if estimator.stderr is None:
-            stderr = _floored(float(local.std(ddof=1)) / math.sqrt(len(local)), len(local))
-        else:
-            stderr = estimator.stderr(x, y)
+        shares = estimator.measure(x, y)
+        text = estimator.caution(x, y, shares)
         cautions += [InfomaxWarning(text)] if text else []
-        result = Estimate(float(local.mean()), stderr, 0.0, "estimate", **facts, local=local)
-        return result, cautions + list(judge_result(result, len(x)))
+        mi = float(shares.local.mean())
+        result = Estimate(mi, shares.stderr, shares.gap, "estimate", **facts, local=shares.local)
+        return result, cautions + list(judge_result(replace(result, gap=0.0), len(x)))
     if bound == DEFAULT:
         draws = 99 if problem.quick else 199
         found = anchored.measure(

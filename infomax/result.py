@@ -25,8 +25,9 @@ class Estimate:
         mi: the estimate, the mean over rows that trained nothing of what the fitted bound says of them. Not clipped:
             values slightly below zero are what independence looks like.
         stderr: standard error of ``mi`` from the draw of the measured rows.
-        gap: how much better the bound does on the rows that trained it, 0 where nothing is trained; of "anchored" the
-            half of that which is not in ``mi`` already, a share of what its network found, and ½ √((Dx + Dy) / n).
+        gap: what ``mi`` may have missed: how much better the bound does on the rows that trained it; of "anchored" the
+            half of that which is not in ``mi`` already, a share of what its network found, and ½ √((Dx + Dy) / n); of
+            "ksg" what near neighbours lose, as a comparison with farther ones shows it; else 0.
         kind: "lower" (a lower bound in expectation), "upper", or "estimate" (neither).
         bound: its name. n: rows. unit: "nats" or "bits". seed: as given.
         ceiling: the largest value possible with this many rows measured at a time (those of a fold), or None.

@@ -6,7 +6,7 @@ from sklearn.feature_selection import mutual_info_regression
 
 from infomax import neighbours, tasks
 from infomax.classical import ksg
-from infomax.neighbours import count_within, ksg_terms, neighbour_distance
+from infomax.neighbours import count_within, ksg_terms, near_and_far_terms, neighbour_distances
 
 #: Of both sides: line, few dimensions, and so many that all pairs are faster.
 DIMS = [(1, 1), (2, 1), (1, 3), (3, 3), (6, 2), (9, 8)]
@@ -79,15 +79,27 @@ def test_single_precision_candidates_are_not_trusted_where_rounding_could_hide_a
     points = 1e-9 * np.random.default_rng(0).normal(size=(60, 16)) + 0.5
     points[0] = 1.0
     expected = [np.sort(np.abs(points - point).max(1))[3] for point in points]
-    assert neighbour_distance(points, 3).tolist() == expected
+    assert neighbour_distances(points, [(3, np.arange(60))])[0].tolist() == expected
 
 
 def test_equal_points_are_at_distance_zero_and_count_each_other(workers):
     for dim in (1, 2, 6, 16):
         points = np.repeat(np.arange(10.0), 5)[:, None] * np.ones(dim)
-        assert neighbour_distance(points, 3, workers=workers).tolist() == [0.0] * 50
-        assert count_within(points, np.zeros(50), workers=workers).tolist() == [4] * 50
-        assert count_within(points, np.full(50, 1.0), workers=workers).tolist() == [9] * 5 + [14] * 40 + [9] * 5
+        rows = np.arange(50)
+        assert neighbour_distances(points, [(3, rows)], workers=workers)[0].tolist() == [0.0] * 50
+        assert count_within(points, rows, np.zeros(50), workers=workers).tolist() == [4] * 50
+        assert count_within(points, rows, np.full(50, 1.0), workers=workers).tolist() == [9] * 5 + [14] * 40 + [9] * 5
+
+
+@pytest.mark.parametrize(("x_dim", "y_dim"), DIMS)
+def test_two_numbers_of_neighbours_are_measured_together_as_apart(x_dim, y_dim, workers, monkeypatch):
+    monkeypatch.setattr(neighbours, "_QUERIES", 7)
+    x, y = sample(x_dim, y_dim, 150)
+    near, far = naive_terms(x, y, 3), naive_terms(x, y, 12)
+    for rows in (np.arange(150), np.array([0, 5, 17, 149])):
+        found = near_and_far_terms(x, y, 3, 12, rows, workers=workers)
+        np.testing.assert_allclose(found[0], near, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found[1], far[rows], rtol=0, atol=1e-12)
 
 
 def test_ksg_is_the_mean_of_the_papers_terms_on_normal_scores():
