@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 #: Neighbours of the estimate, and of the one that it is compared with; rows that are compared.
-NEAR, FAR, _COMPARED = 3, 12, 1 << 15
+NEAR, FAR, _COMPARED = 3, 12, 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
