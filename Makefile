@@ -4,6 +4,7 @@
 # make bench-quick  a small benchmark of the default and six bounds against known truths (under 3 minutes), in build/bench; BOUNDS=… of others
 # make bench  what the committed figures lack (resumable: start it again and it goes on)
 # make bench RESULTS=build/results  all of them anew (many hours)
+# make speed  ratios of time and memory, on a machine that does nothing else (an hour)
 
 PYTHON ?= python3
 RESULTS ?= benchmarks/results
@@ -11,7 +12,7 @@ BOUNDS ?= ba cpc dv infonce mine nwj
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo mmim test lint doctest docs bench bench-quick clean
+.PHONY: demo mmim test lint doctest docs bench bench-quick speed clean
 
 demo: .venv/.ready
 	$(PY) -m infomax demo
@@ -53,8 +54,12 @@ bench: .venv/.ready
 	$(PY) -m benchmarks.consistency --output $(RESULTS)
 	$(PY) -m benchmarks.staircase --output $(RESULTS)
 	$(PY) -m benchmarks.cost --output $(RESULTS)
+	$(PY) -m benchmarks.tables --output $(RESULTS)
 	$(PY) -m benchmarks.peers --output $(RESULTS)  # last: its environments need Python 3.11
 	$(PY) -m benchmarks.default --report --output $(RESULTS)  # beside them
+
+speed: .venv/.ready
+	$(PY) -m benchmarks.speed --output $(RESULTS)
 
 # The build tools come first and pinned, so that the editable install needs no isolated (unpinned) build.
 .venv/.ready: constraints.txt pyproject.toml
