@@ -20,8 +20,6 @@ Pairs = tuple[Tensor, Tensor]
 
 #: Largest difference of gradients, relative to the largest of a bound's, from those that the bound computes alone.
 _TOLERANCE = 1e-3
-#: Rows of the batches that these are compared on, at most.
-_TRIED = 32
 
 Way = type[SeparableBounds] | type[MappedBounds]
 #: The faster one first.
@@ -72,9 +70,11 @@ def fit_replicas(
 
 
 def _agrees(way: Way, bounds: Sequence[Bound], trains: Sequence[Pairs], batch: int) -> bool:
-    """Whether bounds that are trained together have, at the start, the gradients that each has alone."""
+    """Whether bounds that are trained together have, at the start, the gradients that each has alone.
+
+    On whole batches, as libraries compile products for each shape of their own.
+    """
     together, alone = copy.deepcopy(list(bounds)), copy.deepcopy(list(bounds))
-    batch = min(batch, _TRIED)
     device = trains[0][0].device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         before = torch.get_rng_state()
