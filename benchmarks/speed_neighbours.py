@@ -4,7 +4,8 @@
 (`mutual_info_regression`), of ennemi, and as public recipes put it together from the trees of SciPy or of scikit-learn,
 which take the columns as they are. ennemi runs in an environment of its own, to which the library's is added behind it,
 and takes turns there; without that environment (`python -m benchmarks.peers --peers ennemi` makes it) its row is left
-out. Memory is the peak above the samples. Our side uses scikit-learn's trees where it pays (3 + 3 columns).
+out. All pairs of 50 columns are `pairwise`, with intervals, p-values and q-values, against scikit-learn's function of all
+columns and each one in turn, which gives values alone. Memory is the peak above the samples. Our side uses scikit-learn's trees where it pays (3 + 3 columns).
 """
 
 from __future__ import annotations
@@ -90,8 +91,24 @@ def ratios(quick: bool) -> Iterator[Ratio]:
     recipes = {"SciPy's trees": scipy_recipe, "scikit-learn's trees": sklearn_recipe}
     yield from _against(3, 10_000 if quick else 100_000, recipes, "≥ 1", repeats=3)
     yield from _against(10, 2_000 if quick else 10_000, recipes, "", repeats=3)
+    yield _all_pairs(10 if quick else 50, 1_000)
     yield from _memory(million)
     yield from _growth(million)
+
+
+def _all_pairs(columns: int, n: int) -> Ratio:
+    from sklearn.feature_selection import mutual_info_regression  # noqa: PLC0415 - an extra
+
+    x = samples(columns, n)[0]
+
+    def theirs() -> None:
+        for j in range(1, columns):
+            mutual_info_regression(x[:, :j], x[:, j], n_neighbors=_K, random_state=0)
+
+    seconds = in_turn({"ours": lambda: infomax.pairwise(x, progress=False), "theirs": theirs}, repeats=3)
+    case, figure = f"n = {n:,}, all pairs of {columns} columns", "times faster than scikit-learn"
+    both = f"{seconds['ours']:.3g} s", f"{seconds['theirs']:.3g} s"
+    return Ratio(case, figure, seconds["theirs"] / seconds["ours"], "", *both)
 
 
 def _against(dim: int, n: int, others: Mapping[str, Recipe], target: str, *, repeats: int) -> Iterator[Ratio]:
