@@ -14,6 +14,8 @@ _Counted = tuple[tuple[Integers, Integers, Integers], Integers, Integers, Intege
 #: A side is counted if its values occur so often on average, in at most so many columns, and if at most this share of
 #: its rows has a value of its own.
 _ROWS_PER_VALUE, _MOST_COLUMNS, _MOST_ALONE = 5, 8, 0.02
+#: Rows of columns with no more values than this are bound to repeat each other.
+_FEW_VALUES = 20
 
 
 def codes(samples: Floats) -> tuple[Integers, Integers]:
@@ -21,6 +23,26 @@ def codes(samples: Floats) -> tuple[Integers, Integers]:
     rows, axis = (samples[:, 0], None) if samples.shape[1] == 1 else (samples, 0)  # one column sorts much faster
     _, inverse, counts = np.unique(rows, axis=axis, return_inverse=True, return_counts=True)
     return inverse.reshape(-1), counts
+
+
+def copied_rows(x: Floats, y: Floats) -> int:
+    """How many rows repeat others exactly, where that is no coincidence: one column's value tells the whole row.
+
+    Codes, whole numbers in one column, may tell a class on the other side: then nothing is taken for a copy.
+    """
+    most, other = (max(len(np.unique(column)) for column in side.T) for side in (x, y))
+    if other > most:
+        return copied_rows(y, x)
+    if not _FEW_VALUES < most < 0.99 * len(x) or _distinct_pairs(x, y) != most:
+        return 0
+    codes_of_classes = other <= _FEW_VALUES and x.shape[1] == 1 and bool((x == np.rint(x)).all())
+    return 0 if codes_of_classes else len(x) - most
+
+
+def _distinct_pairs(x: Floats, y: Floats) -> int:
+    """By their hashes: sorting long rows takes minutes where there are many, and several times their memory."""
+    # A negative zero becomes zero.
+    return len({hash(((a + 0.0).tobytes(), (b + 0.0).tobytes())) for a, b in zip(x, y, strict=True)})
 
 
 def plugin(x: Floats, y: Floats) -> Floats:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from infomax.counting import copied_rows
 from infomax.io import Floats, InfomaxWarning
 from infomax.relations import follow_exactly
 from infomax.result import Estimate
@@ -39,12 +40,12 @@ def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) 
             f"{discrete} of {len(described)} columns have fewer than {_DISCRETE} distinct values and so no density: "
             f"the value may exceed the truth; compare with 'infonce' or 'ksg'"
         )
-    # Repeated rows, not repeated values: where one column's value tells the whole row.
-    most = max(distinct[0] + distinct[1])
-    if _DISCRETE < most < 0.99 * len(x) and _distinct_pairs(x, y) == most:
+    copied = copied_rows(x, y)
+    if copied:
         yield InfomaxWarning(
-            f"{len(x) - most} rows repeat others exactly: they stand on both sides of the split, and the value may be "
-            f"far too large; remove repeated rows"
+            f"{copied} rows repeat others exactly: if they are copies, which stand on both sides of the split, the "
+            f"value may be far too large, so remove them; if values are codes of categories, whose order says nothing, "
+            f"it may be far too small, so compare with 'plugin'"
         )
     if follow_exactly(x, y):
         yield SaturationWarning(
@@ -60,12 +61,6 @@ def judge_training(trained: bool, what: str) -> Iterator[InfomaxWarning]:
             f"no network was trained: the rows are too few to say when to stop one; the value and its interval know of "
             f"no more than {what}"
         )
-
-
-def _distinct_pairs(x: Floats, y: Floats) -> int:
-    """By their hashes: sorting long rows takes minutes where there are many, and several times their memory."""
-    # A negative zero becomes zero.
-    return len({hash(((a + 0.0).tobytes(), (b + 0.0).tobytes())) for a, b in zip(x, y, strict=True)})
 
 
 def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
