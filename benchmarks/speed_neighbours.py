@@ -4,8 +4,11 @@
 (`mutual_info_regression`), of ennemi, and as public recipes put it together from the trees of SciPy or of scikit-learn,
 which take the columns as they are. ennemi runs in an environment of its own, to which the library's is added behind it,
 and takes turns there; without that environment (`python -m benchmarks.peers --peers ennemi` makes it) its row is left
-out. All pairs of 50 columns are `pairwise`, with intervals, p-values and q-values, against scikit-learn's function of all
-columns and each one in turn, which gives values alone. Memory is the peak above the samples. Our side uses scikit-learn's trees where it pays (3 + 3 columns).
+out.
+
+All pairs of 50 columns are `pairwise`, with intervals, p-values and q-values, against scikit-learn's function of all
+columns and each one in turn, which gives values alone. Memory is the peak above the samples. Our side uses
+scikit-learn's trees where it pays (3 + 3 columns).
 """
 
 from __future__ import annotations

@@ -116,10 +116,11 @@ def measure(
        network: half of the gap between the rows that trained it and others, which is what is lost when a model is right
        and its parameters have errors
        (Efron 1983, doi:10.1080/01621459.1983.10477973: held-out and in-sample err alike).
-    5. In few dimensions, or of few rows, nearest neighbours are asked too (:func:`infomax.classical.by_neighbours`). They
-       hardly ever find too much: what they miss is their error. So where they find more, by more than three standard
-       errors of the difference (z), the estimate moves towards theirs, by the share :math:`1 - 9 / z^2`. Relations that
-       a smooth network cannot express, such as sums of heavy-tailed columns and codes without an order, are found so.
+    5. In few dimensions, or of few rows, nearest neighbours are asked too (:func:`infomax.classical.by_neighbours`).
+       They hardly ever find too much; what they miss is their error. So where they find more, by more than three
+       standard errors of the difference (z of them), the estimate moves towards theirs by the share
+       :math:`1 - 9 / z^2`. Relations that a smooth network does not express are found so: sums of heavy-tailed columns,
+       outliers, codes without an order.
 
     With fewer than 72 rows (128 with two folds) no network is trained, and the copula stands alone; the estimate says
     so.

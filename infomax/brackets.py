@@ -53,12 +53,14 @@ class Bracket:
         """``(low, high)``: the lower end of the lower bound's interval, the upper end of the upper bound's.
 
         Each end errs on one side only, with probability at most (1 - level) / 2, so both hold with ``level`` or more:
-        if the bounds are bounds (see :attr:`assumption`).
+        if the bounds are bounds (see :attr:`assumption`). Where the one would lie above the other, they cannot both
+        be; the interval is then all that either says.
 
         Raises:
             ValueError: if ``level`` is not inside (0, 1).
         """
-        return self.lower.confidence_interval(level)[0], self.upper.confidence_interval(level)[1]
+        below, above = self.lower.confidence_interval(level), self.upper.confidence_interval(level)
+        return (below[0], above[1]) if below[0] <= above[1] else (above[0], below[1])
 
     @property
     def bits(self) -> Bracket:
@@ -120,6 +122,8 @@ def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = 
     >>> result.assumption
     'the upper end is one only if q(y | x) of ba is the true conditional density'
     """
+    if "bound" in options:
+        raise TypeError(f"a bracket has two bounds, lower and upper; got bound={options['bound']!r}")
     low_facts, high_facts = _facts(lower, "lower"), _facts(upper, "upper")
     if low_facts.kind != "lower":
         raise ValueError(f"lower must be a bound of kind 'lower'; got {low_facts.name!r}, of kind {low_facts.kind!r}")

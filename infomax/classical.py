@@ -169,9 +169,12 @@ def _plugin_caution(x: Floats, y: Floats, _: Shares) -> str:
     )
 
 
-def _ksg_caution(_x: Floats, _y: Floats, found: Shares) -> str:
+def _ksg_caution(x: Floats, y: Floats, found: Shares) -> str:
     if found.gap <= max(0.1, 0.2 * abs(float(found.local.mean()))):
-        return ""
+        # What not even the third neighbour shows, a comparison with the twelfth does not show either.
+        many = x.shape[1] + y.shape[1] > 6
+        dims = f"{x.shape[1]} + {y.shape[1]}"
+        return f"neighbours in {dims} dimensions are far away, and may find nothing" if many else ""
     return (
         f"{FAR} neighbours measure much less than {NEAR}, so that even these are too far away: the value is too small, "
         f"and the upper end of its interval a guess at the loss"

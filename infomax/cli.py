@@ -159,6 +159,8 @@ def _read(path: str, *selections: Sequence[str]) -> Sequence[Columns | StoredCol
 
 
 def _pairwise(arguments: argparse.Namespace) -> int:
+    if arguments.most < 1:
+        raise ValueError(f"--most must be at least 1; got {arguments.most}")
     if arguments.bound is not None:
         check_bound(arguments.bound)
     if arguments.plot:

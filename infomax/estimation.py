@@ -128,8 +128,10 @@ def estimate(
     candidates = [bound] if isinstance(bound, str | Bound) else bound
     if not isinstance(candidates, Sequence) or not candidates:
         raise TypeError(f"bound must be a name, a Bound, or a list of these; got {bound!r}")
-    if folds is not None and folds < 2:
-        raise ValueError(f"folds must be at least 2; got {folds}")
+    if folds is not None and (not isinstance(folds, int | np.integer) or folds < 2):
+        raise ValueError(f"folds must be a whole number of at least 2; got {folds!r}")
+    if schedule is not None and not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule must be an infomax.Schedule; got {schedule!r}")
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
     fit_margins(np.zeros((1, 1)), margins)

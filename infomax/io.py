@@ -274,6 +274,8 @@ def _read_csv(path: Path, wanted: list[list[str]]) -> list[Columns]:
             if repeated:
                 raise ValueError(f"{path}: column names must differ; got {', '.join(repeated)} more than once{hint}")
             selected = select_columns(path, header, wanted, hint)
+            if header and all(map(_is_number, header)) and any(set(names) - set(header) for names in wanted):
+                _check_number_names(path, header)
             needed = {name: header.index(name) for names in selected for name in names}
             rows: list[list[float]] = []
             for cells in reader:
@@ -306,6 +308,17 @@ def _doubts(header: Sequence[str], delimiter: str) -> str:
     if header and all(map(_is_number, header)):
         return "; the first line holds numbers only: write a line above it that names the columns"
     return ""
+
+
+def _check_number_names(path: Path, header: Sequence[str]) -> None:
+    """A first line of numbers, and columns asked for by a pattern, which fits whatever stands there."""
+    if not all(name.lstrip("+-").isdigit() for name in header):
+        raise ValueError(f"{path} must name its columns; got numbers in its first line: write a line above that does")
+    warnings.warn(
+        f"{path}: the first line holds whole numbers only, and is taken for names of columns: {', '.join(header[:5])}",
+        InfomaxWarning,
+        stacklevel=5,
+    )
 
 
 def _is_number(cell: str) -> bool:

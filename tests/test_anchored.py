@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from infomax import ConstantColumnWarning, Estimate, InfomaxWarning, TrainingWarning, estimate, tasks
+from infomax import ConstantColumnWarning, Estimate, InfomaxWarning, TrainingWarning, anchored, estimate, tasks
 from infomax.anchored import ESTIMATOR, default_folds, default_schedule, measure
 from infomax.counting import plugin
 from infomax.fitting import Schedule
@@ -125,6 +125,42 @@ class TestNumbers:
             # Discrete p-values with ties are larger than uniform ones, never smaller.
             assert stats.kstest(found, "uniform", alternative="greater").pvalue > 1e-3, kind
             assert min(found) >= 0.01
+
+
+class TestNearestNeighbours:
+    """Where they find what a copula and a smooth network do not."""
+
+    @pytest.mark.parametrize("n", [1000, 3000])
+    def test_a_sum_of_heavy_tails(self, n):
+        """x + e with standard Cauchy x and e: log(4) - log(2) nats; the network alone finds 0.5."""
+        covered = 0
+        for seed in range(3):
+            x, noise = np.random.default_rng(seed).standard_cauchy((2, n))
+            result = estimate(x, x + noise, progress=False, seed=seed)
+            low, high = result.confidence_interval()
+            covered += low <= math.log(2) <= high
+            assert result.mi == pytest.approx(math.log(2), abs=0.16 if n == 1000 else 0.08)
+            assert result.local.mean() == pytest.approx(result.mi)
+        assert covered >= 2
+
+    def test_codes_without_an_order(self):
+        rng = np.random.default_rng(1)
+        codes, label = rng.integers(0, 400, 3000), rng.integers(0, 2, 400)
+        assert estimate(codes, label[codes], **QUICK).mi == pytest.approx(math.log(2), abs=0.05)
+
+    @pytest.mark.parametrize("name", ["normal-1d-1", "multinormal-dense-3-3-0.5", "student-identity-1-1-1"])
+    def test_they_change_nothing_where_they_find_no_more(self, name, monkeypatch):
+        x, y = tasks.get(name).sample(600, 0)
+        with_them = estimate(x, y, **QUICK)
+        monkeypatch.setattr(anchored, "_NEAR_DIMENSIONS", 0)
+        monkeypatch.setattr(anchored, "_NEAR_DIFFERENCES", 0)
+        assert same(with_them, estimate(x, y, **QUICK))
+
+    def test_copies_of_rows_are_not_taken_for_neighbours(self):
+        """300 independent rows, each four times: neighbours would find log(300) nats."""
+        rows = np.random.default_rng(0).normal(size=(300, 2))
+        x, y = np.tile(rows, (4, 1)).T
+        assert estimate(x, y, **QUICK).mi < 0.2
 
 
 class TestWhatChangesNothing:

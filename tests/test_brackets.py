@@ -81,6 +81,7 @@ def test_crossing_ends_are_said(monkeypatch):
         result = bracket(draw(), draw(), upper="ba")
     assert caught[0].filename == __file__
     assert "lies above" in result.warnings[0]
+    assert result.confidence_interval() == pytest.approx((0.1 - 1.96 * 0.01, 0.5 + 1.96 * 0.01), abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,7 @@ def test_crossing_ends_are_said(monkeypatch):
         (lambda: bracket(draw(), draw(), upper="dv"), ValueError, "upper must be .*; got 'dv', of kind 'estimate'"),
         (lambda: bracket(draw(), draw(), upper="gaussian"), ValueError, "upper must be .*; got 'gaussian'"),
         (lambda: bracket(draw(), draw(), upper="bb"), ValueError, "upper must be a known bound: bound 'bb' is"),
+        (lambda: bracket(draw(), draw(), bound="ksg"), TypeError, "two bounds, lower and upper; got bound='ksg'"),
         (lambda: bracket(draw(), draw(), upper=3), TypeError, "upper must be a name or an infomax.Bound; got 3"),
     ],
 )

@@ -32,7 +32,7 @@ def gaussian():
     return tasks.get("normal-5d-1").sample(2000, 0)
 
 
-@pytest.mark.filterwarnings("ignore:ksg. 12 neighbours")
+@pytest.mark.filterwarnings("ignore:ksg. (12 )?neighbours")
 @pytest.mark.parametrize("bound", ["anchored", *infomax.bounds.names(), "gaussian", "ksg"])
 def test_every_name_gives_the_same_type_and_a_defensible_number(bound, gaussian):
     result = estimate(*gaussian, bound=bound, **QUICK)
@@ -321,7 +321,9 @@ def test_discrete_columns_stay_finite():
         ({"bound": BA(5, 5, components=2)}, ValueError, "labels must be given"),
         ({"device": "abacus"}, ValueError, "device must be one that torch can use here; got 'abacus'"),
         ({"seed": 1.5}, ValueError, "seed must be a whole number of at least 0; got 1.5"),
-        ({"folds": 1}, ValueError, "folds must be at least 2; got 1"),
+        ({"folds": 2.5}, ValueError, "folds must be a whole number of at least 2; got 2.5"),
+        ({"schedule": 5}, TypeError, "schedule must be an infomax.Schedule; got 5"),
+        ({"folds": 1}, ValueError, "folds must be a whole number of at least 2; got 1"),
         ({"seed": -1}, ValueError, "seed must be a whole number of at least 0; got -1"),
         ({"margins": "ranks"}, ValueError, "margins must be one of"),
         ({"y": np.zeros(7)}, ValueError, "y must have as many rows as x; got 7 and 2000"),

@@ -9,6 +9,7 @@ from infomax import conditional, estimate
 from infomax.io import (
     ConstantColumnWarning,
     IndexWarning,
+    InfomaxWarning,
     as_pair,
     as_samples,
     check_writable,
@@ -165,6 +166,7 @@ def test_tsv_and_patterns(tmp_path):
             "'a' is not known; .*; the first line holds numbers only: write a line",
         ),
         ("1.5,1.5\n1,2\n", ["a"], "must differ; got 1.5 more than once; the first line holds numbers only"),
+        ("0.1,0.2\n1,2\n", ["*"], "must name its columns; got numbers in its first line: write a line above"),
         ("a;b\n1,5;2\n", ["a"], "one with semicolons between its fields: save the table with commas, and points in"),
         ("1,5;2,5\n1,5;2,5\n", ["a"], "one with semicolons between its fields"),
         ("a\tb\n1\t2\n", ["b"], "one with tabs between its fields: save the table with commas"),
@@ -269,3 +271,13 @@ def test_check_writable(tmp_path):
         check_writable(tmp_path / "missing" / "new.png")
     with pytest.raises(ValueError, match="it is a folder"):
         check_writable(tmp_path)
+
+
+def test_whole_numbers_as_names_of_columns_are_told(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("1,2\n3,4\n5,6\n")
+    with pytest.warns(InfomaxWarning, match="whole numbers only, and is taken for names of columns: 1, 2"):
+        (columns,) = read_named(path, ["*"])
+    assert columns.names == ("1", "2")
+    (named,) = read_named(path, ["2"])  # asked for by name
+    assert named.samples.tolist() == [[4.0], [6.0]]

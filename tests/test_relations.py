@@ -97,7 +97,7 @@ def test_columns_that_are_not_continuous_are_left_alone(y):
     assert not follow_exactly(np.tile(x, (5, 1)), np.tile(RNG.normal(size=(400, 1)), (5, 1)))
 
 
-@pytest.mark.filterwarnings("ignore:ksg. 12 neighbours")
+@pytest.mark.filterwarnings("ignore:ksg. (12 )?neighbours")
 @pytest.mark.parametrize("bound", ["anchored", "gaussian", "ksg"])
 def test_an_estimate_says_so(bound):
     x = RNG.normal(size=300)

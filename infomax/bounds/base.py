@@ -45,8 +45,8 @@ class Bound(nn.Module, abc.ABC):
     def __init__(self, x_dim: int, y_dim: int) -> None:
         super().__init__()
         for argument, value in (("x_dim", x_dim), ("y_dim", y_dim)):
-            if value < 1:
-                raise ValueError(f"{argument} must be at least 1; got {value}")
+            if not hasattr(value, "__index__") or value < 1:
+                raise ValueError(f"{argument} must be a whole number of at least 1; got {value!r}")
         self.x_dim, self.y_dim = x_dim, y_dim
 
     @abc.abstractmethod
@@ -105,9 +105,11 @@ class Bound(nn.Module, abc.ABC):
 
         Raises:
             ValueError: unless x is (N, x_dim), y is (N, y_dim) and N is at least ``least``.
-            TypeError: for real numbers of a dtype that no parameter has, outside autocast.
+            TypeError: for what is no tensor, and real numbers of a dtype that no parameter has, outside autocast.
         """
         for argument, value, dim in (("x", x, self.x_dim), ("y", y, self.y_dim)):
+            if not isinstance(value, Tensor):
+                raise TypeError(f"{argument} must be a torch.Tensor; got {type(value).__name__}")
             if value.ndim != 2 or value.shape[1] != dim:
                 raise ValueError(f"{argument} must have shape (N, {dim}); got {tuple(value.shape)}")
         if len(x) != len(y):

@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from exact import ExactConditional, ExactLogRatio
@@ -304,6 +305,13 @@ def test_registry_refuses_a_second_bound_of_one_name():
 def test_bound_cannot_be_made_without_its_methods():
     with pytest.raises(TypeError, match="abstract"):
         Bound(1, 1)
+
+
+def test_what_is_no_tensor_and_no_dimension_is_named():
+    with pytest.raises(TypeError, match=r"y must be a torch\.Tensor; got ndarray"):
+        bounds.get("infonce")(3, 2)(torch.zeros(4, 3), np.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r"x_dim must be a whole number of at least 1; got 3\.5"):
+        bounds.get("infonce")(3.5, 2)
 
 
 @pytest.mark.parametrize("name", ALL)
