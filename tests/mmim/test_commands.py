@@ -154,8 +154,9 @@ class TestBadInput:
         assert "must be a JSON object: name -> object of settings" in fails(capsys, *words)
 
     def test_an_unknown_baseline(self, work, tmp_path, capsys):
-        assert "--seeds must be at least 1; got 0" in fails(capsys, "ablate", tmp_path, "--data", work, "--seeds", 0)
-        assert "--arms must be a file" in fails(capsys, "ablate", tmp_path, "--data", work, "--arms", tmp_path / "no")
+        words = ("ablate", tmp_path, "--data", work / "data")
+        assert "--seeds must be at least 1; got 0" in fails(capsys, *words, "--seeds", 0)
+        assert "--arms must be a file" in fails(capsys, *words, "--arms", tmp_path / "none.json")
         said = fails(capsys, "ablate", tmp_path, "--data", work / "data", "--baseline", "nothing")
         assert "--baseline must be one of task only, + CPC" in said
 
