@@ -126,7 +126,7 @@ def plot_comparison(
     ax.set_xlim(left=min(0.0, *(estimate.confidence_interval()[0] for estimate in estimates)))
     ax.set_xlabel(f"mutual information, {estimates[0].unit}; bars: 95 % intervals")
     ax.set_title(title, loc="left", size=11)
-    ax.legend(frameon=False, loc="lower left")
+    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the bars, which may lie anywhere
 
 
 def plot_matrix(pairs: Pairwise, level: float) -> Figure:
