@@ -120,8 +120,8 @@ def measure(
        They hardly ever find too much; what they miss is their error. So where they find more, by more than three
        standard errors of the difference (z of them), the estimate moves towards theirs by the share
        :math:`1 - 9 / z^2`. Relations that a smooth network does not express are found so: sums of heavy-tailed columns,
-       outliers, codes without an order. The interval follows: its upper end has what is left of the difference, and what
-       neighbours say that they miss, at most as much again as was found.
+       outliers, codes without an order. The interval follows: its upper end has what is left of the difference, and
+       what neighbours say that they miss, at most as much again as was found.
 
     With fewer than 72 rows (128 with two folds) no network is trained, and the copula stands alone; the estimate says
     so.
