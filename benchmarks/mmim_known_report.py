@@ -46,11 +46,11 @@ Readings on the test by the kept model, of text and vision and of text and audio
 - **Either safeguard alone fails.** Without noise the representations fall onto a surface, where the density has no
   finite entropy: the shrunk covariance of the memory gives too much by several nats, and a q with correlations follows
   the thin directions.
-- **The paper's form by sign is below the truth for the wrong reason:** its H(Y) is one nat too large or more, and its q,
-  which knows no correlations, misses more than that. Two errors cancel, here to 0.1 nats; nothing keeps them equal.
+- **The paper's form by sign is below the truth for the wrong reason:** its H(Y) is one nat too large or more, and its
+  q, which knows no correlations, misses more than that. Two errors cancel, here to 0.1 nats; nothing keeps them equal.
 - **InfoNCE in BA's place (`pair_bound="infonce"`) needs no safeguard**: a lower bound in expectation, whatever the
-  representations are; never above here, and about 0.1 nats or less from the truth up to 1 nat. Its limit is the log of the
-  batch's rows.
+  representations are; never above here, and about 0.1 nats or less from the truth up to 1 nat. Its limit is the log
+  of the batch's rows.
 - **Legacy values do not follow the truth**: they are nearly the same at every level, and others on the test than on
   validation, as the entropy needs an earlier batch.
 - Readings on training batches are lower than on validation: they are of representations with dropout, and q is that of
