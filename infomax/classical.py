@@ -18,8 +18,8 @@ from infomax.neighbours import ksg_terms, near_and_far_terms
 Floats = NDArray[np.float64]
 
 
-#: Neighbours of the estimate, and of the one that it is compared with; rows that are compared.
-NEAR, FAR, _COMPARED = 3, 12, 1 << 14
+#: Neighbours of the estimate, and of the one that it is compared with; rows that are compared where there are many.
+NEAR, FAR, _COMPARED = 3, 12, 1 << 13
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,8 @@ def by_neighbours(u: Floats, v: Floats, *, seed: int = 0) -> Shares:
 
     n, dim = len(u), u.shape[1] + v.shape[1]
     near, far = min(NEAR, n - 1), min(FAR, n - 1)
-    rows = np.arange(n) if n <= _COMPARED else np.sort(np.random.default_rng(seed).choice(n, _COMPARED, replace=False))
+    some = n if n <= 2 * _COMPARED else _COMPARED
+    rows = np.sort(np.random.default_rng(seed).choice(n, some, replace=False))
     local, compared = near_and_far_terms(u, v, near, far, rows)
     stderr = math.sqrt((float(local.var(ddof=1)) + float(polygamma(1, near))) / n)
     lost = max(0.0, float((local[rows] - compared).mean()))
