@@ -18,6 +18,7 @@ from infomax.fitting import LEAST_VALIDATION, History, Schedule, no_progress, si
 from infomax.folds import FEWEST_DISTINCT, Folds, Scored, Side
 from infomax.independence import independence_pvalue, permutation_pvalue
 from infomax.margins import Floats
+from infomax.neighbours import tie_breaker
 from infomax.residual import fit_residuals
 from infomax.stacking import apply, stack
 
@@ -206,7 +207,7 @@ def _with_neighbours(found: Measured, sides: tuple[Side, Side], rng: np.random.G
     from scipy.special import polygamma  # noqa: PLC0415 - as elsewhere, loaded late
 
     n = len(found.local)
-    u, v = (side.scores.numpy() + rng.uniform(-5e-7, 5e-7, side.scores.shape) for side in sides)
+    u, v = (side.scores.numpy() + tie_breaker(tuple(side.scores.shape), rng) for side in sides)
     shares = by_neighbours(u, v)
     difference = shares.local - found.local
     more, error = float(difference.mean()), math.sqrt((float(difference.var()) + float(polygamma(1, NEAR))) / n)

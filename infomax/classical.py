@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from infomax.counting import codes, plugin, plugin_stderr
 from infomax.gaussian import couple
 from infomax.margins import normal_scores
-from infomax.neighbours import ksg_terms, near_and_far_terms
+from infomax.neighbours import ksg_terms, near_and_far_terms, tie_breaker
 
 Floats = NDArray[np.float64]
 
@@ -113,7 +113,7 @@ def ksg(x: Floats, y: Floats, *, neighbours: int = 3, seed: int = 0, workers: in
 def _scores_without_ties(x: Floats, y: Floats, seed: int) -> tuple[Floats, Floats]:
     """Normal scores of the columns with a little noise."""
     rng = np.random.default_rng(seed)
-    u, v = (normal_scores(values) + rng.uniform(-5e-7, 5e-7, values.shape) for values in (x, y))
+    u, v = (normal_scores(values) + tie_breaker(values.shape, rng) for values in (x, y))
     return u, v
 
 

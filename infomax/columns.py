@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from infomax import bounds
 from infomax.bounds.base import Kind
 from infomax.classical import ESTIMATORS, NEAR, by_neighbours
-from infomax.counting import codes, plugin, plugin_stderr
+from infomax.counting import codes
 from infomax.discovery import Correction, qvalues, rank_pvalues, table_pvalue
 from infomax.estimation import estimate
 from infomax.folds import FEWEST_DISTINCT
@@ -21,6 +21,7 @@ from infomax.frames import Columns
 from infomax.io import ConstantColumnWarning, Floats, InfomaxWarning, as_samples, check_indexes
 from infomax.margins import normal_scores
 from infomax.matrix import Pairwise
+from infomax.neighbours import tie_breaker
 from infomax.problems import DEFAULT, LEAST_ROWS, BoundLike, check_bound
 from infomax.progress import progress_bar
 
@@ -187,13 +188,14 @@ def _by_neighbours(left: _Side, right: _Side, seed: int) -> _Measure:
 
     n = len(left.samples)
     rng = np.random.default_rng(seed)
-    scores = [normal_scores(side.samples) + rng.uniform(-5e-7, 5e-7, (n, 1)) for side in (left, right)]
+    scores = [normal_scores(side.samples) + tie_breaker((n, 1), rng) for side in (left, right)]
     ceiling = float(digamma(n) - digamma(NEAR))  # of the estimate: no other point is closer in x or in y
 
     def measure(i: int, j: int) -> tuple[tuple[float, float, float], Sequence[str]]:
         if left.table_with(right, i, j):
             pair = left.samples[:, [i]], right.samples[:, [j]]
-            return (float(plugin(*pair).mean()), plugin_stderr(*pair), 0.0), ()
+            counted = ESTIMATORS["plugin"].measure(*pair)
+            return (float(counted.local.mean()), counted.stderr, counted.gap), ()
         shares = by_neighbours(scores[0][:, [i]], scores[1][:, [j]], seed=seed)
         mi = float(shares.local.mean())
         return (mi, shares.stderr, shares.gap), [_NEAR_CEILING] if mi > ceiling - 1 else []

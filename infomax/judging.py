@@ -32,8 +32,8 @@ class SubsampleWarning(InfomaxWarning):
 
 def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) -> Iterator[InfomaxWarning]:
     """What the samples alone say against an estimate that describes x, or y, by a density."""
-    distinct = [[len(np.unique(column)) for column in side.T] for side in (x, y)]
-    described = (distinct[0] if density_of_x else []) + (distinct[1] if density_of_y else [])
+    sides = [side for side, by_density in ((x, density_of_x), (y, density_of_y)) if by_density]
+    described = [len(np.unique(column)) for side in sides for column in side.T]
     discrete = sum(count < min(_DISCRETE, len(x) // 2) for count in described)
     if discrete:
         yield InfomaxWarning(

@@ -236,11 +236,11 @@ def _figures() -> Any:
 
 def _ablate(arguments: argparse.Namespace) -> None:
     """Train every arm with every seed, and print means, deviations and paired tests against a baseline."""
-    config, dataset = read_settings(arguments), _load(arguments)
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1; got {arguments.seeds}")
     if arguments.arms and not arguments.arms.is_file():
         raise ValueError(f"--arms must be a file; {arguments.arms} is not there")
+    config, dataset = read_settings(arguments), _load(arguments)
     arms = json.loads(arguments.arms.read_text(encoding="utf-8")) if arguments.arms else ablation.ARMS
     if not isinstance(arms, dict) or not arms or not all(isinstance(changes, dict) for changes in arms.values()):
         raise ValueError(f"{arguments.arms} must be a JSON object: name -> object of settings that differ")
