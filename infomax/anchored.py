@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from infomax.bounds.base import Kind
-from infomax.classical import NEAR, by_neighbours
+from infomax.classical import FAR, NEAR, by_neighbours
 from infomax.copulas import normal_information
 from infomax.counting import codes, copied_rows, plugin, plugin_stderr
 from infomax.fitting import LEAST_VALIDATION, History, Schedule, no_progress, single_thread
@@ -62,7 +62,7 @@ class Measured:
             the network found; and what so many columns can hide from so few rows.
         overfitted: how much more the network says of the rows that trained it than of others, calibrated.
         pvalue: of independence.
-        history: of each fold's network; none if its rows are too few, or were counted.
+        history: of each network; none if their rows are too few, or were counted.
         counted: whether they were.
     """
 
@@ -91,6 +91,11 @@ def default_folds(n: int, *, quick: bool) -> int:
     return 2 if quick else 10 if n < _FEW_ROWS else 5
 
 
+def default_replicas(n: int, *, quick: bool) -> int:
+    """How many networks each fold of ``n`` pairs has: of few rows one alone learns too much of their noise."""
+    return 2 if n < _FEW_ROWS and not quick else 1
+
+
 def measure(
     x: Floats,
     y: Floats,
@@ -99,6 +104,7 @@ def measure(
     folds: int,
     schedule: Schedule,
     device: torch.device,
+    replicas: int = 1,
     draws: int = 199,
     tick: Callable[[int], None] = no_progress,
 ) -> Measured:
@@ -108,7 +114,8 @@ def measure(
     2. For each fold an elliptical copula is fitted to the other rows (:func:`infomax.copulas.fit_copula`), and a
        network learns by logistic loss what is left of the log-ratio, stopped on rows of their own. It sees the scores,
        their norm, and which of a column's frequent values a row has; of many columns the canonical and principal
-       directions.
+       directions. With ``replicas`` there are several networks, each with initial parameters and validation rows of
+       its own, and the score is their mean.
     3. Both scores of the fold's own rows, of pairs and of mixed pairs, are stacked into one calibrated log-ratio
        (:func:`infomax.stacking.stack`). Its mean over the pairs is V.
     4. Two corrections are added, for what fitting on finitely many rows loses. For the normal part: the value of the
@@ -118,11 +125,12 @@ def measure(
        and its parameters have errors
        (Efron 1983, doi:10.1080/01621459.1983.10477973: held-out and in-sample err alike).
     5. In few dimensions, or of few rows, nearest neighbours are asked too (:func:`infomax.classical.by_neighbours`).
-       They hardly ever find too much; what they miss is their error. So where they find more, by more than three
-       standard errors of the difference (z of them), the estimate moves towards theirs by the share
-       :math:`1 - 9 / z^2`. Relations that a smooth network does not express are found so: sums of heavy-tailed columns,
-       outliers, codes without an order. The interval follows: its upper end has what is left of the difference, and
-       what neighbours say that they miss, at most as much again as was found.
+       They hardly ever find too much; what they miss is their error. So where three of them, or twelve, which miss
+       more but with less noise, find more by more than three standard errors of the difference (z of them), the
+       estimate moves towards that of three by the share :math:`1 - 9 / z^2`. Relations that a smooth network does not
+       express are found so: sums of heavy-tailed columns, outliers, codes without an order, edges. The interval
+       follows: its upper end has what is left of the difference, and what neighbours say that they miss, at most as
+       much again as was found.
 
     With fewer than 72 rows (128 with two folds) no network is trained, and the copula stands alone; the estimate says
     so.
@@ -132,7 +140,8 @@ def measure(
 
     Args:
         x, y: finite samples ``(N, Dx)``, ``(N, Dy)``, no constant column.
-        seed, folds, schedule, device: as :func:`infomax.estimate`. draws: permutations of the test of independence.
+        seed, folds, schedule, device: as :func:`infomax.estimate`. replicas: networks of each fold. draws:
+            permutations of the test of independence.
         tick: called with the number of steps done.
     """
     rng = np.random.default_rng(seed)
@@ -143,7 +152,7 @@ def measure(
     parts = np.array_split(rng.permutation(len(x)), folds)
     with single_thread(device), torch.no_grad():
         sides = Side.of(x), Side.of(y)
-        problem = Folds.prepare(sides, parts, rng, device)
+        problem = Folds.prepare(sides, parts, rng, device, replicas)
         critic = problem.critic(generator)
         trains = schedule if problem.validation.shape[1] >= LEAST_VALIDATION else None
         history: list[History] = []
@@ -161,7 +170,7 @@ def measure(
                 )
         tick(schedule.steps - (history[0].steps[-1] if history else 0))
         scored = problem.score(critic, rng)
-        pvalue = independence_pvalue(sides[0].scores, sides[1].scores, draws, rng)
+        pvalue = independence_pvalue(sides[0].scores, sides[1].scores, draws, np.random.default_rng((seed, 1)))
         found = _combine(scored, sides, pvalue, tuple(history))
     asked = x.shape[1] + y.shape[1]
     few = asked <= _NEAR_DIMENSIONS or asked * len(x) ** 2 <= _NEAR_DIFFERENCES
@@ -210,10 +219,15 @@ def _with_neighbours(found: Measured, sides: tuple[Side, Side], rng: np.random.G
     u, v = (side.scores.numpy() + tie_breaker(tuple(side.scores.shape), rng) for side in sides)
     shares = by_neighbours(u, v)
     difference = shares.local - found.local
-    more, error = float(difference.mean()), math.sqrt((float(difference.var()) + float(polygamma(1, NEAR))) / n)
-    if more <= _CLEARLY * error:
+    more = float(difference.mean())
+    compared = (difference, NEAR), (shares.far - found.local[shares.rows], min(FAR, n - 1))
+    clearly = max(
+        float(excess.mean()) / math.sqrt((float(excess.var()) + float(polygamma(1, k))) / len(excess))
+        for excess, k in compared
+    )
+    if more <= 0 or clearly <= _CLEARLY:
         return found
-    trust = 1 - (_CLEARLY * error / more) ** 2
+    trust = 1 - (_CLEARLY / clearly) ** 2
     local = found.local + trust * difference
     missed = min(shares.gap, float(local.mean()))  # in many columns that comparison has no end
     return replace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -34,6 +34,14 @@ class Shares:
     local: Floats
     stderr: float
     gap: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourShares(Shares):
+    """By :data:`NEAR` neighbours; and by :data:`FAR`, ``far (M,)``, of some ``rows (M,)``."""
+
+    far: Floats = field(kw_only=True)
+    rows: NDArray[np.int64] = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ def _scores_without_ties(x: Floats, y: Floats, seed: int) -> tuple[Floats, Float
     return u, v
 
 
-def by_neighbours(u: Floats, v: Floats, *, seed: int = 0) -> Shares:
+def by_neighbours(u: Floats, v: Floats, *, seed: int = 0) -> NeighbourShares:
     r""":func:`ksg` of samples without ties, such as normal scores with noise, and how far it may be off.
 
     Two things are done for the interval. The variance of a pair's share is raised by :math:`\psi'(k)`, as neighbours
@@ -136,7 +144,7 @@ def by_neighbours(u: Floats, v: Floats, *, seed: int = 0) -> Shares:
     local, compared = near_and_far_terms(u, v, near, far, rows)
     stderr = math.sqrt((float(local.var(ddof=1)) + float(polygamma(1, near))) / n)
     lost = max(0.0, float((local[rows] - compared).mean()))
-    return Shares(local, stderr, lost / ((FAR / NEAR) ** (1 / dim) - 1))
+    return NeighbourShares(local, stderr, lost / ((FAR / NEAR) ** (1 / dim) - 1), far=compared, rows=rows)
 
 
 def _by_gaussian(x: Floats, y: Floats) -> Shares:

@@ -217,6 +217,7 @@ def _estimate_one(problem: Problem, bound: BoundLike, advance: Callable[[int], N
             folds=problem.folds_of(bound),
             schedule=problem.schedule_of(bound),
             device=problem.device,
+            replicas=anchored.default_replicas(len(x), quick=problem.quick),
             draws=draws,
             tick=advance,
         )

@@ -84,58 +84,68 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """What is fixed for each fold: its rows, its copulas, and what its network sees."""
+    """What is fixed for each fold, and for its networks: rows, copulas, and what a network sees.
 
-    train: Tensor  # (folds, N)
+    Network m is one of fold m modulo the number of folds; those of a fold have drawn validation rows of their own.
+    """
+
+    train: Tensor  # (networks, N)
     validation: Tensor
     held_out: list[Rows]
     copulas: list[tuple[EllipticalCopula, EllipticalCopula]]  # the best, and the normal one
     embedded: list[tuple[Embedded, Embedded]]
-    features_x: Tensor  # (folds, N, F)
+    features_x: Tensor  # (networks, N, F)
     features_y: Tensor
 
     @staticmethod
-    def prepare(sides: tuple[Side, Side], parts: list[Rows], rng: np.random.Generator, device: torch.device) -> Folds:
+    def prepare(
+        sides: tuple[Side, Side], parts: list[Rows], rng: np.random.Generator, device: torch.device, replicas: int = 1
+    ) -> Folds:
+        """Of parts that are held out in turn, with ``replicas`` networks for each."""
         everything = np.concatenate(parts)
-        trains, validations, copulas, embedded = [], [], [], []
-        features: tuple[list[Tensor], list[Tensor]] = [], []
-        for part in parts:
-            others = rng.permutation(np.setdiff1d(everything, part))
-            split = min(validation_rows(len(others)), _MOST_VALIDATION)
-            validations.append(others[:split])
-            trains.append(others[split:])
-            x, y = (side.scores[torch.from_numpy(others)] for side in sides)
-            best, normal = fit_copula(x, y)
-            copulas.append((best, normal))
-            seen_by = [copula.embed(sides[0].scores, sides[1].scores).to(device) for copula in (best, normal)]
-            embedded.append((seen_by[0], seen_by[1]))
-            kept = 0
-            if sides[0].wide or sides[1].wide:
-                kept = min(significant_rank(x, y) + 2, _MOST_DIRECTIONS)
-            directions = normal.coupling.directions_x[:, :kept], normal.coupling.directions_y[:, :kept]
-            for side, along, seen in zip(sides, directions, features, strict=True):
-                seen.append(side.features(trains[-1], along).float().to(device))
-        stacked = [_even([seen_of.T for seen_of in seen]).transpose(1, 2) for seen in features]
-        return Folds(
-            _rows(trains, device), _rows(validations, device), parts, copulas, embedded, stacked[0], stacked[1]
-        )
+        copulas, embedded, along = [], [], []
+        trains: list[Rows] = []
+        validations: list[Rows] = []
+        for replica in range(replicas):
+            for part in parts:
+                others = rng.permutation(np.setdiff1d(everything, part))
+                split = min(validation_rows(len(others)), _MOST_VALIDATION)
+                validations.append(others[:split])
+                trains.append(others[split:])
+                if replica:
+                    continue
+                x, y = (side.scores[torch.from_numpy(others)] for side in sides)
+                best, normal = fit_copula(x, y)
+                copulas.append((best, normal))
+                seen_by = [copula.embed(sides[0].scores, sides[1].scores).to(device) for copula in (best, normal)]
+                embedded.append((seen_by[0], seen_by[1]))
+                kept = 0
+                if sides[0].wide or sides[1].wide:
+                    kept = min(significant_rank(x, y) + 2, _MOST_DIRECTIONS)
+                along.append((normal.coupling.directions_x[:, :kept], normal.coupling.directions_y[:, :kept]))
+        features = []
+        for side, of_folds in zip(sides, zip(*along, strict=True), strict=True):
+            seen = [side.features(rows, of_folds[m % len(parts)]) for m, rows in enumerate(trains)]
+            features.append(_even([own.float().to(device).T for own in seen]).transpose(1, 2))
+        return Folds(_rows(trains, device), _rows(validations, device), parts, copulas, embedded, *features)
 
     def critic(self, generator: torch.Generator) -> BatchedCritic:
         dims = self.features_x.shape[2], self.features_y.shape[2]
-        return BatchedCritic(len(self.held_out), *dims, generator).to(self.train.device)
+        return BatchedCritic(len(self.train), *dims, generator).to(self.train.device)
 
     def features(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Of rows ``(folds, N)``: ``(folds, N, F)`` of x and of y."""
-        fold = torch.arange(len(rows), device=rows.device)[:, None]
-        return self.features_x[fold, rows], self.features_y[fold, rows]
+        """Of rows ``(networks, N)``: ``(networks, N, F)`` of x and of y."""
+        network = torch.arange(len(rows), device=rows.device)[:, None]
+        return self.features_x[network, rows], self.features_y[network, rows]
 
     def anchors(self, rows: Tensor) -> Tensor:
-        """The copulas' scores of rows ``(folds, N)``: ``(folds, N, N)``."""
-        each = zip(self.copulas, self.embedded, rows, strict=True)
-        return torch.stack([copula[0].scores(seen[0][own]) for copula, seen, own in each])
+        """The copulas' scores of rows ``(networks, N)``: ``(networks, N, N)``."""
+        folds = len(self.held_out)
+        each = [(self.copulas[m % folds][0], self.embedded[m % folds][0][own]) for m, own in enumerate(rows)]
+        return torch.stack([copula.scores(seen) for copula, seen in each])
 
     def score(self, critic: BatchedCritic, rng: np.random.Generator) -> Scored:
-        """Scores by the normal copula, the best copula and the network, of rows that trained none of them."""
+        """Scores by the normal copula, the best copula and the networks' mean, of rows that trained none of them."""
         order = np.concatenate(self.held_out)
         negatives = max(1, min(_NEGATIVES, _MOST_MIXED // len(order)))
         split = [np.array_split(own, math.ceil(len(own) / _BLOCK)) for own in self.held_out]
@@ -144,46 +154,50 @@ class Folds:
         pairs, mixed = torch.empty(len(order), 3, dtype=torch.float32), torch.empty(count, 3, dtype=torch.float32)
         gap, done, mixed_done = 0.0, 0, 0
         for fold, blocks in enumerate(split):
-            model = critic.one(fold)
+            models = {m: critic.one(m) for m in range(fold, len(self.train), len(self.held_out))}
             for block in blocks:
                 index = torch.from_numpy(block).to(self.train.device)
                 n = len(block)
                 shifts = 1 + torch.from_numpy(rng.permutation(n - 1)[:negatives])
                 partners = (torch.arange(n)[:, None] + shifts) % n
                 others = slice(mixed_done, mixed_done + partners.numel())
-                for column, scores in enumerate(self._scores_by_each(fold, model, index)):
+                for column, scores in enumerate(self._scores_by_each(fold, models, index)):
                     pairs[done : done + n, column] = scores.diagonal().cpu()
                     mixed[others, column] = scores.gather(1, partners.to(scores.device)).flatten().cpu()
                 done, mixed_done = done + n, others.stop
-            seen = self.train[fold, :: max(1, self.train.shape[1] // _BLOCK)]
-            in_sample = model.pairs(self.features_x[fold, seen][None], self.features_y[fold, seen][None])
-            gap += len(self.held_out[fold]) * float(in_sample.mean())
+            for m, model in models.items():
+                seen = self.train[m, :: max(1, self.train.shape[1] // _BLOCK)]
+                in_sample = model.pairs(self.features_x[m, seen][None], self.features_y[m, seen][None])
+                gap += len(self.held_out[fold]) * float(in_sample.mean()) / len(models)
         return Scored(pairs, mixed, order, gap / len(order) - float(pairs[:, 2].mean()))
 
-    def _scores_by_each(self, fold: int, model: BatchedCritic, rows: Tensor) -> Iterator[Tensor]:
-        """Scores ``(N, N)`` of rows by the normal copula, the best copula and the network, one after the other."""
+    def _scores_by_each(self, fold: int, models: dict[int, BatchedCritic], rows: Tensor) -> Iterator[Tensor]:
+        """Scores ``(N, N)`` of rows by the normal copula, the best copula and the networks, one after the other."""
         for copula, seen in zip(reversed(self.copulas[fold]), reversed(self.embedded[fold]), strict=True):
             yield copula.scores(seen[rows])
-        yield model(self.features_x[fold, rows][None], self.features_y[fold, rows][None])[0]
+        total = torch.zeros(len(rows), len(rows), dtype=torch.float32, device=rows.device)
+        for m, model in models.items():
+            total += model(self.features_x[m, rows][None], self.features_y[m, rows][None])[0]
+        yield total / len(models)
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Scores (normal copula, best copula, network) of held-out pairs and of mixed pairs."""
+    """Scores (normal copula, best copula, mean of the networks) of held-out pairs and of mixed pairs."""
 
     pairs: Tensor  # (N, 3)
     mixed: Tensor  # (M, 3)
     rows: Rows  # of the pairs
-    gap: float  # of the network: training rows less others
+    gap: float  # of the networks: training rows less others
 
 
 def _rows(each: list[Rows], device: torch.device) -> Tensor:
-    """Rows of folds that differ by one at most, ``(folds, N)``; the odd one is left out."""
+    """Rows that differ in number by one at most, ``(networks, N)``; the odd one is left out."""
     least = min(map(len, each))
     return torch.from_numpy(np.stack([rows[:least] for rows in each])).to(device)
 
 
 def _even(each: list[Tensor]) -> Tensor:
-    """Feature matrices ``(F, N)`` of folds, some with fewer features: filled with zeros, ``(folds, F, N)``."""
+    """Feature matrices ``(F, N)``, some with fewer features: filled with zeros, ``(networks, F, N)``."""
     most = max(map(len, each))
     return torch.stack([F.pad(one, (0, 0, 0, most - len(one))) for one in each])

@@ -271,14 +271,14 @@ class TestResult:
         assert measure(x, y[::-1].copy(), draws=49, **options).pvalue > 1 / 50
 
     def test_what_the_network_may_have_missed_is_no_large_gap(self):
-        """All of the information is found by the network, a quarter of it is in the gap, and no rows are too few."""
+        """The network finds most of the information, neighbours the rest: a large gap, and no rows are too few."""
         x = np.random.default_rng(0).normal(size=1500)
         y = np.abs(x) + 0.1 * np.random.default_rng(1).normal(size=1500)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             result = estimate(x, y, folds=3, progress=False)
         assert result.mi > 1
-        assert result.gap > 0.2 * result.mi
+        assert result.gap > 0.15 * result.mi
         assert not [w for w in caught if "gap" in str(w.message)]
 
     def test_overfitting_is_said(self):
