@@ -5,6 +5,7 @@ Rows are remembered or new; only new ones have a gradient. All that it needs of 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,34 @@ from torch import Tensor
 _FLOOR, _RELATIVE_FLOOR, _ABSOLUTE_FLOOR = 1e-6, 1e-4, 1e-12
 #: Dimension from which half a symmetric product is faster than all of it.
 _WIDE = 96
-#: Rows whose squares are at hand at a time.
-_ROWS = 512
+#: Numbers, of rows less their mean, that are at hand at a time: they and their squares should stay in a core's cache.
+_AT_HAND = 100_000
 
 
-def fit_components(new: Tensor, is_new: Tensor, old: Tensor, is_old: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Shares of the rows ``(C,)``, means ``(C, D)`` and Cholesky factors of covariances ``(C, D, D)`` of C components.
+@dataclass(frozen=True)
+class Moments:
+    """Of rows in P blocks: ``counts (C, P)``, ``means (C, P, D)`` and ``scatter (C, D, D)``.
+
+    The scatter is the sum over all blocks of the rows' outer products about the mean of their block.
+    """
+
+    counts: Tensor
+    means: Tensor
+    scatter: Tensor
+
+
+def block_moments(rows: Tensor, is_row: Tensor) -> Moments:
+    """Of one block: rows ``(C, M, D)``, and which of them there are, ``(C, M)``."""
+    weights = is_row.to(rows)
+    counts = weights.sum(1, keepdim=True)
+    means = torch.bmm(weights[:, None], rows) / counts[..., None].clamp_min(1)
+    return Moments(counts, means, _gram((rows - means).mul_(weights[..., None])))
+
+
+def fit_components(
+    new: Tensor, is_new: Tensor, old: Tensor, is_old: Tensor, known: Moments | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Shares of the rows ``(C,)``, means ``(C, D)`` and covariances ``(C, D, D)`` of C components.
 
     A covariance, in units of the coordinates' deviations pooled over components, is shrunk towards a multiple of the
     identity (:func:`infomax.gaussian.ledoit_wolf`) and floored. A component without rows takes the pooled mean, one
@@ -30,128 +53,171 @@ def fit_components(new: Tensor, is_new: Tensor, old: Tensor, is_old: Tensor) -> 
     Args:
         new: rows of each component, ``(C, M, D)``. is_new: which of them there are, ``(C, M)``, boolean.
         old: ``(C, K, D)``, and is_old: ``(C, K)``, the same; no gradient.
+        known: moments of the old rows, which are then not computed.
 
     Raises:
         RuntimeError: for a gradient that is to be differentiated again.
     """
-    result: tuple[Tensor, Tensor, Tensor] = _Fit.apply(new, is_new, old, is_old)  # type: ignore[no-untyped-call]
-    return result
+    fitted: tuple[Tensor, Tensor, Tensor] = _Fit.apply(new, is_new, (old, is_old, known))  # type: ignore[no-untyped-call]
+    return fitted
 
 
 @dataclass
 class _Shrinkage:
     r"""Sample covariances ``(C, D, D)``, shrunk by intensities that are consistent estimates of the best.
 
+    The shrunk ones are ``kept * sample + ridge * identity``.
+
     Args:
-        sample: maximum-likelihood covariances. n: rows of each, ``(C,)``. fourth: mean squares of their rows' squared
-            lengths, ``(C,)``.
+        sample: maximum-likelihood covariances; zero where there are fewer than two rows. fourth: mean squares of their
+            rows' squared lengths, ``(C,)``. counts: rows of each, ``(C,)``.
     """
 
     sample: Tensor
     fourth: Tensor
-    n: Tensor
+    counts: Tensor
     variance: Tensor = field(init=False)
+    #: Sums of squares of each row of a covariance, ``(C, D)``.
+    squares: Tensor = field(init=False)
     spread: Tensor = field(init=False)
     intensity: Tensor = field(init=False)
-    #: Where the intensity follows the data, being neither 0 nor 1.
-    inside: Tensor = field(init=False)
+    kept: Tensor = field(init=False)
+    ridge: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self.variance = self.sample.diagonal(dim1=1, dim2=2).mean(1)
-        norm = self.sample.square().sum((1, 2))
+        self.squares = self.sample.square().sum(2)
+        norm = self.squares.sum(1)
         self.spread = norm - self.sample.shape[1] * self.variance.square()
-        noise = (self.fourth - norm) / self.n
-        self.inside = (noise > 0) & (noise < self.spread) & (self.spread > torch.finfo(norm.dtype).tiny)
-        constant = 1.0 * ((noise > 0) | (self.spread <= torch.finfo(norm.dtype).tiny))
-        self.intensity = torch.where(self.inside, noise / self.spread, constant)
+        intensity = ((self.fourth - norm) / self.counts.clamp_min(1) / self.spread).clamp(0, 1)
+        self.intensity = torch.where(self.spread > torch.finfo(norm.dtype).tiny, intensity, 1.0)
+        self.kept = 1 - self.intensity
+        self.ridge = torch.where(self.counts < 2, 1.0, self.intensity * self.variance + _FLOOR)
 
-    def shrunk(self) -> Tensor:
-        """Covariances, floored."""
-        shrunk = self.sample * (1 - self.intensity)[:, None, None]
-        shrunk.diagonal(dim1=1, dim2=2).add_((self.intensity * self.variance + _FLOOR)[:, None])
-        return shrunk
+    def gradients(self, trace: Tensor, product: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Through the intensity and the variance, from that in the shrunk covariances.
 
-    def gradients(self, d_shrunk: Tensor) -> tuple[Tensor, Tensor]:
-        """In the sample covariances and in the fourth moments, from that in the shrunk ones."""
-        trace = d_shrunk.diagonal(dim1=1, dim2=2).sum(1)
-        d_intensity = trace * self.variance - (d_shrunk * self.sample).sum((1, 2))
-        d_noise = torch.where(self.inside, d_intensity / self.spread, 0.0)
-        d_spread = -d_noise * self.intensity
-        d_fourth = d_noise / self.n
-        dim = self.sample.shape[1]
-        d_variance = self.intensity * trace - 2 * dim * self.variance * d_spread
-        d_sample = d_shrunk * (1 - self.intensity)[:, None, None]
-        d_sample += (2 * (d_spread - d_fourth))[:, None, None] * self.sample
-        d_sample.diagonal(dim1=1, dim2=2).add_((d_variance / dim)[:, None])
-        return d_sample, d_fourth
+        Args:
+            trace: its trace, and product: its inner product with the sample covariances, ``(C,)`` each.
+
+        Returns:
+            What to add to the sample covariances' gradient as multiples of themselves and of the identity, and the
+            gradient in the fourth moments, ``(C,)`` each.
+        """
+        inside = (self.intensity > 0) & (self.intensity < 1)  # where it follows the data
+        d_noise = torch.where(inside, (trace * self.variance - product) / self.spread, 0.0)
+        d_spread, d_fourth = -d_noise * self.intensity, d_noise / self.counts.clamp_min(1)
+        d_variance = self.intensity * trace / self.sample.shape[1] - 2 * self.variance * d_spread
+        return 2 * (d_spread - d_fourth), d_variance, d_fourth
 
 
 class _Fit(torch.autograd.Function):
     """``x``: rows less their component's mean, zero where there is none. ``lengths``: squared, in units of scale."""
 
     @staticmethod
-    def forward(ctx: Any, new: Tensor, is_new: Tensor, old: Tensor, is_old: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        weights = torch.cat([is_old, is_new], 1).to(new)
-        counts = weights.sum(1)
+    def forward(
+        ctx: Any, new: Tensor, is_new: Tensor, remembered: tuple[Tensor, Tensor, Moments | None]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        old, is_old, known = remembered
+        if known is None:  # old rows are rows like the new ones, but for the gradient
+            x, is_x = torch.cat([new, old.to(new)], 1), torch.cat([is_new, is_old], 1)
+            old, is_old = old[:, :0], is_old[:, :0]
+        else:
+            x, is_x = new.clone(), is_new
+        weights = is_x.to(new)
+        counts, sums = weights.sum(1), torch.bmm(weights[:, None], x)[:, 0]
+        if known is not None:
+            counts += known.counts.sum(1)
+            sums += torch.bmm(known.counts[:, None], known.means)[:, 0]
         total, n = counts.sum().clamp_min(1), counts.clamp_min(1)
-        share = counts / total
-        x = new.new_empty(len(new), weights.shape[1], new.shape[2])
-        x[:, : old.shape[1]], x[:, old.shape[1] :] = old, new
-        means = torch.bmm(weights[:, None], x)[:, 0] / n[:, None]
+        share, means = counts / total, sums / n[:, None]
         x.sub_(means[:, None]).mul_(weights[..., None])
-        covariance = _gram(x).div_(n[:, None, None])
+        covariance = _gram(x)
+        if known is not None:
+            away = known.means - means[:, None]
+            covariance.baddbmm_((away * known.counts[..., None]).mT, away).add_(known.scatter)
+        covariance.div_(n[:, None, None])
         pooled = share @ means
         offsets = means - pooled
         variance = share @ (covariance.diagonal(dim1=1, dim2=2) + offsets.square())
         if not bool(counts.any()):
             variance, share = torch.ones_like(variance), torch.full_like(share, 1 / len(share))
         scale = (variance + _RELATIVE_FLOOR * variance.mean() + _ABSOLUTE_FLOOR).sqrt()
-        precision = scale.square().reciprocal()
-        sums_squares, blocks = torch.zeros_like(means), []
-        for start in range(0, max(x.shape[1], 1), _ROWS):
-            squares = x[:, start : start + _ROWS].square()
-            blocks.append(squares @ precision)
-            sums_squares += torch.bmm(blocks[-1][:, None], squares)[:, 0]
-        lengths = torch.cat(blocks, 1)
-        shrinkage = _Shrinkage(covariance.div_(scale).div_(scale[:, None]), lengths.square().sum(1) / n, n)
-        few = (counts < 2)[:, None, None]
-        identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
-        factors = torch.linalg.cholesky(torch.where(few, identity, shrinkage.shrunk()))
+        blocks = _blocks(x, is_x, old, is_old, means)
+        lengths, fourth, by_length = _by_lengths(blocks, scale, torch.zeros_like(means), ctx.needs_input_grad[0])
+        shrinkage = _Shrinkage(covariance.div_(scale).div_(scale[:, None]), fourth / n, counts)
+        fitted = (covariance * (shrinkage.kept[:, None] * scale)[..., None]).mul_(scale)
+        fitted.diagonal(dim1=1, dim2=2).add_(shrinkage.ridge[:, None] * scale.square())
         if ctx.needs_input_grad[0]:
-            sums = torch.bmm(lengths[:, None], x)[:, 0], sums_squares
-            known = (x[:, old.shape[1] :].clone(), lengths[:, old.shape[1] :].clone(), is_new, factors, scale, counts)
-            ctx.save_for_backward(*known, share, offsets, *sums)
+            own = x[:, : new.shape[1]].clone(), lengths[:, : new.shape[1]], is_new
+            ctx.save_for_backward(*own, scale, counts, n, share, offsets, *by_length)
             ctx.shrinkage = shrinkage
         ctx.mark_non_differentiable(share)
-        return share, torch.where(counts[:, None] > 0, means, pooled), scale[:, None] * factors
+        return share, torch.where(counts[:, None] > 0, means, pooled), fitted
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        if torch.is_grad_enabled():
-            raise RuntimeError("gradients of gradients are not available for GaussianMixtureMemory")
-        _, d_means, d_cholesky = gradients
-        x, lengths, is_new, factors, scale, counts, share, offsets, sums_x, sums_squares = ctx.saved_tensors
-        total, n = counts.sum().clamp_min(1), counts.clamp_min(1)[:, None]
-        squared = scale.square()
-        few = (counts < 2)[:, None, None]
-        d_correlations = torch.where(few, 0.0, _through_cholesky(factors, scale[:, None] * d_cholesky))
-        d_sample, d_fourth = ctx.shrinkage.gradients(d_correlations)
-        by_length = 4 * d_fourth[:, None] / n
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        refuse_gradients_of_gradients()
+        _, d_means, d_fitted = gradients
+        x, lengths, is_new, scale, counts, n, share, offsets, sums_x, sums_squares = ctx.saved_tensors
+        shrinkage, n, total = ctx.shrinkage, n[:, None], counts.sum().clamp_min(1)
+        squared, sample, kept = scale.square(), shrinkage.sample, shrinkage.kept[:, None]
+        d_shrunk = (d_fitted + d_fitted.mT).mul_(0.5 * scale).mul_(scale[:, None])
+        products, diagonal = (d_shrunk * sample).sum(2), d_shrunk.diagonal(dim1=1, dim2=2)
+        by_sample, by_identity, d_fourth = shrinkage.gradients(diagonal.sum(1), products.sum(1))
+        by_length, by_identity = 4 * d_fourth[:, None] / n, by_identity[:, None]
         # Of the scale: directly, and through all rows' units, for which sums over them are enough.
-        d_scale = (d_cholesky * factors).sum((0, 2))
-        through_units = 2 * (d_sample * ctx.shrinkage.sample).sum(2) + by_length * sums_squares / squared
-        half = 0.5 * (d_scale - through_units.sum(0) / scale) / scale
+        directly = 2 * (kept * products + shrinkage.ridge[:, None] * diagonal)
+        through_sample = kept * products + by_sample[:, None] * shrinkage.squares
+        through_sample += by_identity * sample.diagonal(dim1=1, dim2=2)
+        half = 0.5 * (directly - 2 * through_sample - by_length * sums_squares / squared).sum(0) / squared
         d_variance = half + _RELATIVE_FLOOR * half.mean()
         # Of the rows: through covariances, lengths and variances; of the means: directly, through the pooled one and
         # the variances, and because rows are taken less their mean.
-        d_sample.div_(scale).div_(scale[:, None]).mul_(2 / n[..., None])
-        d_sample.diagonal(dim1=1, dim2=2).add_(2 / total * d_variance)
-        d_rows = torch.bmm(x, d_sample) + (by_length * lengths)[..., None] * x / squared
+        d_sample = d_shrunk.mul_(kept[..., None]).add_(by_sample[:, None, None] * sample)
+        d_rows = torch.bmm(x / scale, d_sample).mul_((2 / n / scale)[:, None])
+        by_row = (by_length * lengths + 2 / n * by_identity)[..., None] / squared
+        d_rows.addcmul_(by_row.add_(2 / total * d_variance), x)
         empty = counts[:, None] == 0
         d_pooled = torch.where(empty, d_means, 0.0).sum(0)
         d_means = torch.where(empty, 0.0, d_means) + share[:, None] * (d_pooled + 2 * d_variance * offsets)
         d_rows += ((d_means - by_length * sums_x / squared) / n)[:, None]
-        return d_rows * is_new[..., None], None, None, None
+        return d_rows * is_new[..., None], None, None
+
+
+def _blocks(x: Tensor, is_x: Tensor, old: Tensor, is_old: Tensor, means: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows less their mean, a few at a time, and which of them count: those of ``x``, which are that already, first."""
+    at_once = max(_AT_HAND // max(means.numel(), 1), 1)
+    for start in range(0, max(x.shape[1], 1), at_once):
+        yield x[:, start : start + at_once], is_x[:, start : start + at_once]
+    for start in range(0, old.shape[1], at_once):
+        rows = old[:, start : start + at_once].to(means.dtype, copy=True)
+        yield rows.sub_(means[:, None]), is_old[:, start : start + at_once]
+
+
+def _by_lengths(
+    blocks: Iterable[tuple[Tensor, Tensor]], scale: Tensor, zeros: Tensor, with_sums: bool
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """Squared lengths of rows ``(C, rows)`` in units of ``scale``, and sums over the rows.
+
+    The sums are those of the lengths' squares, ``(C,)``, and of rows and of squared coordinates, each times its row's
+    length, ``(C, D)``: these are ``zeros (C, D)`` if not asked for.
+    """
+    precision, parts, sums = scale.square().reciprocal(), [], (zeros.clone(), zeros.clone())
+    for rows, is_row in blocks:
+        squares = rows.square()
+        parts.append((squares @ precision).mul_(is_row))
+        if with_sums:
+            sums[0].add_(torch.bmm(parts[-1][:, None], rows)[:, 0])
+            sums[1].add_(torch.bmm(parts[-1][:, None], squares)[:, 0])
+    lengths = torch.cat(parts, 1)
+    return lengths, lengths.square().sum(1), sums
+
+
+def refuse_gradients_of_gradients() -> None:
+    """To be called where a gradient in closed form is computed, which autograd would take for a constant."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("gradients of gradients are not available for GaussianMixtureMemory")
 
 
 def _gram(x: Tensor) -> Tensor:
@@ -166,13 +232,3 @@ def _gram(x: Tensor) -> Tensor:
     gram[:, half:, :half] = torch.bmm(x[:, :, half:].mT, x[:, :, :half])
     gram[:, :half, half:] = gram[:, half:, :half].mT
     return gram
-
-
-def _through_cholesky(factors: Tensor, gradient: Tensor) -> Tensor:
-    """Gradient in symmetric matrices, from that in their Cholesky factors (Murray 2016, arXiv 1602.07527)."""
-    inner = (factors.mT @ gradient).tril_()
-    inner.diagonal(dim1=1, dim2=2).mul_(0.5)
-    inner = 0.5 * (inner + inner.mT)
-    left = torch.linalg.solve_triangular(factors.mT, inner, upper=True)
-    found: Tensor = torch.linalg.solve_triangular(factors, left, upper=False, left=False)
-    return found

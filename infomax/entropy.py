@@ -2,86 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from infomax.components import fit_components
+from infomax.mixtures import Mixture, mixture_entropy_lower, mixture_entropy_upper, mixture_log_prob
+from infomax.remembered import BlockMoments
 
 EntropyName = Literal["lower", "upper", "monte_carlo"]
 
-
-@dataclass(frozen=True)
-class Mixture:
-    """A Gaussian mixture: ``log_weights (C,)``, ``means (C, D)``, lower Cholesky factors ``(C, D, D)``."""
-
-    log_weights: Tensor
-    means: Tensor
-    cholesky: Tensor
-
-    def half_log_det(self) -> Tensor:
-        half: Tensor = self.cholesky.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return half
-
-
-def gaussian_entropies(mixture: Mixture) -> Tensor:
-    r"""Entropy of each component, :math:`\tfrac12 \log\det(2\pi e \Sigma_c)`, ``(C,)``, in nats."""
-    dim = mixture.means.shape[-1]
-    return 0.5 * dim * math.log(2 * math.pi * math.e) + mixture.half_log_det()
-
-
-def component_log_probs(mixture: Mixture, y: Tensor) -> Tensor:
-    r""":math:`\log N(y_i; \mu_c, \Sigma_c)` for every row and component, ``(N, C)``, in nats."""
-    difference = (y[:, None, :] - mixture.means).permute(1, 2, 0)  # (C, D, N)
-    white = torch.linalg.solve_triangular(mixture.cholesky, difference, upper=False)
-    constant = 0.5 * y.shape[1] * math.log(2 * math.pi) + mixture.half_log_det()
-    log_probs: Tensor = -0.5 * white.square().sum(1).T - constant
-    return log_probs
-
-
-def mixture_log_prob(mixture: Mixture, y: Tensor) -> Tensor:
-    r""":math:`\log m(y_i) = \log \sum_c w_c N(y_i; \mu_c, \Sigma_c)`, ``(N,)``, in nats."""
-    return torch.logsumexp(component_log_probs(mixture, y) + mixture.log_weights, 1)
-
-
-def _pairwise_entropy(mixture: Mixture, distance: Tensor) -> Tensor:
-    weights = mixture.log_weights.exp()
-    overlap = torch.logsumexp(mixture.log_weights - distance, 1)
-    return (weights * (gaussian_entropies(mixture) - overlap)).sum()
-
-
-def mixture_entropy_lower(mixture: Mixture) -> Tensor:
-    r"""Lower bound on the mixture's entropy, from the Bhattacharyya distances of its components, in nats.
-
-    :math:`\sum_c w_c h_c - \sum_c w_c \log \sum_k w_k e^{-B(c, k)}` (Kolchinsky and Tracey, "Estimating mixture
-    entropy with pairwise distances", 2017, arXiv 1706.02419). Exact for one component and for far-apart ones.
-    """
-    covariance, half = mixture.cholesky @ mixture.cholesky.mT, mixture.half_log_det()
-    c, k = torch.triu_indices(len(half), len(half), 1, device=half.device)
-    middle = torch.linalg.cholesky(0.5 * (covariance[c] + covariance[k]))
-    difference = (mixture.means[c] - mixture.means[k])[..., None]
-    mahalanobis = torch.linalg.solve_triangular(middle, difference, upper=False).square().sum((-2, -1))
-    log_det = middle.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 0.5 * (half[c] + half[k])
-    distance = torch.zeros_like(covariance[:, 0, :1] * half).index_put((c, k), mahalanobis / 8 + log_det)
-    return _pairwise_entropy(mixture, distance + distance.T)
-
-
-def mixture_entropy_upper(mixture: Mixture) -> Tensor:
-    r"""Upper bound on the mixture's entropy, from the Kullback-Leibler divergences of its components, in nats.
-
-    :math:`\sum_c w_c h_c - \sum_c w_c \log \sum_k w_k e^{-KL(c \| k)}` (Kolchinsky and Tracey 2017, arXiv 1706.02419).
-    """
-    chol = mixture.cholesky
-    difference = (mixture.means[:, None] - mixture.means[None])[..., None]
-    mahalanobis = torch.linalg.solve_triangular(chol[None], difference, upper=False).square().sum((-2, -1))
-    trace = torch.linalg.solve_triangular(chol[None], chol[:, None], upper=False).square().sum((-2, -1))
-    half = mixture.half_log_det()
-    divergence = 0.5 * (trace + mahalanobis - chol.shape[-1]) + half[None] - half[:, None]
-    return _pairwise_entropy(mixture, divergence)
+#: Slots of a block whose rows' moments are kept. Of wide rows as many as columns, or moments would outgrow the rows.
+_BLOCK = 256
 
 
 class GaussianMixtureMemory(nn.Module):
@@ -92,7 +26,8 @@ class GaussianMixtureMemory(nn.Module):
     :func:`infomax.gaussian.ledoit_wolf`) and floored, so that components that are empty, of one sample, constant or
     rank-deficient give a finite, differentiable value. An empty component takes the pooled mean and variances.
     Shrinkage raises the entropy of strongly correlated coordinates where rows are few. The history is module state: it
-    moves with ``.to()`` and is saved in ``state_dict``.
+    moves with ``.to()`` and is saved in ``state_dict``. Of a long one the moments are kept as well: the rows determine
+    them, and they take at most about twice the rows' memory.
 
     Three entropies by name. None of them bounds the entropy of the *data* unless these follow the mixture:
 
@@ -157,6 +92,7 @@ class GaussianMixtureMemory(nn.Module):
         ):
             raise ValueError(f"weights must be {components} probabilities that sum to 1; got {weights}")
         self.register_buffer("weights", fixed)
+        self._blocks = BlockMoments(max(_BLOCK, dim))
 
     def extra_repr(self) -> str:
         return f"{self.dim}, components={self.components}, capacity={self.capacity}, entropy={self.entropy!r}"
@@ -201,9 +137,12 @@ class GaussianMixtureMemory(nn.Module):
         if len(y) > self.capacity:
             kept = place >= 0
             y, labels, slots = y[kept], labels[kept], slots[kept]
+        known = self._blocks.are_of(self.samples, self.counts)
         self.samples[labels, slots] = y.detach().to(self.samples)
         self.cursors.copy_((self.cursors + arrived - surplus) % self.capacity)
         self.counts.copy_((self.counts + arrived).clamp_max(self.capacity))
+        if known:
+            self._blocks.forget(self.samples, self.counts, slots)
 
     def _members(self, labels: Tensor) -> Tensor:
         """Which rows are of which component, ``(C, N)`` bool."""
@@ -214,7 +153,7 @@ class GaussianMixtureMemory(nn.Module):
         return self._mixture(y, self._check(y, labels))
 
     def _mixture(self, y: Tensor, labels: Tensor) -> Mixture:
-        wide = y.dtype if y.device.type == "mps" else torch.float64
+        wide = torch.float32 if y.device.type == "mps" else torch.float64
         most = int(self.counts.max())
         old = self.samples[:, :most]
         is_old = torch.arange(most, device=y.device) < self.counts[:, None]
@@ -222,10 +161,11 @@ class GaussianMixtureMemory(nn.Module):
             new, is_new = self._by_component(y.to(wide), labels)
         else:
             new, is_new = old[:, :0].to(wide), is_old[:, :0]
-        share, means, cholesky = fit_components(new, is_new, old, is_old)
+        known = self._blocks.of(self.samples, self.counts, most, wide) if most > self._blocks.rows else None
+        share, means, covariances = fit_components(new, is_new, old, is_old, known)
         if self.weights is not None:
             share = self.weights.to(wide)
-        return Mixture(share.log(), means, cholesky)
+        return Mixture(share.log(), means, covariances)
 
     def _by_component(self, y: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of each component, ``(C, M, D)``, and which of them there are, ``(C, M)``."""

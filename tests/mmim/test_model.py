@@ -46,7 +46,7 @@ def naive_ba(bound, x, y, labels):
     for row in y:
         parts = [
             mixture.log_weights[c]
-            + torch.distributions.MultivariateNormal(mixture.means[c], scale_tril=mixture.cholesky[c]).log_prob(row)
+            + torch.distributions.MultivariateNormal(mixture.means[c], mixture.covariances[c]).log_prob(row)
             for c in range(len(mixture.means))
         ]
         log_m.append(torch.logsumexp(torch.stack(parts), 0))
