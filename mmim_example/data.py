@@ -29,8 +29,8 @@ from infomax.tasks import tri_modal
 from mmim_example.files import Array, DataError, DataWarning, chunks, release
 
 SPLITS = ("train", "valid", "test")
-#: Batches are as long as a multiple of this many frames: kernels are made, and kept, for each length that occurs.
-_STEP = 16
+#: Lengths that batches can have, at most: kernels are made, and kept, for each one that occurs.
+_LENGTHS = 16
 #: What pickles are called; no other file is read as one.
 PICKLES = (".pkl", ".pickle", ".p")
 
@@ -171,7 +171,8 @@ def _values(features: Array, index: Array, absent: Array, length: Array | None) 
         values = _rows(features, index, slice(None))
         values[absent] = 0
     else:
-        longest = min(features.shape[1], -(-int(length.max(initial=1)) // _STEP) * _STEP)
+        step = -(-features.shape[1] // _LENGTHS)
+        longest = min(features.shape[1], -(-int(length.max(initial=1)) // step) * step)
         values = _rows(features, index, slice(longest))
         values[np.arange(longest) >= length[:, None]] = 0
     finite = np.isfinite(values)

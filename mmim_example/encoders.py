@@ -83,10 +83,7 @@ class FrameEncoder(nn.Module):
         self.bidirectional = spec.bidirectional
         directions = 2 if spec.bidirectional else 1
         self.layers = nn.ModuleList(
-            nn.ModuleList(
-                nn.LSTM(directions * spec.hidden if layer else dim, spec.hidden, batch_first=True)
-                for _ in range(directions)
-            )
+            nn.ModuleList(nn.LSTM(directions * spec.hidden if layer else dim, spec.hidden) for _ in range(directions))
             for layer in range(spec.layers)
         )
         self.dropout = nn.Dropout(spec.dropout)
@@ -94,15 +91,14 @@ class FrameEncoder(nn.Module):
         self.out_dim = spec.out
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        states = self.standardize(x)
-        last = (lengths - 1).clamp_min(0)[:, None, None]
+        outputs = [self.standardize(x).transpose(0, 1)]  # (T, B, D), as the kernels have it
+        last = (lengths - 1).clamp_min(0)[None, :, None]
         backwards = last
         if self.bidirectional:  # from the last true frame to the first; what comes after is padding again
-            steps = torch.arange(x.shape[1], device=x.device)[:, None]
+            steps = torch.arange(x.shape[1], device=x.device)[:, None, None]
             backwards = (last - steps).clamp_min(0)
         for depth, layer in enumerate(self.layers):
-            if depth:
-                states = self.dropout(states)
+            states = self.dropout(torch.cat(outputs, -1)) if depth else outputs[0]
             directions = list(layer.children())
             outputs = [directions[0](states)[0]]
             if self.bidirectional:
@@ -111,8 +107,7 @@ class FrameEncoder(nn.Module):
                 outputs.append(_take(reverse, backwards))
             else:
                 final = _take(outputs[0], last)
-            states = torch.cat(outputs, -1)
-        encoded: Tensor = self.project(self.dropout(final[:, 0]))
+        encoded: Tensor = self.project(self.dropout(final[0]))
         return encoded
 
 
@@ -218,5 +213,5 @@ def make(spec: Modality, dim: int | None) -> VectorEncoder | FrameEncoder | Tran
 
 
 def _take(states: Tensor, index: Tensor) -> Tensor:
-    """``states (B, T, D)`` at the time steps ``index (B, S, 1)``: ``(B, S, D)``."""
-    return states.gather(1, index.expand(-1, -1, states.shape[-1]))
+    """``states (T, B, D)`` at the time steps ``index (S, B, 1)``: ``(S, B, D)``."""
+    return states.gather(0, index.expand(-1, -1, states.shape[-1]))

@@ -165,12 +165,11 @@ class MMIM(nn.Module):
             task = F.cross_entropy(output.prediction, labels.long())
         pairs = {}
         for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
-            rows = _true(present[x] & present[y])
-            pairs[f"{x}-{y}"] = self._pair_value(bound, h[x][rows], self._noisy(h[y][rows]), labels[rows])
+            given, predicted, told = _there(present[x] & present[y], h[x], h[y], labels)
+            pairs[f"{x}-{y}"] = self._pair_value(bound, given, self._noisy(predicted), told)
         fusion = {}
         for name, bound in self.fusion_bounds.items():
-            rows = _true(present[name])
-            given, fused = h[name][rows], output.fused[rows]
+            given, fused = _there(present[name], h[name], output.fused)
             fusion[name] = bound(given, fused) if len(given) > 1 else task.new_zeros(())
         return Terms(task, pairs, fusion)
 
@@ -218,8 +217,7 @@ class MMIM(nn.Module):
         """What stage 0 minimises: −log q(y|x) of each pair for BA; ``None`` if no pair has enough rows."""
         losses = []
         for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
-            rows = _true(present[x] & present[y])
-            given, predicted = representations[x][rows], representations[y][rows]
+            given, predicted = _there(present[x] & present[y], representations[x], representations[y])
             if len(given) > 1:
                 losses.append(bound.loss(given, self._noisy(predicted)))  # type: ignore[operator]
         return torch.stack(losses).sum() if losses else None
@@ -262,6 +260,6 @@ def _built(bound: type[infomax.Bound], x_dim: int, y_dim: int, options: Mapping[
         ) from None
 
 
-def _true(rows: Tensor) -> Tensor | slice:
-    """An index of the rows that are true; all of them without a copy, as is usual."""
-    return slice(None) if bool(rows.all()) else rows
+def _there(rows: Tensor, *values: Tensor) -> list[Tensor]:
+    """Of each tensor the rows that are true; where all are, as is usual, the tensors themselves."""
+    return list(values) if bool(rows.all()) else [value[rows] for value in values]

@@ -231,8 +231,8 @@ class Trainer:
         self.model.start_pairs(h, present, labels)
         total, steps, learned = 0.0, 0, self.model.pair_parameters()
         for rows in batches(len(labels), self.config.batch_size):
-            index = torch.from_numpy(rows).to(self.device)
-            loss = self.model.pair_loss(*({name: v[index] for name, v in part.items()} for part in (h, present)))
+            some = slice(rows[0], rows[-1] + 1)
+            loss = self.model.pair_loss(*({name: v[some] for name, v in part.items()} for part in (h, present)))
             if loss is None:
                 continue
             optimizer.zero_grad()
