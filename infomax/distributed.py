@@ -290,20 +290,23 @@ def summed(values: Tensor, group: ProcessGroup | None = None) -> Tensor:
 def average_gradients(parameters: Iterable[nn.Parameter], group: ProcessGroup | None = None) -> None:
     """Give every rank the mean of all ranks' gradients, where ``DistributedDataParallel`` does not do so already.
 
-    A parameter without a gradient on this rank counts as one with a zero gradient.
+    A parameter without a gradient on this rank counts as one with a zero gradient; on all ranks, it stays without.
     """
     learned = [p for p in parameters if p.requires_grad]
     if not active(group) or not learned:
         return
-    for p in learned:
-        if p.grad is None:
-            p.grad = torch.zeros_like(p)
-    flat = torch.cat([p.grad.flatten() for p in learned if p.grad is not None])
+    missing = [i for i, p in enumerate(learned) if p.grad is None]
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learned])
+    there = flat.new_ones(len(learned))
+    there[missing] = 0
     with answering("averaging gradients"):
+        flat = torch.cat([flat, there])
         dist.all_reduce(flat, group=group)
+    nowhere = {i for i in missing if not flat[i - len(learned)]}
     flat /= world_size(group)
-    for p, part in zip(learned, torch.split(flat, [p.numel() for p in learned]), strict=True):
-        p.grad = part.view_as(p).to(p.dtype)
+    sizes = [p.numel() for p in learned]
+    for i, (p, part) in enumerate(zip(learned, torch.split(flat, [*sizes, len(learned)]), strict=False)):
+        p.grad = None if i in nowhere else part.view_as(p).to(p.dtype)
 
 
 # --- Work that is shared out ------------------------------------------------------------------------------------------

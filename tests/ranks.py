@@ -124,6 +124,7 @@ def cases(rank, world, folder):
         )
     yield "only one rank needs gradients", lambda: only_one_needs_gradients(rank, even)
     yield "group", lambda: in_a_group(rank, world)
+    yield "gradients that are missing", lambda: missing_gradients(rank)
     yield "DDP", lambda: with_ddp(even)
     yield "ceiling", lambda: {"ceiling": torch.tensor(GlobalBatch(infomax.InfoNCE(2, 2)).ceiling(10))}
     yield "labels", lambda: with_labels(even)
@@ -253,6 +254,17 @@ def in_a_group(rank, world):
         distributed.average_gradients(model.parameters(), group)
         found[exchange] = {"value": value.detach(), "gradient": model.y.weight.grad}
     return found
+
+
+def missing_gradients(rank):
+    """Of three parameters: one has a gradient on all ranks, one on the first alone, one nowhere."""
+    everywhere, somewhere, nowhere = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
+    loss = (rank + 1) * everywhere.sum()
+    if rank == 0:
+        loss = loss + 6 * somewhere.sum()
+    loss.backward()
+    distributed.average_gradients([everywhere, nowhere, somewhere])
+    return [parameter.grad for parameter in (everywhere, somewhere, nowhere)]
 
 
 def estimates(shared):

@@ -141,6 +141,15 @@ def test_a_group_of_some_ranks(found):
             torch.testing.assert_close(came["gradient"], alone["parameter y.weight"], rtol=1e-9, atol=1e-12)
 
 
+def test_a_gradient_that_no_rank_has_stays_missing(found):
+    world = len(found)
+    for of_rank in found:
+        everywhere, somewhere, nowhere = of_rank["gradients that are missing"]
+        assert everywhere.tolist() == [(world + 1) / 2] * 2
+        assert somewhere.tolist() == [6 / world] * 2
+        assert nowhere is None
+
+
 def test_distributed_data_parallel_averages_to_one_process(found):
     model = ranks.Model("cpc as in mmim").double()
     x, y = ranks.data()
