@@ -27,10 +27,11 @@ from infomax.distributed import RankError
 from infomax.entropy import GaussianMixtureMemory
 from infomax.estimation import estimate
 from infomax.feeding import batches
+from infomax.files import read_columns
 from infomax.fitting import History, Schedule
 from infomax.global_batch import GlobalBatch
 from infomax.inner_products import InnerProducts
-from infomax.io import ConstantColumnWarning, IndexWarning, InfomaxWarning, read_columns
+from infomax.io import ConstantColumnWarning, IndexWarning, InfomaxWarning
 from infomax.judging import SaturationWarning, SubsampleWarning, TrainingWarning
 from infomax.matrix import Pairwise
 from infomax.result import Estimate

@@ -23,8 +23,9 @@ from infomax.combining import Composition
 from infomax.compositions import conditional
 from infomax.discovery import Correction
 from infomax.estimation import estimate
+from infomax.files import check_writable, read_named
 from infomax.frames import Columns
-from infomax.io import ConstantColumnWarning, InfomaxWarning, check_writable, read_named
+from infomax.io import ConstantColumnWarning, InfomaxWarning
 from infomax.matrix import Pairwise
 from infomax.problems import DEFAULT, check_bound
 from infomax.result import Estimate, pvalue_text

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from infomax import CPC, tasks
 from infomax.cli import format_table, interval, notes, registry_facts
 from infomax.estimation import estimate
-from infomax.io import InfomaxWarning, read_columns
+from infomax.files import read_columns
+from infomax.io import InfomaxWarning
 from infomax.plots import new_figure, plot_comparison
 from infomax.problems import DEFAULT
 from infomax.result import Estimate

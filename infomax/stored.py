@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infomax.io import as_samples, check_file, select_columns
+from infomax.files import check_file, select_columns
+from infomax.io import as_samples
 
 Rows = NDArray[np.int64]
 

@@ -6,15 +6,13 @@ import pytest
 import torch
 
 from infomax import conditional, estimate
+from infomax.files import check_writable, read_columns, read_named
 from infomax.io import (
     ConstantColumnWarning,
     IndexWarning,
     InfomaxWarning,
     as_pair,
     as_samples,
-    check_writable,
-    read_columns,
-    read_named,
 )
 
 
