@@ -75,7 +75,7 @@ def _draw_history(ax: Axes, estimate: Estimate, interval: tuple[float, float], c
         best = fold.steps.index(fold.best_step)
         ax.plot(fold.steps[best:], fold.validation[best:], color="0.75", lw=0.7, zorder=1)
         ax.plot(fold.steps[: best + 1], fold.validation[: best + 1], color="0.4", lw=0.9, marker=".", ms=3)
-        label = "kept, one a fold" if i == 0 else None
+        label = "kept, one a model" if i == 0 else None
         ax.plot(fold.best_step, fold.validation[best], "o", color=colour, ms=5, zorder=3, label=label)
         shown += fold.validation[: best + 1]
     shown = [value for value in shown if math.isfinite(value)]

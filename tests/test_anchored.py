@@ -10,8 +10,10 @@ from scipy import stats
 
 from infomax import ConstantColumnWarning, Estimate, InfomaxWarning, TrainingWarning, anchored, estimate, tasks
 from infomax.anchored import ESTIMATOR, default_folds, default_schedule, measure
+from infomax.classical import NeighbourShares
 from infomax.counting import plugin
 from infomax.fitting import Schedule
+from infomax.folds import Side
 
 QUICK = {"quick": True, "progress": False}
 #: Long enough to learn, short enough to repeat.
@@ -155,6 +157,20 @@ class TestNearestNeighbours:
         monkeypatch.setattr(anchored, "_NEAR_DIMENSIONS", 0)
         monkeypatch.setattr(anchored, "_NEAR_DIFFERENCES", 0)
         assert same(with_them, estimate(x, y, **QUICK))
+
+    @pytest.mark.parametrize(("far_noise", "z"), [(1.0, 0.0), (0.2, 5.02)])
+    def test_twelve_tell_what_three_cannot(self, far_noise, z, monkeypatch):
+        """Of 10,000 rows three find 0.02 nats more with noise of 1, so do twelve with that noise or a fifth of it."""
+        n = 10_000
+        noise = np.resize([-1.0, 1.0], n)
+        found = anchored.Measured(np.zeros(n), 0.01, 0.1, 0.0, 0.005, ())
+        shares = NeighbourShares(0.02 + noise, 0.01, 0.0, far=0.02 + far_noise * noise[:8000], rows=np.arange(8000))
+        # Standard errors: sqrt((1 + trigamma(3)) / 10,000) = 0.0118 of three, which is not clear enough; of twelve
+        # sqrt((1 + trigamma(12)) / 8,000) = 0.0117, or sqrt((0.04 + 0.0869) / 8,000) = 0.00398.
+        monkeypatch.setattr(anchored, "by_neighbours", lambda *_: shares)
+        side = Side.of(np.random.default_rng(1).normal(size=(n, 1)))
+        moved = anchored._with_neighbours(found, (side, side), np.random.default_rng(2))
+        assert moved.local.mean() == pytest.approx(0.02 * (1 - 9 / z**2) if z else 0.0, abs=1e-5)
 
     def test_copies_of_rows_are_not_taken_for_neighbours(self):
         """300 independent rows, each four times: neighbours would find log(300) nats."""
@@ -306,7 +322,7 @@ class TestResult:
         assert default_schedule(n, quick=True).steps < default_schedule(n, quick=False).steps
 
     def test_folds_and_ticks(self):
-        assert len(estimate(*draw(140), **{**SHORT, "folds": 3}).history) == 3
+        assert len(estimate(*draw(140), **{**SHORT, "folds": 3}).history) == 2 * 3  # two networks each, of few rows
         options = {"seed": 0, "folds": 2, "schedule": Schedule(steps=40, check_every=10, patience=1)}
         for x, y in (draw(140), draw(60), (self.discrete, self.discrete)):  # trained, too few rows, counted
             ticks = []
