@@ -217,7 +217,7 @@ def _by_lengths(
 def refuse_gradients_of_gradients() -> None:
     """To be called where a gradient in closed form is computed, which autograd would take for a constant."""
     if torch.is_grad_enabled():
-        raise RuntimeError("gradients of gradients are not available for GaussianMixtureMemory")
+        raise RuntimeError("gradients of gradients are not available for mixtures that are fitted to the batch")
 
 
 def _gram(x: Tensor) -> Tensor:

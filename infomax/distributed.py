@@ -296,13 +296,13 @@ def average_gradients(parameters: Iterable[nn.Parameter], group: ProcessGroup | 
     if not active(group) or not learned:
         return
     missing = [i for i, p in enumerate(learned) if p.grad is None]
-    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learned])
-    there = flat.new_ones(len(learned))
-    there[missing] = 0
+    gradients = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learned]
+    there = gradients[0].new_tensor([p.grad is not None for p in learned])
+    flat = torch.cat([*gradients, there])
     with answering("averaging gradients"):
-        flat = torch.cat([flat, there])
         dist.all_reduce(flat, group=group)
-    nowhere = {i for i in missing if not flat[i - len(learned)]}
+    counts = flat[-len(learned) :].tolist() if missing else []
+    nowhere = {i for i in missing if not counts[i]}
     flat /= world_size(group)
     sizes = [p.numel() for p in learned]
     for i, (p, part) in enumerate(zip(learned, torch.split(flat, [*sizes, len(learned)]), strict=False)):

@@ -27,7 +27,7 @@ class GaussianMixtureMemory(nn.Module):
     rank-deficient give a finite, differentiable value. An empty component takes the pooled mean and variances.
     Shrinkage raises the entropy of strongly correlated coordinates where rows are few. The history is module state: it
     moves with ``.to()`` and is saved in ``state_dict``. Of a long one the moments are kept as well: the rows determine
-    them, and they take at most about twice the rows' memory.
+    them, and they take at most three times the memory of rows in float32.
 
     Three entropies by name. None of them bounds the entropy of the *data* unless these follow the mixture:
 
@@ -47,6 +47,7 @@ class GaussianMixtureMemory(nn.Module):
         entropy: ``"monte_carlo"``, ``"lower"`` or ``"upper"``.
 
     Raises:
+        RuntimeError: for a gradient in training mode that is to be differentiated again.
         ValueError: for sizes that are not positive, weights that are not probabilities, an unknown entropy, labels out
             of range or missing, and rows of another dimension or with values that are not finite.
 
@@ -118,6 +119,7 @@ class GaussianMixtureMemory(nn.Module):
 
     def reset_parameters(self) -> None:
         """Forget all samples."""
+        self._blocks.clear()
         self.counts.zero_()
         self.cursors.zero_()
 
@@ -161,7 +163,9 @@ class GaussianMixtureMemory(nn.Module):
             new, is_new = self._by_component(y.to(wide), labels)
         else:
             new, is_new = old[:, :0].to(wide), is_old[:, :0]
-        known = self._blocks.of(self.samples, self.counts, most, wide) if most > self._blocks.rows else None
+        rows = self._blocks.rows  # of fewer than three blocks, keeping moments saves little and takes much memory
+        kept = self.capacity >= 3 * rows and most > rows
+        known = self._blocks.of(self.samples, self.counts, most, wide) if kept else None
         share, means, covariances = fit_components(new, is_new, old, is_old, known)
         if self.weights is not None:
             share = self.weights.to(wide)

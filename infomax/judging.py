@@ -95,4 +95,4 @@ def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
     if -result.gap > large:
         yield TrainingWarning("a negative gap: training rows give much less than others; a few pairs dominate")
     if any(fold.diverged for fold in result.history):
-        yield TrainingWarning("training diverged in some folds, which were measured as they stood before")
+        yield TrainingWarning("training of some models diverged, which were measured as they stood before")

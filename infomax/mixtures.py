@@ -1,4 +1,4 @@
-"""Gaussian mixtures: densities, and bounds on their entropy, with gradients in closed form."""
+"""Gaussian mixtures: densities, and bounds on their entropy."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def mixture_entropy_upper(mixture: Mixture) -> Tensor:
     difference = (mixture.means[:, None] - mixture.means[None])[..., None]
     mahalanobis = torch.linalg.solve_triangular(chol[None], difference, upper=False).square().sum((-2, -1))
     trace = torch.linalg.solve_triangular(chol[None], chol[:, None], upper=False).square().sum((-2, -1))
-    half = chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    half = _half_log_det(chol)
     divergence = 0.5 * (trace + mahalanobis - chol.shape[-1]) + half[None] - half[:, None]
     overlap = torch.logsumexp(mixture.log_weights - divergence, 1)
     return (mixture.log_weights.exp() * (_entropies(half, chol.shape[-1]) - overlap)).sum()
@@ -69,7 +69,7 @@ def _entropies(half_log_det: Tensor, dim: int) -> Tensor:
 
 
 class _LowerBound(torch.autograd.Function):
-    """In closed form; the weights have no gradient."""
+    """In closed form."""
 
     @staticmethod
     def forward(ctx: Any, log_weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
@@ -77,23 +77,25 @@ class _LowerBound(torch.autograd.Function):
         c, k = torch.triu_indices(components, components, 1, device=means.device)
         middle = (covariances[c] + covariances[k]).mul_(0.5)
         factors = torch.linalg.cholesky(torch.cat([covariances, middle]))
-        half = factors.diagonal(dim1=1, dim2=2).log().sum(1)
+        half = _half_log_det(factors)
         white = torch.linalg.solve_triangular(factors[components:], (means[c] - means[k])[..., None], upper=False)
         distance = log_weights.new_zeros(components, components)
         distance[c, k] = white.square().sum((1, 2)) / 8 + half[components:] - 0.5 * (half[c] + half[k])
         logits = log_weights - (distance + distance.T)
         overlap, weights = torch.logsumexp(logits, 1), log_weights.exp()
+        each = weights * (_entropies(half[:components], dim) - overlap)
         # Of distances, each from both sides, and of half the log-determinants, on which distances depend too.
         d_distance = weights[:, None] * (logits - overlap[:, None]).exp()
+        d_weights = each - d_distance.sum(0)
         d_distance = (d_distance + d_distance.T).fill_diagonal_(0)
         d_half = torch.cat([weights - 0.5 * d_distance.sum(1), d_distance[c, k]])
-        ctx.save_for_backward(factors, white, d_half, c, k)
-        return (weights * (_entropies(half[:components], dim) - overlap)).sum()
+        ctx.save_for_backward(factors, white, d_weights, d_half, c, k)
+        return each.sum()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         refuse_gradients_of_gradients()
-        factors, white, d_half, c, k = ctx.saved_tensors
+        factors, white, d_weights, d_half, c, k = ctx.saved_tensors
         d_half, components = gradient * d_half, len(factors) - len(white)
         solved = torch.linalg.solve_triangular(factors[components:].mT, white, upper=True)
         d_difference = d_half[components:, None, None] / 4 * solved
@@ -101,7 +103,7 @@ class _LowerBound(torch.autograd.Function):
         d_each = by_half[components:].baddbmm_(d_difference, solved.mT, alpha=-0.5).mul_(0.5)
         d_covariances = by_half[:components].index_add_(0, c, d_each).index_add_(0, k, d_each)
         d_means = d_half.new_zeros(components, factors.shape[1]).index_add_(0, c, d_difference[..., 0])
-        return None, d_means.index_add_(0, k, d_difference[..., 0], alpha=-1), d_covariances
+        return gradient * d_weights, d_means.index_add_(0, k, d_difference[..., 0], alpha=-1), d_covariances
 
 
 def half_log_det_and_lengths(covariances: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,10 +113,24 @@ def half_log_det_and_lengths(covariances: Tensor, rows: Tensor) -> tuple[Tensor,
         covariances: ``(B, D, D)``. rows: ``(B, N, D)``.
 
     Raises:
-        RuntimeError: for a gradient that is to be differentiated again.
+        RuntimeError: for a gradient that is to be differentiated again, if the covariances have one.
     """
+    if not covariances.requires_grad:
+        factors, white = _whitened(covariances, rows)
+        return _half_log_det(factors), white.square().sum(1)
     result: tuple[Tensor, Tensor] = _HalfLogDetAndLengths.apply(covariances, rows)  # type: ignore[no-untyped-call]
     return result
+
+
+def _whitened(covariances: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Cholesky factors, and what solves them for the rows, ``(B, D, N)``."""
+    factors = torch.linalg.cholesky(covariances)
+    return factors, torch.linalg.solve_triangular(factors, rows.mT, upper=False)
+
+
+def _half_log_det(factors: Tensor) -> Tensor:
+    half: Tensor = factors.diagonal(dim1=1, dim2=2).log().sum(1)
+    return half
 
 
 class _HalfLogDetAndLengths(torch.autograd.Function):
@@ -122,10 +138,9 @@ class _HalfLogDetAndLengths(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, covariances: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        factors = torch.linalg.cholesky(covariances)
-        white = torch.linalg.solve_triangular(factors, rows.mT, upper=False)
+        factors, white = _whitened(covariances, rows)
         ctx.save_for_backward(factors, white)
-        return factors.diagonal(dim1=1, dim2=2).log().sum(1), white.square().sum(1)
+        return _half_log_det(factors), white.square().sum(1)
 
     @staticmethod
     def backward(ctx: Any, d_half: Tensor, d_lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import torch
 from torch import Tensor
 
@@ -12,14 +14,15 @@ class BlockMoments:
     """What is kept of ``samples (C, K, D)``, the first ``counts (C,)`` of which are there, in blocks of ``rows``.
 
     Kept moments are what computing all of them anew would give, to the last bit: nothing is added to a sum or taken
-    away. That tensors are still those, with the values that they had, is told from their versions, which count writes
-    (those through ``.data`` excepted). Copies and pickles start without any.
+    away. That tensors are still those, with the values that they had, is told from their versions, which count writes,
+    and from a sum of all bits, as some writes are not counted: of collectives, through numpy, through ``.data``.
+    Copies and pickles start without any.
     """
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self._tensors: tuple[Tensor, Tensor] | None = None
-        self._versions = (0, 0)
+        self._tensors: tuple[weakref.ref[Tensor], weakref.ref[Tensor]] | None = None
+        self._state: tuple[int, ...] = ()
         #: By the first slot of a block.
         self._kept: dict[int, Moments] = {}
 
@@ -28,24 +31,26 @@ class BlockMoments:
 
     def are_of(self, samples: Tensor, counts: Tensor) -> bool:
         """Whether what is kept belongs to these tensors as they are."""
-        if self._tensors is None or self._tensors[0] is not samples or self._tensors[1] is not counts:
+        if self._tensors is None or self._tensors[0]() is not samples or self._tensors[1]() is not counts:
             return False
-        return self._versions == (samples._version, counts._version)
+        return self._state == _state(samples, counts)
 
     def forget(self, samples: Tensor, counts: Tensor, slots: Tensor) -> None:
         """The moments of these slots, which were the only ones to be written."""
         for block in torch.unique(slots // self.rows).tolist():
             self._kept.pop(block * self.rows, None)
-        self._versions = (samples._version, counts._version)
+        self._state = _state(samples, counts)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._tensors, self._kept = None, {}
 
     def of(self, samples: Tensor, counts: Tensor, most: int, dtype: torch.dtype) -> Moments:
         """Of the first ``most`` slots, in ``dtype``."""
         if not self.are_of(samples, counts):
-            self._kept = {}
-            if samples.is_inference() or counts.is_inference():  # their writes are not counted
-                self._tensors = None
-            else:
-                self._tensors, self._versions = (samples, counts), (samples._version, counts._version)
+            self.clear()
+            if not samples.is_inference() and not counts.is_inference():  # writes to these are not counted
+                self._tensors, self._state = (weakref.ref(samples), weakref.ref(counts)), _state(samples, counts)
         kept, starts = self._kept, range(0, most, self.rows)
         for start in starts:
             if start not in kept:
@@ -57,3 +62,10 @@ class BlockMoments:
         for part in parts[1:]:
             scatter += part.scatter
         return Moments(torch.cat([p.counts for p in parts], 1), torch.cat([p.means for p in parts], 1), scatter)
+
+
+def _state(samples: Tensor, counts: Tensor) -> tuple[int, ...]:
+    """Versions, the sum of all bits, and counts: what a write changes."""
+    words = samples.detach().view({2: torch.int16, 4: torch.int32, 8: torch.int64}[samples.element_size()])
+    total = words.sum(dtype=torch.int64 if samples.element_size() == 8 else torch.int32)
+    return samples._version, counts._version, int(total), *counts.tolist()

@@ -1,4 +1,4 @@
-"""Networks that learn what a closed-form log-ratio leaves, one for each fold, trained together as one batched model."""
+"""Networks that learn what a closed-form log-ratio leaves, one or more for each fold, trained as one batched model."""
 
 from __future__ import annotations
 
@@ -97,27 +97,27 @@ def fit_residuals(
     than they do. The state before the first step is a candidate, so that what does not help on other rows is not kept.
 
     Args:
-        critic: one model a fold.
-        anchors, residuals: fixed scores, and a critic's, ``(folds, N, N)``, of rows ``(folds, N)``.
-        train, validation: rows of each fold, ``(folds, N)``.
+        critic: M models.
+        anchors, residuals: fixed scores, and a critic's, ``(M, N, N)``, of rows ``(M, N)``.
+        train, validation: rows of each model, ``(M, N)``.
         generator: draws the batches, on the CPU.
         tick: called with the number of steps done since the last call.
 
     Returns:
-        each fold's history; its values are the mean log-ratio of the validation pairs, in nats.
+        each model's history; its values are the mean log-ratio of the validation pairs, in nats.
     """
-    folds, n = train.shape
+    models, n = train.shape
     averaged = copy.deepcopy(critic).requires_grad_(False)
     learned = list(critic.parameters())
     parameters: list[Tensor] = list(learned)
     averages: list[Tensor] = list(averaged.parameters())
     optimiser = Adam([[parameter] for parameter in learned])
     best = [average.clone() for average in averages]
-    least = torch.full((folds,), torch.inf, dtype=torch.float32, device=train.device)
-    histories = [History() for _ in range(folds)]
+    least = torch.full((models,), torch.inf, dtype=torch.float32, device=train.device)
+    histories = [History() for _ in range(models)]
     blocks = [block for block in torch.split(validation, _BLOCK, 1) if block.shape[1] > 1]
     fixed = [anchors(block) for block in blocks]
-    batches = [draws(n, schedule.batch(n), generator) for _ in range(folds)]
+    batches = [draws(n, schedule.batch(n), generator) for _ in range(models)]
     for step in range(schedule.steps + 1):
         if schedule.checks(step):
             losses, values = _validate(blocks, fixed, lambda rows: residuals(averaged, rows))
@@ -156,7 +156,7 @@ def fit_residuals(
 def _validate(
     blocks: Sequence[Tensor], fixed: Sequence[Tensor], residuals: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Each fold's loss, and mean log-ratio of true pairs, on its validation rows."""
+    """Each model's loss, and mean log-ratio of true pairs, on its validation rows."""
     total = sum(block.shape[1] for block in blocks)
     losses, values = [], []
     for block, anchor in zip(blocks, fixed, strict=True):

@@ -286,15 +286,17 @@ class TestResult:
         assert measure(x, y, draws=9, **options).pvalue == 1 / 10
         assert measure(x, y[::-1].copy(), draws=49, **options).pvalue > 1 / 50
 
-    def test_what_the_network_may_have_missed_is_no_large_gap(self):
-        """The network finds most of the information, neighbours the rest: a large gap, and no rows are too few."""
+    def test_what_the_network_may_have_missed_is_no_large_gap(self, monkeypatch):
+        """All of the information is found by the network, a quarter of it is in the gap, and no rows are too few."""
+        monkeypatch.setattr(anchored, "_NEAR_DIMENSIONS", 0)
+        monkeypatch.setattr(anchored, "_NEAR_DIFFERENCES", 0)
         x = np.random.default_rng(0).normal(size=1500)
         y = np.abs(x) + 0.1 * np.random.default_rng(1).normal(size=1500)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             result = estimate(x, y, folds=3, progress=False)
         assert result.mi > 1
-        assert result.gap > 0.15 * result.mi
+        assert result.gap > 0.2 * result.mi
         assert not [w for w in caught if "gap" in str(w.message)]
 
     def test_overfitting_is_said(self):
@@ -303,7 +305,7 @@ class TestResult:
         x = rng.normal(size=(400, 5))
         y = np.cos(1.5 * x) + 0.2 * rng.normal(size=(400, 5))
         schedule = Schedule(steps=200, batch_size=64, learning_rate=1.5e-2)
-        found = measure(x, y, seed=0, folds=2, schedule=schedule, device=torch.device("cpu"))
+        found = measure(x, y, seed=0, folds=2, schedule=schedule, device=torch.device("cpu"), replicas=2)
         assert found.overfitted > 0.2 * found.local.mean() > 0.2
         assert found.gap >= 0.5 * found.overfitted
         with pytest.warns(TrainingWarning, match="a large gap: training rows give much more than others"):

@@ -79,5 +79,5 @@ def test_no_rows_at_all():
 def test_gradients_of_gradients_are_refused():
     rows, is_new, remembered, is_old = data((4, 3), (5, 9))
     covariances = fit_components(rows.requires_grad_(), is_new, remembered, is_old)[2]
-    with pytest.raises(RuntimeError, match="gradients of gradients are not available for GaussianMixtureMemory"):
+    with pytest.raises(RuntimeError, match="gradients of gradients are not available for mixtures"):
         torch.autograd.grad(covariances.sum(), rows, create_graph=True)

@@ -44,9 +44,8 @@ def test_lower_bound_is_its_formula():
 @pytest.mark.parametrize("bound", [mixture_entropy_lower, mixture_entropy_upper])
 def test_gradients_of_bounds(bound, components):
     weights, means, roots = parts(components)
-    assert torch.autograd.gradcheck(
-        lambda *given: bound(of(weights, *given)), (means.requires_grad_(), roots.requires_grad_())
-    )
+    given = (weights.log().requires_grad_(), means.requires_grad_(), roots.requires_grad_())
+    assert torch.autograd.gradcheck(lambda logits, *others: bound(of(logits.softmax(0), *others)), given)
 
 
 def test_gradients_of_log_densities():
@@ -67,8 +66,14 @@ def test_a_component_without_weight_counts_for_nothing():
     assert torch.autograd.grad(value, means)[0].tolist() == [[0.0, 0.0]] * 2
 
 
+def test_log_densities_of_a_fixed_mixture_can_be_differentiated_twice():
+    weights, means, roots = parts()
+    y = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda rows: mixture_log_prob(of(weights, means, roots), rows), y)
+
+
 @pytest.mark.parametrize("value", [mixture_entropy_lower, lambda m: mixture_log_prob(m, torch.zeros(1, 2)).sum()])
 def test_gradients_of_gradients_are_refused(value):
     weights, means, roots = parts()
     with pytest.raises(RuntimeError, match="gradients of gradients are not available"):
-        torch.autograd.grad(value(of(weights, means.requires_grad_(), roots)), means, create_graph=True)
+        torch.autograd.grad(value(of(weights, means, roots.requires_grad_())), roots, create_graph=True)

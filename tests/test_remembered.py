@@ -8,7 +8,7 @@ import torch
 
 from infomax import GaussianMixtureMemory, remembered
 
-DIM, CAPACITY = 20, 600
+DIM, CAPACITY = 20, 800
 
 
 def batches(count, size=90, seed=0):
@@ -100,7 +100,15 @@ def updated_in_evaluation(memory):
     return memory.train()
 
 
-CHANGES = [written_through, replaced, loaded, refilled, updated_in_evaluation]
+def written_by_what_counts_no_writes(memory):
+    """As collectives do."""
+    version = memory.samples._version
+    memory.samples.numpy()[:, 10:20] += 1
+    assert memory.samples._version == version
+    return memory
+
+
+CHANGES = [written_through, written_by_what_counts_no_writes, replaced, loaded, refilled, updated_in_evaluation]
 COPIES = [GaussianMixtureMemory.double, copied, lambda memory: pickle.loads(pickle.dumps(memory))]
 
 
