@@ -301,9 +301,9 @@ def main() -> None:
             heading = f"{case.name[0].upper()}{case.name[1:]}; {n} batches, {repeats} epoch{'s' * (repeats > 1)}:"
             parts.append(f"{heading}\n\n{lines(found, grown)}")
             print(parts[-1], end="\n\n", flush=True)
-    command = f"python -m benchmarks.mmim_speed --batches {given.batches} --repeats {given.repeats}" + (
-        f" --threads {given.threads}" + (f" --bert {given.bert}" if given.bert else "")
-    )
+    sizes = f"--batches {given.batches} --repeats {given.repeats} --threads {given.threads}"
+    bert = f" --bert {given.bert}" if given.bert else ""
+    command = f"python -m benchmarks.mmim_speed --official CHECKOUT {sizes}{bert}"
     threads = f"{given.threads} thread{'s' * (given.threads > 1)}"
     head = f"{date.today()}: {machine()}, transformers {transformers.__version__}, {threads}. `{command}`"
     given.output.mkdir(parents=True, exist_ok=True)
