@@ -7,7 +7,7 @@ Four products of all pairs with a hidden layer's weights cannot be avoided here:
 and two gradients; the naive form makes three and keeps all that they need. "Limit" is those four at the machine's
 fastest product of float32 matrices, without anything else.
 
-At N = 1,024 the naive form asks the system for fresh memory two million pages at a time, and what these cost differs
+At N = 1,024 a step of the naive form asks the system for two million pages of fresh memory, and what these cost differs
 from run to run: d = 20 was 2.9 times slower than ours in one and 4.8 in another, 1.9 of it arithmetic.
 """
 
