@@ -9,15 +9,18 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from infomax.frames import Columns
 from infomax.io import Floats, InfomaxWarning, as_samples
 from infomax.naming import unknown
+
+T = TypeVar("T")
 
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 
@@ -58,8 +61,7 @@ def read_named(path: str | os.PathLike[str], *selections: Sequence[str]) -> list
         ".parquet": _read_parquet,
     }
     path = check_file(path, readers)
-    wanted = [[column.strip() for column in selection if column.strip()] for selection in selections]
-    return readers[path.suffix.lower()](path, wanted)
+    return readers[path.suffix.lower()](path, stripped(selections))
 
 
 def check_file(path: str | os.PathLike[str], endings: Collection[str]) -> Path:
@@ -72,6 +74,11 @@ def check_file(path: str | os.PathLike[str], endings: Collection[str]) -> Path:
     if path.suffix.lower() not in endings:
         raise ValueError(f"{path}: the ending must be one of {', '.join(endings)}; got {path.suffix!r}")
     return path
+
+
+def stripped(selections: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The names of each selection without the space around them; empty ones are left out."""
+    return [[column.strip() for column in selection if column.strip()] for selection in selections]
 
 
 def select_columns(path: Path, known: list[str], wanted: list[list[str]], hint: str = "") -> list[list[str]]:
@@ -208,18 +215,30 @@ def _side(path: Path, arrays: Mapping[str, Any], names: list[str]) -> Columns:
 
 
 def _read_parquet(path: Path, wanted: list[list[str]]) -> list[Columns]:
-    try:
+    def read(selected: list[list[str]]) -> list[Any]:
         import pandas  # noqa: PLC0415
-        import pyarrow.parquet  # noqa: PLC0415
-    except ImportError:
-        raise ValueError(f"{path}: Parquet needs pandas and pyarrow; pip install 'infomax[parquet]'") from None
-    try:
-        known = pyarrow.parquet.read_schema(path).names
-        selected = select_columns(path, known, wanted)
+
         frame = pandas.read_parquet(path, columns=list(dict.fromkeys(name for names in selected for name in names)))
-    except pyarrow.lib.ArrowException as error:
+        return [frame[names] for names in selected]
+
+    frames = from_parquet(path, wanted, read, needs=("pandas", "pyarrow"))
+    return [Columns(tuple(frame.columns), as_samples(frame, str(path))) for frame in frames]
+
+
+def from_parquet(
+    path: Path, wanted: list[list[str]], read: Callable[[list[list[str]]], list[T]], *, needs: Sequence[str]
+) -> list[T]:
+    """What ``read`` returns for the names that are selected in a Parquet file; it may raise pyarrow's exceptions."""
+    try:
+        for package in needs:
+            import_module(package)
+        from pyarrow import lib, parquet  # noqa: PLC0415
+    except ImportError:
+        raise ValueError(f"{path}: Parquet needs {' and '.join(needs)}; pip install 'infomax[parquet]'") from None
+    try:
+        return read(select_columns(path, parquet.read_schema(path).names, wanted))
+    except lib.ArrowException as error:
         raise ValueError(f"{path} cannot be read as Parquet: {error}") from None
-    return [Columns(tuple(names), as_samples(frame[names], str(path))) for names in selected]
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:

@@ -103,26 +103,21 @@ class Folds:
     ) -> Folds:
         """Of parts that are held out in turn, with ``replicas`` networks for each."""
         everything = np.concatenate(parts)
+        others = [rng.permutation(np.setdiff1d(everything, part)) for _ in range(replicas) for part in parts]
+        splits = [min(validation_rows(len(rows)), _MOST_VALIDATION) for rows in others]
+        validations = [rows[:split] for rows, split in zip(others, splits, strict=True)]
+        trains = [rows[split:] for rows, split in zip(others, splits, strict=True)]
         copulas, embedded, along = [], [], []
-        trains: list[Rows] = []
-        validations: list[Rows] = []
-        for replica in range(replicas):
-            for part in parts:
-                others = rng.permutation(np.setdiff1d(everything, part))
-                split = min(validation_rows(len(others)), _MOST_VALIDATION)
-                validations.append(others[:split])
-                trains.append(others[split:])
-                if replica:
-                    continue
-                x, y = (side.scores[torch.from_numpy(others)] for side in sides)
-                best, normal = fit_copula(x, y)
-                copulas.append((best, normal))
-                seen_by = [copula.embed(sides[0].scores, sides[1].scores).to(device) for copula in (best, normal)]
-                embedded.append((seen_by[0], seen_by[1]))
-                kept = 0
-                if sides[0].wide or sides[1].wide:
-                    kept = min(significant_rank(x, y) + 2, _MOST_DIRECTIONS)
-                along.append((normal.coupling.directions_x[:, :kept], normal.coupling.directions_y[:, :kept]))
+        for rows in others[: len(parts)]:
+            x, y = (side.scores[torch.from_numpy(rows)] for side in sides)
+            best, normal = fit_copula(x, y)
+            copulas.append((best, normal))
+            seen_by = [copula.embed(sides[0].scores, sides[1].scores).to(device) for copula in (best, normal)]
+            embedded.append((seen_by[0], seen_by[1]))
+            kept = 0
+            if sides[0].wide or sides[1].wide:
+                kept = min(significant_rank(x, y) + 2, _MOST_DIRECTIONS)
+            along.append((normal.coupling.directions_x[:, :kept], normal.coupling.directions_y[:, :kept]))
         features = []
         for side, of_folds in zip(sides, zip(*along, strict=True), strict=True):
             seen = [side.features(rows, of_folds[m % len(parts)]) for m, rows in enumerate(trains)]

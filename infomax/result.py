@@ -36,8 +36,8 @@ class Estimate:
         limit: what the mutual information cannot exceed because a side is discrete: its entropy and two standard errors
             of that. None where no side can be counted.
         warnings: what a reader should know before believing the number.
-        history: one record of training for each model that was fitted: one a fold, or the
-            first of each fold and then the second.
+        history: one record of training for each model that was fitted: one a fold, or the first of each fold and then
+            the second.
         local: each row's share, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where the
             value is not a mean over rows.
     """

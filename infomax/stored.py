@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infomax.files import check_file, select_columns
+from infomax.files import check_file, from_parquet, select_columns, stripped
 from infomax.io import as_samples
 
 Rows = NDArray[np.int64]
@@ -258,8 +258,7 @@ def open_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> li
     ((4, 2), [[5.0], [8.0]])
     """
     path = check_file(path, MAPPED)
-    wanted = [[column.strip() for column in selection if column.strip()] for selection in selections]
-    return (_open_npy if path.suffix.lower() == ".npy" else _open_parquet)(path, wanted)
+    return (_open_npy if path.suffix.lower() == ".npy" else _open_parquet)(path, stripped(selections))
 
 
 def _open_npy(path: Path, wanted: list[list[str]]) -> list[StoredColumns]:
@@ -276,16 +275,9 @@ def _open_npy(path: Path, wanted: list[list[str]]) -> list[StoredColumns]:
 
 
 def _open_parquet(path: Path, wanted: list[list[str]]) -> list[StoredColumns]:
-    try:
-        import pyarrow.parquet  # noqa: PLC0415
-    except ImportError:
-        raise ValueError(f"{path}: Parquet needs pyarrow; pip install 'infomax[parquet]'") from None
-    try:
-        known = pyarrow.parquet.read_schema(path).names
-        selected = select_columns(path, known, wanted)
-        return [ParquetColumns(path, names) for names in selected]
-    except pyarrow.lib.ArrowException as error:
-        raise ValueError(f"{path} cannot be read as Parquet: {error}") from None
+    return from_parquet(
+        path, wanted, lambda selected: [ParquetColumns(path, names) for names in selected], needs=("pyarrow",)
+    )
 
 
 def columns_of(data: Any, name: str) -> StoredColumns:
