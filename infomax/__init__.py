@@ -24,7 +24,7 @@ from infomax.compositions import (
 )
 from infomax.densities import ConditionalGaussian, Flow, MarginalGaussian
 from infomax.distributed import RankError
-from infomax.entropy import GaussianMixtureMemory
+from infomax.entropy import GaussianMixtureMemory, entropies
 from infomax.estimation import estimate
 from infomax.feeding import batches
 from infomax.files import read_columns
@@ -86,6 +86,7 @@ __all__ = [
     "critics",
     "directed_information",
     "distributed",
+    "entropies",
     "estimate",
     "interaction_information",
     "open_columns",

@@ -42,7 +42,7 @@ def block_moments(rows: Tensor, is_row: Tensor) -> Moments:
 
 
 def fit_components(
-    new: Tensor, is_new: Tensor, old: Tensor, is_old: Tensor, known: Moments | None = None
+    new: Tensor, is_new: Tensor, old: Tensor, is_old: Tensor, known: Moments | None = None, *, groups: int = 1
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Shares of the rows ``(C,)``, means ``(C, D)`` and covariances ``(C, D, D)`` of C components.
 
@@ -54,11 +54,13 @@ def fit_components(
         new: rows of each component, ``(C, M, D)``. is_new: which of them there are, ``(C, M)``, boolean.
         old: ``(C, K, D)``, and is_old: ``(C, K)``, the same; no gradient.
         known: moments of the old rows, which are then not computed.
+        groups: the components are those of so many mixtures, one mixture's after the other's; nothing is pooled over
+            several, and what each gets is what it would get alone.
 
     Raises:
         RuntimeError: for a gradient that is to be differentiated again.
     """
-    fitted: tuple[Tensor, Tensor, Tensor] = _Fit.apply(new, is_new, (old, is_old, known))  # type: ignore[no-untyped-call]
+    fitted: tuple[Tensor, Tensor, Tensor] = _Fit.apply(new, is_new, (old, is_old, known), groups)  # type: ignore[no-untyped-call]
     return fitted
 
 
@@ -112,11 +114,14 @@ class _Shrinkage:
 
 
 class _Fit(torch.autograd.Function):
-    """``x``: rows less their component's mean, zero where there is none. ``lengths``: squared, in units of scale."""
+    """``x``: rows less their component's mean, zero where there is none. ``lengths``: squared, in units of scale.
+
+    What is pooled has an axis of groups, ``(G, C, D)``; all else has one of all components.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, new: Tensor, is_new: Tensor, remembered: tuple[Tensor, Tensor, Moments | None]
+        ctx: Any, new: Tensor, is_new: Tensor, remembered: tuple[Tensor, Tensor, Moments | None], groups: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         old, is_old, known = remembered
         if known is None:  # old rows are rows like the new ones, but for the gradient
@@ -129,60 +134,71 @@ class _Fit(torch.autograd.Function):
         if known is not None:
             counts += known.counts.sum(1)
             sums += torch.bmm(known.counts[:, None], known.means)[:, 0]
-        total, n = counts.sum().clamp_min(1), counts.clamp_min(1)
-        share, means = counts / total, sums / n[:, None]
+        n = counts.clamp_min(1)
+        means = sums / n[:, None]
         x.sub_(means[:, None]).mul_(weights[..., None])
         covariance = _gram(x)
         if known is not None:
             away = known.means - means[:, None]
             covariance.baddbmm_((away * known.counts[..., None]).mT, away).add_(known.scatter)
         covariance.div_(n[:, None, None])
-        pooled = share @ means
-        offsets = means - pooled
-        variance = share @ (covariance.diagonal(dim1=1, dim2=2) + offsets.square())
-        if not bool(counts.any()):
-            variance, share = torch.ones_like(variance), torch.full_like(share, 1 / len(share))
-        scale = (variance + _RELATIVE_FLOOR * variance.mean() + _ABSOLUTE_FLOOR).sqrt()
+        grouped = groups, -1, means.shape[1]
+        total = counts.view(groups, -1).sum(1, keepdim=True)
+        share = counts.view(groups, -1) / total.clamp_min(1)
+        pooled = torch.bmm(share[:, None], means.view(grouped))
+        offsets = means.view(grouped) - pooled
+        diagonals = covariance.diagonal(dim1=1, dim2=2).reshape(grouped)
+        variance = torch.bmm(share[:, None], offsets.square().add_(diagonals))[:, 0]
+        if not bool(total.all()):  # mixtures without any row
+            variance = torch.where(total > 0, variance, 1.0)
+            share = torch.where(total > 0, share, 1 / share.shape[1])
+        scale = (variance + _RELATIVE_FLOOR * variance.mean(1, keepdim=True)).add_(_ABSOLUTE_FLOOR).sqrt_()
+        scale = scale[:, None].expand_as(offsets).reshape(means.shape)
         blocks = _blocks(x, is_x, old, is_old, means)
-        lengths, fourth, by_length = _by_lengths(blocks, scale, torch.zeros_like(means), ctx.needs_input_grad[0])
-        shrinkage = _Shrinkage(covariance.div_(scale).div_(scale[:, None]), fourth / n, counts)
-        fitted = (covariance * (shrinkage.kept[:, None] * scale)[..., None]).mul_(scale)
-        fitted.diagonal(dim1=1, dim2=2).add_(shrinkage.ridge[:, None] * scale.square())
+        lengths, fourth, by_length = _by_lengths(blocks, scale, ctx.needs_input_grad[0])
+        covariance.div_(scale[..., None]).div_(scale[:, None])
+        shrinkage = _Shrinkage(covariance, fourth / n, counts)
+        fitted = (covariance * (shrinkage.kept[:, None] * scale)[..., None]).mul_(scale[:, None])
+        fitted.diagonal(dim1=1, dim2=2).addcmul_(shrinkage.ridge[:, None], scale.square())
         if ctx.needs_input_grad[0]:
             own = x[:, : new.shape[1]].clone(), lengths[:, : new.shape[1]], is_new
-            ctx.save_for_backward(*own, scale, counts, n, share, offsets, *by_length)
+            ctx.save_for_backward(*own, scale, counts, n, total, share, offsets, *by_length)
             ctx.shrinkage = shrinkage
+        share = share.reshape(-1)
         ctx.mark_non_differentiable(share)
-        return share, torch.where(counts[:, None] > 0, means, pooled), fitted
+        if not bool(counts.all()):
+            means = torch.where(counts[:, None] > 0, means, pooled.expand_as(offsets).reshape(means.shape))
+        return share, means, fitted
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         refuse_gradients_of_gradients()
         _, d_means, d_fitted = gradients
-        x, lengths, is_new, scale, counts, n, share, offsets, sums_x, sums_squares = ctx.saved_tensors
-        shrinkage, n, total = ctx.shrinkage, n[:, None], counts.sum().clamp_min(1)
+        x, lengths, is_new, scale, counts, n, total, share, offsets, sums_x, sums_squares = ctx.saved_tensors
+        shrinkage, n, total, grouped = ctx.shrinkage, n[:, None], total.clamp_min(1), offsets.shape
         squared, sample, kept = scale.square(), shrinkage.sample, shrinkage.kept[:, None]
-        d_shrunk = (d_fitted + d_fitted.mT).mul_(0.5 * scale).mul_(scale[:, None])
-        products, diagonal = (d_shrunk * sample).sum(2), d_shrunk.diagonal(dim1=1, dim2=2)
-        by_sample, by_identity, d_fourth = shrinkage.gradients(diagonal.sum(1), products.sum(1))
-        by_length, by_identity = 4 * d_fourth[:, None] / n, by_identity[:, None]
-        # Of the scale: directly, and through all rows' units, for which sums over them are enough.
-        directly = 2 * (kept * products + shrinkage.ridge[:, None] * diagonal)
-        through_sample = kept * products + by_sample[:, None] * shrinkage.squares
-        through_sample += by_identity * sample.diagonal(dim1=1, dim2=2)
-        half = 0.5 * (directly - 2 * through_sample - by_length * sums_squares / squared).sum(0) / squared
-        d_variance = half + _RELATIVE_FLOOR * half.mean()
+        d_shrunk = (d_fitted + d_fitted.mT).mul_((0.5 * scale)[..., None]).mul_(scale[:, None])
+        diagonal, variances = (each.diagonal(dim1=1, dim2=2) for each in (d_shrunk, sample))
+        product = (d_shrunk * sample).sum((1, 2))
+        by_sample, by_identity, d_fourth = (d[:, None] for d in shrinkage.gradients(diagonal.sum(1), product))
+        by_length = 4 * d_fourth / n
+        # Of the scale: through all rows' units, for which sums over them are enough.
+        half = shrinkage.ridge[:, None] * diagonal - by_identity * variances - by_sample * shrinkage.squares
+        half = half.div_(squared).sub_(0.5 * by_length * sums_squares / squared.square()).view(grouped).sum(1)
+        d_variance = (half + _RELATIVE_FLOOR * half.mean(1, keepdim=True))[:, None]
         # Of the rows: through covariances, lengths and variances; of the means: directly, through the pooled one and
         # the variances, and because rows are taken less their mean.
-        d_sample = d_shrunk.mul_(kept[..., None]).add_(by_sample[:, None, None] * sample)
-        d_rows = torch.bmm(x / scale, d_sample).mul_((2 / n / scale)[:, None])
-        by_row = (by_length * lengths + 2 / n * by_identity)[..., None] / squared
-        d_rows.addcmul_(by_row.add_(2 / total * d_variance), x)
+        d_sample = d_shrunk.mul_(kept[..., None]).addcmul_(by_sample[..., None], sample)
+        d_rows = torch.bmm(x / scale[:, None], d_sample).mul_((2 / n / scale)[:, None])
+        by_row = (by_length * lengths + 2 / n * by_identity)[..., None] / squared[:, None]
+        by_row += (2 / total[..., None] * d_variance).expand(grouped).reshape(scale.shape)[:, None]
+        d_rows.addcmul_(by_row, x)
         empty = counts[:, None] == 0
-        d_pooled = torch.where(empty, d_means, 0.0).sum(0)
-        d_means = torch.where(empty, 0.0, d_means) + share[:, None] * (d_pooled + 2 * d_variance * offsets)
+        d_pooled = torch.where(empty, d_means, 0.0).view(grouped).sum(1, keepdim=True)
+        d_through = share[..., None] * (d_pooled + 2 * d_variance * offsets)
+        d_means = torch.where(empty, 0.0, d_means) + d_through.view(scale.shape)
         d_rows += ((d_means - by_length * sums_x / squared) / n)[:, None]
-        return d_rows * is_new[..., None], None, None
+        return d_rows * is_new[..., None], None, None, None
 
 
 def _blocks(x: Tensor, is_x: Tensor, old: Tensor, is_old: Tensor, means: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -196,21 +212,22 @@ def _blocks(x: Tensor, is_x: Tensor, old: Tensor, is_old: Tensor, means: Tensor)
 
 
 def _by_lengths(
-    blocks: Iterable[tuple[Tensor, Tensor]], scale: Tensor, zeros: Tensor, with_sums: bool
+    blocks: Iterable[tuple[Tensor, Tensor]], scale: Tensor, with_sums: bool
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Squared lengths of rows ``(C, rows)`` in units of ``scale``, and sums over the rows.
+    """Squared lengths of rows ``(C, rows)`` in units of ``scale (C, D)``, and sums over the rows.
 
     The sums are those of the lengths' squares, ``(C,)``, and of rows and of squared coordinates, each times its row's
-    length, ``(C, D)``: these are ``zeros (C, D)`` if not asked for.
+    length, ``(C, D)``: these are zero if not asked for.
     """
-    precision, parts, sums = scale.square().reciprocal(), [], (zeros.clone(), zeros.clone())
+    precision, parts = scale.square().reciprocal()[..., None], []
+    sums = torch.zeros_like(scale), torch.zeros_like(scale)
     for rows, is_row in blocks:
         squares = rows.square()
-        parts.append((squares @ precision).mul_(is_row))
+        parts.append(torch.bmm(squares, precision)[..., 0].mul_(is_row))
         if with_sums:
             sums[0].add_(torch.bmm(parts[-1][:, None], rows)[:, 0])
             sums[1].add_(torch.bmm(parts[-1][:, None], squares)[:, 0])
-    lengths = torch.cat(parts, 1)
+    lengths = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
     return lengths, lengths.square().sum(1), sums
 
 

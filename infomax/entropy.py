@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from infomax.components import fit_components
+from infomax.components import Moments, fit_components
 from infomax.mixtures import Mixture, mixture_entropy_lower, mixture_entropy_upper, mixture_log_prob
 from infomax.remembered import BlockMoments
 
@@ -16,6 +18,8 @@ EntropyName = Literal["lower", "upper", "monte_carlo"]
 
 #: Slots of a block whose rows' moments are kept. Of wide rows as many as columns, or moments would outgrow the rows.
 _BLOCK = 256
+#: Remembered numbers from which on keeping moments is faster than computing them anew.
+_WORTH_KEEPING = 200_000
 
 
 class GaussianMixtureMemory(nn.Module):
@@ -98,24 +102,26 @@ class GaussianMixtureMemory(nn.Module):
     def extra_repr(self) -> str:
         return f"{self.dim}, components={self.components}, capacity={self.capacity}, entropy={self.entropy!r}"
 
-    def _check(self, y: Tensor, labels: Tensor | None) -> Tensor:
+    def _check(self, y: Tensor) -> None:
         if y.ndim != 2 or y.shape[1] != self.dim:
             raise ValueError(f"y must have shape (N, {self.dim}); got {tuple(y.shape)}")
-        if not bool(y.isfinite().all()):
+        if not math.isfinite(y.detach().sum().item()) and not bool(y.isfinite().all()):  # a sum may overflow
             raise ValueError(f"y must be finite; got NaN or infinity in {int((~y.isfinite()).any(1).sum())} rows")
+
+    def _placed(self, y: Tensor, labels: Tensor | None) -> _Places:
         if labels is None:
             if self.components > 1:
                 raise ValueError(f"labels must be given when components > 1; got None for {self.components} components")
-            return torch.zeros(len(y), dtype=torch.long, device=y.device)
-        if labels.shape != (len(y),) or labels.is_floating_point():
+            labels = torch.zeros(len(y), dtype=torch.long, device=y.device)
+        elif labels.shape != (len(y),) or labels.is_floating_point():
             raise ValueError(
                 f"labels must be integers of shape ({len(y)},); got {tuple(labels.shape)} of {labels.dtype}"
             )
-        if len(y) and not 0 <= int(labels.min()) <= int(labels.max()) < self.components:
-            raise ValueError(
-                f"labels must lie in 0..{self.components - 1}; got {int(labels.min())}..{int(labels.max())}"
-            )
-        return labels
+        elif len(y):
+            least, largest = map(int, labels.aminmax())
+            if not 0 <= least <= largest < self.components:
+                raise ValueError(f"labels must lie in 0..{self.components - 1}; got {least}..{largest}")
+        return _places(labels, self.components)
 
     def reset_parameters(self) -> None:
         """Forget all samples."""
@@ -126,62 +132,30 @@ class GaussianMixtureMemory(nn.Module):
     @torch.no_grad()
     def update(self, y: Tensor, labels: Tensor | None = None) -> None:
         """Remember the rows of ``y`` ``(N, D)``, each under its label ``(N,)``; the oldest are forgotten."""
-        self._remember(y, self._check(y, labels))
+        self._check(y)
+        self._remember(y, self._placed(y, labels))
 
-    def _remember(self, y: Tensor, labels: Tensor) -> None:
+    def _remember(self, y: Tensor, placed: _Places) -> None:
         if not len(y):
             return
-        place = self._members(labels).cumsum(1)  # 1, 2, … along the rows of a class
-        arrived = place[:, -1]
-        surplus = (arrived - self.capacity).clamp_min(0)  # the first rows of a class that alone is too large
-        place = place[labels, torch.arange(len(y), device=y.device)] - 1 - surplus[labels]
-        slots = (self.cursors[labels] + place) % self.capacity
-        if len(y) > self.capacity:
+        labels, place, arrived = placed.labels, placed.place, placed.arrived
+        if len(y) > self.capacity:  # the first rows of a class that alone is too large are not kept
+            surplus = (arrived - self.capacity).clamp_min(0)
+            place, arrived = place - surplus[labels], arrived - surplus
             kept = place >= 0
-            y, labels, slots = y[kept], labels[kept], slots[kept]
+            y, labels, place = y[kept], labels[kept], place[kept]
+        slots = (self.cursors[labels] + place) % self.capacity
         known = self._blocks.are_of(self.samples, self.counts)
         self.samples[labels, slots] = y.detach().to(self.samples)
-        self.cursors.copy_((self.cursors + arrived - surplus) % self.capacity)
-        self.counts.copy_((self.counts + arrived).clamp_max(self.capacity))
+        self.cursors.add_(arrived).remainder_(self.capacity)
+        self.counts.add_(arrived).clamp_max_(self.capacity)
         if known:
             self._blocks.forget(self.samples, self.counts, slots)
 
-    def _members(self, labels: Tensor) -> Tensor:
-        """Which rows are of which component, ``(C, N)`` bool."""
-        return labels == torch.arange(self.components, device=labels.device)[:, None]
-
     def mixture(self, y: Tensor, labels: Tensor | None = None) -> Mixture:
         """The mixture that this call would use (see the class), in float64, differentiable in ``y``."""
-        return self._mixture(y, self._check(y, labels))
-
-    def _mixture(self, y: Tensor, labels: Tensor) -> Mixture:
-        wide = torch.float32 if y.device.type == "mps" else torch.float64
-        most = int(self.counts.max())
-        old = self.samples[:, :most]
-        is_old = torch.arange(most, device=y.device) < self.counts[:, None]
-        if self.training or not most:
-            new, is_new = self._by_component(y.to(wide), labels)
-        else:
-            new, is_new = old[:, :0].to(wide), is_old[:, :0]
-        rows = self._blocks.rows  # of fewer than three blocks, keeping moments saves little and takes much memory
-        kept = self.capacity >= 3 * rows and most > rows
-        known = self._blocks.of(self.samples, self.counts, most, wide) if kept else None
-        share, means, covariances = fit_components(new, is_new, old, is_old, known)
-        if self.weights is not None:
-            share = self.weights.to(wide)
-        return Mixture(share.log(), means, covariances)
-
-    def _by_component(self, y: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of each component, ``(C, M, D)``, and which of them there are, ``(C, M)``."""
-        if self.components == 1:
-            return y[None], torch.ones(1, len(y), dtype=torch.bool, device=y.device)
-        place = self._members(labels).cumsum(1)
-        arrived = place[:, -1:] if len(y) else place.new_zeros(self.components, 1)
-        most = int(arrived.max())
-        rows = y.new_zeros(self.components, most, self.dim)
-        if len(y):
-            rows = rows.index_put((labels, place.gather(0, labels[None])[0] - 1), y)
-        return rows, torch.arange(most, device=y.device) < arrived
+        self._check(y)
+        return _mixture([self], y[None].to(_wide_type(y)), self._placed(y, labels))
 
     def log_prob(self, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """Log-density of each row of ``y`` under the mixture, ``(N,)``, in nats."""
@@ -190,14 +164,131 @@ class GaussianMixtureMemory(nn.Module):
 
     def forward(self, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """Entropy of ``y`` ``(N, D)`` in nats, a 0-d tensor, by the name given to the constructor."""
+        return entropies([self], [y], labels)[0]
+
+
+def entropies(
+    memories: Sequence[GaussianMixtureMemory], ys: Sequence[Tensor], labels: Tensor | None = None
+) -> list[Tensor]:
+    """Entropies of several representations of the same samples, each from a memory of its own, in nats.
+
+    What each memory would find alone, to rounding; those of the same sizes and options are read in one pass, which
+    takes little more time than one of them.
+
+    Args:
+        memories: in training mode each remembers its rows. ys: ``(N, D)`` for each. labels: of all, ``(N,)``.
+
+    Raises:
+        ValueError: for another number of representations than memories, the same memory twice, and for what a memory
+            refuses.
+
+    >>> import torch
+    >>> first, second = GaussianMixtureMemory(2), GaussianMixtureMemory(2)
+    >>> y = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    >>> a, b = entropies([first, second], [y, 2 * y])
+    >>> round(float(b - a), 3)  # 2 log 2
+    1.386
+    """
+    if len(memories) != len(ys):
+        raise ValueError(f"ys must be as many as memories; got {len(ys)} and {len(memories)}")
+    if len({id(memory) for memory in memories}) < len(memories):
+        raise ValueError("memories must be different ones; got one twice")
+    if not memories:
+        return []
+    for memory, y in zip(memories, ys, strict=True):
+        memory._check(y)
         if not len(y):
             raise ValueError("y must have at least one row; got 0")
-        labels = self._check(y, labels)
-        mixture = self._mixture(y, labels)
-        if self.entropy == "monte_carlo":
-            value = -mixture_log_prob(mixture, y.to(mixture.means)).mean()
-        else:
-            value = {"lower": mixture_entropy_lower, "upper": mixture_entropy_upper}[self.entropy](mixture)
-        if self.training:
-            self._remember(y, labels)
-        return value.to(y.dtype)
+    if _alike(memories, ys):
+        return _entropies(memories, ys, memories[0]._placed(ys[0], labels))
+    placed = [memory._placed(y, labels) for memory, y in zip(memories, ys, strict=True)]
+    return [_entropies([memory], [y], own)[0] for memory, y, own in zip(memories, ys, placed, strict=True)]
+
+
+def _alike(memories: Sequence[GaussianMixtureMemory], ys: Sequence[Tensor]) -> bool:
+    """Whether they can be read in one pass."""
+    facts = {
+        (m.dim, m.components, m.capacity, m.entropy, m.weights is None, m.samples.dtype, y.dtype, y.device, len(y))
+        for m, y in zip(memories, ys, strict=True)
+    }
+    return len(facts) == 1 and all(memory.training for memory in memories)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Labels of rows ``(N,)``, the place of each among those of its label ``(N,)``, and how many each has ``(C,)``."""
+
+    labels: Tensor
+    place: Tensor
+    arrived: Tensor
+
+
+def _places(labels: Tensor, components: int) -> _Places:
+    if components == 1:
+        place = torch.arange(len(labels), device=labels.device)
+        return _Places(labels, place, torch.full((1,), len(labels), device=labels.device))
+    members = labels == torch.arange(components, device=labels.device)[:, None]
+    return _Places(labels, members.cumsum(1).gather(0, labels[None])[0] - 1, members.sum(1))
+
+
+def _entropies(memories: Sequence[GaussianMixtureMemory], ys: Sequence[Tensor], placed: _Places) -> list[Tensor]:
+    """Of memories that are alike."""
+    wide = _stack(ys).to(_wide_type(ys[0]))
+    mixture = _mixture(memories, wide, placed)
+    values: Sequence[Tensor]
+    if memories[0].entropy == "monte_carlo":
+        values = mixture_log_prob(mixture, wide).mean(1).neg().to(ys[0].dtype).unbind()
+    else:
+        bound = {"lower": mixture_entropy_lower, "upper": mixture_entropy_upper}[memories[0].entropy]
+        parts = (part.chunk(len(memories)) for part in (mixture.log_weights, mixture.means, mixture.covariances))
+        values = [bound(Mixture(*own)).to(ys[0].dtype) for own in zip(*parts, strict=True)]
+    for memory, y in zip(memories, ys, strict=True):
+        if memory.training:
+            memory._remember(y, placed)
+    return list(values)
+
+
+def _mixture(memories: Sequence[GaussianMixtureMemory], y: Tensor, placed: _Places) -> Mixture:
+    """Of memories that are alike, one mixture's components after the other's; y: ``(G, N, D)``, in float64."""
+    first, groups = memories[0], len(memories)
+    counts = _joined([memory.counts for memory in memories])
+    most = int(counts.max())
+    old = _joined([memory.samples[:, :most] for memory in memories])
+    is_old = torch.arange(most, device=y.device) < counts[:, None]
+    if first.training or not most:
+        new, is_new = _by_component(y, placed)
+    else:
+        new, is_new = old[:, :0].to(y), is_old[:, :0]
+    rows = first._blocks.rows  # of fewer than three blocks, keeping moments saves little and takes much memory
+    known = None
+    if first.capacity >= 3 * rows and most > rows and old.numel() > groups * _WORTH_KEEPING:
+        kept = [memory._blocks.of(memory.samples, memory.counts, most, y.dtype) for memory in memories]
+        known = Moments(*(_joined([getattr(one, name) for one in kept]) for name in ("counts", "means", "scatter")))
+    share, means, covariances = fit_components(new, is_new, old, is_old, known, groups=groups)
+    if first.weights is not None:
+        share = _joined([memory.weights for memory in memories if memory.weights is not None]).to(y)
+    return Mixture(share.log(), means, covariances)
+
+
+def _by_component(y: Tensor, placed: _Places) -> tuple[Tensor, Tensor]:
+    """Rows of each component, ``(G C, M, D)``, and which of them there are, ``(G C, M)``; y: ``(G, N, D)``."""
+    groups, n, dim = y.shape
+    components = len(placed.arrived)
+    if components == 1:
+        return y, torch.ones(groups, n, dtype=torch.bool, device=y.device)
+    most = int(placed.arrived.max())
+    rows = y.new_zeros(groups, components * most, dim).index_copy(1, placed.labels * most + placed.place, y)
+    is_row = torch.arange(most, device=y.device) < placed.arrived[:, None]
+    return rows.view(-1, most, dim), is_row.repeat(groups, 1) if groups > 1 else is_row
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(tensors)) if len(tensors) > 1 else tensors[0][None]
+
+
+def _wide_type(y: Tensor) -> torch.dtype:
+    return torch.float32 if y.device.type == "mps" else torch.float64

@@ -23,20 +23,29 @@ class Mixture:
 
 def gaussian_entropies(mixture: Mixture) -> Tensor:
     r"""Entropy of each component, :math:`\tfrac12 \log\det(2\pi e \Sigma_c)`, ``(C,)``, in nats."""
-    half_log_det, _ = half_log_det_and_lengths(mixture.covariances, mixture.means[:, None, :][:, :0])
-    return _entropies(half_log_det, mixture.means.shape[1])
-
-
-def component_log_probs(mixture: Mixture, y: Tensor) -> Tensor:
-    r""":math:`\log N(y_i; \mu_c, \Sigma_c)` for every row and component, ``(N, C)``, in nats."""
-    half_log_det, lengths = half_log_det_and_lengths(mixture.covariances, y - mixture.means[:, None])
-    log_probs = -0.5 * lengths - (half_log_det + 0.5 * y.shape[1] * math.log(2 * math.pi))[:, None]
-    return log_probs.T
+    return _entropies(_half_log_det(torch.linalg.cholesky(mixture.covariances)), mixture.means.shape[1])
 
 
 def mixture_log_prob(mixture: Mixture, y: Tensor) -> Tensor:
-    r""":math:`\log m(y_i) = \log \sum_c w_c N(y_i; \mu_c, \Sigma_c)`, ``(N,)``, in nats."""
-    return torch.logsumexp(component_log_probs(mixture, y) + mixture.log_weights, 1)
+    r""":math:`\log m(y_i) = \log \sum_c w_c N(y_i; \mu_c, \Sigma_c)`, in nats.
+
+    Args:
+        mixture: C components; or those of G mixtures, one mixture's after the other's.
+        y: ``(N, D)``; or ``(G, N, D)``, rows of each mixture.
+
+    Returns:
+        ``(N,)``, or ``(G, N)``.
+
+    Raises:
+        RuntimeError: for a gradient that is to be differentiated again, if the covariances have one.
+    """
+    rows = y if y.ndim == 3 else y[None]
+    given = mixture.log_weights, mixture.means, mixture.covariances, rows
+    if mixture.covariances.requires_grad:
+        log_prob: Tensor = _LogProb.apply(*given)  # type: ignore[no-untyped-call]
+    else:
+        log_prob = torch.logsumexp(_logits(*given)[0], 1)
+    return log_prob if y.ndim == 3 else log_prob[0]
 
 
 def mixture_entropy_lower(mixture: Mixture) -> Tensor:
@@ -106,47 +115,47 @@ class _LowerBound(torch.autograd.Function):
         return gradient * d_weights, d_means.index_add_(0, k, d_difference[..., 0], alpha=-1), d_covariances
 
 
-def half_log_det_and_lengths(covariances: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    r""":math:`\tfrac12 \log\det \Sigma_b` ``(B,)`` and :math:`x_{bi}^T \Sigma_b^{-1} x_{bi}` ``(B, N)``.
-
-    Args:
-        covariances: ``(B, D, D)``. rows: ``(B, N, D)``.
-
-    Raises:
-        RuntimeError: for a gradient that is to be differentiated again, if the covariances have one.
-    """
-    if not covariances.requires_grad:
-        factors, white = _whitened(covariances, rows)
-        return _half_log_det(factors), white.square().sum(1)
-    result: tuple[Tensor, Tensor] = _HalfLogDetAndLengths.apply(covariances, rows)  # type: ignore[no-untyped-call]
-    return result
-
-
-def _whitened(covariances: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Cholesky factors, and what solves them for the rows, ``(B, D, N)``."""
-    factors = torch.linalg.cholesky(covariances)
-    return factors, torch.linalg.solve_triangular(factors, rows.mT, upper=False)
-
-
 def _half_log_det(factors: Tensor) -> Tensor:
     half: Tensor = factors.diagonal(dim1=1, dim2=2).log().sum(1)
     return half
 
 
-class _HalfLogDetAndLengths(torch.autograd.Function):
-    """In closed form: through Cholesky factors the gradient takes several times as long."""
+def _logits(log_weights: Tensor, means: Tensor, covariances: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r""":math:`\log w_c N(y_i; \mu_c, \Sigma_c)` ``(G, C, N)``; inverse Cholesky factors; rows that they whiten."""
+    groups, n, dim = y.shape
+    factors = torch.linalg.cholesky(covariances)
+    inverse = torch.linalg.solve_triangular(factors, _identity(factors), upper=False)
+    rows = (y[:, None] - means.view(groups, -1, 1, dim)).view(-1, n, dim)
+    white = torch.bmm(rows, inverse.mT)
+    offsets = log_weights - _half_log_det(factors) - 0.5 * dim * math.log(2 * math.pi)
+    logits = offsets[:, None] - 0.5 * white.square().sum(2)
+    return logits.view(groups, -1, n), inverse, white
+
+
+def _identity(matrices: Tensor) -> Tensor:
+    return torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device).expand_as(matrices)
+
+
+class _LogProb(torch.autograd.Function):
+    """Of G mixtures, ``(G, N)``, in closed form: through Cholesky factors the gradient takes several times as long."""
 
     @staticmethod
-    def forward(ctx: Any, covariances: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        factors, white = _whitened(covariances, rows)
-        ctx.save_for_backward(factors, white)
-        return _half_log_det(factors), white.square().sum(1)
+    def forward(ctx: Any, log_weights: Tensor, means: Tensor, covariances: Tensor, y: Tensor) -> Tensor:
+        logits, inverse, white = _logits(log_weights, means, covariances, y)
+        log_prob = torch.logsumexp(logits, 1)
+        ctx.save_for_backward(logits, log_prob, inverse, white)
+        return log_prob
 
     @staticmethod
-    def backward(ctx: Any, d_half: Tensor, d_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         refuse_gradients_of_gradients()
-        factors, white = ctx.saved_tensors
-        solved = torch.linalg.solve_triangular(factors.mT, white, upper=True)
-        weighted = solved * d_lengths[:, None]
-        d_covariances = torch.cholesky_inverse(factors).mul_(0.5 * d_half[:, None, None])
-        return d_covariances.baddbmm_(weighted, solved.mT, alpha=-1), 2 * weighted.mT
+        logits, log_prob, inverse, white = ctx.saved_tensors
+        groups, _, n = logits.shape
+        shares = (logits - log_prob[:, None]).exp_().mul_(gradient[:, None]).view(-1, n)  # of each row, by component
+        d_log_weights = shares.sum(1)
+        solved = torch.bmm(white, inverse)
+        weighted = solved * shares[..., None]
+        d_covariances = torch.bmm(inverse.mT, inverse).mul_(-0.5 * d_log_weights[:, None, None])
+        d_covariances.baddbmm_(solved.mT, weighted, alpha=0.5)
+        d_y = weighted.view(groups, -1, n, solved.shape[2]).sum(1).neg_()
+        return d_log_weights, weighted.sum(1), d_covariances, d_y

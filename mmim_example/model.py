@@ -137,7 +137,8 @@ class MMIM(nn.Module):
         for name, encoder in self.encoders.items():
             key = "tokens" if self.config.modalities[name].kind == "transformer" else name
             encoded = encoder(batch.inputs[key], batch.lengths.get(name))
-            representations[name] = encoded.masked_fill(~batch.present[name][:, None], 0.0)
+            there = batch.present[name]
+            representations[name] = encoded if bool(there.all()) else encoded.masked_fill(~there[:, None], 0.0)
         return representations
 
     def forward(self, batch: Batch) -> Output:
@@ -163,15 +164,27 @@ class MMIM(nn.Module):
             task = F.l1_loss(output.prediction, labels)
         else:
             task = F.cross_entropy(output.prediction, labels.long())
-        pairs = {}
-        for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
+        rows = []
+        for (x, y), _ in zip(self.config.pairs, self.pair_bounds, strict=False):
             given, predicted, told = _there(present[x] & present[y], h[x], h[y], labels)
-            pairs[f"{x}-{y}"] = self._pair_value(bound, given, self._noisy(predicted), told)
+            rows.append((given, self._noisy(predicted), told))
+        pairs = dict(zip(self.pair_bounds, self._pair_values(rows), strict=True))
         fusion = {}
         for name, bound in self.fusion_bounds.items():
             given, fused = _there(present[name], h[name], output.fused)
             fusion[name] = bound(given, fused) if len(given) > 1 else task.new_zeros(())
         return Terms(task, pairs, fusion)
+
+    def _pair_values(self, rows: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Of each pair, from rows of its first modality, of its second, and their labels."""
+        bounds = list(self.pair_bounds.values())
+        known = [bound for bound in bounds if isinstance(bound, infomax.BA)]
+        if rows and len(known) == len(bounds) and all(told is rows[0][2] for _, _, told in rows) and len(rows[0][2]):
+            pairs = [(x, y) for x, y, _ in rows]
+            values = infomax.bounds.barber_agakov(known, pairs, self._memory_labels(rows[0][2]))
+        else:
+            values = [self._pair_value(bound, *row) for bound, row in zip(bounds, rows, strict=True)]
+        return values
 
     def _pair_value(self, bound: nn.Module, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
         if len(x) < (1 if isinstance(bound, infomax.BA) else 2):

@@ -35,6 +35,23 @@ def batches(n: int, size: int) -> Iterator[Array]:
         yield np.arange(start, stop)
 
 
+def of_similar_length(split: Split, rows: Array, size: int) -> Iterator[Array]:
+    """Places in ``rows``, the longest utterances' first, in pieces that take no more memory than ``size`` of these."""
+    steps = np.ones(len(rows), np.int64)
+    for length in split.lengths.values():
+        steps += length[rows]
+    if split.tokens is not None:
+        steps += np.count_nonzero(split.tokens[rows, 1], axis=1)
+    order = np.argsort(-steps, kind="stable")
+    start, most = 0, size * int(steps.max(initial=1))
+    while start < len(rows):
+        stop = start + most // int(steps[order[start]])
+        if len(rows) - stop < max(2, distributed.world_size()):
+            stop = len(rows)
+        yield order[start:stop]
+        start = stop
+
+
 def prepared(config: Config, dataset: Dataset) -> Dataset:
     """The dataset with what the configuration needs: tokens for a transformer, made from the raw text.
 

@@ -23,7 +23,7 @@ from mmim_example.data import Batch, Dataset, Split
 from mmim_example.logs import log_of, require_tensorboard
 from mmim_example.measurement import Sums, measure, whole
 from mmim_example.model import MMIM, Terms
-from mmim_example.preparation import batch_of, batches, fingerprint, prepared, seeded, set_statistics
+from mmim_example.preparation import batch_of, batches, fingerprint, of_similar_length, prepared, seeded, set_statistics
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -291,16 +291,14 @@ class Trainer:
     def _represent(self, order: Array) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """h_m of rows of the training split, in this order, as stage 1 will see them: with dropout; no gradients."""
         self.model.train()
-        blocks: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
-        for rows in batches(len(order), self.config.batch_size):
-            batch = self._share(self.dataset.train, order[rows])
-            h = {name: distributed.gather(values) for name, values in self.model.encode(batch).items()}
-            blocks.append((h, {name: distributed.gather(batch.present[name]) for name in h}))
-        names = list(blocks[0][0])
-        return (
-            {name: torch.cat([h[name] for h, _ in blocks]) for name in names},
-            {name: torch.cat([there[name] for _, there in blocks]) for name in names},
-        )
+        found: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
+        for some in of_similar_length(self.dataset.train, order, self.config.batch_size):
+            batch, places = self._share(self.dataset.train, order[some]), torch.from_numpy(some).to(self.device)
+            for part, values in zip(found, (self.model.encode(batch), batch.present), strict=True):
+                for name, own in values.items():
+                    all_of = distributed.gather(own)
+                    part.setdefault(name, all_of.new_empty(len(order), *all_of.shape[1:]))[places] = all_of
+        return found
 
     @contextmanager
     def _progress_bar(self, total: int) -> Iterator[Any]:

@@ -6,9 +6,14 @@ import pickle
 import pytest
 import torch
 
-from infomax import GaussianMixtureMemory, remembered
+from infomax import GaussianMixtureMemory, entropy, remembered
 
 DIM, CAPACITY = 20, 800
+
+
+@pytest.fixture(autouse=True)
+def _keeping_is_worth_it(monkeypatch):
+    monkeypatch.setattr(entropy, "_WORTH_KEEPING", 0)
 
 
 def batches(count, size=90, seed=0):

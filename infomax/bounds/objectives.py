@@ -71,9 +71,10 @@ def of_rows(scores: Scores, kept: Tensor) -> Scores:
 
 def infonce_pointwise(scores: Scores) -> Tensor:
     r""":math:`f(x_i, y_i) - \log \frac1N \sum_j e^{f(x_i, y_j)}`, ``(N,)``: the summands of InfoNCE."""
-    scores = widen(scores)
-    log_sums = scores.log_sums() if isinstance(scores, InnerProducts) else torch.logsumexp(scores, 1)
-    return scores.diagonal() - log_sums + math.log(len(scores))
+    scores, n = widen(scores), len(scores)
+    if isinstance(scores, InnerProducts):
+        return scores.diagonal() - scores.log_sums() + math.log(n)
+    return math.log(n) - F.cross_entropy(scores, torch.arange(n, device=scores.device), reduction="none")
 
 
 def infonce(scores: Scores) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from infomax.bounds.base import Bound, Kind, register
 from infomax.densities import ConditionalGaussian
-from infomax.entropy import EntropyName, GaussianMixtureMemory
+from infomax.entropy import EntropyName, GaussianMixtureMemory, entropies
 
 
 class Variational(Bound):
@@ -132,11 +132,7 @@ class BA(Variational):
 
     def forward(self, x: Tensor, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """E log q(y|x) + H(y), 0-d, nats. In training mode the memory then remembers ``y`` (under ``labels``)."""
-        log_prob = self.log_prob(x, y)
-        if self.memory is None:
-            return log_prob.mean() + self.known_entropy
-        value: Tensor = log_prob.mean() + self.memory(y, labels)
-        return value
+        return barber_agakov([self], [(x, y)], labels)[0]
 
     def pointwise(self, x: Tensor, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """Log q(y_i|x_i) − log m(y_i), with the memory's mixture m (or the known entropy): ``(N,)``, nats."""
@@ -144,3 +140,33 @@ class BA(Variational):
         if self.memory is None:
             return log_prob + self.known_entropy
         return log_prob - self.memory.log_prob(y, labels)
+
+
+def barber_agakov(
+    bounds: Sequence[BA], pairs: Sequence[tuple[Tensor, Tensor]], labels: Tensor | None = None
+) -> list[Tensor]:
+    """Values of several Barber-Agakov bounds on the same samples, each of its own x and y: 0-d, nats.
+
+    They are those of ``bound(x, y, labels)``, to rounding. Entropies whose memories have the same sizes and options are
+    found in one pass (:func:`infomax.entropies`).
+
+    Args:
+        pairs: for each bound its x ``(N, Dx)`` and y ``(N, Dy)``. labels: of all, ``(N,)``.
+
+    Raises:
+        ValueError: for another number of pairs than bounds, and for what a bound refuses.
+
+    >>> import torch
+    >>> x, y, z = torch.randn(3, 64, 2)
+    >>> len(barber_agakov([BA(2, 2), BA(2, 2)], [(x, y), (x, z)]))
+    2
+    """
+    if len(pairs) != len(bounds):
+        raise ValueError(f"pairs must be as many as bounds; got {len(pairs)} and {len(bounds)}")
+    log_probs = [bound.log_prob(x, y).mean() for bound, (x, y) in zip(bounds, pairs, strict=True)]
+    remembering = [(bound.memory, y) for bound, (_, y) in zip(bounds, pairs, strict=True) if bound.memory is not None]
+    found = iter(entropies([memory for memory, _ in remembering], [y for _, y in remembering], labels))
+    return [
+        log_prob + (bound.known_entropy if bound.memory is None else next(found))
+        for bound, log_prob in zip(bounds, log_probs, strict=True)
+    ]

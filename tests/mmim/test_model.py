@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -238,3 +240,21 @@ def test_keywords_that_a_bound_has_not_are_refused_by_its_name():
 def test_dims_that_lack_a_modality_are_refused():
     with pytest.raises(ValueError, match="dims must name every modality; got text, audio without 'vision'"):
         MMIM(small_config(), {"text": 3, "audio": 3})
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_pairs_read_together_are_the_pairs_one_by_one(missing):
+    dataset = small_data()
+    if missing:
+        dataset = type(dataset)(without(dataset.train, "audio", np.arange(5)), dataset.valid, dataset.test)
+    model, read = model_and_batch(small_config(entropy_classes="sign"), dataset)
+    other = copy.deepcopy(model)
+    _, terms, _ = losses(model, read)
+    h, present = (getattr(other(read), name) for name in ("representations", "present"))
+    for name, bound in other.pair_bounds.items():
+        x, y = name.split("-")
+        rows = present[x] & present[y]
+        assert bool(rows.all()) is not (missing and y == "audio")
+        alone = bound(h[x][rows], h[y][rows], (read.labels[rows].sign() + 1).long())
+        torch.testing.assert_close(terms.pairs[name], alone)
+        torch.testing.assert_close(model.pair_bounds[name].memory.samples, bound.memory.samples)
