@@ -1,9 +1,9 @@
 """Nearest neighbours by the maximum norm: how far the k-th one is, and how many points are closer.
 
-In few dimensions samples go through trees, in an order in which neighbours follow each other; in many, where trees
-visit every point anyway, through all pairs, a block of rows at a time. All ways give the same numbers, in memory that
-does not grow with the square of the rows. scikit-learn's tree is faster than SciPy's at most of this, and is used where
-it is installed and the rows are many.
+In few dimensions samples go through trees, in an order in which neighbours follow each other, and in a plane most are
+found without (:mod:`infomax.strips`); in many, where trees visit every point anyway, samples go through all pairs, a
+block of rows at a time. All ways give the same numbers, in memory that does not grow with the square of the rows.
+scikit-learn's tree is faster than SciPy's at most of this, and is used where it is installed and the rows are many.
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from infomax.strips import distances_by_strips, strip_size
+
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
+#: From how many points of a plane on, and up to which neighbour, strips are tried before trees; of how many rows the
+#: distances say how high strips should be.
+_PLANE, _FEW, _LOOKED_AT = 10_000, 5, 1000
 #: Queries of a tree at a time; rows of all pairs at a time.
 _QUERIES, _ROWS = 1 << 16, 16
 #: From how many dimensions on all pairs are faster than trees: to find the k-th, to count with SciPy's, scikit-learn's.
@@ -77,6 +82,7 @@ def _terms(u: Floats, v: Floats, wanted: Sequence[tuple[int, Rows]], workers: in
 def neighbour_distances(points: Floats, wanted: Sequence[tuple[int, Rows]], *, workers: int = 1) -> list[Floats]:
     """Distance by the maximum norm to the k-th nearest other one of ``points (N, D)``, for each k of some rows."""
     order, search = _searcher(points, workers)
+    plane = points.shape[1] == 2 and workers == 1 and len(points) >= _PLANE
 
     def search_in_order(rows: Rows, neighbours: Sequence[int]) -> Floats:
         asked = np.zeros(len(points), dtype=bool)
@@ -90,7 +96,17 @@ def neighbour_distances(points: Floats, wanted: Sequence[tuple[int, Rows]], *, w
 
     if all(some is wanted[0][1] or np.array_equal(some, wanted[0][1]) for _, some in wanted):
         return list(search_in_order(wanted[0][1], [k for k, _ in wanted]).T)
-    return [search_in_order(rows, [k])[:, 0] for k, rows in wanted]
+    distances = []
+    for k, rows in wanted:
+        if plane and k <= _FEW and len(rows) == len(points):
+            some = rows[:: len(rows) // _LOOKED_AT]
+            distance, certain = distances_by_strips(points, k, strip_size(points, some, search(some, [k])[:, 0]))
+            left = np.flatnonzero(~certain)
+            distance[left] = search_in_order(left, [k])[:, 0]
+            distances.append(distance[rows])
+        else:
+            distances.append(search_in_order(rows, [k])[:, 0])
+    return distances
 
 
 #: From rows and numbers of neighbours to the distances, ``(rows, numbers)``.

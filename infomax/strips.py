@@ -1,0 +1,126 @@
+"""Nearest neighbours of all points of a plane, by the maximum norm: most of them found by whole arrays, without a tree.
+
+The points are cut into strips by their second coordinate, and each strip is sorted by the first. Neighbours are looked
+for among a few points to both sides, in a point's own strip and in the two beside it: a handful of operations on
+vectors for each place that a neighbour may have. What lies further off is known to be far, or else the point is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+#: Points of a strip that are looked at to each side.
+_REACH = 7
+#: Half the height of a strip in distances to the neighbour looked for, and points at a time, which fit a core's cache.
+_HALF_HEIGHT, _AT_ONCE = 1.0, 1 << 15
+
+
+def strip_size(points: Floats, some: Integers, distance: Floats) -> int:
+    """How many points a strip should hold, from the distances to the neighbours of ``some``: ``(M,)`` each."""
+    ordinates = np.sort(points[:, 1])
+    centre, height = points[some, 1], _HALF_HEIGHT * distance
+    inside = np.searchsorted(ordinates, centre + height) - np.searchsorted(ordinates, centre - height)
+    return max(int(np.median(inside)), 4 * _REACH)
+
+
+def distances_by_strips(points: Floats, neighbours: int, size: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Distance of each point to its k-th nearest other one, and whether that is certain, ``(N,)`` each.
+
+    Args:
+        points: ``(N, 2)``. neighbours: k. size: points of a strip.
+    """
+    strips = _Strips.of(points, size)
+    distance, certain = np.empty(len(points)), np.empty(len(points), dtype=bool)
+    at_once = max(1, _AT_ONCE // size)
+    with np.errstate(invalid="ignore"):  # of places where there is no point
+        for start in range(0, len(strips.rows), at_once):
+            block = slice(start, start + at_once)
+            nearest, horizon = strips.search(block, neighbours)
+            there = strips.rows[block] >= 0
+            rows = strips.rows[block][there]
+            distance[rows], certain[rows] = nearest[there], (nearest <= horizon)[there]
+    return distance, certain
+
+
+@dataclass(frozen=True, eq=False)
+class _Strips:
+    """Points in S strips of M places, from left to right; the last strip is filled up.
+
+    Attributes:
+        rows: whose point is where, ``(S, M)``; -1 for nobody's.
+        x, y: coordinates, ``(S + 2, M + 2 * _REACH)``: with a strip of nothing before and behind, and with nothing, far
+            away, on both sides of each.
+        below, above: no point beyond the strips beside a strip is nearer in y than these, ``(S,)``.
+    """
+
+    rows: Integers
+    x: Floats
+    y: Floats
+    below: Floats
+    above: Floats
+
+    @staticmethod
+    def of(points: Floats, size: int) -> _Strips:
+        count = -(-len(points) // size)
+        places = np.full(count * size, -1)
+        places[: len(points)] = np.argsort(points[:, 1])
+        rows = places.reshape(count, size)
+        x, y = (np.where(rows >= 0, column[rows], np.inf) for column in points.T)
+        beyond = np.full(2, np.inf)
+        below, above = np.concatenate([-beyond, y[:-2, -1]])[:count], np.concatenate([y[2:, 0], beyond])[-count:]
+        order = np.argsort(x, axis=1)
+        rows, x, y = (np.take_along_axis(part, order, 1) for part in (rows, x, y))
+        margin = (1, 1), (_REACH, _REACH)
+        x, y = (np.pad(part, margin, constant_values=np.inf) for part in (x, y))
+        x[:, :_REACH] = -np.inf
+        return _Strips(rows, x, y, below, above)
+
+    def search(self, block: slice, neighbours: int) -> tuple[Floats, Floats]:
+        """Of some strips' points, the distance to the k-th nearest of those looked at, and the least to any other."""
+        strips = np.arange(len(self.rows))[block] + 1
+        here = slice(strips[0], strips[-1] + 1)
+        width, size = self.x.shape[1], self.rows.shape[1]
+        x, y = (side[here, _REACH : _REACH + size] for side in (self.x, self.y))
+        nearest = _Nearest(x, y, neighbours)
+        for place in (*range(_REACH), *range(_REACH + 1, 2 * _REACH + 1)):
+            nearest.consider(self.x[here, place : place + size], self.y[here, place : place + size])
+        horizon = np.minimum(x - self.x[here, :size], self.x[here, 2 * _REACH :] - x)
+        flat_x, flat_y = self.x.reshape(-1), self.y.reshape(-1)
+        for beside in (strips - 1, strips + 1):
+            first = [np.searchsorted(self.x[strip, _REACH:-_REACH], own) for strip, own in zip(beside, x, strict=True)]
+            places = np.stack(first) + beside[:, None] * width
+            for step in range(2 * _REACH):
+                there = flat_x.take(places)
+                nearest.consider(there, flat_y.take(places))
+                if step == 0:
+                    np.minimum(horizon, x - there, out=horizon)
+                places += 1
+            np.minimum(horizon, there - x, out=horizon)
+        np.minimum(horizon, y - self.below[block, None], out=horizon)
+        return nearest.distances[-1], np.minimum(horizon, self.above[block, None] - y)
+
+
+class _Nearest:
+    """The least distances from points at ``x``, ``y`` to those that were considered, in ascending order."""
+
+    def __init__(self, x: Floats, y: Floats, neighbours: int) -> None:
+        self._x, self._y = x, y
+        self.distances = [np.full(x.shape, np.inf) for _ in range(neighbours)]
+        self._one, self._other = np.empty(x.shape), np.empty(x.shape)
+
+    def consider(self, x: Floats, y: Floats) -> None:
+        """One candidate for each point."""
+        distance, spare = self._one, self._other
+        np.abs(np.subtract(x, self._x, out=distance), out=distance)
+        np.abs(np.subtract(y, self._y, out=spare), out=spare)
+        np.maximum(distance, spare, out=distance)
+        for known in self.distances:
+            np.maximum(known, distance, out=spare)
+            np.minimum(known, distance, out=known)
+            distance, spare = spare, distance
