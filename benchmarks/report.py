@@ -6,6 +6,7 @@ import math
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy
 import torch
@@ -21,10 +22,18 @@ def machine() -> str:
         f"torch {torch.__version__}",
         f"numpy {numpy.__version__}",
         f"Python {platform.python_version()}",
-        f"{os.cpu_count()} cores ({platform.machine()})",
+        f"{os.cpu_count()} cores ({_processor()})",
         *([f"{memory} GB memory"] if memory is not None else []),
     ]
     return ", ".join(parts)
+
+
+def _processor() -> str:
+    """The model, where the system tells, without signs of trade marks; else the kind."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text(encoding="utf-8").splitlines() if facts.is_file() else []
+    models = [line.partition(":")[2] for line in lines if line.startswith("model name")]
+    return " ".join(models[0].replace("(R)", "").replace("(TM)", "").split()) if models else platform.machine()
 
 
 def provenance(rows: Iterable[Mapping[str, str]]) -> str:

@@ -14,8 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypedDict, get_args
 
-import torch
-
 import infomax
 from infomax import anchored, bounds, classical, distributed
 from infomax.columns import pairwise
@@ -25,11 +23,12 @@ from infomax.discovery import Correction
 from infomax.estimation import estimate
 from infomax.files import check_writable, read_named
 from infomax.frames import Columns
-from infomax.io import ConstantColumnWarning, InfomaxWarning
+from infomax.io import ConstantColumnWarning, Floats, InfomaxWarning
 from infomax.matrix import Pairwise
 from infomax.problems import DEFAULT, check_bound
 from infomax.result import Estimate, pvalue_text
 from infomax.stored import MAPPED, StoredColumns, open_columns
+from infomax.streaming import gather_drawn
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,8 +118,8 @@ def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
     leads = distributed.rank() == 0
     options = {name: getattr(arguments, name) for name in ("seed", "device", "quick")}
     options |= {"progress": arguments.progress and leads, "shared": distributed.active()}
-    given = [] if arguments.given is None else [arguments.given.split(",")]
-    x, y, *z = _read(arguments.file, arguments.x.split(","), arguments.y.split(","), *given)
+    selections = [part.split(",") for part in (arguments.x, arguments.y, arguments.given) if part is not None]
+    x, y, *z = _read(arguments.file, *selections, seed=arguments.seed)
     results: Sequence[Estimate | Composition]  # of one of the two
     with _plain_warnings(show=leads):
         if z:
@@ -142,21 +141,28 @@ def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path: str, *selections: Sequence[str]) -> Sequence[Columns | StoredColumns]:
+def _read(path: str, *selections: Sequence[str], seed: int) -> Sequence[Columns | StoredColumns | Floats]:
     """Columns of the file, which may be larger than memory; of one for each rank, if its name says so, in one."""
     sharded = "{rank}" in path
     if sharded and not (distributed.active() or distributed.launched()):
         raise ValueError(
             f"{{rank}} in a file's name is for the processes that torchrun starts; got {path!r} without it"
         )
-    if not sharded and Path(path).suffix.lower() in MAPPED:
-        return open_columns(path, *selections)
     path = path.replace("{rank}", str(distributed.rank()))
-    columns: list[Columns] = []
-    distributed.together(lambda: columns.extend(read_named(path, *selections)))  # if one fails, all do
+    mapped = Path(path).suffix.lower() in MAPPED
+    if mapped and not sharded:
+        return open_columns(path, *selections)
+    columns: list[Columns | StoredColumns] = []  # if one rank cannot read, all stop
+    distributed.together(lambda: columns.extend((open_columns if mapped else read_named)(path, *selections)))
     if not sharded:
         return columns
-    return [Columns(c.names, distributed.gather(torch.from_numpy(c.samples)).numpy()) for c in columns]
+    wanted = dict(zip(("x", "y", "z"), columns, strict=False))
+    given = {name: c.samples if isinstance(c, Columns) else c for name, c in wanted.items()}
+    gathered, rows = gather_drawn(given, seed=seed)
+    if rows > len(gathered["x"]) and distributed.rank() == 0:
+        used = f"{len(gathered['x'])} of {rows} rows of all ranks are used, drawn at random"
+        print(f"infomax: warning: {used}", file=sys.stderr)
+    return [Columns(c.names, gathered[name]) if c.names else gathered[name] for name, c in wanted.items()]
 
 
 def _pairwise(arguments: argparse.Namespace) -> int:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from infomax import distributed
 from infomax.bounds import Bound
 from infomax.crossfit import Fold, Pairs, measure_rows, orders_of_blocks
 from infomax.feeding import Aligned, check_finite
@@ -47,6 +49,51 @@ def draw_rows(n: int, count: int, rng: np.random.Generator) -> Rows:
         drawn = np.concatenate([drawn, rng.integers(n, size=MOST_DRAWN // 8)])
         drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
     return drawn[:count]
+
+
+def read_rows(aligned: Aligned, rows: Rows) -> tuple[dict[str, Floats], dict[str, NDArray[np.bool_]]]:
+    """Of each sample these rows, ``(R, D)``, and which of its columns vary; all is read once, and checked.
+
+    Raises:
+        ValueError: for values that are missing or infinite, with their row.
+    """
+    order = np.argsort(rows)
+    ascending = rows[order]
+    first = {name: columns.read(0, 1)[0] for name, columns in aligned.columns.items()}
+    drawn = {name: np.empty((len(rows), len(row))) for name, row in first.items()}
+    differs = {name: np.zeros(len(row), bool) for name, row in first.items()}
+    for start, stop in aligned.in_order(_SCANNED):
+        low, high = np.searchsorted(ascending, [start, stop])
+        for name, columns in aligned.columns.items():
+            part = columns.read(start, stop)
+            check_finite(part, name, start)
+            differs[name] |= (part != first[name]).any(0)
+            drawn[name][order[low:high]] = part[ascending[low:high] - start]
+    return drawn, differs
+
+
+def gather_drawn(samples: Mapping[str, Any], *, seed: int, cells: int = MOST_CELLS) -> tuple[dict[str, Floats], int]:
+    """The samples of all ranks in one, on all of them, and how many rows there are.
+
+    Where these are more than ``cells`` allow (rows by columns of all samples), each rank draws its share of them at
+    random, so that memory is bounded on all. To be called by every rank.
+
+    Args:
+        samples: this rank's, by the names that errors call them, where they are. seed: which rows are drawn.
+
+    Raises:
+        ValueError, TypeError: as :meth:`Sampled.of`.
+        infomax.RankError: if another rank fails.
+    """
+    found: list[Aligned] = []
+    distributed.together(lambda: found.append(Aligned.of(samples)))
+    (aligned,), n = found, len(found[0])
+    total = sum(distributed.together(lambda: n))
+    count = min(n, cells // aligned.width * n // total)
+    rows = np.sort(draw_rows(n, count, np.random.default_rng((seed, distributed.rank()))))
+    drawn: dict[str, Floats] = {}
+    distributed.together(lambda: drawn.update(read_rows(aligned, rows)[0]))
+    return {name: distributed.gather(torch.from_numpy(part)).numpy() for name, part in drawn.items()}, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,20 +135,8 @@ class Sampled:
         n = len(aligned)
         if n < least:
             raise ValueError(f"{next(iter(samples))} must have at least {least} rows; got {n}")
-        count = max(least, min(n, most, cells // aligned.width))
-        rows = draw_rows(n, count, np.random.default_rng(seed))
-        order = np.argsort(rows)
-        ascending = rows[order]
-        first = {name: columns.read(0, 1)[0] for name, columns in aligned.columns.items()}
-        drawn = {name: np.empty((count, len(row))) for name, row in first.items()}
-        differs = {name: np.zeros(len(row), bool) for name, row in first.items()}
-        for start, stop in aligned.in_order(_SCANNED):
-            low, high = np.searchsorted(ascending, [start, stop])
-            for name, columns in aligned.columns.items():
-                part = columns.read(start, stop)
-                check_finite(part, name, start)
-                differs[name] |= (part != first[name]).any(0)
-                drawn[name][order[low:high]] = part[ascending[low:high] - start]
+        rows = draw_rows(n, max(least, min(n, most, cells // aligned.width)), np.random.default_rng(seed))
+        drawn, differs = read_rows(aligned, rows)
         for name, varies in differs.items():
             warn_of_constant(~varies, name, column_labels(aligned.columns[name]), stacklevel)
             drawn[name] = drawn[name] if varies.all() else drawn[name][:, varies]

@@ -6,6 +6,8 @@ import os
 import signal
 import warnings
 from datetime import timedelta
+from functools import partial
+from unittest import mock
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import nn
 import infomax
 import infomax.cli
 from infomax import GlobalBatch, bounds, distributed
+from infomax.streaming import gather_drawn
 
 ROWS = 18
 #: Rows of each rank.
@@ -133,9 +136,12 @@ def cases(rank, world, folder):
     yield "estimates", lambda: estimates(shared=True)
     yield "command", lambda: command(folder, rank, world)
     yield "command, a file is missing", lambda: command(folder, rank, world, missing=True)
+    yield "command, too many rows", lambda: command(folder, rank, world, cells=300)
+    yield "drawn", lambda: drawn(rank)
     yield "shared out", lambda: distributed.shared_out(range(5), lambda some: [10 * i for i in some])
     yield "error: other samples", lambda: other_samples(rank)
     yield "error: one rank fails", lambda: fail_on_one(rank)
+    yield "error: missing values", lambda: drawn(rank, value=np.nan if rank == 1 else 0.0)
     bound = GlobalBatch(infomax.CPC(3, 2))
     nwj = GlobalBatch(infomax.NWJ(3, 2))
     other = GlobalBatch(infomax.CPC(3 + (rank == 1), 2))
@@ -280,14 +286,29 @@ def other_samples(rank):
     infomax.estimate(x + (rank == 1), y, bound="gaussian", shared=True)
 
 
-def command(folder, rank, world, *, missing=False):
+def drawn(rank, value=0.0):
+    """Of 100, 200, … numbers that say whose they are, as many as 90 cells hold; and of few, all."""
+    rows = 1000 * rank + np.arange(100.0 * (rank + 1))[:, None]
+    rows[7] += value
+    given = {"x": rows, "y": np.hstack([-rows, 2 * rows])}
+    few, total = gather_drawn(given, seed=0, cells=90)
+    everything, _ = gather_drawn(given, seed=0)
+    return {"few": few, "total": total, "everything": everything}
+
+
+def command(folder, rank, world, *, missing=False, cells=None):
     """``infomax estimate`` of a file for each rank, in processes that are a group already; its status and output."""
     if not missing:
         np.save(folder / f"part-{rank}.npy", np.array_split(np.hstack(samples()), world)[rank])
     out, err = io.StringIO(), io.StringIO()
     name = "none" if missing and rank == 1 else "part"
     words = ["estimate", str(folder / f"{name}-{{rank}}.npy"), "--x", "0,1", "--y", "2", "--quick", "--json"]
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    gather = gather_drawn if cells is None else partial(gather_drawn, cells=cells)
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(infomax.cli, "gather_drawn", gather),
+    ):
         status = infomax.cli.main([*words, "--bound", "gaussian", "--no-progress"])
     return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
 

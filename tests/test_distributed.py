@@ -210,6 +210,11 @@ def test_ceiling_memory_warm_start_and_gather(found):
             None,
         ),
         ("one rank fails", "RankError: rank 1 failed: ValueError: of its own", "ValueError: of its own"),
+        (
+            "missing values",
+            "RankError: rank 1 failed: ValueError: x must be finite; got nan in row 7",
+            "ValueError: x must be finite; got nan in row 7",
+        ),
         ("twice", "RuntimeError: gradients of gradients are not there", None),
     ],
 )
@@ -252,6 +257,28 @@ def test_the_command_reads_a_file_for_each_rank(found):
         failed = of_rank["command, a file is missing"]
         assert (failed["status"], failed["out"]) == (2, "")
         assert ("no file " if rank == 1 else "rank 1 failed: FileNotFoundError: no file ") in failed["err"]
+
+
+def test_of_too_many_rows_each_rank_draws_its_share(found):
+    world = len(found)
+    for of_rank in found:
+        few, everything = of_rank["drawn"]["few"], of_rank["drawn"]["everything"]
+        assert of_rank["drawn"]["total"] == sum(100 * (r + 1) for r in range(world)) == len(everything["x"])
+        for samples in (few, everything):
+            assert np.array_equal(samples["y"], np.hstack([-samples["x"], 2 * samples["x"]]))
+        whose = few["x"][:, 0] // 1000
+        assert np.bincount(whose.astype(int)).tolist() == {2: [10, 20], 3: [5, 10, 15]}[world]
+        assert len(np.unique(few["x"])) == 30
+        assert np.isin(few["x"], everything["x"]).all()
+        assert np.ptp(few["x"][whose == 0]) > 30  # not the first ones
+        assert np.array_equal(few["x"], found[0]["drawn"]["few"]["x"])
+        done = of_rank["command, too many rows"]
+        assert done["status"] == 0
+    sizes = [len(part) for part in np.array_split(ranks.samples()[0], world)]
+    used = sum(100 * size // sum(sizes) for size in sizes)
+    assert json.loads(found[0]["command, too many rows"]["out"])["n"] == used
+    said = f"infomax: warning: {used} of {sum(sizes)} rows of all ranks are used, drawn at random\n"
+    assert [of_rank["command, too many rows"]["err"] for of_rank in found] == [said] + [""] * (world - 1)
 
 
 @pytest.mark.filterwarnings("ignore::infomax.InfomaxWarning")
