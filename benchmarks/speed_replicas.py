@@ -8,21 +8,23 @@ neither loads data otherwise. "Difference" is the largest of the values on valid
 last step; it is rounding, in float32, that training has amplified.
 
 The rows of `estimate` are those of a whole call with five folds, against the same call with its folds in turn, which
-takes fused steps.
+takes fused steps. Bounds of several kinds can be one batched model too, each replica with the loss of its own kind; the
+last row says what is gained over one kind after the other, as `estimate(bound=[…])` takes them.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
 from benchmarks.timing import Ratio, in_turn
-from infomax import InfoNCE, Schedule, critics, estimate, replicas, tasks
+from infomax import InfoNCE, Schedule, bounds, critics, estimate, replicas, tasks
 
 _DIM, _ROWS, _VALIDATION = 20, 4000, 256
 #: Hidden width, batch, and the speed-up that is hoped for with eight replicas.
@@ -120,6 +122,7 @@ def ratios(quick: bool) -> Iterator[Ratio]:
             yield _growth(hidden, batch, count, steps, repeats)
     for name in ("infonce", "nwj", "ba")[: 1 if quick else None]:
         yield _folds(name, 500 if quick else 5000, repeats)
+    yield _kinds(("infonce", "nwj", "js"), steps, repeats)
 
 
 def _schedule(batch: int, steps: int) -> Schedule:
@@ -177,4 +180,35 @@ def _folds(name: str, n: int, repeats: int) -> Ratio:
         "",
         f"{seconds['together']:.2f} s",
         f"{seconds['in turn']:.2f} s",
+    )
+
+
+def _kinds(names: Sequence[str], steps: int, repeats: int) -> Ratio:
+    folds, schedule = 5, _schedule(128, steps)
+    problem = _Problem(64, folds, schedule)
+    made = {name: [bounds.get(name).for_estimation(_DIM, _DIM, _ROWS) for _ in range(folds)] for name in names}
+
+    def fit(*kinds: str) -> None:
+        fitted = replicas.fit_replicas(
+            [bound for kind in kinds for bound in made[kind]],
+            problem.trains * len(kinds),
+            problem.validations * len(kinds),
+            schedule=schedule,
+            generators=[torch.Generator().manual_seed(seed) for _ in kinds for seed in range(folds)],
+        )
+        if fitted is None:
+            raise RuntimeError("the replicas were not trained together")
+
+    def kind_after_kind() -> None:
+        for name in names:
+            fit(name)
+
+    seconds = in_turn({"together": partial(fit, *names), "in turn": kind_after_kind}, repeats=repeats)
+    return Ratio(
+        f"{len(names)} kinds of {folds} bounds ({', '.join(names)}) with anchored critics, batch 128",
+        "times faster than kind after kind",
+        seconds["in turn"] / seconds["together"],
+        "",
+        f"{1e3 * seconds['together'] / steps:.2f} ms a step of all",
+        f"{1e3 * seconds['in turn'] / steps:.2f} ms",
     )
