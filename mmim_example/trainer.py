@@ -235,7 +235,6 @@ class Trainer:
             loss = self.model.pair_loss(*({name: v[some] for name, v in part.items()} for part in (h, present)))
             if loss is None:
                 continue
-            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._step(optimizer, learned)
             total, steps = total + self._finite(loss, "stage 0"), steps + 1
@@ -254,7 +253,6 @@ class Trainer:
         with self._progress_bar(len(parts)) as bar:
             for start in range(0, len(parts), config.accumulate):
                 group = parts[start : start + config.accumulate]
-                self.main.zero_grad()
                 for rows in group:
                     batch = self._share(train, order[rows])
                     output, labels = whole(model(batch), batch.labels)
@@ -270,6 +268,7 @@ class Trainer:
         distributed.average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         optimizer.step()
+        optimizer.zero_grad()  # the other stage needs the memory
 
     def _finite(self, loss: Tensor, stage: str, terms: Terms | None = None) -> float:
         value = loss.item()
