@@ -1,7 +1,7 @@
 """How fast, how large: ratios to plain torch, to peers and to the machine's limit, each pair of numbers in one run.
 
     python -m benchmarks.speed                        # everything, on a machine that does nothing else
-    python -m benchmarks.speed --sections contrastive # a part; what the CSV holds of the others stays
+    python -m benchmarks.speed --sections contrastive # a part; rows of others, or other machines, stay
     python -m benchmarks.speed --quick --output DIR   # small sizes, to see that it works
     python -m benchmarks.speed --report               # the tables anew, from the CSV
 
@@ -57,16 +57,27 @@ def write(path: Path, rows: Sequence[Row]) -> None:
         writer.writerows(sorted(rows, key=lambda row: SECTIONS.index(row["section"])))
 
 
+def by_machine(rows: Sequence[Row], section: str) -> list[list[Row]]:
+    """The section's rows of each machine, the last measured first."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["section"] == section:
+            found.setdefault(row["machine"], []).append(row)
+    return sorted(found.values(), key=lambda own: own[0]["date"], reverse=True)
+
+
 def report(rows: Sequence[Row]) -> str:
-    """A table for each section."""
+    """A table for each section and machine."""
     parts = []
     for section in SECTIONS:
-        own = [row for row in rows if row["section"] == section]
-        if not own:
+        machines = by_machine(rows, section)
+        if not machines:
             continue
         about = (import_module(f"benchmarks.speed_{section}").__doc__ or section).strip()
-        parts += [f"## {about.splitlines()[0].rstrip('.')}", *about.split("\n\n")[1:], table(_HEADER, map(_line, own))]
-        parts.append(f"{own[0]['date']}: {own[0]['machine']}. `python -m benchmarks.speed --sections {section}`")
+        parts += [f"## {about.splitlines()[0].rstrip('.')}", *about.split("\n\n")[1:]]
+        for own in machines:
+            parts.append(table(_HEADER, map(_line, own)))
+            parts.append(f"{own[0]['date']}: {own[0]['machine']}. `python -m benchmarks.speed --sections {section}`")
     return "\n\n".join(parts) + "\n"
 
 
@@ -101,10 +112,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(
                 f"{section}: {row['case']}: {row['ratio']} {row['figure']} ({row['ours']}, {row['other']})", flush=True
             )
-        rows = [row for row in rows if row["section"] != section] + new
+        replaced = {(row["section"], row["machine"]) for row in new}
+        rows = [row for row in rows if (row["section"], row["machine"]) not in replaced] + new
         write(path, rows)
     (arguments.output / "speed.md").write_text(report(rows), encoding="utf-8")
-    draw(rows, arguments.output / "speed.png")
+    last = [own for section in SECTIONS for own in by_machine(rows, section)[:1]]
+    draw([row for own in last for row in own], arguments.output / "speed.png")
     print(f"wrote {arguments.output / 'speed.md'}")
 
 

@@ -1,0 +1,16 @@
+from benchmarks.speed import COLUMNS, by_machine, report
+
+
+def row(machine, date, ratio):
+    facts = {"section": "entropy", "case": "d = 16", "figure": "times faster", "ratio": ratio, "target": "≥ 2"}
+    return dict.fromkeys(COLUMNS, "1") | facts | {"date": date, "machine": machine}
+
+
+def test_a_table_for_each_machine_the_last_first():
+    rows = [row("old", "2026-01-01", "3"), row("new", "2026-02-01", "1.5"), row("old", "2026-01-01", "4")]
+    assert [[r["ratio"] for r in own] for own in by_machine(rows, "entropy")] == [["1.5"], ["3", "4"]]
+    assert by_machine(rows, "ranks") == []
+    lines = report(rows).splitlines()
+    assert [line.split("|")[2].strip() for line in lines if line.startswith("| d = 16")] == ["1.5", "3", "4"]
+    assert [line.split("|")[5].strip() for line in lines if line.startswith("| d = 16")] == ["**no**", "yes", "yes"]
+    assert [line.split(":")[0] for line in lines if "--sections" in line] == ["2026-02-01", "2026-01-01"]
