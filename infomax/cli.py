@@ -156,13 +156,14 @@ def _read(path: str, *selections: Sequence[str], seed: int) -> Sequence[Columns 
     distributed.together(lambda: columns.extend((open_columns if mapped else read_named)(path, *selections)))
     if not sharded:
         return columns
-    wanted = dict(zip(("x", "y", "z"), columns, strict=False))
-    given = {name: c.samples if isinstance(c, Columns) else c for name, c in wanted.items()}
+    sides = [f"{side} of {path}" for side in ("x", "y", "z")[: len(columns)]]
+    given = {side: c.samples if isinstance(c, Columns) else c for side, c in zip(sides, columns, strict=True)}
     gathered, rows = gather_drawn(given, seed=seed)
-    if rows > len(gathered["x"]) and distributed.rank() == 0:
-        used = f"{len(gathered['x'])} of {rows} rows of all ranks are used, drawn at random"
-        print(f"infomax: warning: {used}", file=sys.stderr)
-    return [Columns(c.names, gathered[name]) if c.names else gathered[name] for name, c in wanted.items()]
+    parts = list(gathered.values())
+    if rows > (used := len(parts[0])) and distributed.rank() == 0:
+        said = f"{used} of {rows} rows of all ranks are used, drawn at random"
+        print(f"infomax: warning: {said}", file=sys.stderr)
+    return [Columns(c.names, part) if c.names else part for c, part in zip(columns, parts, strict=True)]
 
 
 def _pairwise(arguments: argparse.Namespace) -> int:

@@ -173,7 +173,7 @@ def entropies(
     """Entropies of several representations of the same samples, each from a memory of its own, in nats.
 
     What each memory would find alone, to rounding; those of the same sizes and options are read in one pass, which
-    takes little more time than one of them.
+    takes little more time than one of them. They share a graph: take gradients of their sum, or keep it.
 
     Args:
         memories: in training mode each remembers its rows. ys: ``(N, D)`` for each. labels: of all, ``(N,)``.
@@ -237,7 +237,8 @@ def _entropies(memories: Sequence[GaussianMixtureMemory], ys: Sequence[Tensor], 
     mixture = _mixture(memories, wide, placed)
     values: Sequence[Tensor]
     if memories[0].entropy == "monte_carlo":
-        values = mixture_log_prob(mixture, wide).mean(1).neg().to(ys[0].dtype).unbind()
+        means = mixture_log_prob(mixture, wide).mean(1).neg().to(ys[0].dtype)
+        values = [means[i] for i in range(len(memories))]  # not unbind: what it returns may not be changed in place
     else:
         bound = {"lower": mixture_entropy_lower, "upper": mixture_entropy_upper}[memories[0].entropy]
         parts = (part.chunk(len(memories)) for part in (mixture.log_weights, mixture.means, mixture.covariances))
@@ -279,7 +280,7 @@ def _by_component(y: Tensor, placed: _Places) -> tuple[Tensor, Tensor]:
     most = int(placed.arrived.max())
     rows = y.new_zeros(groups, components * most, dim).index_copy(1, placed.labels * most + placed.place, y)
     is_row = torch.arange(most, device=y.device) < placed.arrived[:, None]
-    return rows.view(-1, most, dim), is_row.repeat(groups, 1) if groups > 1 else is_row
+    return rows.view(groups * components, most, dim), is_row.repeat(groups, 1) if groups > 1 else is_row
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:

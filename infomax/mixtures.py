@@ -123,13 +123,14 @@ def _half_log_det(factors: Tensor) -> Tensor:
 def _logits(log_weights: Tensor, means: Tensor, covariances: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     r""":math:`\log w_c N(y_i; \mu_c, \Sigma_c)` ``(G, C, N)``; inverse Cholesky factors; rows that they whiten."""
     groups, n, dim = y.shape
+    components = len(means) // groups
     factors = torch.linalg.cholesky(covariances)
     inverse = torch.linalg.solve_triangular(factors, _identity(factors), upper=False)
-    rows = (y[:, None] - means.view(groups, -1, 1, dim)).view(-1, n, dim)
+    rows = (y[:, None] - means.view(groups, components, 1, dim)).view(len(means), n, dim)
     white = torch.bmm(rows, inverse.mT)
     offsets = log_weights - _half_log_det(factors) - 0.5 * dim * math.log(2 * math.pi)
     logits = offsets[:, None] - 0.5 * white.square().sum(2)
-    return logits.view(groups, -1, n), inverse, white
+    return logits.view(groups, components, n), inverse, white
 
 
 def _identity(matrices: Tensor) -> Tensor:
@@ -150,12 +151,11 @@ class _LogProb(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         refuse_gradients_of_gradients()
         logits, log_prob, inverse, white = ctx.saved_tensors
-        groups, _, n = logits.shape
-        shares = (logits - log_prob[:, None]).exp_().mul_(gradient[:, None]).view(-1, n)  # of each row, by component
+        shares = (logits - log_prob[:, None]).exp_().mul_(gradient[:, None]).flatten(0, 1)  # of rows, by component
         d_log_weights = shares.sum(1)
         solved = torch.bmm(white, inverse)
         weighted = solved * shares[..., None]
         d_covariances = torch.bmm(inverse.mT, inverse).mul_(-0.5 * d_log_weights[:, None, None])
         d_covariances.baddbmm_(solved.mT, weighted, alpha=0.5)
-        d_y = weighted.view(groups, -1, n, solved.shape[2]).sum(1).neg_()
+        d_y = weighted.view(*logits.shape, solved.shape[2]).sum(1).neg_()
         return d_log_weights, weighted.sum(1), d_covariances, d_y

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infomax.strips import distances_by_strips, strip_size
+from infomax.strips import distances_by_strips
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -94,18 +94,21 @@ def neighbour_distances(points: Floats, wanted: Sequence[tuple[int, Rows]], *, w
             distance[part] = search(part, neighbours)
         return distance[rows]
 
-    if all(some is wanted[0][1] or np.array_equal(some, wanted[0][1]) for _, some in wanted):
+    if len(wanted) > 1 and all(some is wanted[0][1] or np.array_equal(some, wanted[0][1]) for _, some in wanted):
         return list(search_in_order(wanted[0][1], [k for k, _ in wanted]).T)
     distances = []
     for k, rows in wanted:
+        strips = None
         if plane and k <= _FEW and len(rows) == len(points):
             some = rows[:: len(rows) // _LOOKED_AT]
-            distance, certain = distances_by_strips(points, k, strip_size(points, some, search(some, [k])[:, 0]))
+            strips = distances_by_strips(points, k, some, search(some, [k])[:, 0])
+        if strips is None:
+            distances.append(search_in_order(rows, [k])[:, 0])
+        else:
+            distance, certain = strips
             left = np.flatnonzero(~certain)
             distance[left] = search_in_order(left, [k])[:, 0]
             distances.append(distance[rows])
-        else:
-            distances.append(search_in_order(rows, [k])[:, 0])
     return distances
 
 

@@ -59,9 +59,9 @@ def read_rows(aligned: Aligned, rows: Rows) -> tuple[dict[str, Floats], dict[str
     """
     order = np.argsort(rows)
     ascending = rows[order]
-    first = {name: columns.read(0, 1)[0] for name, columns in aligned.columns.items()}
-    drawn = {name: np.empty((len(rows), len(row))) for name, row in first.items()}
-    differs = {name: np.zeros(len(row), bool) for name, row in first.items()}
+    first = {name: columns.read(0, min(1, len(aligned))) for name, columns in aligned.columns.items()}
+    drawn = {name: np.empty((len(rows), columns.shape[1])) for name, columns in aligned.columns.items()}
+    differs = {name: np.zeros(columns.shape[1], bool) for name, columns in aligned.columns.items()}
     for start, stop in aligned.in_order(_SCANNED):
         low, high = np.searchsorted(ascending, [start, stop])
         for name, columns in aligned.columns.items():
@@ -89,7 +89,7 @@ def gather_drawn(samples: Mapping[str, Any], *, seed: int, cells: int = MOST_CEL
     distributed.together(lambda: found.append(Aligned.of(samples)))
     (aligned,), n = found, len(found[0])
     total = sum(distributed.together(lambda: n))
-    count = min(n, cells // aligned.width * n // total)
+    count = min(n, cells // aligned.width * n // max(1, total))
     rows = np.sort(draw_rows(n, count, np.random.default_rng((seed, distributed.rank()))))
     drawn: dict[str, Floats] = {}
     distributed.together(lambda: drawn.update(read_rows(aligned, rows)[0]))

@@ -1,6 +1,6 @@
 """Nearest neighbours of all points of a plane, by the maximum norm: most of them found by whole arrays, without a tree.
 
-The points are cut into strips by their second coordinate, and each strip is sorted by the first. Neighbours are looked
+The points are cut into strips by one coordinate, and each strip is sorted by the other. Neighbours are looked
 for among a few points to both sides, in a point's own strip and in the two beside it: a handful of operations on
 vectors for each place that a neighbour may have. What lies further off is known to be far, or else the point is left.
 """
@@ -17,24 +17,41 @@ Integers = NDArray[np.int64]
 
 #: Points of a strip that are looked at to each side.
 _REACH = 7
-#: Half the height of a strip in distances to the neighbour looked for, and points at a time, which fit a core's cache.
-_HALF_HEIGHT, _AT_ONCE = 1.0, 1 << 15
+#: Points at a time, which fit a core's cache.
+_AT_ONCE = 1 << 15
 
 
-def strip_size(points: Floats, some: Integers, distance: Floats) -> int:
-    """How many points a strip should hold, from the distances to the neighbours of ``some``: ``(M,)`` each."""
-    ordinates = np.sort(points[:, 1])
-    centre, height = points[some, 1], _HALF_HEIGHT * distance
-    inside = np.searchsorted(ordinates, centre + height) - np.searchsorted(ordinates, centre - height)
-    return max(int(np.median(inside)), 4 * _REACH)
-
-
-def distances_by_strips(points: Floats, neighbours: int, size: int) -> tuple[Floats, NDArray[np.bool_]]:
+def distances_by_strips(
+    points: Floats, neighbours: int, some: Integers, known: Floats
+) -> tuple[Floats, NDArray[np.bool_]] | None:
     """Distance of each point to its k-th nearest other one, and whether that is certain, ``(N,)`` each.
 
     Args:
-        points: ``(N, 2)``. neighbours: k. size: points of a strip.
+        points: ``(N, 2)``. neighbours: k. some: rows whose distances to their k-th neighbours, ``known``, say which
+            coordinate is to be cut, and where.
+
+    Returns:
+        None where many points share a value of both coordinates, so that hardly any distance would be certain.
     """
+    sizes, crowds = [], []
+    near = [_near(column, some, known) for column in points.T]
+    for cut, other in ((1, 0), (0, 1)):
+        sizes.append(max(int(np.median(near[cut])), 4 * _REACH))
+        crowds.append(sizes[-1] * float(np.median(near[other])) / len(points))
+    if min(crowds) > _REACH:
+        return None
+    turned = crowds[1] < 0.5 * crowds[0]
+    return search_strips(points[:, ::-1] if turned else points, neighbours, sizes[int(turned)])
+
+
+def _near(column: Floats, some: Integers, known: Floats) -> Integers:
+    """How many values are no further from those of ``some`` than their distances."""
+    line, centre = np.sort(column), column[some]
+    return np.searchsorted(line, centre + known, "right") - np.searchsorted(line, centre - known, "left")
+
+
+def search_strips(points: Floats, neighbours: int, size: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """:func:`distances_by_strips` with ``size`` points a strip, cut by the second coordinate."""
     strips = _Strips.of(points, size)
     distance, certain = np.empty(len(points)), np.empty(len(points), dtype=bool)
     at_once = max(1, _AT_ONCE // size)

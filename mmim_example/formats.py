@@ -27,7 +27,7 @@ def read(path: Path, *, label_range: tuple[float, float] | None = None) -> Datas
 
     Raises:
         DataError: for what :func:`mmim_example.pickles.read_pickle` refuses, fields that are not there or no numbers,
-            and as :func:`mmim_example.data.validate` does.
+            and as :func:`mmim_example.checks.validate` does.
     """
     content = read_pickle(path)
     if not isinstance(content, dict):

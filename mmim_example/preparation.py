@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from infomax import distributed
 from mmim_example import encoders
 from mmim_example.config import Config
-from mmim_example.data import Batch, Dataset, Split
+from mmim_example.data import Batch, Dataset, Split, padded
 from mmim_example.data import batch as read_batch
 from mmim_example.files import DataError
 from mmim_example.model import MMIM
@@ -24,6 +24,8 @@ from mmim_example.model import MMIM
 Array = np.ndarray[Any, np.dtype[Any]]
 #: Rows of each modality that :func:`fingerprint` reads, about.
 _LOOKED_AT = 64
+#: Numbers that a transformer makes of a token, about.
+_TOKEN = 768
 
 
 def batches(n: int, size: int) -> Iterator[Array]:
@@ -35,17 +37,30 @@ def batches(n: int, size: int) -> Iterator[Array]:
         yield np.arange(start, stop)
 
 
-def of_similar_length(split: Split, rows: Array, size: int) -> Iterator[Array]:
-    """Places in ``rows``, the longest utterances' first, in pieces that take no more memory than ``size`` of these."""
-    steps = np.ones(len(rows), np.int64)
-    for length in split.lengths.values():
-        steps += length[rows]
+def of_similar_length(split: Split, rows: Array, size: int, names: Sequence[str]) -> Iterator[Array]:
+    """Places in ``rows``, the longest utterances' first, in pieces that take the memory of ``size`` long ones at most.
+
+    Args:
+        names: modalities that are read.
+    """
+    fixed = sum(
+        split.features[name].shape[-1] for name in names if name in split.features and name not in split.lengths
+    )
+    numbers = []  # of each sequence, with its padding
+    for name in names:
+        if name in split.lengths:
+            length = np.where(split.missing[name][rows], 0, split.lengths[name][rows])
+            numbers.append(padded(length, split.features[name].shape[1]) * split.features[name].shape[2])
     if split.tokens is not None:
-        steps += np.count_nonzero(split.tokens[rows, 1], axis=1)
-    order = np.argsort(-steps, kind="stable")
-    start, most = 0, size * int(steps.max(initial=1))
+        mask = split.tokens[rows, 1] != 0
+        numbers.append(_TOKEN * (mask.shape[1] - mask[:, ::-1].argmax(1)))
+    costs = np.stack(numbers) if numbers else np.zeros((0, len(rows)), np.int64)
+    order = np.argsort(-costs.sum(0), kind="stable")
+    start, most = 0, size * (fixed + int(costs.max(1, initial=0).sum()))
     while start < len(rows):
-        stop = start + most // int(steps[order[start]])
+        largest = np.maximum.accumulate(costs[:, order[start:]], axis=1).sum(0)
+        taken = np.arange(1, len(largest) + 1) * (fixed + largest)
+        stop = start + max(1, int(np.searchsorted(taken, most, "right")))
         if len(rows) - stop < max(2, distributed.world_size()):
             stop = len(rows)
         yield order[start:stop]

@@ -291,7 +291,8 @@ class Trainer:
         """h_m of rows of the training split, in this order, as stage 1 will see them: with dropout; no gradients."""
         self.model.train()
         found: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
-        for some in of_similar_length(self.dataset.train, order, self.config.batch_size):
+        names = list(self.config.modalities)
+        for some in of_similar_length(self.dataset.train, order, self.config.batch_size, names):
             batch, places = self._share(self.dataset.train, order[some]), torch.from_numpy(some).to(self.device)
             for part, values in zip(found, (self.model.encode(batch), batch.present), strict=True):
                 for name, own in values.items():

@@ -137,6 +137,8 @@ def cases(rank, world, folder):
     yield "command", lambda: command(folder, rank, world)
     yield "command, a file is missing", lambda: command(folder, rank, world, missing=True)
     yield "command, too many rows", lambda: command(folder, rank, world, cells=300)
+    yield "command, empty files", lambda: command(folder, rank, world, all_on=0)
+    yield "command, nothing", lambda: command(folder, rank, world, all_on=world)
     yield "drawn", lambda: drawn(rank)
     yield "shared out", lambda: distributed.shared_out(range(5), lambda some: [10 * i for i in some])
     yield "error: other samples", lambda: other_samples(rank)
@@ -296,10 +298,13 @@ def drawn(rank, value=0.0):
     return {"few": few, "total": total, "everything": everything}
 
 
-def command(folder, rank, world, *, missing=False, cells=None):
+def command(folder, rank, world, *, missing=False, cells=None, all_on=None):
     """``infomax estimate`` of a file for each rank, in processes that are a group already; its status and output."""
-    if not missing:
-        np.save(folder / f"part-{rank}.npy", np.array_split(np.hstack(samples()), world)[rank])
+    rows = np.hstack(samples())
+    if all_on is not None:
+        np.save(folder / f"part-{rank}.npy", rows if rank == all_on else rows[:0])
+    elif not missing:
+        np.save(folder / f"part-{rank}.npy", np.array_split(rows, world)[rank])
     out, err = io.StringIO(), io.StringIO()
     name = "none" if missing and rank == 1 else "part"
     words = ["estimate", str(folder / f"{name}-{{rank}}.npy"), "--x", "0,1", "--y", "2", "--quick", "--json"]

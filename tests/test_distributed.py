@@ -212,8 +212,8 @@ def test_ceiling_memory_warm_start_and_gather(found):
         ("one rank fails", "RankError: rank 1 failed: ValueError: of its own", "ValueError: of its own"),
         (
             "missing values",
-            "RankError: rank 1 failed: ValueError: x must be finite; got nan in row 7",
-            "ValueError: x must be finite; got nan in row 7",
+            "RankError: rank 1 failed: ValueError: x must be finite; got nan in row 7, column 0",
+            "ValueError: x must be finite; got nan in row 7, column 0",
         ),
         ("twice", "RuntimeError: gradients of gradients are not there", None),
     ],
@@ -254,6 +254,10 @@ def test_the_command_reads_a_file_for_each_rank(found):
         else:
             printed = json.loads(done["out"])
             assert (printed["n"], printed["mi"]) == (len(x), pytest.approx(expected.mi, rel=1e-12))
+        assert of_rank["command, empty files"] == done
+        nothing = of_rank["command, nothing"]
+        assert nothing["status"] == 2
+        assert "x must have at least 20 rows; got 0" in nothing["err"]
         failed = of_rank["command, a file is missing"]
         assert (failed["status"], failed["out"]) == (2, "")
         assert ("no file " if rank == 1 else "rank 1 failed: FileNotFoundError: no file ") in failed["err"]

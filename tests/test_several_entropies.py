@@ -152,3 +152,36 @@ def test_several_barber_agakov_bounds():
     assert bounds[1].memory.counts.sum() == 40
     with pytest.raises(ValueError, match="pairs must be as many as bounds; got 2 and 3"):
         barber_agakov(bounds, list(zip(xs, ys, strict=True))[:2], labels)
+
+
+@pytest.mark.parametrize("kind", ["monte_carlo", "lower", "upper"])
+def test_values_may_be_changed_in_place(kind):
+    memories = [GaussianMixtureMemory(DIM, entropy=kind) for _ in range(2)]
+    ys, _ = samples(2, components=1)
+    first, second = entropies(memories, ys)
+    before = second.item()
+    first += ys[0].square().mean()
+    first.add_(1)
+    assert second.item() == before
+    (first + second).backward()
+    alone = GaussianMixtureMemory(DIM, entropy=kind)(ys[0])
+    expected = torch.autograd.grad(alone + ys[0].square().mean(), ys[0])[0]
+    torch.testing.assert_close(ys[0].grad, expected)
+
+
+@pytest.mark.parametrize("components", [1, 2])
+@pytest.mark.parametrize("training", [True, False])
+def test_densities_of_no_rows(components, training):
+    memory = GaussianMixtureMemory(DIM, components).train(training)
+    nothing, labels = torch.zeros(0, DIM, requires_grad=True), torch.zeros(0, dtype=torch.long)
+    for _ in range(2):  # an empty memory, and one with rows
+        assert memory.log_prob(nothing, labels).shape == (0,)
+        assert memory.mixture(nothing, labels).means.shape == (components, DIM)
+        memory.update(torch.randn(9, DIM), torch.arange(9) % components)
+
+
+def test_a_bounds_memory_is_called_as_a_module():
+    bound, seen = BA(2, DIM), []
+    bound.memory.register_forward_hook(lambda *_: seen.append(1))
+    bound(torch.randn(5, 2), torch.randn(5, DIM))
+    assert seen == [1]

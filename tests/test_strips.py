@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import KDTree
 
+from infomax import neighbours
 from infomax.neighbours import neighbour_distances
-from infomax.strips import distances_by_strips, strip_size
+from infomax.strips import distances_by_strips, search_strips
 
 
 def brute(points, k):
@@ -34,7 +35,7 @@ def clouds(n, rng):
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_what_is_certain_is_right(k, size):
     for name, points in clouds(700, np.random.default_rng(k)):
-        distance, certain = distances_by_strips(points, k, size)
+        distance, certain = search_strips(points, k, size)
         assert np.array_equal(distance[certain], brute(points, k)[certain]), name
         assert (distance >= brute(points, k)).all(), name
 
@@ -43,7 +44,7 @@ def test_what_is_certain_is_right(k, size):
 @given(st.integers(2, 90), st.integers(1, 5), st.integers(28, 95), st.integers(0, 2**32 - 1), st.integers(0, 6))
 def test_few_points_in_any_number_of_strips(n, k, size, seed, digits):
     points = np.random.default_rng(seed).normal(size=(n, 2)).round(digits)
-    distance, certain = distances_by_strips(points, k, size)
+    distance, certain = search_strips(points, k, size)
     expected = brute(points, k) if k < n else np.full(n, np.inf)
     assert np.array_equal(distance[certain], expected[certain])
 
@@ -56,7 +57,7 @@ def test_nearly_all_of_normal_points_are_certain(scale, correlation):
     points = scale * np.column_stack([x[0], correlation * x[0] + math.sqrt(1 - correlation**2) * x[1]])
     truth = KDTree(points).query(points, k=[4], p=np.inf)[0][:, 0]
     some = np.arange(0, 20_000, 20)
-    distance, certain = distances_by_strips(points, 3, strip_size(points, some, truth[some]))
+    distance, certain = distances_by_strips(points, 3, some, truth[some])
     assert np.array_equal(distance[certain], truth[certain])
     assert certain.mean() > 0.85
 
@@ -69,3 +70,36 @@ def test_all_points_of_a_plane_have_the_distances_of_a_tree(k):
         tree = KDTree(points)
         assert np.array_equal(near, tree.query(points[rows], k=[k + 1], p=np.inf)[0][:, 0]), name
         assert np.array_equal(far, tree.query(points[rows[:50]], k=[13], p=np.inf)[0][:, 0]), name
+
+
+def test_the_coordinate_that_suits_is_cut():
+    rng = np.random.default_rng(0)
+    discrete = np.round(rng.normal(size=20_000)).clip(-1, 1) + rng.uniform(-5e-7, 5e-7, 20_000)
+    line = rng.normal(size=20_000)
+    some = np.arange(0, 20_000, 20)
+    for points in (np.column_stack([discrete, line]), np.column_stack([line, discrete])):
+        truth = KDTree(points).query(points, k=[4], p=np.inf)[0][:, 0]
+        distance, certain = distances_by_strips(points, 3, some, truth[some])
+        assert np.array_equal(distance[certain], truth[certain])
+        assert certain.mean() > 0.9
+
+
+def test_points_that_share_places_are_left_to_the_tree():
+    points = np.random.default_rng(0).integers(4, size=(20_000, 2)).astype(float)
+    assert distances_by_strips(points, 3, np.arange(100), np.zeros(100)) is None
+
+
+def test_nearest_neighbour_estimates_of_a_plane_use_strips(monkeypatch):
+    called = []
+
+    def spied(*arguments):
+        called.append(1)
+        return distances_by_strips(*arguments)
+
+    monkeypatch.setattr(neighbours, "distances_by_strips", spied)
+    u, v = np.random.default_rng(0).normal(size=(2, 10_000, 1))
+    found = neighbours.ksg_terms(u, v, 3)
+    assert called == [1]
+    monkeypatch.setattr(neighbours, "_PLANE", 10_001)
+    assert np.array_equal(found, neighbours.ksg_terms(u, v, 3))
+    assert called == [1]

@@ -132,7 +132,9 @@ class BA(Variational):
 
     def forward(self, x: Tensor, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """E log q(y|x) + H(y), 0-d, nats. In training mode the memory then remembers ``y`` (under ``labels``)."""
-        return barber_agakov([self], [(x, y)], labels)[0]
+        log_prob = self.log_prob(x, y).mean()
+        value: Tensor = log_prob + (self.known_entropy if self.memory is None else self.memory(y, labels))
+        return value
 
     def pointwise(self, x: Tensor, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """Log q(y_i|x_i) − log m(y_i), with the memory's mixture m (or the known entropy): ``(N,)``, nats."""
@@ -148,7 +150,7 @@ def barber_agakov(
     """Values of several Barber-Agakov bounds on the same samples, each of its own x and y: 0-d, nats.
 
     They are those of ``bound(x, y, labels)``, to rounding. Entropies whose memories have the same sizes and options are
-    found in one pass (:func:`infomax.entropies`).
+    found in one pass (:func:`infomax.entropies`), and share a graph: take gradients of their sum, or keep it.
 
     Args:
         pairs: for each bound its x ``(N, Dx)`` and y ``(N, Dy)``. labels: of all, ``(N,)``.

@@ -1,0 +1,118 @@
+"""What utterances have to satisfy before anything is made of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from mmim_example.files import Array, DataError
+
+if TYPE_CHECKING:
+    from mmim_example.data import Dataset, Split
+
+
+def validate(dataset: Dataset, *, label_range: tuple[float, float] | None = None) -> None:
+    """Check everything but the values of the features.
+
+    Args:
+        label_range: where labels must lie, both ends included.
+
+    Raises:
+        DataError: for the first rule that is broken.
+    """
+    homes: dict[str, str] = {}
+    for name, split in dataset.splits().items():
+        _check(split, f"{dataset.source}: {name}", label_range)
+        shared = [i for i in split.ids if i in homes]
+        if shared:
+            refuse(
+                f"{dataset.source}: {name}: ids must be in no other split",
+                f"{len(shared)} that are, the first {shared[0]!r} in {homes[shared[0]]}",
+            )
+        homes |= dict.fromkeys(split.ids, name)
+        if _has(split) != _has(dataset.train):
+            refuse(
+                f"{dataset.source}: {name}: modalities, their axes and columns, text and tokens must be as in train",
+                f"{_has(split)} and {_has(dataset.train)}",
+            )
+
+
+def _has(split: Split) -> str:
+    parts = [f"{name} ({array.ndim} axes, {array.shape[-1]})" for name, array in sorted(split.features.items())]
+    return ", ".join(parts + ["text"] * (split.text is not None) + ["tokens"] * (split.tokens is not None)) or "nothing"
+
+
+def _check(split: Split, where: str, label_range: tuple[float, float] | None) -> None:
+    n = len(split)
+    if not n:
+        refuse(f"{where}: utterances must be 1 or more", "none")
+    if len(set(split.ids)) < n or "" in split.ids:
+        name, times = Counter(split.ids).most_common(1)[0]
+        refuse(f"{where}: ids must be unique and not empty", f"{name!r} {times} times" if times > 1 else "''")
+    _shape(split.labels, (n,), f"{where}: labels")
+    _each(split, f"{where}: labels must be finite", split.labels, np.isfinite(split.labels))
+    if label_range is not None:
+        low, high = label_range
+        inside = (split.labels >= low) & (split.labels <= high)
+        _each(split, f"{where}: labels must lie in {low:g}..{high:g}", split.labels, inside)
+    if not split.features and split.tokens is None and split.text is None:
+        refuse(f"{where}: there must be features of a modality", "none")
+    for name, array in split.features.items():
+        _check_modality(split, name, array, where)
+    known = {*split.features, "text"}
+    for name in (*split.lengths, *split.missing):
+        if name not in known:
+            refuse(f"{where}: lengths and missing must be of modalities", f"those of {name!r}")
+    if split.text is not None and len(split.text) != n:
+        refuse(f"{where}: text must have as many rows as ids", f"{len(split.text)} and {n}")
+    if split.tokens is not None:
+        _shape(split.tokens, (n, 3, None), f"{where}: tokens")
+        if split.tokens.dtype.kind not in "iu" or not np.isin(split.tokens[:, 1], (0, 1)).all():
+            refuse(f"{where}: tokens must be integers with a mask of 0 and 1", str(split.tokens.dtype))
+
+
+def _check_modality(split: Split, name: str, array: Array, where: str) -> None:
+    n = len(split)
+    frames = array.ndim == 3
+    _shape(array, (n, None, None) if frames else (n, None), f"{where}: {name}")
+    if array.dtype != np.float32:
+        refuse(f"{where}: {name} must be float32", str(array.dtype))
+    if frames != (name in split.lengths):
+        have = "frames without" if frames else "vectors with"
+        refuse(f"{where}: {name}_lengths must be given for frames, and only there", f"{have} lengths")
+    if frames:
+        lengths = split.lengths[name]
+        _shape(lengths, (n,), f"{where}: {name}_lengths")
+        if lengths.dtype != np.int64:
+            refuse(f"{where}: {name}_lengths must be int64", str(lengths.dtype))
+        inside = (lengths >= 0) & (lengths <= array.shape[1])
+        _each(split, f"{where}: {name}_lengths must lie in 0..{array.shape[1]}", lengths, inside)
+    missing = split.missing[name]
+    _shape(missing, (n,), f"{where}: {name}_missing")
+    if missing.dtype != bool:
+        refuse(f"{where}: {name}_missing must be True or False", str(missing.dtype))
+    if frames:
+        told = missing | (split.lengths[name] > 0)
+        _each(split, f"{where}: {name}_missing must be True where {name}_lengths are 0", missing, told)
+
+
+def _shape(array: Array, wanted: tuple[int | None, ...], what: str) -> None:
+    fits = array.ndim == len(wanted) and all(
+        size == want if want is not None else size > 0 for size, want in zip(array.shape, wanted, strict=True)
+    )
+    if not fits:
+        shape = ", ".join("*" if want is None else str(want) for want in wanted)
+        refuse(f"{what} must have shape ({shape})", str(array.shape))
+
+
+def _each(split: Split, rule: str, values: Array, good: Array) -> None:
+    if not good.all():
+        row = int(np.flatnonzero(~good)[0])
+        refuse(rule, f"{values[row]} in row {row} ({split.ids[row]!r})")
+
+
+def refuse(rule: str, got: str) -> NoReturn:
+    """Raise what says which rule is broken, and what came instead."""
+    raise DataError(f"{rule}; got {got}")
