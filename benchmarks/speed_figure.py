@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 Row = Mapping[str, str]
-Curve = list[tuple[float, float, float]]
+Curve = list[tuple[float, float, float | None]]
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
 #: What is on the axis, by section.
@@ -17,7 +17,7 @@ AXES = {
     "concat": "N pairs of a batch",
     "replicas": "replicas",
     "neighbours": "n rows",
-    "entropy": "dimension",
+    "entropy": "dimension, of 64 to 4,096 rows",
     "ranks": "N pairs of all ranks",
     "ranks, N fixed": "ranks",
 }
@@ -30,7 +30,7 @@ def seconds(text: str) -> float | None:
 
 
 def curves(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
-    """By section and kind of case: (x, seconds of ours, seconds of the other) of at least three points."""
+    """By section and kind of case: (x, seconds of ours, seconds of the other, if any) of at least three points."""
     found: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         ours, other = seconds(row["ours"]), seconds(row["other"])
@@ -41,9 +41,10 @@ def curves(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
         as_n = rf"(, )?\b[Nn] = {x:,.0f}(?!,?\d)"
         if section == "ranks" and not re.search(as_n, row["case"]):
             section = "ranks, N fixed"
-        varied = rf"{as_n}|\b{x:.0f} (replicas?|ranks),? ?|; difference.*"
+        varied = rf"{as_n}|\bd = {x:.0f}, n = [\d,]+, |\b{x:.0f} (replicas?|ranks),? ?|; difference.*"
         kind = re.sub(varied, "", row["case"]).strip(" ,")
-        found[section][f"{kind}: {row['figure']}"].append((x, ours, other))
+        grows = row["figure"].startswith("is the power")  # the other is ours, of fewer rows
+        found[section][kind if grows else f"{kind}: {row['figure']}"].append((x, ours, None if grows else other))
     long = {section: {kind: sorted(c) for kind, c in own.items() if len(c) > 2} for section, own in found.items()}
     return {section: own for section, own in long.items() if own}
 
@@ -68,7 +69,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         for colour, (kind, curve) in enumerate(kinds.items()):
             xs, ours, others = zip(*curve, strict=True)
             axis.loglog(xs, ours, "o-", color=f"C{colour}", label=kind)
-            axis.loglog(xs, others, "o:", color=f"C{colour}", alpha=0.6, mfc="none")
+            if None not in others:
+                axis.loglog(xs, others, "o:", color=f"C{colour}", alpha=0.6, mfc="none")
         axis.set(title=section, xlabel=AXES[section], ylabel="seconds")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=6, title="solid: ours; dotted: the other of the ratio", title_fontsize=7)
