@@ -33,7 +33,7 @@ import torch
 import infomax
 from benchmarks.report import machine
 from benchmarks.sweep import RESULTS
-from infomax.tasks import tri_modal
+from infomax import tasks
 from mmim_example import logs
 from mmim_example.ablation import ablate, folder
 from mmim_example.checkpoint import REVISION
@@ -89,7 +89,7 @@ def about_target(level: float) -> dict[str, Any]:
 def generated(level: float, rows: Rows, seed: int) -> tuple[Dataset, dict[str, float]]:
     """The data, and the largest MI that is true: of each pair, and of each modality with all others."""
     dataset, truths = generate(rows, **about_target(level), seed=seed)
-    speech = tri_modal(**about_target(level), seed=seed)
+    speech = tasks.tri_modal(**about_target(level), seed=seed)
     others = {m: speech.mi((m,), tuple(o for o in speech.modalities if o != m)) for m in speech.modalities}
     return dataset, truths | others
 

@@ -116,8 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = [row for row in rows if (row["section"], row["machine"]) not in replaced] + new
         write(path, rows)
     (arguments.output / "speed.md").write_text(report(rows), encoding="utf-8")
-    last = [own for section in SECTIONS for own in by_machine(rows, section)[:1]]
-    draw([row for own in last for row in own], arguments.output / "speed.png")
+    last = [row for section in SECTIONS for own in by_machine(rows, section)[:1] for row in own]
+    draw(last, arguments.output / "speed.png")
     print(f"wrote {arguments.output / 'speed.md'}")
 
 

@@ -143,8 +143,9 @@ class _Fit(torch.autograd.Function):
             covariance.baddbmm_((away * known.counts[..., None]).mT, away).add_(known.scatter)
         covariance.div_(n[:, None, None])
         grouped = groups, -1, means.shape[1]
-        total = counts.view(groups, -1).sum(1, keepdim=True)
-        share = counts.view(groups, -1) / total.clamp_min(1)
+        share = counts.view(groups, -1)
+        total = share.sum(1, keepdim=True)
+        share = share / total.clamp_min(1)
         pooled = torch.bmm(share[:, None], means.view(grouped))
         offsets = means.view(grouped) - pooled
         diagonals = covariance.diagonal(dim1=1, dim2=2).reshape(grouped)

@@ -101,7 +101,9 @@ def neighbour_distances(points: Floats, wanted: Sequence[tuple[int, Rows]], *, w
         strips = None
         if plane and k <= _FEW and len(rows) == len(points):
             some = rows[:: len(rows) // _LOOKED_AT]
-            strips = distances_by_strips(points, k, some, search(some, [k])[:, 0])
+            distance = search(some, [k])[:, 0]
+            near_x, near_y = (count_within(column[:, None], some, distance) for column in points.T)
+            strips = distances_by_strips(points, k, near_x, near_y)
         if strips is None:
             distances.append(search_in_order(rows, [k])[:, 0])
         else:

@@ -86,9 +86,13 @@ def gather_drawn(samples: Mapping[str, Any], *, seed: int, cells: int = MOST_CEL
         infomax.RankError: if another rank fails.
     """
     found: list[Aligned] = []
-    distributed.together(lambda: found.append(Aligned.of(samples)))
+
+    def size() -> int:
+        found.append(Aligned.of(samples))
+        return len(found[0])
+
+    total = sum(distributed.together(size))
     (aligned,), n = found, len(found[0])
-    total = sum(distributed.together(lambda: n))
     count = min(n, cells // aligned.width * n // max(1, total))
     rows = np.sort(draw_rows(n, count, np.random.default_rng((seed, distributed.rank()))))
     drawn: dict[str, Floats] = {}

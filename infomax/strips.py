@@ -22,32 +22,24 @@ _AT_ONCE = 1 << 15
 
 
 def distances_by_strips(
-    points: Floats, neighbours: int, some: Integers, known: Floats
+    points: Floats, neighbours: int, near_x: Integers, near_y: Integers
 ) -> tuple[Floats, NDArray[np.bool_]] | None:
     """Distance of each point to its k-th nearest other one, and whether that is certain, ``(N,)`` each.
 
     Args:
-        points: ``(N, 2)``. neighbours: k. some: rows whose distances to their k-th neighbours, ``known``, say which
-            coordinate is to be cut, and where.
+        points: ``(N, 2)``. neighbours: k. near_x, near_y: how many others are, in one coordinate, as near as the k-th
+            neighbour, of a sample of the points, ``(M,)``: they say which coordinate is to be cut, and where.
 
     Returns:
         None where many points share a value of both coordinates, so that hardly any distance would be certain.
     """
-    sizes, crowds = [], []
-    near = [_near(column, some, known) for column in points.T]
-    for cut, other in ((1, 0), (0, 1)):
-        sizes.append(max(int(np.median(near[cut])), 4 * _REACH))
-        crowds.append(sizes[-1] * float(np.median(near[other])) / len(points))
+    near = float(np.median(near_x)) + 1, float(np.median(near_y)) + 1  # and the point itself
+    sizes = [max(int(count), 4 * _REACH) for count in reversed(near)]  # cut by y, and by x
+    crowds = [size * count / len(points) for size, count in zip(sizes, near, strict=True)]
     if min(crowds) > _REACH:
         return None
     turned = crowds[1] < 0.5 * crowds[0]
     return search_strips(points[:, ::-1] if turned else points, neighbours, sizes[int(turned)])
-
-
-def _near(column: Floats, some: Integers, known: Floats) -> Integers:
-    """How many values are no further from those of ``some`` than their distances."""
-    line, centre = np.sort(column), column[some]
-    return np.searchsorted(line, centre + known, "right") - np.searchsorted(line, centre - known, "left")
 
 
 def search_strips(points: Floats, neighbours: int, size: int) -> tuple[Floats, NDArray[np.bool_]]:

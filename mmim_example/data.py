@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from infomax.tasks import tri_modal
+from infomax import tasks
 from mmim_example.checks import refuse, validate
 from mmim_example.files import Array, DataError, DataWarning, chunks, release
 
@@ -283,7 +283,7 @@ def generate(
     """
     if len(n) != 3 or min(n) < 1:
         raise ValueError(f"n must be three sizes of 1 or more; got {n}")
-    speech = tri_modal(text=text, audio=audio, vision=vision, joint=joint, dims=dims, seed=seed)
+    speech = tasks.tri_modal(text=text, audio=audio, vision=vision, joint=joint, dims=dims, seed=seed)
     drawn = {name: array.astype(np.float32) for name, array in speech.sample(sum(n), seed).items()}
     modalities = speech.modalities
     splits, start = {}, 0

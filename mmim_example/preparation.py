@@ -31,10 +31,15 @@ _TOKEN = 768
 def batches(n: int, size: int) -> Iterator[Array]:
     """``range(n)`` in pieces of ``size``; a last piece too small to split or to contrast joins the one before."""
     edges = list(range(0, n, size))
-    if len(edges) > 1 and n - edges[-1] < max(2, distributed.world_size()):
+    if len(edges) > 1 and n - edges[-1] < _least_rows():
         edges.pop()
     for start, stop in zip(edges, [*edges[1:], n], strict=True):
         yield np.arange(start, stop)
+
+
+def _least_rows() -> int:
+    """Of a piece that is to be split among processes and contrasted."""
+    return max(2, distributed.world_size())
 
 
 def of_similar_length(split: Split, rows: Array, size: int, names: Sequence[str]) -> Iterator[Array]:
@@ -61,7 +66,7 @@ def of_similar_length(split: Split, rows: Array, size: int, names: Sequence[str]
         largest = np.maximum.accumulate(costs[:, order[start:]], axis=1).sum(0)
         taken = np.arange(1, len(largest) + 1) * (fixed + largest)
         stop = start + max(1, int(np.searchsorted(taken, most, "right")))
-        if len(rows) - stop < max(2, distributed.world_size()):
+        if len(rows) - stop < _least_rows():
             stop = len(rows)
         yield order[start:stop]
         start = stop

@@ -18,6 +18,11 @@ def brute(points, k):
     return np.sort(apart, axis=1)[:, k]  # the first is the point itself
 
 
+def by_sample(points, some, distances):
+    near = (neighbours.count_within(column[:, None], some, distances) for column in points.T)
+    return distances_by_strips(points, 3, *near)
+
+
 def clouds(n, rng):
     x = rng.normal(size=(n, 2))
     narrow = np.column_stack([x[:, 0], 0.999 * x[:, 0] + math.sqrt(1 - 0.999**2) * x[:, 1]])
@@ -57,7 +62,7 @@ def test_nearly_all_of_normal_points_are_certain(scale, correlation):
     points = scale * np.column_stack([x[0], correlation * x[0] + math.sqrt(1 - correlation**2) * x[1]])
     truth = KDTree(points).query(points, k=[4], p=np.inf)[0][:, 0]
     some = np.arange(0, 20_000, 20)
-    distance, certain = distances_by_strips(points, 3, some, truth[some])
+    distance, certain = by_sample(points, some, truth[some])
     assert np.array_equal(distance[certain], truth[certain])
     assert certain.mean() > 0.85
 
@@ -79,14 +84,14 @@ def test_the_coordinate_that_suits_is_cut():
     some = np.arange(0, 20_000, 20)
     for points in (np.column_stack([discrete, line]), np.column_stack([line, discrete])):
         truth = KDTree(points).query(points, k=[4], p=np.inf)[0][:, 0]
-        distance, certain = distances_by_strips(points, 3, some, truth[some])
+        distance, certain = by_sample(points, some, truth[some])
         assert np.array_equal(distance[certain], truth[certain])
         assert certain.mean() > 0.9
 
 
 def test_points_that_share_places_are_left_to_the_tree():
     points = np.random.default_rng(0).integers(4, size=(20_000, 2)).astype(float)
-    assert distances_by_strips(points, 3, np.arange(100), np.zeros(100)) is None
+    assert by_sample(points, np.arange(100), np.zeros(100)) is None
 
 
 def test_nearest_neighbour_estimates_of_a_plane_use_strips(monkeypatch):
