@@ -2,6 +2,6 @@
 
 import sys
 
-from infomax.cli import main
+from infomax.command_line.main import main
 
 sys.exit(main())

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from infomax.fitting import no_progress
+
+def no_progress(steps: int) -> None:
+    """Take note of ``steps`` steps and do nothing."""
 
 
 @contextmanager

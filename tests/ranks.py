@@ -15,9 +15,10 @@ import torch.distributed as dist
 from torch import nn
 
 import infomax
-import infomax.cli
+import infomax.command_line.commands
+import infomax.command_line.main
 from infomax import GlobalBatch, bounds, distributed
-from infomax.streaming import gather_drawn
+from infomax.training.streaming import gather_drawn
 
 ROWS = 18
 #: Rows of each rank.
@@ -34,7 +35,7 @@ EXCHANGED = {
 }
 SCORED = {
     "infonce concat": ("infonce", {"critic": "concat"}),
-    "infonce anchored symmetric": ("infonce", {"critic": "anchored", "symmetric": True}),
+    "infonce gaussian_residual symmetric": ("infonce", {"critic": "gaussian_residual", "symmetric": True}),
     "cpc concat": ("cpc", {"critic": "concat"}),
     "nwj concat": ("nwj", {"critic": "concat"}),
 }
@@ -220,7 +221,7 @@ def gathered(rank):
 
 
 def warm_start(part, *, shared):
-    bound = infomax.InfoNCE(IN, IN, critic="anchored").double()
+    bound = infomax.InfoNCE(IN, IN, critic="gaussian_residual").double()
     x, y = data()
     (GlobalBatch(bound) if shared else bound).warm_start(x[part], y[part])
     return {"offset": bound.critic.offset, "correlations": bound.critic.correlations}
@@ -244,7 +245,7 @@ def samples(rows=301):
     return x, x[:, :1] + rng.normal(size=(rows, 1))
 
 
-BOUNDS = ["nwj", "gaussian", "anchored", "infonce"]
+BOUNDS = ["nwj", "gaussian", "default", "infonce"]
 
 
 def in_a_group(rank, world):
@@ -312,9 +313,9 @@ def command(folder, rank, world, *, missing=False, cells=None, all_on=None):
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        mock.patch.object(infomax.cli, "gather_drawn", gather),
+        mock.patch.object(infomax.command_line.commands, "gather_drawn", gather),
     ):
-        status = infomax.cli.main([*words, "--bound", "gaussian", "--no-progress"])
+        status = infomax.command_line.main.main([*words, "--bound", "gaussian", "--no-progress"])
     return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
 
 

@@ -24,7 +24,7 @@ def blocks(document):
 def test_readme(i, capsys):
     exec(blocks("README.md")[i], {})
     if i == 0:
-        assert "estimate by anchored from 2000 pairs" in capsys.readouterr().out
+        assert "estimate by default from 2000 pairs" in capsys.readouterr().out
 
 
 def test_compose(capsys):

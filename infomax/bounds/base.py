@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from infomax.naming import unknown
+from infomax.io.naming import unknown
 
 Kind = Literal["lower", "upper", "estimate"]
 B = TypeVar("B", bound="type[Bound]")

@@ -12,8 +12,8 @@ from infomax import critics
 from infomax.bounds import objectives
 from infomax.bounds.base import Bound
 from infomax.bounds.objectives import Scores
-from infomax.inner_products import InnerProducts
-from infomax.tiled_statistics import Statistic
+from infomax.scores.inner_products import InnerProducts
+from infomax.scores.statistics import Statistic
 
 #: Pairs from which on inner products are faster in tiles than in a matrix, with gradients and D = 16 to 128 on a CPU:
 #: 1 to 2 times at 512, 2 to 6 at 1,024, 3 to 11 at 2,048; at 256 they are slower.
@@ -78,7 +78,7 @@ class Contrastive(Bound):
 
     @classmethod
     def for_estimation(cls, x_dim: int, y_dim: int, n: int) -> Bound:
-        return cls(x_dim, y_dim, critic="anchored")
+        return cls(x_dim, y_dim, critic="gaussian_residual")
 
     def warm_start(self, x: Tensor, y: Tensor) -> None:
         """Passed on to the critic, if that has a ``warm_start(x, y)`` of its own."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from infomax.bounds.base import register
 from infomax.bounds.variational import Variational
-from infomax.densities import Flow, MarginalGaussian
+from infomax.densities.conditional import Flow, MarginalGaussian
 
 DensityName = Literal["gaussian", "flow"]
 

@@ -12,7 +12,7 @@ from infomax.bounds import objectives
 from infomax.bounds.base import register
 from infomax.bounds.contrastive import Contrastive, Discriminative
 from infomax.bounds.objectives import Scores
-from infomax.tiled_statistics import LogSums, Statistic
+from infomax.scores.statistics import LogSums, Statistic
 
 
 @register("infonce", "info_nce")

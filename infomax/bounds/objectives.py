@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from infomax.inner_products import InnerProducts
-from infomax.tiled_statistics import LogSums
+from infomax.scores.inner_products import InnerProducts
+from infomax.scores.statistics import LogSums
 
 Scores: TypeAlias = Tensor | InnerProducts
 

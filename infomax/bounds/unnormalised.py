@@ -11,8 +11,8 @@ from infomax.bounds import objectives
 from infomax.bounds.base import register
 from infomax.bounds.contrastive import Contrastive
 from infomax.bounds.objectives import Scores
-from infomax.critics import MLP
-from infomax.tiled_statistics import LogSums, Statistic
+from infomax.critics.networks import MLP
+from infomax.scores.statistics import LogSums, Statistic
 
 
 @register("nwj", "mine_f")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from infomax.bounds import objectives
 from infomax.bounds.base import Kind, register
 from infomax.bounds.variational import Variational
-from infomax.densities import log_prob_matrix
+from infomax.densities.conditional import log_prob_matrix
 
 
 class Exchanged(Variational):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from infomax.bounds.base import Bound, Kind, register
-from infomax.densities import ConditionalGaussian
-from infomax.entropy import EntropyName, GaussianMixtureMemory, entropies
+from infomax.densities.conditional import ConditionalGaussian
+from infomax.densities.memory import EntropyName, GaussianMixtureMemory, entropies
 
 
 class Variational(Bound):

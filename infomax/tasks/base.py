@@ -13,7 +13,7 @@ from pkgutil import iter_modules
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.naming import unknown
+from infomax.io.naming import unknown
 
 Array = NDArray[np.float64]
 Sampler = Callable[[int, np.random.Generator], tuple[Array, Array]]

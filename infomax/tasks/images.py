@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
+from infomax.datasets import load_digits
 from infomax.tasks.base import Array, Task, register
 from infomax.tasks.discrete import flip_probability, transmit
 from infomax.tasks.normal import correlated_normal
@@ -110,11 +110,10 @@ def digits(mi: float) -> Task:
 
 
 @lru_cache(maxsize=1)
-def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _digits() -> tuple[Array, NDArray[np.int64]]:
     """Images ``(1797, 64)`` in the order of their classes, and where each class begins, with the end."""
-    with files("infomax.data").joinpath("digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        images, labels = archive["images"], archive["labels"]
-    return images, np.searchsorted(labels, np.arange(11))
+    digits = load_digits()
+    return digits.data, np.searchsorted(digits.target, np.arange(11))
 
 
 for _size in (16, 32):

@@ -9,7 +9,7 @@ from torch import nn
 
 import infomax
 from infomax import CLUB, ConditionalGaussian, DoE, L1Out, MarginalGaussian, estimate, tasks
-from infomax.densities import log_prob_matrix
+from infomax.densities.conditional import log_prob_matrix
 
 X = torch.randn(9, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = torch.randn(9, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -53,7 +53,7 @@ def test_difference_of_entropies_equals_plain_loops():
 @pytest.mark.parametrize("correlated", [False, True])
 @pytest.mark.parametrize("grad", [False, True])
 def test_matrix_of_densities_is_that_of_repeated_rows(correlated, grad, monkeypatch):
-    monkeypatch.setattr("infomax.densities._TILE_ELEMENTS", 40)  # several blocks
+    monkeypatch.setattr("infomax.densities.conditional._TILE_ELEMENTS", 40)  # several blocks
     density = spread(ConditionalGaussian(3, 2, correlated=correlated).double())
 
     class Plain(nn.Module):

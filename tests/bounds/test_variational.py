@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from infomax import BA, tasks
-from infomax.mixtures import gaussian_entropies
+from infomax.densities.mixtures import gaussian_entropies
 
 
 def test_known_entropy_makes_it_a_lower_bound(pairs):

@@ -1,0 +1,4 @@
+"""The ``infomax`` command: what it reads, computes and prints.
+
+Imports all other rooms, on first use.
+"""

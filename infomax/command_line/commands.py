@@ -1,0 +1,179 @@
+"""What each command does with its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from infomax import distributed
+from infomax.command_line.demo import run_demo
+from infomax.command_line.tables import bounds_table, estimates_table, pairs_table
+from infomax.estimation.compositions import conditional
+from infomax.estimation.estimate import estimate
+from infomax.estimation.pairwise import pairwise
+from infomax.estimation.problem import check_bound
+from infomax.io.files import check_writable, read_named
+from infomax.io.frames import Columns
+from infomax.io.samples import ConstantColumnWarning, Floats, InfomaxWarning
+from infomax.io.stored import MAPPED, StoredColumns, open_columns
+from infomax.results.composition import Composition
+from infomax.results.estimate import Estimate
+from infomax.training.streaming import gather_drawn
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command that was parsed; returns the exit status: 0, or 2 for bad input."""
+    try:
+        return _COMMANDS[arguments.command](arguments)
+    except (ValueError, TypeError, OSError, ImportError, distributed.RankError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of a pipe has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        rank = f" (rank {os.environ['RANK']})" if distributed.launched() else ""
+        print(f"infomax: error{rank}: {error}", file=sys.stderr)
+        return 2
+
+
+def _estimate(arguments: argparse.Namespace) -> int:
+    # A rank that has done its share waits for the others, however long; one that dies is noticed at once.
+    with distributed.processes(timeout=timedelta(days=30)):
+        return _estimate_on_ranks(arguments)
+
+
+def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
+    names = [name.strip() for name in arguments.bound.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"--bound must name a bound; got {arguments.bound!r}")
+    for name in names:
+        check_bound(name)  # raises before any work
+    if arguments.plot:
+        check_figure_path(arguments.plot)
+    leads = distributed.rank() == 0
+    options = {name: getattr(arguments, name) for name in ("seed", "device", "quick")}
+    options |= {"progress": arguments.progress and leads, "shared": distributed.active()}
+    selections = [part.split(",") for part in (arguments.x, arguments.y, arguments.given) if part is not None]
+    x, y, *z = _read(arguments.file, *selections, seed=arguments.seed)
+    results: Sequence[Estimate | Composition]  # of one of the two
+    with _plain_warnings(show=leads):
+        if z:
+            results = [conditional(x, y, *z, bound=name, **options) for name in names]
+        else:
+            results = estimate(x, y, bound=names, **options)
+    if not leads:
+        return 0
+    results = [result.bits if arguments.unit == "bits" else result for result in results]
+    if arguments.plot:
+        title = f"{arguments.x} and {arguments.y}" + (f" given {arguments.given}" if z else "")
+        _write_figure(results, arguments.plot, title)
+        print(f"infomax: wrote {arguments.plot}", file=sys.stderr)
+    if arguments.json:
+        output = [result.to_dict() for result in results]
+        print(json.dumps(output if len(output) > 1 else output[0], indent=2))
+    else:
+        print(repr(results[0]) if len(results) == 1 else estimates_table(results))
+    return 0
+
+
+def _read(path: str, *selections: Sequence[str], seed: int) -> Sequence[Columns | StoredColumns | Floats]:
+    """Columns of the file, which may be larger than memory; of one for each rank, if its name says so, in one."""
+    sharded = "{rank}" in path
+    if sharded and not (distributed.active() or distributed.launched()):
+        raise ValueError(
+            f"{{rank}} in a file's name is for the processes that torchrun starts; got {path!r} without it"
+        )
+    path = path.replace("{rank}", str(distributed.rank()))
+    mapped = Path(path).suffix.lower() in MAPPED
+    if mapped and not sharded:
+        return open_columns(path, *selections)
+    columns: list[Columns | StoredColumns] = []  # if one rank cannot read, all stop
+    distributed.together(lambda: columns.extend((open_columns if mapped else read_named)(path, *selections)))
+    if not sharded:
+        return columns
+    sides = [f"{side} of {path}" for side in ("x", "y", "z")[: len(columns)]]
+    given = {side: c.samples if isinstance(c, Columns) else c for side, c in zip(sides, columns, strict=True)}
+    gathered, rows = gather_drawn(given, seed=seed)
+    parts = list(gathered.values())
+    if rows > (used := len(parts[0])) and distributed.rank() == 0:
+        said = f"{used} of {rows} rows of all ranks are used, drawn at random"
+        print(f"infomax: warning: {said}", file=sys.stderr)
+    return [Columns(c.names, part) if c.names else part for c, part in zip(columns, parts, strict=True)]
+
+
+def _pairwise(arguments: argparse.Namespace) -> int:
+    if arguments.most < 1:
+        raise ValueError(f"--most must be at least 1; got {arguments.most}")
+    if arguments.bound is not None:
+        check_bound(arguments.bound)
+    if arguments.plot:
+        check_figure_path(arguments.plot)
+    selections = [part.split(",") for part in (arguments.columns, arguments.others) if part is not None]
+    sides = read_named(arguments.file, *selections)
+    options = {name: getattr(arguments, name) for name in ("bound", "correction", "seed", "progress")}
+    with _plain_warnings(show=True):
+        result = pairwise(*sides, **options)
+    result = result.bits if arguments.unit == "bits" else result
+    if arguments.plot:
+        result.plot().savefig(arguments.plot, dpi=150)
+        print(f"infomax: wrote {arguments.plot}", file=sys.stderr)
+    print(json.dumps(result.to_dict(), indent=2) if arguments.json else pairs_table(result, most=arguments.most))
+    return 0
+
+
+def check_figure_path(path: str) -> None:
+    """Raise before any work if the figure could not be written in the end."""
+    from infomax.results.plots import new_figure  # noqa: PLC0415
+
+    check_writable(path)
+    figure, _ = new_figure(1, 1)
+    ending = Path(path).suffix.lstrip(".").lower()
+    known = figure.canvas.get_supported_filetypes()
+    if ending not in known:
+        raise ValueError(f"{path} cannot be written: its ending must be one of {', '.join(sorted(known))}")
+
+
+def _write_figure(results: Sequence[Estimate | Composition], path: str, title: str) -> None:
+    from infomax.results.plots import new_figure, plot_comparison  # noqa: PLC0415
+
+    if len(results) == 1:
+        figure = results[0].plot()
+    else:
+        figure, (ax,) = new_figure(7, 1 + 0.5 * len(results))
+        plot_comparison(ax, results, title)
+    figure.savefig(path, dpi=150)
+
+
+def _bounds(arguments: argparse.Namespace) -> int:
+    print(bounds_table(markdown=arguments.markdown))
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    check_figure_path(arguments.out)
+    run_demo(arguments.out, progress=arguments.progress)
+    return 0
+
+
+@contextmanager
+def _plain_warnings(*, show: bool) -> Iterator[None]:
+    """What is wrong with the data on one line each, if wanted; what is said of an estimate stands in the estimate."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore", InfomaxWarning)
+        warnings.simplefilter("always", ConstantColumnWarning)
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught if show):  # once for several bounds
+        print(f"infomax: warning: {message}", file=sys.stderr)
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "estimate": _estimate,
+    "pairwise": _pairwise,
+    "bounds": _bounds,
+    "demo": _demo,
+}

@@ -1,0 +1,79 @@
+"""The parser of the ``infomax`` command; what needs torch is imported when a command runs."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+
+import infomax
+
+#: As :data:`infomax.statistics.Correction`, which is not imported here since it loads torch.
+CORRECTIONS = ("benjamini-hochberg", "benjamini-yekutieli")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0, 2 for bad input, 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 still shows the table
+    arguments = _parser().parse_args(argv)
+    try:
+        from infomax.command_line.commands import run  # noqa: PLC0415 - loads torch, which --help must not wait for
+
+        return run(arguments)
+    except KeyboardInterrupt:
+        print("infomax: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="infomax", description="How much do columns tell about each other?")
+    parser.add_argument("--version", action="version", version=f"infomax {infomax.__version__}")
+    commands = parser.add_subparsers(
+        title="commands", required=True, dest="command", metavar="{estimate,pairwise,bounds,demo}"
+    )
+
+    one = commands.add_parser("estimate", help="mutual information of columns of a file")
+    one.add_argument(
+        "file",
+        help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet; under torchrun, {rank} in the name stands for the "
+        "number of the process, each of which then reads rows of its own",
+    )
+    one.add_argument("--x", required=True, metavar="a,b", help="columns (or arrays of an .npz); * and ? match")
+    one.add_argument("--y", required=True, metavar="c", help="columns on the other side")
+    one.add_argument("--given", metavar="z", help="columns that are known: conditional mutual information")
+    one.add_argument("--bound", default="default", help="one or several with commas (infomax bounds); %(default)s")
+    one.add_argument("--unit", choices=("nats", "bits"), default="nats", help="default: %(default)s")
+    one.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    one.add_argument("--quick", action="store_true", help="two folds, short training")
+    one.add_argument("--device", help="where to compute, for example cuda")
+    one.add_argument("--json", action="store_true", help="print JSON (a list, if there are several bounds)")
+    one.add_argument("--plot", metavar="out.png", help="write a figure")
+    one.add_argument("--no-progress", dest="progress", action="store_false")
+
+    many = commands.add_parser("pairwise", help="mutual information of every pair of columns of a file")
+    many.add_argument("file", help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet")
+    many.add_argument("--columns", default="*", metavar="a,b", help="columns; * and ? match; default: all")
+    many.add_argument("--with", dest="others", metavar="c", help="other columns: pairs of one of each")
+    many.add_argument("--bound", help="what estimates each pair; default: neighbours, and counts of discrete columns")
+    many.add_argument("--correction", choices=CORRECTIONS, default=CORRECTIONS[0])
+    many.add_argument("--unit", choices=("nats", "bits"), default="nats", help="default: %(default)s")
+    many.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    many.add_argument("--most", type=int, default=30, help="lines of the table; default: %(default)s")
+    many.add_argument("--json", action="store_true", help="print the matrices as JSON")
+    many.add_argument("--plot", metavar="out.png", help="write a figure")
+    many.add_argument("--no-progress", dest="progress", action="store_false")
+
+    listing = commands.add_parser("bounds", help="list the bounds")
+    listing.add_argument("--markdown", action="store_true", help="as a Markdown table")
+
+    demo = commands.add_parser("demo", help="real data, known truth, and the training use, in a minute")
+    demo.add_argument("--out", default="infomax-demo.png", metavar="out.png", help="the figure to write")
+    demo.add_argument("--no-progress", dest="progress", action="store_false")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

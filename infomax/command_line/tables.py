@@ -1,0 +1,98 @@
+"""Tables of results and of the registry, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from infomax import bounds
+from infomax.estimators import classical
+from infomax.estimators.default import estimator as default
+from infomax.results.composition import Composition
+from infomax.results.estimate import Estimate, pvalue_text
+from infomax.results.pairwise import Pairwise
+
+
+def pairs_table(result: Pairwise, *, most: int) -> str:
+    """One line for each pair, the largest values first, and what is said of them below."""
+    rows = [["x", "y", result.unit, "95 % interval", "p", "q"]]
+    for pair in result.pairs[:most]:
+        numbers = [f"{pair['mi']:.3f}", f"[{pair['low']:.3f}, {pair['high']:.3f}]"]
+        rows.append([pair["x"], pair["y"], *numbers, f"{pair['pvalue']:.2g}", f"{pair['qvalue']:.2g}"])
+    left = len(result.pairs) - most
+    more = [f"… and {left} pairs more (--most {len(result.pairs)}, or --json)"] if left > 0 else []
+    return "\n".join([format_table(rows), *more, *result.warnings])
+
+
+def interval(result: Estimate | Composition) -> str:
+    """The 95 % interval as text."""
+    low, high = result.confidence_interval()
+    return f"[{low:.3f}, {high:.3f}]"
+
+
+def estimates_table(results: Sequence[Estimate | Composition]) -> str:
+    """One line for each estimate, and what they say of themselves below."""
+    rows = [["estimator", "kind", results[0].unit, "95 % interval", "standard error", "p", "gap", "ceiling"]]
+    for result in results:
+        trained = ["", ""]
+        if isinstance(result, Estimate) and result.history:
+            trained = [f"{result.gap:.3f}", "none" if result.ceiling is None else f"{result.ceiling:.2f}"]
+        test = "" if result.pvalue is None else pvalue_text(result.pvalue, result.least_pvalue)
+        numbers = [f"{result.mi:.3f}", interval(result), f"{result.stderr:.3f}", test.removeprefix("= ")]
+        rows.append([result.bound, result.kind, *numbers, *trained])
+    said = notes(results)
+    return "\n".join([format_table(rows), *([""] if said else []), *said])
+
+
+def notes(results: Sequence[Estimate | Composition]) -> list[str]:
+    """What the estimates say of themselves: a line for each text, with the names of those that say it."""
+    names: dict[str, list[str]] = {}
+    for result in results:
+        for text in result.warnings:
+            names.setdefault(text, []).append(result.bound)
+    return [f"{', '.join(who)}: {text}" for text, who in names.items()]
+
+
+class _Fact(TypedDict):
+    name: str
+    kind: str
+    ceiling: str
+    cost: str
+    use_when: str
+    reference: str
+
+
+def registry_facts() -> list[_Fact]:
+    """What is said of every bound and classical estimator, from their classes: a dict for each."""
+    known: list[Any] = [default.ESTIMATOR, *map(bounds.get, bounds.names())]
+    known += classical.ESTIMATORS.values()
+    return [
+        _Fact(
+            name=entry.name,
+            kind=entry.kind,
+            ceiling=entry.ceiling_formula,
+            cost=entry.cost,
+            use_when=entry.use_when,
+            reference=entry.reference,
+        )
+        for entry in known
+    ]
+
+
+def format_table(rows: list[list[str]], *, markdown: bool = False) -> str:
+    """Rows of cells, the first one the header, as aligned text or as Markdown."""
+    if markdown:
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
+
+
+def bounds_table(*, markdown: bool = False) -> str:
+    """The table of ``infomax bounds`` and of the README."""
+    header = ["name", "kind", "ceiling", "cost of N pairs", "use it for", "source"]
+    cells = [[str(value) for value in fact.values()] for fact in registry_facts()]
+    if markdown:
+        cells = [[f"`{row[0]}`", *row[1:]] for row in cells]
+    return format_table([header, *cells], markdown=markdown)

@@ -1,0 +1,47 @@
+"""Critics: modules from ``(x, y)`` to the ``(N, N)`` matrix of scores, and joint networks of all pairs in tiles.
+
+Imports :mod:`infomax.scores` and :mod:`infomax.statistics`.
+"""
+
+import warnings
+from typing import Any
+
+from infomax.critics import networks
+from infomax.critics.joint import score_pairs
+from infomax.critics.networks import (
+    MLP,
+    Bilinear,
+    Concat,
+    Cosine,
+    GaussianResidual,
+    Predictor,
+    Separable,
+    Temperature,
+    embedding,
+    make,
+    names,
+    reset,
+)
+
+__all__ = [
+    "GaussianResidual",
+    "Bilinear",
+    "Concat",
+    "Cosine",
+    "MLP",
+    "Predictor",
+    "Separable",
+    "Temperature",
+    "embedding",
+    "make",
+    "names",
+    "reset",
+    "score_pairs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Anchored":
+        warnings.warn("infomax.critics.Anchored is now called GaussianResidual", DeprecationWarning, stacklevel=2)
+        return networks.GaussianResidual
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

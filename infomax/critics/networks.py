@@ -1,0 +1,387 @@
+"""Score functions. A critic maps ``x (N, Dx)`` and ``y (M, Dy)`` to scores ``(N, M)``; entry [i, j] scores (x_i, y_j).
+
+Any :class:`torch.nn.Module` that does so can be passed as ``critic=``; the classes here also go by name.
+
+A critic whose scores are inner products says so by a method ``embed(x, y)`` that returns ``a (N, D)`` and ``b (M, D)``:
+its scores are ``a @ b.T``. Bounds then need no N × M memory for large batches (:class:`infomax.InnerProducts`).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from infomax.critics.joint import score_pairs
+from infomax.statistics.gaussian import fit_gaussian
+
+
+class MLP(nn.Sequential):
+    """Linear layers with SiLU between them; the last layer's initial weights are scaled by ``last_gain``."""
+
+    def __init__(self, in_dim: int, hidden: Sequence[int], out_dim: int, *, last_gain: float = 1.0) -> None:
+        layers: list[nn.Module] = []
+        for i, (a, b) in enumerate(pairwise([in_dim, *hidden, out_dim])):
+            layers += [nn.SiLU()] if i else []
+            layers.append(nn.Linear(a, b))
+        super().__init__(*layers)
+        self.last_gain = last_gain
+        self._scale_last()
+
+    @torch.no_grad()
+    def _scale_last(self) -> None:
+        for parameter in self[-1].parameters():
+            parameter.mul_(self.last_gain)
+
+    def reset_parameters(self) -> None:
+        """Draw the initial parameters anew."""
+        for layer in self:
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
+        self._scale_last()
+
+
+def reset(module: nn.Module) -> None:
+    """Forget what a module has learned: ``reset_parameters`` of every part that has one, the parts before the whole.
+
+    A part whose parameters are all frozen has learned nothing here, and is left as it is.
+    """
+
+    def forget(part: nn.Module) -> None:
+        parameters = list(part.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            return
+        again = getattr(part, "reset_parameters", None)
+        if callable(again):
+            again()
+
+    module.apply(forget)
+
+
+class Separable(nn.Module):
+    r""":math:`f(x, y) = g(x)^\top h(y)` with two multi-layer perceptrons: N + M network passes for N × M scores.
+
+    Args:
+        x_dim, y_dim: dimensions of x and y.
+        embed_dim: dimension of the two embeddings. hidden: widths of the hidden layers.
+        last_gain: scale of the initial last layer of h (small: the scores start near zero).
+    """
+
+    def __init__(
+        self,
+        x_dim: int,
+        y_dim: int,
+        *,
+        embed_dim: int = 32,
+        hidden: Sequence[int] = (128, 128),
+        last_gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.g = MLP(x_dim, hidden, embed_dim)
+        self.h = MLP(y_dim, hidden, embed_dim, last_gain=last_gain)
+
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """g(x) and h(y)."""
+        return self.g(x), self.h(y)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        a, b = self.embed(x, y)
+        return a @ b.T
+
+
+class Bilinear(nn.Module):
+    r""":math:`f(x, y) = x^\top W y`: the cheapest critic; enough when x or y are already learned features."""
+
+    def __init__(self, x_dim: int, y_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(x_dim, y_dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the initial weights anew."""
+        nn.init.normal_(self.weight, std=1 / math.sqrt(self.weight.numel()))
+
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """``x @ weight`` and y."""
+        return x @ self.weight, y
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        a, b = self.embed(x, y)
+        return a @ b.T
+
+
+class Cosine(nn.Module):
+    r""":math:`f(x, y) = \cos(Ax, By) / T`: scores within ±1/T, so stable, and with a ceiling that falls with T.
+
+    Args:
+        x_dim, y_dim: dimensions of x and y. embed_dim: dimension of the two projections.
+        temperature: initial T. learn_temperature: whether T is learned.
+    """
+
+    def __init__(
+        self,
+        x_dim: int,
+        y_dim: int,
+        *,
+        embed_dim: int = 32,
+        temperature: float = 0.1,
+        learn_temperature: bool = True,
+    ) -> None:
+        super().__init__()
+        self.project_x = nn.Linear(x_dim, embed_dim)
+        self.project_y = nn.Linear(y_dim, embed_dim)
+        self.temperature = Temperature(temperature, learn=learn_temperature)
+
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The two unit vectors, one of them divided by the temperature."""
+        a, b = self._directions(x, y)
+        return self.temperature(a), b
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        a, b = self._directions(x, y)
+        scores: Tensor = self.temperature(a @ b.T)
+        return scores
+
+    def _directions(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return F.normalize(self.project_x(x), dim=1), F.normalize(self.project_y(y), dim=1)
+
+
+class Temperature(nn.Module):
+    """Divides scores by a positive temperature, learned in log space or fixed."""
+
+    log_temperature: Tensor
+
+    def __init__(self, initial: float = 1.0, *, learn: bool = False) -> None:
+        super().__init__()
+        if not initial > 0:
+            raise ValueError(f"temperature must be positive; got {initial}")
+        self.initial = initial
+        value = torch.tensor(math.log(initial))
+        if learn:
+            self.log_temperature = nn.Parameter(value)
+        else:
+            self.register_buffer("log_temperature", value)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Go back to the initial temperature."""
+        self.log_temperature.fill_(math.log(self.initial))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        return scores * torch.exp(-self.log_temperature)
+
+
+class Concat(nn.Module):
+    """A multi-layer perceptron of every pair (x_i, y_j): the most flexible critic, N × M network passes.
+
+    The first layer is applied to x and to y apart and added, so that no (N·M, Dx + Dy) copy is made; the rest, and its
+    gradient, is computed for one tile of pairs after the other (:func:`infomax.critics.score_pairs`).
+
+    Args:
+        x_dim, y_dim: dimensions of x and y. hidden: widths of the hidden layers.
+        tile: pairs whose hidden layers are held at a time; by default as many as suit the device. With N·M or more,
+            plain autograd holds those of all pairs, and gradients can be differentiated again.
+
+    Raises:
+        ValueError: without hidden layers, or for a tile that is not positive.
+        torch.cuda.OutOfMemoryError: when called, on any device, where a tile or the scores do not fit.
+    """
+
+    def __init__(self, x_dim: int, y_dim: int, *, hidden: Sequence[int] = (128, 128), tile: int | None = None) -> None:
+        super().__init__()
+        if not hidden:
+            raise ValueError("hidden must name at least one layer; got none")
+        if tile is not None and tile < 1:
+            raise ValueError(f"tile must be at least 1; got {tile}")
+        self.tile = tile
+        self.first_x = nn.Linear(x_dim, hidden[0])
+        self.first_y = nn.Linear(y_dim, hidden[0], bias=False)
+        self.rest = nn.Sequential(nn.SiLU(), MLP(hidden[0], hidden[1:], 1))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        linear = [layer for layer in self.rest.modules() if isinstance(layer, nn.Linear)]
+        weights, biases = [layer.weight for layer in linear], [layer.bias for layer in linear]
+        return score_pairs(self.first_x(x), self.first_y(y), weights, biases, tile=self.tile)
+
+
+class GaussianResidual(nn.Module):
+    r"""The log-ratio of a fitted Gaussian plus a trainable critic for the residual.
+
+    :meth:`warm_start` fits the Gaussian to samples in closed form (:func:`infomax.statistics.fit_gaussian`). Before
+    that the Gaussian part is zero, and the critic is its residual alone. The Gaussian part is a buffer; it is not
+    trained.
+
+    Args:
+        x_dim, y_dim: dimensions of x and y.
+        residual: the critic that learns the rest; by default a :class:`Separable` that starts near zero.
+    """
+
+    mean_x: Tensor
+    mean_y: Tensor
+    project_x: Tensor
+    project_y: Tensor
+    correlations: Tensor
+    offset: Tensor
+
+    def __init__(self, x_dim: int, y_dim: int, *, residual: nn.Module | None = None) -> None:
+        super().__init__()
+        self.residual = Separable(x_dim, y_dim, last_gain=0.01) if residual is None else residual
+        rank = min(x_dim, y_dim)
+        self.register_buffer("mean_x", torch.zeros(x_dim))
+        self.register_buffer("mean_y", torch.zeros(y_dim))
+        self.register_buffer("project_x", torch.zeros(x_dim, rank))
+        self.register_buffer("project_y", torch.zeros(y_dim, rank))
+        self.register_buffer("correlations", torch.zeros(rank))
+        self.register_buffer("offset", torch.zeros(()))
+
+    def reset_parameters(self) -> None:
+        """Forget the Gaussian part."""
+        for _, buffer in self.named_buffers(recurse=False):
+            buffer.zero_()
+
+    @torch.no_grad()
+    def warm_start(self, x: Tensor, y: Tensor) -> None:
+        """Set the Gaussian part from samples ``x (N, Dx)``, ``y (N, Dy)``."""
+        fit = fit_gaussian(x.double(), y.double())
+        gain = (fit.correlations / (1 - fit.correlations.square())).sqrt()
+        self.mean_x.copy_(fit.mean_x)
+        self.mean_y.copy_(fit.mean_y)
+        self.project_x.copy_(fit.directions_x * gain)
+        self.project_y.copy_(fit.directions_y * gain)
+        self.correlations.copy_(fit.correlations)
+        self.offset.copy_(fit.mutual_information())
+
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The Gaussian's and the residual's columns side by side; ``None`` if the residual has none."""
+        residual = embedding(self.residual, x, y)
+        if residual is None:
+            return None
+        u, v, rows, columns = self._gaussian(x, y)
+        a = torch.cat([u, -rows, torch.ones_like(rows), residual[0]], 1)
+        return a, torch.cat([v, torch.ones_like(columns), self.offset - columns, residual[1]], 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        u, v, rows, columns = self._gaussian(x, y)
+        scores: Tensor = u @ v.T - rows + (self.offset - columns.T) + self.residual(x, y)
+        return scores
+
+    def _gaussian(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Factors of the product of x and y, and what x and y alone have, ``(N, 1)`` and ``(M, 1)``."""
+        u, v = (x - self.mean_x) @ self.project_x, (y - self.mean_y) @ self.project_y
+        half = 0.5 * self.correlations[:, None]
+        return u, v, u.square() @ half, v.square() @ half
+
+
+class Predictor(nn.Module):
+    r""":math:`f(x, y) = x^\top G(y)`: G predicts x from y, linearly or through hidden layers (the critic of CPC).
+
+    Args:
+        x_dim, y_dim: dimensions of x and y. hidden: widths of G's hidden layers; none: G is linear.
+        normalize: score by the cosine of x and G(y). temperature: divides the scores; "learned" starts at 0.1.
+    """
+
+    def __init__(
+        self,
+        x_dim: int,
+        y_dim: int,
+        *,
+        hidden: Sequence[int] = (),
+        normalize: bool = False,
+        temperature: float | str = 1.0,
+    ) -> None:
+        super().__init__()
+        if isinstance(temperature, str) and temperature != "learned":
+            raise ValueError(f"temperature must be a positive number or 'learned'; got {temperature!r}")
+        self.predict = MLP(y_dim, hidden, x_dim)
+        self.normalize = normalize
+        learn = isinstance(temperature, str)
+        self.temperature = Temperature(0.1 if isinstance(temperature, str) else temperature, learn=learn)
+
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """x, divided by the temperature, and its prediction from y."""
+        x, predicted = self._sides(x, y)
+        return self.temperature(x), predicted
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        x, predicted = self._sides(x, y)
+        scores: Tensor = self.temperature(x @ predicted.T)
+        return scores
+
+    def _sides(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        predicted = self.predict(y)
+        return (F.normalize(x, dim=1), F.normalize(predicted, dim=1)) if self.normalize else (x, predicted)
+
+
+_CRITICS: dict[str, Callable[[int, int], nn.Module]] = {
+    "separable": Separable,
+    "bilinear": Bilinear,
+    "concat": Concat,
+    "cosine": Cosine,
+    "gaussian_residual": GaussianResidual,
+    "predictor": Predictor,
+}
+
+
+#: Old names, and what they are called now.
+_RENAMED = {"anchored": "gaussian_residual"}
+
+
+def names() -> list[str]:
+    """Names that ``critic=`` accepts."""
+    return list(_CRITICS)
+
+
+def make(critic: str | nn.Module, x_dim: int, y_dim: int) -> nn.Module:
+    """The critic of that name for these dimensions; a module is returned as it is.
+
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: for anything that is neither a name nor a module.
+    """
+    if isinstance(critic, nn.Module):
+        return critic
+    if not isinstance(critic, str):
+        raise TypeError(f"critic must be a name or a torch.nn.Module; got {type(critic).__name__}")
+    if critic in _RENAMED:
+        new = _RENAMED[critic]
+        warnings.warn(f"critic {critic!r} is now called {new!r}", DeprecationWarning, stacklevel=3)
+        critic = new
+    if critic not in _CRITICS:
+        raise ValueError(f"critic must be a module or one of {', '.join(_CRITICS)}; got {critic!r}")
+    return _CRITICS[critic](x_dim, y_dim)
+
+
+def embedding(critic: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
+    """``critic.embed(x, y)``, where its scores are the inner products of what that returns; otherwise ``None``.
+
+    They are not where a class or an object changed ``forward`` without changing ``embed``, or where a hook could change
+    what ``forward`` returns.
+
+    Raises:
+        ValueError: if two matrices of one width, with the rows of x and of y, are not what it returns.
+    """
+    if not callable(getattr(type(critic), "embed", None)) or "forward" in vars(critic):
+        return None
+    if critic._forward_hooks or critic._forward_pre_hooks:
+        return None
+    for cls in type(critic).__mro__:
+        if "embed" in vars(cls):
+            break
+        if "forward" in vars(cls):
+            return None
+    sides = critic.embed(x, y)  # type: ignore[operator]
+    if sides is None:
+        return None
+    shapes = [tuple(side.shape) if isinstance(side, Tensor) else type(side).__name__ for side in sides]
+    if (
+        len(shapes) != 2
+        or any(len(shape) != 2 for shape in shapes)
+        or shapes != [(len(x), shapes[0][1]), (len(y), shapes[0][1])]
+    ):
+        raise ValueError(f"embed must return shapes ({len(x)}, D) and ({len(y)}, D) with one D; got {shapes}")
+    return sides[0], sides[1]

@@ -1,0 +1,8 @@
+"""The data that ship: penguins for demonstrations, images of digits for tasks.
+
+Imports nothing else of infomax.
+"""
+
+from infomax.datasets.loading import Dataset, load_digits, load_penguins
+
+__all__ = ["Dataset", "load_digits", "load_penguins"]

@@ -1,0 +1,204 @@
+"""The batches of all ranks as one: bounds whose negatives are every rank's, without every pair on every rank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeGuard, get_args
+
+import torch
+from torch import Tensor, nn
+
+from infomax import critics
+from infomax.bounds import Bound, objectives
+from infomax.bounds.contrastive import Contrastive, Discriminative
+from infomax.bounds.nce import CPC, InfoNCE
+from infomax.bounds.objectives import Scores
+from infomax.distributed.inner_products import Exchange, SharedProducts
+from infomax.distributed.ranks import Shares, active, agree, gather, gathered, summed, world_size
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+
+class GlobalBatch(Bound):
+    r"""A bound of the batches of all ranks as one batch, for training or measuring in several processes.
+
+    Each rank passes its own pairs, and gets the value that one process with the pairs of all ranks (in the order of the
+    ranks) would get: the same number on every rank. The ceiling of InfoNCE is that of all pairs, log(ranks × n).
+
+    Gradients. On a rank they are those of the sum over ranks of the ranks' values, as collective functions of
+    ``torch.distributed`` have them: for its own x and y, ranks × those of one process. **The average of the ranks'
+    gradients of a parameter**, before or in the bound, **is that of one process with the whole batch.**
+    ``DistributedDataParallel`` takes this average: put the bound into the module that it wraps. Without it, call
+    :func:`infomax.distributed.average_gradients` after ``backward()``. Every rank must weigh the value alike in its
+    loss, and call ``backward()`` if another rank does.
+
+    What is exchanged:
+
+    - Of bounds with a critic whose scores are inner products (``embed``, see :mod:`infomax.critics`): the embeddings of
+      one side, not x and y. A rank scores its own rows against all, in tiles; no rank ever holds all scores, and
+      nothing is exchanged in the backward pass (:class:`infomax.distributed.inner_products.SharedProducts`). With
+      ``exchange="ring"``, for InfoNCE and CPC, it never holds all embeddings either: blocks of them travel from rank to
+      rank, at four matrix products instead of three and half as much traffic again.
+    - Of InfoNCE and CPC with other critics: the side of the negatives; a rank scores its own rows against all.
+    - Of other bounds: x, y and what else is passed (such as labels), and each rank computes the whole value. Right for
+      any bound, at the cost of one process with the whole batch. One that draws random numbers draws others on each
+      rank. The same goes for :meth:`pointwise`, and for bounds that need single scores (``interpolated``).
+
+    Ranks may have different numbers of rows, none among them, if there are enough in all. In a process that belongs to
+    no group the bound is what it is without this class.
+
+    Args:
+        bound: what to compute.
+        exchange: "gather", or "ring" to hold one block of embeddings at a time.
+        group: of processes; by default all of them.
+
+    Raises:
+        ValueError: for an unknown exchange, or "ring" where scores are no inner products; on all ranks, where these
+            differ in columns, types or in whether gradients are needed.
+        infomax.RankError: if another rank dies, fails or does not answer within the group's time-out.
+
+    Source: negatives from all devices: Chen, Kornblith, Norouzi and Hinton, 2020, arXiv 2002.05709; gathered with their
+    gradients: Radford et al., 2021, arXiv 2103.00020; blocks that travel: Liu, Zaharia and Abbeel, 2023, arXiv
+    2310.01889.
+
+    >>> import torch
+    >>> from infomax import CPC
+    >>> cpc = GlobalBatch(CPC(8, 5))  # the same line in one process and in a thousand
+    >>> cpc(torch.randn(16, 8), torch.randn(16, 5)).ndim
+    0
+    """
+
+    reference = "of the bound inside"
+    cost = "of the bound inside, shared by the ranks"
+    use_when = "several processes share a batch"
+
+    def __init__(self, bound: Bound, *, exchange: Exchange = "gather", group: ProcessGroup | None = None) -> None:
+        super().__init__(bound.x_dim, bound.y_dim)
+        if exchange not in get_args(Exchange):
+            raise ValueError(f"exchange must be one of {', '.join(get_args(Exchange))}; got {exchange!r}")
+        embeds = isinstance(bound, InfoNCE) and callable(getattr(type(bound.critic), "embed", None))
+        if exchange == "ring" and not embeds:
+            raise ValueError(f"exchange must be 'gather' unless scores are inner products; got 'ring' for {bound}")
+        self.bound, self.exchange, self.group = bound, exchange, group
+        self.kind = bound.kind
+
+    def extra_repr(self) -> str:
+        return f"exchange={self.exchange!r}"
+
+    def forward(self, x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
+        """The bound of the pairs of all ranks: 0-d, nats, the same on every rank. ``more`` is passed to the bound."""
+        bound = self.bound
+        if active(self.group) and _scores_only(bound):
+            return self._of_scores(bound, bound.objective, bound, x, y)
+        return self._of_all(bound, x, y, *more)
+
+    def loss(self, x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
+        """The bound's loss on the pairs of all ranks, 0-d."""
+        bound, loss = self.bound, type(self.bound).loss
+        if loss is Bound.loss:
+            return -self.forward(x, y, *more)
+        if (
+            active(self.group)
+            and _scores_only(bound)
+            and isinstance(bound, Discriminative)
+            and loss is Discriminative.loss
+        ):
+            return -self._of_scores(bound, bound.fitted, lambda x, y: -bound.loss(x, y), x, y)
+        return self._of_all(bound.loss, x, y, *more)
+
+    def validation_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        if type(self.bound).validation_loss is Bound.validation_loss:
+            return self.loss(x, y)
+        return self._of_all(self.bound.validation_loss, x, y)
+
+    def pointwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """The log-ratios of this rank's pairs against those of all ranks, ``(n,)``, nats; each rank computes all."""
+        if not active(self.group):
+            return self.bound.pointwise(x, y)
+        shares, _ = self._agreed(x, y)
+        return self.bound.pointwise(gathered(x, shares), gathered(y, shares))[shares.own]
+
+    def ceiling(self, n: int) -> float | None:
+        """The largest value, in nats, where each rank has ``n`` pairs."""
+        return self.bound.ceiling(world_size(self.group) * n)
+
+    def fixed_units(self) -> bool:
+        return self.bound.fixed_units()
+
+    @torch.no_grad()
+    def warm_start(self, x: Tensor, y: Tensor) -> None:
+        """That of the bound, from the samples of all ranks."""
+        self.bound.warm_start(gather(x, self.group), gather(y, self.group))
+
+    def _of_all(self, function: Callable[..., Tensor], x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
+        """A function of the rows of all ranks, on every rank."""
+        if not active(self.group):
+            value: Tensor = function(x, y, *more)
+            return value
+        shares, _ = self._agreed(x, y)
+        return function(gathered(x, shares), gathered(y, shares), *(gather(other, self.group) for other in more))
+
+    def _of_scores(
+        self,
+        bound: Contrastive,
+        objective: Callable[[Scores], Tensor],
+        function: Callable[[Tensor, Tensor], Tensor],
+        x: Tensor,
+        y: Tensor,
+    ) -> Tensor:
+        """An objective of the scores of all ranks; if these are no inner products, as a function of x and y."""
+        shares, sides = self._agreed(x, y, bound.critic)
+        if sides is not None:
+            a, b = sides
+            return objective(SharedProducts(a, b, shares, exchange=self.exchange, tile=bound.tile, narrow=bound.narrow))
+        if self.exchange == "ring":
+            raise ValueError(f"exchange must be 'gather' unless scores are inner products; got 'ring' for {bound}")
+        if isinstance(bound, InfoNCE) and type(bound).objective in (InfoNCE.objective, CPC.objective):
+            return self._infonce_of_rows(bound, x, y, shares)
+        return function(gathered(x, shares), gathered(y, shares))
+
+    def _infonce_of_rows(self, bound: InfoNCE, x: Tensor, y: Tensor, shares: Shares) -> Tensor:
+        """InfoNCE by any critic: scores ``(n, N)`` of this rank's rows; for CPC xs for a given y."""
+        terms = []
+        first = isinstance(bound, CPC)
+        for swap in (first, not first) if bound.symmetric else (first,):
+            others = gathered(x if swap else y, shares)
+            scores = bound.critic(others, y).T if swap else bound.critic(x, others)
+            if scores.shape != (len(x), shares.total):
+                raise ValueError(
+                    f"critic must return scores of shape {(len(x), shares.total)}; got {tuple(scores.shape)}"
+                )
+            scores = objectives.widen(scores)
+            terms.append((scores.diagonal(shares.start) - torch.logsumexp(scores, 1)).sum())
+        own = torch.stack(terms).mean() * (len(shares.sizes) / shares.total)  # the mean over ranks is the value
+        mean = summed(own, self.group) / len(shares.sizes)
+        return own - own.detach() + mean + math.log(shares.total)
+
+    def _agreed(
+        self, x: Tensor, y: Tensor, critic: nn.Module | None = None
+    ) -> tuple[Shares, tuple[Tensor, Tensor] | None]:
+        """Whose rows are which, and the critic's embeddings; raises on all ranks if one's are not what is needed."""
+        problem, sides, tensors = None, None, {"x": x, "y": y}
+        try:
+            self.check_pair(x, y, least=0)
+            sides = None if critic is None else critics.embedding(critic, x, y)
+            if sides is not None:
+                tensors |= {"embedding of x": sides[0], "embedding of y": sides[1]}
+        except Exception as error:  # whatever it is, the others must not wait for this rank
+            problem = error
+        shares = agree(tensors, self.group, problem=problem)
+        least = 2 if isinstance(self.bound, Contrastive) else 1
+        if shares.total < least:
+            raise ValueError(f"x must have at least {least} rows on all ranks together; got {shares.total}")
+        return shares, sides
+
+
+def _scores_only(bound: Bound) -> TypeGuard[Contrastive]:
+    """Whether the bound is an objective of its critic's scores, and of nothing else."""
+    return (
+        isinstance(bound, Contrastive)
+        and type(bound).scores is Contrastive.scores
+        and type(bound).forward is Contrastive.forward
+    )

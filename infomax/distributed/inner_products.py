@@ -1,0 +1,275 @@
+r"""Inner products of the pairs of all ranks, of which each rank knows its own: no rank ever holds all scores.
+
+A rank has factors a, b ``(n, D)`` of its own pairs; the scores :math:`s_{ij} = a_i^\top b_j` of all ranks' N pairs are
+what is meant. A rank scores its own rows against the columns of all, which are gathered, or passed on from rank to
+rank. Gradients of a sum are formed with it, so that nothing is exchanged in the backward pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from infomax.distributed.ranks import (
+    Shares,
+    answering,
+    gathered,
+    gathered_rows,
+    refuse_second_gradient,
+    scattered_sum,
+    summed,
+)
+from infomax.scores.gradients import Tiling
+from infomax.scores.inner_products import InnerProducts
+from infomax.scores.matmul import fast_products
+from infomax.scores.statistics import Statistic
+from infomax.scores.tiles import Sums, log_sums, softplus_sums
+
+Exchange = Literal["gather", "ring"]
+
+#: Rows whose scores against a block of columns are held at a time, the second time round the ring.
+_ROWS = 512
+
+
+class SharedProducts(InnerProducts):
+    r"""The matrix of scores of all ranks' pairs, as each rank's own factors; the same values on every rank.
+
+    Sums over all scores, which is what most objectives take, are found in tiles of own rows and all columns:
+
+    - "gather": all of ``b`` is gathered and the gradient of ``b`` summed where it belongs: three products, and for N
+      pairs of D columns of s bytes N·D·s bytes received twice.
+    - "ring": blocks of ``b`` go round the ranks twice, for :meth:`mean_log_sum`. The first time each rank learns the
+      partitions of its rows; the second time a block's gradient goes with it, and comes home complete. Four products,
+      N·D·s bytes received three times, and no more than two blocks held.
+
+    What is asked for otherwise (a single row's sum, the matrix) is found on every rank from all factors, gathered.
+    Gradients are those of the sum over ranks of the ranks' results: :class:`infomax.GlobalBatch` says more. They assume
+    that all ranks make the same of the values.
+
+    Args:
+        a, b: of this rank's pairs, ``(n, D)``. shares: the numbers of pairs of all ranks, which have agreed on them.
+        exchange: "gather" or "ring". tile, narrow: see :class:`infomax.InnerProducts`.
+    """
+
+    def __init__(
+        self,
+        a: Tensor,
+        b: Tensor,
+        shares: Shares,
+        *,
+        exchange: Exchange = "gather",
+        tile: tuple[int, int] | None = None,
+        narrow: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(a, b, tile=tile, narrow=narrow)
+        if exchange not in get_args(Exchange):
+            raise ValueError(f"exchange must be one of {', '.join(get_args(Exchange))}; got {exchange!r}")
+        self.shares, self.exchange = shares, exchange
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, N), of all ranks."""
+        return torch.Size((len(self), len(self)))
+
+    def __len__(self) -> int:
+        return self.shares.total
+
+    def whole(self) -> InnerProducts:
+        """All factors on every rank."""
+        a, b = gathered(self.a, self.shares), gathered(self.b, self.shares)
+        return InnerProducts(a, b, tile=self.tiling.tile, narrow=self.tiling.narrow)
+
+    def dense(self) -> Tensor:
+        return self.whole().dense()
+
+    def diagonal(self) -> Tensor:
+        values: Tensor = _Alike.apply(super().diagonal(), self.shares)  # type: ignore[no-untyped-call]
+        return values
+
+    def mean_log_sum(self) -> Tensor:
+        return self._sum(_ring if self.exchange == "ring" else _rows) / len(self)
+
+    def log_sum_off_diagonal(self, limit: float = math.inf) -> Tensor:
+        return self._sum(_everything, limit)
+
+    def softplus_sum_off_diagonal(self) -> Tensor:
+        return self._sum(_softplus)
+
+    def statistic(self, wanted: Statistic) -> Tensor:
+        return self.whole().statistic(wanted)
+
+    def log_sums(self) -> Tensor:
+        return self.whole().log_sums()
+
+    def sharing(self, wanted: Iterable[Statistic]) -> InnerProducts:
+        """The same: each sum has a pass of its own."""
+        return self
+
+    def rows(self, kept: Tensor) -> InnerProducts:
+        return self.whole().rows(kept)
+
+    def _with(self, a: Tensor, b: Tensor) -> InnerProducts:
+        tiling = self.tiling
+        return SharedProducts(a, b, self.shares, exchange=self.exchange, tile=tiling.tile, narrow=tiling.narrow)
+
+    def _sum(self, way: Way, limit: float = math.inf) -> Tensor:
+        job = _Job(way, self.shares, self.tiling, limit)
+        value: Tensor = _Shared.apply(self.a, self.b, job)  # type: ignore[no-untyped-call]
+        return value
+
+
+class _Alike(torch.autograd.Function):
+    """A number of each pair, ``(n,) → (N,)``, for what all ranks make of them alike: nothing is exchanged backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, shares: Shares) -> Tensor:
+        ctx.shares = shares
+        return gathered_rows(values, shares)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return len(ctx.shares.sizes) * gradient[ctx.shares.own], None
+
+
+@dataclass(frozen=True)
+class _Job:
+    way: Way
+    shares: Shares
+    tiling: Tiling
+    limit: float
+
+    def log_sums(self, a: Tensor, b: Tensor, over: Literal["rows", "all"], *, needed: bool) -> Sums:
+        """Of no rows or columns too, which a rank may have; without the partners if over all."""
+        if not len(a) or not len(b):
+            return Sums(a.new_full((len(a),), -torch.inf), torch.zeros_like(a), torch.zeros_like(b))
+        return log_sums(
+            a,
+            b,
+            over=over,
+            without=self.shares.start if over == "all" else None,
+            limit=self.limit,
+            gradients=(needed, needed),
+            tile=self.tiling.tile,
+            narrow=self.tiling.narrow,
+        )
+
+
+#: A sum over all ranks' scores, and its gradients by this rank's a and b, if needed.
+Found = tuple[Tensor, Tensor | None, Tensor | None]
+Way = Callable[[Tensor, Tensor, _Job], Found]
+
+
+class _Shared(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, job: _Job) -> Tensor:
+        wide = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+        value, *slopes = job.way(a.detach().to(wide), b.detach().contiguous(), job)
+        # Of the sum over ranks of this value, so that the average over ranks is that of one process.
+        each = zip(slopes, (a, b), strict=True)
+        ctx.save_for_backward(*(s if s is None else (len(job.shares.sizes) * s).to(of.dtype) for s, of in each))
+        return value.to(wide)
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_gradient()
+        return *(None if slopes is None else slopes * weight.to(slopes.dtype) for slopes in ctx.saved_tensors), None
+
+
+def _rows(a: Tensor, b: Tensor, job: _Job) -> Found:
+    r""":math:`\sum_i \log \sum_j e^{s_{ij}}`."""
+    sums = job.log_sums(a, gathered_rows(b, job.shares).to(a.dtype), "rows", needed=job.shares.needed)
+    return _summed(sums, sums.rows, job.shares)
+
+
+def _softplus(a: Tensor, b: Tensor, job: _Job) -> Found:
+    r""":math:`\sum_{i \ne j} \log(1 + e^{s_{ij}})`."""
+    shares, tiling, columns = job.shares, job.tiling, gathered_rows(b, job.shares).to(a.dtype)
+    sides = (shares.needed, shares.needed)
+    if len(a):
+        sums = softplus_sums(a, columns, without=shares.start, gradients=sides, tile=tiling.tile, narrow=tiling.narrow)
+    else:
+        sums = Sums(a.new_zeros(0), a, torch.zeros_like(columns))
+    return _summed(sums, sums.rows, shares)
+
+
+def _summed(sums: Sums, rows: Tensor, shares: Shares) -> Found:
+    of_b = None if sums.of_b is None or not shares.needed else scattered_sum(sums.of_b, shares)
+    return summed(rows.sum(dtype=torch.float64), shares.group), sums.of_a, of_b
+
+
+def _everything(a: Tensor, b: Tensor, job: _Job) -> Found:
+    r""":math:`\log \sum_{i \ne j} e^{s_{ij}}`; a rank's gradients are relative to its own part of the sum."""
+    shares = job.shares
+    sums = job.log_sums(a, gathered_rows(b, shares).to(a.dtype), "all", needed=shares.needed)
+    own = torch.logsumexp(sums.rows.double(), 0, keepdim=True)
+    one_each = Shares([1] * len(shares.sizes), False, shares.rank, shares.group)
+    value = torch.logsumexp(gathered_rows(own, one_each), 0)
+    if not shares.needed or sums.of_a is None or sums.of_b is None:
+        return value, None, None
+    share = torch.exp(own - value).to(a.dtype)
+    return value, share * sums.of_a, scattered_sum(share * sums.of_b, shares)
+
+
+def _ring(a: Tensor, b: Tensor, job: _Job) -> Found:
+    r""":math:`\sum_i \log \sum_j e^{s_{ij}}`, with blocks of b that travel."""
+    ring = _Ring(job.shares)
+    log_partition = a.new_full((len(a),), -torch.inf)
+    for block in ring.blocks(b):
+        rows = job.log_sums(a, block.to(a.dtype), "rows", needed=False).rows
+        torch.logaddexp(log_partition, rows, out=log_partition)
+    value = summed(log_partition.sum(dtype=torch.float64), job.shares.group)
+    if not job.shares.needed:
+        return value, None, None
+    of_a, of_b = torch.zeros_like(a), torch.zeros_like(b, dtype=a.dtype)  # of_b: of the block that is here
+    with fast_products():
+        for hop, block in enumerate(ring.blocks(b)):
+            columns = block.to(a.dtype)
+            for own, partition, slopes in zip(*(torch.split(t, _ROWS) for t in (a, log_partition, of_a)), strict=True):
+                weights = (own @ columns.T).sub_(partition[:, None]).exp_()
+                slopes.addmm_(weights, columns)
+                of_b.addmm_(weights.T, own)
+            of_b = ring.pass_on(of_b, hop)()
+    return value, of_a, of_b
+
+
+class _Ring:
+    """Each rank sends to the next, and receives from the one before."""
+
+    def __init__(self, shares: Shares) -> None:
+        self.sizes, self.rank, self.group = shares.sizes, shares.rank, shares.group
+        self.world = len(shares.sizes)
+
+    def blocks(self, own: Tensor) -> Iterator[Tensor]:
+        """The blocks of all ranks, the own one first; each travels on while it is in use."""
+        block = own
+        for hop in range(self.world - 1):
+            arrived = self.pass_on(block, hop)
+            yield block
+            block = arrived()
+        yield block
+
+    def pass_on(self, block: Tensor, hop: int) -> Callable[[], Tensor]:
+        """Start to send the block that is here after so many hops, and to receive the next; what waits for that."""
+        following = block.new_empty(self.sizes[(self.rank - hop - 1) % self.world], *block.shape[1:])
+        operations = []
+        for operation, tensor, step in ((dist.isend, block, 1), (dist.irecv, following, -1)):
+            peer = (self.rank + step) % self.world
+            peer = peer if self.group is None else dist.get_global_rank(self.group, peer)
+            if len(tensor):
+                operations.append(dist.P2POp(operation, tensor, peer, self.group))
+        with answering("passing on rows"):
+            requests = dist.batch_isend_irecv(operations) if operations else []
+
+        def wait() -> Tensor:
+            with answering("passing on rows"):
+                for request in requests:
+                    request.wait()
+            return following
+
+        return wait

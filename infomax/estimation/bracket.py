@@ -1,0 +1,174 @@
+"""A lower and an upper bound of one mutual information, together."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from infomax import bounds
+from infomax.bounds import Bound
+from infomax.bounds.contrastive import Contrastive
+from infomax.estimation.diagnostics import TrainingWarning
+from infomax.estimation.estimate import estimate
+from infomax.estimation.problem import DEFAULT, BoundLike
+from infomax.estimators import classical
+from infomax.estimators.classical import ClassicalEstimator
+from infomax.estimators.default import estimator as anchored
+from infomax.io.samples import labelled_warnings
+from infomax.results.composition import summary
+from infomax.results.estimate import Estimate
+
+
+@dataclass(frozen=True, repr=False)
+class Bracket:
+    """A lower and an upper bound of one mutual information, from the same split of the same rows.
+
+    Attributes:
+        lower, upper: their estimates.
+        assumption: under which the upper end is one; empty if it needs none.
+        cautions: what a reader should know beyond what the two say of themselves.
+    """
+
+    lower: Estimate
+    upper: Estimate
+    assumption: str = ""
+    cautions: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return self.lower.n
+
+    @property
+    def unit(self) -> Literal["nats", "bits"]:
+        """Of both ends."""
+        return self.lower.unit
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know before believing it; of an end, with that end in front."""
+        sides = (("lower", self.lower), ("upper", self.upper))
+        return (*self.cautions, *(f"{side}: {text}" for side, end in sides for text in end.warnings))
+
+    def confidence_interval(self, level: float = 0.95) -> tuple[float, float]:
+        """``(low, high)``: the lower end of the lower bound's interval, the upper end of the upper bound's.
+
+        Each end errs on one side only, with probability at most (1 - level) / 2, so both hold with ``level`` or more:
+        if the bounds are bounds (see :attr:`assumption`). Where the one would lie above the other, they cannot both
+        be; the interval is then all that either says.
+
+        Raises:
+            ValueError: if ``level`` is not inside (0, 1).
+        """
+        below, above = self.lower.confidence_interval(level), self.upper.confidence_interval(level)
+        return (below[0], above[1]) if below[0] <= above[1] else (above[0], below[1])
+
+    @property
+    def bits(self) -> Bracket:
+        """The same in bits."""
+        return replace(self, lower=self.lower.bits, upper=self.upper.bits)
+
+    def to_dict(self, *, history: bool = False) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts (JSON-ready), as :meth:`Estimate.to_dict`."""
+        return {
+            "lower": self.lower.to_dict(history=history),
+            "upper": self.upper.to_dict(history=history),
+            "n": self.n,
+            "unit": self.unit,
+            "assumption": self.assumption,
+            "warnings": [*self.warnings],
+            "confidence_interval_95": list(self.confidence_interval()),
+        }
+
+    def __repr__(self) -> str:
+        low, high = self.confidence_interval()
+        lines = [
+            f"{self.lower.mi:.4f} to {self.upper.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
+            f"  from {self.n} pairs",
+            f"  lower: {summary(self.lower)}",
+            f"  upper: {summary(self.upper)}",
+        ]
+        lines += [f"  assumption: {self.assumption}"] if self.assumption else []
+        return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])
+
+
+def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = "club", **options: Any) -> Bracket:
+    r"""Between which two values does the mutual information of ``x`` and ``y`` lie?
+
+    A lower bound and an upper one, on the same split. No upper bound holds without assumptions: that of a learned
+    density q(y | x) holds if it is the true conditional, and the result says so unless the bound's kind is "upper".
+
+    Args:
+        x, y: samples, as for :func:`infomax.estimate`.
+        lower: a bound of kind "lower".
+        upper: one of kind "upper", or an estimate by a density q(y | x). CLUB is far above, and stays there for most q
+            that are somewhat wrong; "l1out" is tight where q is right, and too small where it is not.
+        options: other keywords of :func:`infomax.estimate`.
+
+    Returns:
+        a :class:`Bracket`, in nats.
+
+    Raises:
+        ValueError, TypeError: as :func:`infomax.estimate`, and for bounds of another kind.
+
+    Source: Poole et al., "On Variational Bounds of Mutual Information", 2019, arXiv 1905.06922; of the upper end: Cheng
+    et al., "CLUB: A Contrastive Log-ratio Upper Bound of Mutual Information", 2020, arXiv 2006.12013.
+
+    >>> import numpy as np
+    >>> x, noise = np.random.default_rng(0).normal(size=(2, 1000))
+    >>> result = bracket(x, x + noise, upper="ba", quick=True, progress=False)
+    >>> low, high = result.confidence_interval()
+    >>> bool(low < 0.5 * np.log(2) < high)  # the truth
+    True
+    >>> result.assumption
+    'the upper end is one only if q(y | x) of ba is the true conditional density'
+    """
+    if "bound" in options:
+        raise TypeError(f"a bracket has two bounds, lower and upper; got bound={options['bound']!r}")
+    low_facts, high_facts = _facts(lower, "lower"), _facts(upper, "upper")
+    if low_facts.kind != "lower":
+        raise ValueError(f"lower must be a bound of kind 'lower'; got {low_facts.name!r}, of kind {low_facts.kind!r}")
+    if high_facts.kind != "upper" and not _has_conditional(high_facts):
+        raise ValueError(
+            f"upper must be a bound of kind 'upper', or an estimate by a density q(y | x); got {high_facts.name!r}, of "
+            f"kind {high_facts.kind!r}"
+        )
+    with labelled_warnings("bracket", depth=1):
+        low, high = estimate(x, y, bound=[lower, upper], **options)
+    proven = high.kind == "upper" or high.stderr == 0  # an exact 0
+    assumption = (
+        "" if proven else f"the upper end is one only if q(y | x) of {high.bound} is the true conditional density"
+    )
+    cautions = []
+    if low.mi - high.mi > 2 * (low.stderr + high.stderr):
+        text = (
+            f"the lower bound lies above the upper one: q(y | x) of {high.bound} is not the true conditional, or one "
+            "of the two failed to train"
+        )
+        cautions.append(text)
+        warnings.warn(f"bracket: {text}", TrainingWarning, stacklevel=2)
+    return Bracket(low, high, assumption, tuple(cautions))
+
+
+_Facts = Bound | type[Bound] | ClassicalEstimator | anchored.DefaultEstimator
+
+
+def _facts(bound: BoundLike, argument: str) -> _Facts:
+    """What states the kind and the name of a bound."""
+    if isinstance(bound, Bound):
+        return bound
+    if not isinstance(bound, str):
+        raise TypeError(f"{argument} must be a name or an infomax.Bound; got {bound!r}")
+    if bound == DEFAULT:
+        return anchored.ESTIMATOR
+    try:
+        return classical.ESTIMATORS.get(bound) or bounds.get(bound)
+    except ValueError as error:
+        raise ValueError(f"{argument} must be a known bound: {error}") from None
+
+
+def _has_conditional(facts: _Facts) -> bool:
+    """Whether it is an estimate by a density q(y | x), which is what bounds are that score no pairs."""
+    family = facts if isinstance(facts, type) else type(facts)
+    return facts.kind == "estimate" and issubclass(family, Bound) and not issubclass(family, Contrastive)

@@ -1,0 +1,325 @@
+"""Quantities made of mutual informations: conditional, of several variables, of time series.
+
+Each is a signed sum of mutual informations of groups of columns, all by :func:`infomax.estimate` on the same rows with
+the same seed, and so in the same folds.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from infomax.estimation.diagnostics import SubsampleWarning, TrainingWarning
+from infomax.estimation.estimate import estimate
+from infomax.estimation.problem import LEAST_ROWS, MOST_ANCHORED
+from infomax.io.batches import stays
+from infomax.io.samples import Floats, InfomaxWarning, as_aligned, labelled_warnings
+from infomax.results.composition import Composition, Term
+from infomax.results.estimate import Estimate
+from infomax.training.streaming import MOST_MEASURED, Sampled
+
+#: Nats below zero that the errors of two terms do not explain.
+_FAR_BELOW = 0.05
+
+#: Names of the variables on either side of a mutual information.
+Sides = tuple[tuple[str, ...], tuple[str, ...]]
+#: A signed sum of mutual informations: 1 or -1 for each.
+Terms = dict[Sides, int]
+
+
+def conditional(x: Any, y: Any, z: Any, **options: Any) -> Composition:
+    r"""How much do ``x`` and ``y`` tell about each other, to one who knows ``z``?
+
+    :math:`I(X; Y \mid Z) = I(X; (Y, Z)) - I(X; Z)`. The difference of two lower bounds is neither a lower nor an upper
+    bound: what the bound misses of (Y, Z) makes it too small, what it misses of Z too large. It fails where the first
+    term is near its ceiling, and costs precision where Z alone tells nearly all.
+
+    Args:
+        x, y, z: samples, ``(N,)`` or ``(N, D)``, row i of each belonging together; as for :func:`infomax.estimate`.
+        options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
+
+    Returns:
+        a :class:`Composition`, in nats; its standard error is the largest possible, see :attr:`Composition.stderr`.
+
+    Raises:
+        ValueError: for rows that differ or are too few, values that are missing or infinite, an unknown bound.
+        TypeError: for columns that are not numbers, and a ``bound`` that is not one name.
+
+    Source: the chain rule, Cover and Thomas, "Elements of Information Theory", 2006, theorem 2.5.2,
+    doi:10.1002/047174882X.
+
+    >>> import numpy as np
+    >>> x, z, noise = np.random.default_rng(0).normal(size=(3, 2000))
+    >>> result = conditional(x, x + z + noise, z, bound="gaussian")
+    >>> low, high = result.confidence_interval()
+    >>> bool(low < 0.5 * np.log(2) < high)  # the truth: with z known, x plus noise of the same variance
+    True
+    """
+    groups, drawn = _aligned({"x": x, "y": y, "z": z}, options)
+    terms: Terms = {(("x",), ("y", "z")): 1, (("x",), ("z",)): -1}
+    return _compose("I(x; y | z)", terms, groups, _on_device_of(options, x, y, z), drawn=drawn)
+
+
+def total_correlation(variables: Sequence[Any], **options: Any) -> Composition:
+    r"""How much do several variables tell about each other, all together?
+
+    :math:`\sum_i H(X_i) - H(X_1, …, X_m) = \sum_{i \ge 2} I((X_1, …, X_{i-1}); X_i)`, the chain that is used here. A
+    sum of lower bounds is a lower bound; what they miss adds up, so the last terms, of most columns, decide how loose
+    it is.
+
+    Args:
+        variables: at least two, each ``(N,)`` or ``(N, D)``, as for :func:`infomax.estimate`.
+        options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
+
+    Returns:
+        a :class:`Composition`, in nats.
+
+    Raises:
+        ValueError: as :func:`conditional`, and for fewer than two variables.
+        TypeError: as :func:`conditional`, and for ``variables`` that are no sequence of samples.
+
+    Source: Watanabe, "Information theoretical analysis of multivariate correlation", 1960, doi:10.1147/rd.41.0066.
+
+    >>> import numpy as np
+    >>> common, *noise = np.random.default_rng(0).normal(size=(4, 2000))
+    >>> result = total_correlation([common + each for each in noise], bound="gaussian")
+    >>> low, high = result.confidence_interval()
+    >>> bool(low < 0.5 * np.log(2**3 / 4) < high)  # covariance: 2 on the diagonal, else 1; determinant 4
+    True
+    """
+    if isinstance(variables, str) or not isinstance(variables, Sequence):
+        raise TypeError(
+            f"variables must be a list of samples, one a variable (list(a.T) for the columns of an array); "
+            f"got {type(variables).__name__}"
+        )
+    if len(variables) < 2:
+        raise ValueError(f"variables must be at least two; got {len(variables)}")
+    names = [f"x{i}" for i in range(1, len(variables) + 1)]
+    groups, drawn = _aligned(dict(zip(names, variables, strict=True)), options)
+    terms: Terms = {(tuple(names[:i]), (names[i],)): 1 for i in range(1, len(names))}
+    return _compose(f"TC({', '.join(names)})", terms, groups, _on_device_of(options, *variables), drawn=drawn)
+
+
+def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Composition:
+    r"""Does knowing ``z`` make ``x`` and ``y`` tell more about each other, or less?
+
+    :math:`I(X; Y \mid Z) - I(X; Y) = I(X; (Y, Z)) - I(X; Z) - I(X; Y)`, McGill's sign: positive for synergy
+    (exclusive or: log 2), negative for redundancy (three copies of a coin: -log 2). The co-information is its negative.
+    Symmetric in the three variables, but for errors of estimation. It has no sign and no lower or upper bound of its
+    own; read the interval.
+
+    Args:
+        x, y, z: samples, ``(N,)`` or ``(N, D)``, row i of each belonging together; as for :func:`infomax.estimate`.
+        options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
+
+    Returns:
+        a :class:`Composition`, in nats, that may be negative.
+
+    Raises:
+        ValueError, TypeError: as :func:`conditional`.
+
+    Source: McGill, "Multivariate information transmission", 1954, doi:10.1007/BF02289159.
+
+    >>> import numpy as np
+    >>> common, *noise = np.random.default_rng(0).normal(size=(4, 2000))
+    >>> x, y, z = (common + 0.5 * each for each in noise)
+    >>> bool(interaction_information(x, y, z, bound="gaussian").confidence_interval()[1] < 0)  # redundant
+    True
+    """
+    groups, drawn = _aligned({"x": x, "y": y, "z": z}, options)
+    terms: Terms = {(("x",), ("y", "z")): 1, (("x",), ("z",)): -1, (("x",), ("y",)): -1}
+    return _compose("I(x; y; z)", terms, groups, _on_device_of(options, x, y, z), nonnegative=False, drawn=drawn)
+
+
+def transfer_entropy(
+    source: Any, target: Any, *, lags: int = 1, target_lags: int | None = None, **options: Any
+) -> Composition:
+    r"""How much does the past of ``source`` tell of the next value of ``target``, beyond the target's own past?
+
+    :math:`I(Y_t; X_{t-1 … t-l} \mid Y_{t-1 … t-k})` of a source X and a target Y, l = ``lags``, k = ``target_lags``.
+    With too small a k, what the target's own past would explain is credited to the source; so is a common driver that
+    is not among the columns.
+
+    The steps must be equally spaced and the process stationary. Rows overlap and are not independent: the interval
+    takes them as if they were, and a series that changes slowly beside its sampling interval has near copies of each
+    held-out row among those that train. Then take every few steps only, and compare with a source shifted in time.
+
+    Args:
+        source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
+        lags: past steps of the source. target_lags: of the target; by default as many.
+        options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
+
+    Returns:
+        a :class:`Composition`, in nats a step, from T less the larger number of lags rows.
+
+    Raises:
+        ValueError: as :func:`conditional`, for lags below 1, and for fewer than 20 steps after them.
+        TypeError: as :func:`conditional`.
+
+    Source: Schreiber, "Measuring information transfer", 2000, doi:10.1103/PhysRevLett.85.461.
+
+    >>> import numpy as np
+    >>> source, noise = np.random.default_rng(0).normal(size=(2, 2000))
+    >>> target = np.roll(source, 1) + noise
+    >>> low, high = transfer_entropy(source, target, bound="gaussian").confidence_interval()
+    >>> bool(low < 0.5 * np.log(2) < high)  # the truth
+    True
+    """
+    groups = _histories(source, target, lags, target_lags, first=1)
+    return _compose("transfer entropy", _TRANSFER, groups, _on_device_of(options, source, target))
+
+
+def directed_information(
+    source: Any, target: Any, *, lags: int = 1, target_lags: int | None = None, **options: Any
+) -> Composition:
+    r"""As :func:`transfer_entropy`, with the present value of ``source`` counted with its past.
+
+    :math:`I(Y_t; X_{t … t-l} \mid Y_{t-1 … t-k})`: of a stationary process whose memory is no longer than the lags, the
+    rate a step of Massey's directed information :math:`\sum_t I(Y_t; X_{1 … t} \mid Y_{1 … t-1})`. What the two share
+    within one step counts in both directions.
+
+    Args:
+        source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
+        lags: past steps of the source, beside its present. target_lags: of the target; by default as many.
+        options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
+
+    Returns:
+        a :class:`Composition`, in nats a step, from T less the larger number of lags rows.
+
+    Raises:
+        ValueError, TypeError: as :func:`transfer_entropy`.
+
+    Source: Massey, "Causality, feedback and directed information", 1990, Proceedings of the International Symposium on
+    Information Theory and its Applications.
+
+    >>> import numpy as np
+    >>> source, noise = np.random.default_rng(0).normal(size=(2, 2000))
+    >>> low, high = directed_information(source, source + noise, bound="gaussian").confidence_interval()
+    >>> bool(low < 0.5 * np.log(2) < high)  # the truth
+    True
+    """
+    groups = _histories(source, target, lags, target_lags, first=0)
+    return _compose("directed information a step", _TRANSFER, groups, _on_device_of(options, source, target))
+
+
+# --- terms ------------------------------------------------------------------------------------------------------------
+
+_TRANSFER: Terms = {
+    (("target now",), ("source past", "target past")): 1,
+    (("target now",), ("target past",)): -1,
+}
+
+
+def without(terms: Mapping[Sides, int], constant: Collection[str]) -> Terms:
+    """The terms that are left where some variables are constant: exact, since those tell nothing.
+
+    >>> without({(("x",), ("y", "z")): 1, (("x",), ("z",)): -1}, ["z"])
+    {(('x',), ('y',)): 1}
+    """
+    kept: Terms = {}
+    for (left, right), sign in terms.items():
+        sides = tuple(n for n in left if n not in constant), tuple(n for n in right if n not in constant)
+        if all(sides):
+            kept[sides] = kept.get(sides, 0) + sign
+    return {sides: sign for sides, sign in kept.items() if sign}
+
+
+def _compose(
+    quantity: str,
+    terms: Terms,
+    groups: Mapping[str, Floats],
+    options: Mapping[str, Any],
+    *,
+    nonnegative: bool = True,
+    drawn: str = "",
+) -> Composition:
+    """Estimate each term; what it warns of is shown at the line that called the caller.
+
+    Args:
+        drawn: of how many rows the groups are, if not of all.
+    """
+    if not isinstance(options.get("bound", ""), str):
+        raise TypeError(f"bound must be one name, as the terms differ in their dimensions; got {options['bound']!r}")
+    constant = [name for name, group in groups.items() if not group.shape[1]]
+    cautions = [f"{name} is constant: it tells nothing, and is left out" for name in constant]
+    if drawn:
+        cautions.insert(0, drawn)
+        warnings.warn(f"{quantity}: {drawn}", SubsampleWarning, stacklevel=3)
+    estimated = []
+    for (left, right), sign in without(terms, constant).items():
+        sides = [np.hstack([groups[name] for name in names]) for names in (left, right)]
+        of = f"I({', '.join(left)}; {', '.join(right)})"
+        with labelled_warnings(of, depth=2):
+            part: Estimate = estimate(*sides, **options)
+        estimated.append(Term(sign, of, part))
+    if not estimated:  # exactly 0; estimate says it of constants, and still checks the options
+        nothing = np.zeros(len(next(iter(groups.values()))))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InfomaxWarning)
+            part = estimate(nothing, nothing, **options)
+        estimated = [Term(1, quantity, replace(part, warnings=()))]
+    result = Composition(quantity, tuple(estimated), nonnegative)
+    if nonnegative and result.mi < -max(_FAR_BELOW, 3 * result.stderr):
+        text = (
+            "far below 0, which it never is: the bound finds less in more columns than in some of them; use more rows, "
+            "or compare with other estimators"
+        )
+        cautions.append(text)
+        warnings.warn(f"{quantity}: {text}", TrainingWarning, stacklevel=3)
+    return replace(result, cautions=tuple(cautions))
+
+
+def _aligned(samples: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[dict[str, Floats], str]:
+    """All by :func:`as_aligned`, or rows drawn from what is too large to be copied, and then what to say of it."""
+    if not stays(samples.values()):
+        return as_aligned(samples, least=LEAST_ROWS, stacklevel=5), ""
+    size = {"most": MOST_MEASURED, "cells": MOST_ANCHORED}
+    sampled = Sampled.of(samples, least=LEAST_ROWS, seed=options.get("seed", 0), stacklevel=5, **size)
+    return sampled.drawn, f"{len(sampled.rows)} of {len(sampled.aligned)} rows are used, drawn at random"
+
+
+def _on_device_of(options: Mapping[str, Any], *samples: Any) -> dict[str, Any]:
+    """The options, with the device of the first tensor unless they name one."""
+    tensors = [data for data in samples if isinstance(data, torch.Tensor)]
+    return {**({"device": tensors[0].device} if tensors else {}), **options}
+
+
+# --- time series ------------------------------------------------------------------------------------------------------
+
+
+def embed(series: Floats, lags: Sequence[int], start: int) -> Floats:
+    """Earlier values beside each other: row i holds those of step ``start + i`` less each lag, in their order.
+
+    Args:
+        series: ``(T, D)``. lags: 0 or more each. start: the first step that has a row, at least the largest lag.
+
+    Returns:
+        ``(T - start, D * len(lags))``.
+
+    >>> import numpy as np
+    >>> embed(np.arange(5.0)[:, None], [1, 2], start=2).tolist()
+    [[1.0, 0.0], [2.0, 1.0], [3.0, 2.0]]
+    """
+    return np.hstack([series[start - lag : len(series) - lag] for lag in lags])
+
+
+def _histories(source: Any, target: Any, lags: int, target_lags: int | None, *, first: int) -> dict[str, Floats]:
+    """What :data:`_TRANSFER` is of; the source from ``first`` steps ago."""
+    target_lags = lags if target_lags is None else target_lags
+    for argument, count in (("lags", lags), ("target_lags", target_lags)):
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+            raise ValueError(f"{argument} must be a whole number of at least 1; got {count!r}")
+    series = as_aligned({"source": source, "target": target}, least=LEAST_ROWS, stacklevel=5)
+    start, steps = max(lags, target_lags), len(series["source"])
+    if steps < start + LEAST_ROWS:
+        raise ValueError(f"source must have at least {start + LEAST_ROWS} rows for {start} lags; got {steps}")
+    return {
+        "target now": embed(series["target"], [0], start),
+        "source past": embed(series["source"], range(first, lags + 1), start),
+        "target past": embed(series["target"], range(1, target_lags + 1), start),
+    }

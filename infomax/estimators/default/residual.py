@@ -1,0 +1,167 @@
+"""Networks that learn what a closed-form log-ratio leaves, one or more for each fold, trained as one batched model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from infomax.io.batches import draws
+from infomax.progress import no_progress
+from infomax.training.adam import Adam
+from infomax.training.fit import History, Schedule
+from infomax.training.perceptrons import BatchedMLP
+
+#: Validation scores are computed on at most this many rows at a time.
+_BLOCK = 1024
+#: Share of the running average of the parameters that each step keeps, once there were many.
+_KEPT = 0.98
+
+
+class BatchedCritic(nn.Module):
+    r""":math:`g(x)^\top h(y) + a(x) + b(y) + c` for several models at once, in float32; all start near zero."""
+
+    def __init__(
+        self,
+        models: int,
+        x_dim: int,
+        y_dim: int,
+        generator: torch.Generator,
+        *,
+        hidden: int = 64,
+        embed_dim: int = 32,
+    ) -> None:
+        super().__init__()
+        self.g = BatchedMLP(models, (x_dim, hidden, hidden, embed_dim), generator)
+        self.h = BatchedMLP(models, (y_dim, hidden, hidden, embed_dim), generator, last_gain=0.01)
+        self.a = BatchedMLP(models, (x_dim, hidden // 2, 1), generator, last_gain=0.01)
+        self.b = BatchedMLP(models, (y_dim, hidden // 2, 1), generator, last_gain=0.01)
+        self.c = nn.Parameter(torch.zeros(models, 1, 1, dtype=torch.float32))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """``x (models, N, Dx), y (models, N, Dy) -> (models, N, N)``; entry [m, i, j] scores (x_i, y_j)."""
+        offsets = self.a(x) + self.b(y).transpose(1, 2) + self.c
+        return torch.baddbmm(offsets, self.g(x), self.h(y).transpose(1, 2))
+
+    def pairs(self, x: Tensor, y: Tensor) -> Tensor:
+        """Scores of the true pairs alone, ``(models, N)``."""
+        own: Tensor = (self.g(x) * self.h(y)).sum(2) + (self.a(x) + self.b(y) + self.c).squeeze(2)
+        return own
+
+    def one(self, model: int) -> BatchedCritic:
+        """A copy of one of the models, as a critic of its own."""
+        alone = copy.deepcopy(self)
+        for parameter in alone.parameters():
+            parameter.data = parameter.data[model : model + 1].clone()
+        return alone
+
+
+def logistic_losses(scores: Tensor) -> Tensor:
+    r"""Logistic loss of telling pairs from mixed pairs, for each of several score matrices: ``(M, N, N) -> (M,)``.
+
+    :math:`\frac1N \sum_i \log(1 + e^{-f_{ii}}) + \frac{1}{N(N-1)} \sum_{i \ne j} \log(1 + e^{f_{ij}})`, whose minimum
+    over all f is at the log-ratio itself (Nowozin, Cseke and Tomioka, "f-GAN", 2016, arXiv 1606.00709).
+    """
+    n = scores.shape[1]
+    own = scores.diagonal(dim1=1, dim2=2)
+    # softplus(s) = softplus(-s) + s
+    mixed = F.softplus(scores).sum((1, 2)) - F.softplus(own).sum(1)
+    return F.softplus(-own).mean(1) + mixed / (n * (n - 1))
+
+
+def logistic_gradients(scores: Tensor) -> Tensor:
+    """Gradients of :func:`logistic_losses` in the scores, ``(M, N, N)``: all that a step needs of them."""
+    n = scores.shape[1]
+    gradients = torch.sigmoid(scores).mul_(1 / (n * (n - 1)))
+    own = scores.diagonal(dim1=1, dim2=2)
+    gradients.diagonal(dim1=1, dim2=2).copy_(torch.sigmoid(-own).mul_(-1 / n))
+    return gradients
+
+
+def fit_residuals(
+    critic: BatchedCritic,
+    anchors: Callable[[Tensor], Tensor],
+    residuals: Callable[[BatchedCritic, Tensor], Tensor],
+    train: Tensor,
+    validation: Tensor,
+    *,
+    schedule: Schedule,
+    generator: torch.Generator,
+    tick: Callable[[int], None] = no_progress,
+) -> list[History]:
+    """Train in place; each model keeps the averaged parameters that were best on its own validation rows.
+
+    What is judged and kept is a running average of the parameters (Polyak and Juditsky 1992), which fits less noise
+    than they do. The state before the first step is a candidate, so that what does not help on other rows is not kept.
+
+    Args:
+        critic: M models.
+        anchors, residuals: fixed scores, and a critic's, ``(M, N, N)``, of rows ``(M, N)``.
+        train, validation: rows of each model, ``(M, N)``.
+        generator: draws the batches, on the CPU.
+        tick: called with the number of steps done since the last call.
+
+    Returns:
+        each model's history; its values are the mean log-ratio of the validation pairs, in nats.
+    """
+    models, n = train.shape
+    averaged = copy.deepcopy(critic).requires_grad_(False)
+    learned = list(critic.parameters())
+    parameters: list[Tensor] = list(learned)
+    averages: list[Tensor] = list(averaged.parameters())
+    optimiser = Adam([[parameter] for parameter in learned])
+    best = [average.clone() for average in averages]
+    least = torch.full((models,), torch.inf, dtype=torch.float32, device=train.device)
+    histories = [History() for _ in range(models)]
+    blocks = [block for block in torch.split(validation, _BLOCK, 1) if block.shape[1] > 1]
+    fixed = [anchors(block) for block in blocks]
+    batches = [draws(n, schedule.batch(n), generator) for _ in range(models)]
+    for step in range(schedule.steps + 1):
+        if schedule.checks(step):
+            losses, values = _validate(blocks, fixed, lambda rows: residuals(averaged, rows))
+            tick(min(schedule.check_every, step))
+            better = losses < least
+            least = torch.where(better, losses, least)
+            for kept, average in zip(best, averages, strict=True):
+                kept[better] = average[better]
+            for history, value, improved, finite in zip(
+                histories, values.tolist(), better.tolist(), losses.isfinite().tolist(), strict=True
+            ):
+                history.steps.append(step)
+                history.validation.append(value)
+                history.best_step = step if improved else history.best_step
+                history.diverged |= not finite
+            stale = step - max(history.best_step for history in histories)
+            if stale >= schedule.patience * schedule.check_every or not bool(losses.isfinite().any()):
+                break
+        if step == schedule.steps:
+            break
+        rows = train.gather(1, torch.stack([next(batch) for batch in batches]).to(train.device))
+        scores = residuals(critic, rows)
+        gradients = torch.autograd.grad(scores, learned, logistic_gradients(anchors(rows) + scores.detach()))
+        for own, gradient in zip(optimiser.gradients, gradients, strict=True):
+            own[0].copy_(gradient)
+        optimiser.step(schedule.rate(step))
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, parameters, 1 - min(_KEPT, (1 + step) / (10 + step)))
+    with torch.no_grad():
+        for kept, parameter in zip(best, parameters, strict=True):
+            parameter.copy_(kept)
+    return histories
+
+
+@torch.no_grad()
+def _validate(
+    blocks: Sequence[Tensor], fixed: Sequence[Tensor], residuals: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Each model's loss, and mean log-ratio of true pairs, on its validation rows."""
+    total = sum(block.shape[1] for block in blocks)
+    losses, values = [], []
+    for block, anchor in zip(blocks, fixed, strict=True):
+        scores, share = anchor + residuals(block), block.shape[1] / total
+        losses.append(share * logistic_losses(scores))
+        values.append(share * scores.diagonal(dim1=1, dim2=2).mean(1))
+    return torch.stack(losses).sum(0), torch.stack(values).sum(0)

@@ -1,0 +1,274 @@
+"""Sums and differences of estimates: what kind of number they are, and how far they may be off."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infomax.bounds.base import Kind
+from infomax.results.estimate import Estimate, pvalue_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def negated_kind(kind: Kind) -> Kind:
+    """The kind of ``-value``: a lower bound becomes an upper one, and the other way round.
+
+    >>> negated_kind("lower"), negated_kind("upper"), negated_kind("estimate")
+    ('upper', 'lower', 'estimate')
+    """
+    negated: dict[Kind, Kind] = {"lower": "upper", "upper": "lower", "estimate": "estimate"}
+    return negated[kind]
+
+
+def combined_kind(terms: Iterable[tuple[int, Kind]]) -> Kind:
+    """The kind of a signed sum: that of its terms, each with its sign, if they agree, else "estimate".
+
+    Bounds in expectation add up whether or not their errors correlate. A lower bound less an upper one is lower; less
+    another lower one it is neither.
+
+    Args:
+        terms: sign (1 or -1) and kind of each.
+
+    Raises:
+        ValueError: without terms.
+
+    >>> combined_kind([(1, "lower"), (1, "lower")]), combined_kind([(1, "lower"), (-1, "upper")])
+    ('lower', 'lower')
+    >>> combined_kind([(1, "lower"), (-1, "lower")])
+    'estimate'
+    """
+    kinds: set[Kind] = {kind if sign > 0 else negated_kind(kind) for sign, kind in terms}
+    if not kinds:
+        raise ValueError("terms must be at least one; got none")
+    return kinds.pop() if len(kinds) == 1 else "estimate"
+
+
+@dataclass(frozen=True)
+class Term:
+    """One mutual information of a sum: its sign (1 or -1), what it is (such as "I(x; z)"), and its estimate.
+
+    Raises:
+        ValueError: for another sign.
+    """
+
+    sign: int
+    of: str
+    estimate: Estimate
+
+    def __post_init__(self) -> None:
+        if self.sign not in (1, -1):
+            raise ValueError(f"sign must be 1 or -1; got {self.sign!r}")
+
+
+@dataclass(frozen=True, repr=False)
+class Composition:
+    """A signed sum of mutual informations that were estimated on the same rows, with its uncertainty.
+
+    It reads as an :class:`Estimate` does (``mi``, ``stderr``, ``kind``, ``confidence_interval``, …). An Estimate could
+    not say two things: that what training missed in a subtracted term moves the *lower* end of the interval, and that
+    the sum may be negative.
+
+    Attributes:
+        quantity: what it is, such as "I(x; y | z)".
+        terms: the estimates that it is made of.
+        nonnegative: whether the quantity is never below 0, so that neither is the upper end of its interval.
+        cautions: what a reader should know before believing the number, beyond what the terms say of themselves.
+
+    Raises:
+        ValueError: without terms, and for terms of different rows or units.
+
+    >>> wide = Estimate(0.9, 0.02, 0.0, "lower", "infonce", 500)
+    >>> less = Estimate(0.4, 0.01, 0.0, "upper", "l1out", 500)
+    >>> Composition("I(x; y | z)", (Term(1, "I(x; y, z)", wide), Term(-1, "I(x; z)", less)))
+    0.5000 nats, 95 % interval [0.4412, 0.5588]
+      lower bound of I(x; y | z) by infonce, l1out from 500 rows, standard error at most 0.0300
+      + I(x; y, z): 0.9000, lower bound by infonce, standard error 0.0200
+      - I(x; z): 0.4000, upper bound by l1out, standard error 0.0100
+    """
+
+    quantity: str
+    terms: tuple[Term, ...]
+    nonnegative: bool = True
+    cautions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise ValueError("terms must be at least one; got none")
+        for rule, came in (
+            ("of the same number of rows", [term.estimate.n for term in self.terms]),
+            ("in one unit", [term.estimate.unit for term in self.terms]),
+        ):
+            if len(set(came)) > 1:
+                raise ValueError(f"terms must be {rule}; got {', '.join(map(str, came))}")
+
+    @property
+    def mi(self) -> float:
+        """The signed sum, in :attr:`unit`. Not clipped."""
+        return sum(term.sign * term.estimate.mi for term in self.terms)
+
+    @property
+    def stderr(self) -> float:
+        """Standard error, from what the terms say of the same rows.
+
+        Where every term knows each row's share of it (``Estimate.local``), these shares are added and subtracted row by
+        row, so that what two terms have in common cancels; what else a term is unsure of (corrections) adds up. Else it
+        is the largest that the terms allow, the sum of theirs: :attr:`paired` tells which.
+        """
+        if not self.paired:
+            return sum(term.estimate.stderr for term in self.terms)
+        shares = [term.sign * term.estimate.local for term in self.terms if term.estimate.local is not None]
+        own = 0.0
+        for term, share in zip(self.terms, shares, strict=True):
+            own += math.sqrt(max(0.0, term.estimate.stderr**2 - _standard_error(share) ** 2))
+        return math.hypot(_standard_error(np.sum(shares, axis=0)), own)
+
+    @property
+    def paired(self) -> bool:
+        """Whether every term knows each row's share of it."""
+        return all(term.estimate.local is not None for term in self.terms)
+
+    @property
+    def pvalue(self) -> float | None:
+        """Of the test that the quantity is 0, where there is an honest one: for a sum of added terms that have tests.
+
+        Mutual informations are never negative, so their sum is 0 only if each of them is: for a total correlation, if
+        all variables are independent. The smallest p-value times the number of terms (Bonferroni) is valid, whatever
+        they have in common.
+
+        None with a subtracted term. That ``x`` and ``y`` are independent *given* ``z`` cannot be tested by permuting
+        rows, which would break the relation with z too; and no test of it can have more power than its level against
+        any alternative without assumptions, when z is continuous (Shah and Peters 2020, arXiv 1804.07203). Read the
+        interval.
+        """
+        found = [term.estimate.pvalue for term in self.terms]
+        if any(term.sign < 0 for term in self.terms):
+            return None
+        known = [pvalue for pvalue in found if pvalue is not None]
+        return min(1.0, len(known) * min(known)) if len(known) == len(found) else None
+
+    @property
+    def least_pvalue(self) -> float:
+        """The smallest p-value that the permutations of the terms allow."""
+        return len(self.terms) * min(term.estimate.least_pvalue for term in self.terms)
+
+    @property
+    def kind(self) -> Kind:
+        """By :func:`combined_kind` of the terms."""
+        return combined_kind((term.sign, term.estimate.kind) for term in self.terms)
+
+    @property
+    def bound(self) -> str:
+        """Name of the bound, or of several with commas."""
+        return ", ".join(dict.fromkeys(term.estimate.bound for term in self.terms))
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return self.terms[0].estimate.n
+
+    @property
+    def seed(self) -> int:
+        """As given."""
+        return self.terms[0].estimate.seed
+
+    @property
+    def unit(self) -> Literal["nats", "bits"]:
+        """Of the number, the standard error and the interval."""
+        return self.terms[0].estimate.unit
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know before believing the number; of a term, with that term in front."""
+        parts = [f"{term.of}: {text}" for term in self.terms for text in term.estimate.warnings]
+        return (*self.cautions, *parts)
+
+    def confidence_interval(self, level: float = 0.95) -> tuple[float, float]:
+        """``(low, high)``, in the unit of the number.
+
+        The number ± a normal quantile times :attr:`stderr`; the gap of an added term moves the upper end up, that of a
+        subtracted one the lower end down. Terms that do not know each row's share bring the ends of their own
+        intervals, which are added: that covers at least as often, however their errors correlate. The upper
+        end of what cannot be negative never lies below 0.
+
+        Raises:
+            ValueError: if ``level`` is not inside (0, 1).
+        """
+        ends = [(term.sign, *term.estimate.confidence_interval(level)) for term in self.terms]
+        if self.paired:
+            half = statistics.NormalDist().inv_cdf(0.5 + level / 2) * self.stderr
+            gaps = [(term.sign, max(0.0, term.estimate.gap)) for term in self.terms]
+            bottom = self.mi - half - sum(gap for sign, gap in gaps if sign < 0)
+            top = self.mi + half + sum(gap for sign, gap in gaps if sign > 0)
+        else:
+            bottom = sum(low if sign > 0 else -high for sign, low, high in ends)
+            top = sum(high if sign > 0 else -low for sign, low, high in ends)
+        return bottom, max(0.0, top) if self.nonnegative else top
+
+    @property
+    def bits(self) -> Composition:
+        """The same in bits."""
+        return replace(self, terms=tuple(replace(term, estimate=term.estimate.bits) for term in self.terms))
+
+    def to_dict(self, *, history: bool = False) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts (JSON-ready), as :meth:`Estimate.to_dict`."""
+        names = ("quantity", "mi", "stderr", "kind", "bound", "n", "seed", "unit", "nonnegative", "pvalue")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "warnings": [*self.warnings],
+            "confidence_interval_95": list(self.confidence_interval()),
+            "terms": [
+                {"sign": term.sign, "of": term.of, **term.estimate.to_dict(history=history)} for term in self.terms
+            ],
+        }
+
+    def plot(self) -> Figure:
+        """A matplotlib figure: the quantity and its terms, with their 95 % intervals.
+
+        Raises:
+            ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
+        """
+        from infomax.results.plots import new_figure, plot_comparison  # noqa: PLC0415 - matplotlib is an extra
+
+        figure, (ax,) = new_figure(7, 1.2 + 0.5 * (1 + len(self.terms)))
+        labels = [self.quantity, *(f"{'+' if term.sign > 0 else '−'} {term.of}" for term in self.terms)]
+        title = f"{self.quantity} by {self.bound}, {self.n} rows"
+        plot_comparison(ax, [self, *(term.estimate for term in self.terms)], title, labels=labels)
+        ax.axhline(0.5, color="0.7", lw=0.8)
+        return figure
+
+    def __float__(self) -> float:
+        return self.mi
+
+    def __repr__(self) -> str:
+        low, high = self.confidence_interval()
+        test = "" if self.pvalue is None else f", p {pvalue_text(self.pvalue, self.least_pvalue)} for independence"
+        lines = [
+            f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
+            f"  {NATURES[self.kind]} of {self.quantity} by {self.bound} from {self.n} rows, standard error "
+            f"{'' if self.paired else 'at most '}{self.stderr:.4f}{test}",
+        ]
+        for term in self.terms:
+            sign = "+" if term.sign > 0 else "-"
+            lines.append(f"  {sign} {term.of}: {summary(term.estimate)}")
+        return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])
+
+
+def _standard_error(values: NDArray[np.float64]) -> float:
+    return float(values.std()) / math.sqrt(len(values))
+
+
+#: What a kind is called.
+NATURES: dict[Kind, str] = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}
+
+
+def summary(estimate: Estimate) -> str:
+    """Value, kind, bound and standard error, on one line."""
+    return f"{estimate.mi:.4f}, {NATURES[estimate.kind]} by {estimate.bound}, standard error {estimate.stderr:.4f}"

@@ -1,0 +1,153 @@
+"""What :func:`infomax.pairwise` returns."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infomax.bounds.base import Kind
+from infomax.statistics.rank_tests import Correction
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Pairwise:
+    """Mutual information of each of some columns with each of some columns.
+
+    Of one set with itself, the matrices are symmetric and their diagonals NaN: what a column tells about itself is its
+    entropy, without end for a continuous one.
+
+    Attributes:
+        mi: the estimates, ``(D, E)``. Not clipped: values slightly below zero are what independence looks like.
+        stderr: standard errors of ``mi``, ``(D, E)``.
+        gap: by how much the upper end of an interval is moved up, for what the estimate may have missed, ``(D, E)``.
+        pvalue: of a test of independence of each pair, ``(D, E)``.
+        qvalue: the level of false discoveries at which a pair is reported (:func:`infomax.statistics.qvalues`),
+            ``(D, E)``; each pair is one of the tests, once.
+        names: of the rows, D. columns: names of the columns, E; the same if one set was given.
+        symmetric: whether one set was given.
+        bound: what estimated the pairs. kind: "lower", "upper" or "estimate", as of :class:`Estimate`. n: rows of
+            the samples. seed: as given. correction: how q-values were made. unit: "nats" or "bits".
+        warnings: what a reader should know before believing the numbers.
+    """
+
+    mi: Floats
+    stderr: Floats
+    gap: Floats
+    pvalue: Floats
+    qvalue: Floats
+    names: tuple[str, ...]
+    columns: tuple[str, ...]
+    symmetric: bool
+    bound: str
+    kind: Kind
+    n: int
+    seed: int
+    correction: Correction
+    unit: Literal["nats", "bits"] = "nats"
+    warnings: tuple[str, ...] = ()
+
+    def confidence_interval(self, level: float = 0.95) -> tuple[Floats, Floats]:
+        """Intervals of single pairs, ``(low, high)``, each ``(D, E)``; not simultaneous ones for all pairs.
+
+        ``mi`` ± a normal quantile times ``stderr``; the upper end is moved up by ``gap``, and never lies below 0.
+
+        Raises:
+            ValueError: if ``level`` is not inside (0, 1).
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie in (0, 1); got {level}")
+        half = statistics.NormalDist().inv_cdf(0.5 + level / 2) * self.stderr
+        return self.mi - half, np.maximum(self.mi + half + np.maximum(self.gap, 0.0), 0.0)
+
+    @property
+    def bits(self) -> Pairwise:
+        """The same in bits."""
+        if self.unit == "bits":
+            return self
+        in_bits = {name: getattr(self, name) / math.log(2) for name in ("mi", "stderr", "gap")}
+        return replace(self, **in_bits, unit="bits")
+
+    @property
+    def pairs(self) -> list[dict[str, Any]]:
+        """Each pair once, the largest value first: names, value, standard error, 95 % interval, p- and q-value."""
+        low, high = self.confidence_interval()
+        places = np.triu_indices(len(self.names), 1) if self.symmetric else np.indices(self.mi.shape).reshape(2, -1)
+        order = np.argsort(-self.mi[tuple(places)], kind="stable")
+        return [
+            {
+                "x": self.names[i],
+                "y": self.columns[j],
+                "mi": float(self.mi[i, j]),
+                "stderr": float(self.stderr[i, j]),
+                "low": float(low[i, j]),
+                "high": float(high[i, j]),
+                "pvalue": float(self.pvalue[i, j]),
+                "qvalue": float(self.qvalue[i, j]),
+            }
+            for i, j in zip(places[0][order], places[1][order], strict=True)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers, strings, lists and dicts (JSON-ready); what is NaN in the matrices is None."""
+        low, high = self.confidence_interval()
+        matrices = {name: getattr(self, name) for name in ("mi", "stderr", "gap", "pvalue", "qvalue")}
+        matrices |= {"low_95": low, "high_95": high}
+        facts = ("symmetric", "bound", "kind", "n", "seed", "correction", "unit")
+        return {
+            "names": [*self.names],
+            "columns": [*self.columns],
+            **{
+                name: [[None if math.isnan(value) else value for value in row] for row in matrix.tolist()]
+                for name, matrix in matrices.items()
+            },
+            **{name: getattr(self, name) for name in facts},
+            "warnings": [*self.warnings],
+        }
+
+    def to_frame(self) -> DataFrame:
+        """:attr:`pairs` as a pandas data frame.
+
+        Raises:
+            ImportError: without pandas; ``pip install pandas``.
+        """
+        try:
+            from pandas import DataFrame  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise ImportError("data frames need pandas; pip install pandas") from error
+        return DataFrame(self.pairs)
+
+    def plot(self, level: float = 0.05) -> Figure:
+        """A matplotlib figure: the matrix as colours, pairs whose q-value is at most ``level`` marked with a dot.
+
+        Raises:
+            ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
+        """
+        from infomax.results.plots import plot_matrix  # noqa: PLC0415 - matplotlib is an extra
+
+        return plot_matrix(self, level)
+
+    def __repr__(self) -> str:
+        pairs = self.pairs
+        found = sum(pair["qvalue"] <= 0.05 for pair in pairs)
+        size = f"{len(self.names)} columns" if self.symmetric else f"{len(self.names)} × {len(self.columns)} columns"
+        lines = [
+            f"{len(pairs)} pairs of {size}, {self.n} rows, by {self.bound}: {found} with q ≤ 0.05 ({self.correction})",
+            *(
+                f"  {pair['x']}, {pair['y']}: {pair['mi']:.4f} {self.unit} "
+                f"[{pair['low']:.4f}, {pair['high']:.4f}], q = {pair['qvalue']:.3g}"
+                for pair in pairs[:5]
+            ),
+        ]
+        lines += [f"  … and {len(pairs) - 5} more in .pairs"] if len(pairs) > 5 else []
+        return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])

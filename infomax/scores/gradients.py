@@ -1,0 +1,218 @@
+"""Tiled sums as differentiable functions: gradients once, under autocast, ``torch.func`` and ``torch.compile`` too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from infomax.scores.statistics import Statistic, gradients, statistics
+from infomax.scores.tiles import Sums, log_sums, softplus_sums
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How tiles are computed: ``tile`` and ``narrow`` of :func:`infomax.scores.tiles.log_sums`."""
+
+    tile: tuple[int, int] | None = None
+    narrow: torch.dtype | None = None
+
+
+def _not_compiled(function: F) -> F:
+    """Left as it is by ``torch.compile``, which would unroll its loops."""
+    return torch.compiler.disable(function)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@_not_compiled
+def fused_sum(
+    a: Tensor,
+    b: Tensor,
+    kind: Literal["rows", "all", "softplus"],
+    tiling: Tiling,
+    *,
+    limit: float = math.inf,
+) -> Tensor:
+    r"""A number of all scores, 0-d, whose gradient is formed on the way: three products.
+
+    Args:
+        a, b: ``(N, D)``.
+        kind: "rows", the mean of the rows' log-sums, diagonal included; "all", the log of the sum of all but the
+            diagonal, clipped to ±limit; "softplus", the sum of the softplus of all but the diagonal.
+    """
+    enabled = torch.is_grad_enabled()
+    job = _Job(kind, limit, tiling, (enabled and a.requires_grad, enabled and b.requires_grad))
+    value: Tensor = _Fused.apply(a, b, job)[0]  # type: ignore[no-untyped-call]
+    return value
+
+
+@_not_compiled
+def row_statistics(a: Tensor, b: Tensor, wanted: Sequence[Statistic], tiling: Tiling) -> list[Tensor]:
+    """Several statistics, ``(N,)`` each, of one pass, to be used in any way; the backward pass computes tiles again."""
+    return list(_Statistics.apply(a, b, tuple(wanted), tiling))  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class _Job:
+    kind: str
+    limit: float
+    tiling: Tiling
+    sides: tuple[bool, bool]
+
+    def do(self, a: Tensor, b: Tensor) -> tuple[Tensor, Sums]:
+        """The value, and the sums that hold its gradients."""
+        tiling = self.tiling
+        if self.kind == "softplus":
+            sums = softplus_sums(a, b, without=0, gradients=self.sides, tile=tiling.tile, narrow=tiling.narrow)
+            return sums.rows.sum(), sums
+        everything = self.kind == "all"
+        sums = log_sums(
+            a,
+            b,
+            over="all" if everything else "rows",
+            without=0 if everything else None,
+            limit=self.limit,
+            gradients=self.sides,
+            tile=tiling.tile,
+            narrow=tiling.narrow,
+        )
+        if everything:
+            return torch.logsumexp(sums.rows, 0), sums
+        for slopes in (sums.of_a, sums.of_b):
+            if slopes is not None:
+                slopes.div_(len(a))
+        return sums.rows.mean(), sums
+
+
+class _Fused(Function):
+    """The value, and its gradients by a and b, which :func:`fused_sum` does not pass on."""
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor, job: _Job) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        value, sums = job.do(a, b)
+        of_a, of_b = (each if each is None else each.to(side.dtype) for each, side in ((sums.of_a, a), (sums.of_b, b)))
+        return value, of_a, of_b
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor | None, Tensor | None]) -> None:
+        slopes = output[1:]
+        ctx.mark_non_differentiable(*(each for each in slopes if each is not None))
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[:2], *slopes)
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        a, b, *slopes = ctx.saved_tensors
+        if weight is None:
+            return None, None, None
+        return *(each if each is None else _first(each * weight.to(each.dtype), weight, a, b) for each in slopes), None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+        return _one_by_one(_Fused, info.batch_size, in_dims, arguments)
+
+
+class _Statistics(Function):
+    @staticmethod
+    def forward(a: Tensor, b: Tensor, wanted: tuple[Statistic, ...], tiling: Tiling) -> tuple[Tensor, ...]:
+        return tuple(statistics(a, b, wanted, tile=tiling.tile))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        a, b, ctx.wanted, ctx.tiling = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(a, b, *output)
+
+    @staticmethod
+    def backward(ctx: Any, *weights: Tensor | None) -> tuple[Tensor | None, ...]:
+        a, b, *found = ctx.saved_tensors
+        used = [i for i, weight in enumerate(weights) if weight is not None]
+        numbers = [values[i] for values in (found, weights) for i in used]
+        job = _BackwardJob(tuple(ctx.wanted[i] for i in used), ctx.tiling, ctx.needs_input_grad[:2])
+        return *_StatisticsBackward.apply(job, a, b, *numbers), None, None  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+        return _one_by_one(_Statistics, info.batch_size, in_dims, arguments)
+
+
+@dataclass(frozen=True)
+class _BackwardJob:
+    wanted: tuple[Statistic, ...]
+    tiling: Tiling
+    sides: tuple[bool, bool]
+
+
+class _StatisticsBackward(Function):
+    """The gradients by a and b of statistics, from what was found and the gradients by that."""
+
+    @staticmethod
+    def forward(job: _BackwardJob, a: Tensor, b: Tensor, *numbers: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        found, weights = numbers[: len(job.wanted)], numbers[len(job.wanted) :]
+        each = list(zip(job.wanted, found, weights, strict=True))
+        return gradients(a, b, each, sides=job.sides, tile=job.tiling.tile, narrow=job.tiling.narrow)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is needed again."""
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor | None) -> Any:  # noqa: ARG004
+        raise _second()
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+        return _one_by_one(_StatisticsBackward, info.batch_size, in_dims, arguments)
+
+
+class _First(Function):
+    """A gradient that cannot be differentiated by what it depends on."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(slopes: Tensor, *sources: Tensor) -> Tensor:  # noqa: ARG004
+        return slopes.view_as(slopes)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Nothing is needed again."""
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:  # noqa: ARG004
+        raise _second()
+
+
+def _first(slopes: Tensor, *sources: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        return slopes
+    first: Tensor = _First.apply(slopes, *sources)  # type: ignore[no-untyped-call]
+    return first
+
+
+def _second() -> RuntimeError:
+    return RuntimeError(
+        "scores in tiles have no gradients of gradients; set the bound's tiled_from to math.inf, and the matrix is made"
+    )
+
+
+def _one_by_one(
+    function: type[Function], size: int, in_dims: Iterable[int | None], arguments: tuple[Any, ...]
+) -> tuple[tuple[Tensor | None, ...], tuple[int | None, ...]]:
+    """A function's outputs for each of a batch of arguments, stacked, and the dimensions they are stacked along."""
+    dims = list(in_dims)
+    results = []
+    for i in range(size):
+        chosen = [
+            argument if dim is None or not isinstance(argument, Tensor) else argument.select(dim, i)
+            for argument, dim in zip(arguments, dims, strict=True)
+        ]
+        results.append(function.apply(*chosen))  # type: ignore[no-untyped-call]
+    stacked = tuple(None if parts[0] is None else torch.stack(parts) for parts in zip(*results, strict=True))
+    return stacked, tuple(None if each is None else 0 for each in stacked)

@@ -1,0 +1,164 @@
+r"""Several statistics of the same inner products in one pass, whatever is made of them afterwards: four products.
+
+What a gradient weighs each row with is not known before the backward pass, which therefore computes the tiles again;
+where it is known, :mod:`infomax.scores.tiles` needs three products. All statistics leave the diagonal, [i, i], out.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from infomax.scores.walk import LOG2_E, Walk, add_product, arithmetic
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A tile of scores.
+
+    Attributes:
+        rows, columns: where it is in the matrix. scores: in powers of two, −inf on the diagonal of the matrix.
+        exponentials: of the scores; ``None`` where they could overflow. diagonal: the diagonal's part of such a tile.
+    """
+
+    rows: slice
+    columns: slice
+    scores: Tensor
+    exponentials: Tensor | None
+    offset: int
+
+    def part(self, values: Tensor, *, by_column: bool) -> Tensor:
+        """What belongs to the tile of a number for each row, or column: a view, to be broadcast over the tile."""
+        return values[None, self.columns] if by_column else values[self.rows, None]
+
+    def clipped(self, limit: float) -> Tensor:
+        """The scores within ±limit nats; −inf on the diagonal."""
+        values = self.scores.clamp(-limit * LOG2_E, limit * LOG2_E)
+        values.diagonal(self.offset).fill_(-math.inf)
+        return values
+
+
+@dataclass(frozen=True)
+class Statistic(abc.ABC):
+    """A number for each row, or each column, of the scores.
+
+    Attributes:
+        by_column: whether it is for columns.
+    """
+
+    by_column: bool = False
+    #: Its value before the first tile.
+    start: ClassVar[float] = 0.0
+
+    def transposed(self) -> Statistic:
+        """The same of the transpose of the scores."""
+        return replace(self, by_column=not self.by_column)
+
+    @abc.abstractmethod
+    def add(self, found: Tensor, tile: Tile) -> None:
+        """Add a tile to the tile's part of what is ``found``, in place."""
+
+    @abc.abstractmethod
+    def add_slopes(self, to: Tensor, found: Tensor, weights: Tensor, tile: Tile) -> None:
+        """Add to the gradient by a tile's scores: ``weights`` times the derivatives of what was ``found``."""
+
+
+@dataclass(frozen=True)
+class LogSums(Statistic):
+    r""":math:`\log \sum_{j \ne i} e^{s_{ij}}` of each row i, or each column; scores clipped to ±limit nats first."""
+
+    limit: float = math.inf
+    start: ClassVar[float] = -math.inf
+
+    def add(self, found: Tensor, tile: Tile) -> None:
+        dim = 0 if self.by_column else 1
+        if tile.exponentials is not None and self.limit == math.inf:
+            log_sums = tile.exponentials.sum(dim, keepdim=True).log2_()
+        else:
+            scores = tile.scores if self.limit == math.inf else tile.clipped(self.limit)
+            greatest = scores.amax(dim, keepdim=True).clamp_min_(torch.finfo(scores.dtype).min)
+            log_sums = (scores - greatest).exp2_().sum(dim, keepdim=True).log2_().add_(greatest)
+        found.copy_(torch.logaddexp(found, log_sums / LOG2_E))
+
+    def add_slopes(self, to: Tensor, found: Tensor, weights: Tensor, tile: Tile) -> None:
+        log_sums = found * LOG2_E
+        if tile.exponentials is not None and self.limit == math.inf:
+            to.addcmul_(tile.exponentials, weights * torch.exp2(-log_sums))
+        elif self.limit == math.inf:
+            to.addcmul_((tile.scores - log_sums).exp2_(), weights)
+        else:
+            slopes = (tile.clipped(self.limit) - log_sums).exp2_()
+            to.addcmul_(slopes.mul_(tile.scores.abs() <= self.limit * LOG2_E), weights)
+
+
+@dataclass(frozen=True)
+class SoftplusSums(Statistic):
+    r""":math:`\sum_{j \ne i} \log(1 + e^{s_{ij}})` of each row i, or each column."""
+
+    def add(self, found: Tensor, tile: Tile) -> None:
+        found.add_(F.softplus(tile.scores / LOG2_E).sum(0 if self.by_column else 1, keepdim=True))
+
+    def add_slopes(self, to: Tensor, found: Tensor, weights: Tensor, tile: Tile) -> None:
+        to.addcmul_((tile.scores / LOG2_E).sigmoid_(), weights)
+
+
+def statistics(a: Tensor, b: Tensor, wanted: Sequence[Statistic], *, tile: tuple[int, int] | None) -> list[Tensor]:
+    """Each of them, ``(N,)``, of the scores of ``a (N, D)`` with ``b (N, D)``; raises as :func:`~.tiles.log_sums`."""
+    walk = Walk(a, b, tile, without=0)
+    with arithmetic(walk):
+        found = [walk.a.new_full((len(a),), statistic.start) for statistic in wanted]
+        for _, each in _tiles(walk):
+            for statistic, values in zip(wanted, found, strict=True):
+                statistic.add(each.part(values, by_column=statistic.by_column), each)
+        return found
+
+
+def gradients(
+    a: Tensor,
+    b: Tensor,
+    wanted: Sequence[tuple[Statistic, Tensor, Tensor]],
+    *,
+    sides: tuple[bool, bool],
+    tile: tuple[int, int] | None,
+    narrow: torch.dtype | None = None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients by a and b of statistics, each given with what was found and with the gradient by that, ``(N,)``.
+
+    Args:
+        sides: whether the gradients by a and b are wanted. narrow: see :func:`infomax.scores.tiles.log_sums`.
+    """
+    walk = Walk(a, b, tile, without=0, narrow=narrow)
+    with arithmetic(walk):
+        of_a, of_b = (
+            torch.zeros_like(side) if asked else None for side, asked in zip((walk.a, walk.b), sides, strict=True)
+        )
+        for own, each in _tiles(walk):
+            slopes = torch.zeros_like(each.scores)
+            for statistic, found, weights in wanted:
+                own_found, own_weights = (
+                    each.part(v.to(slopes), by_column=statistic.by_column) for v in (found, weights)
+                )
+                statistic.add_slopes(slopes, own_found, own_weights, each)
+            narrowed = walk.narrowed(slopes)
+            if of_a is not None:
+                add_product(of_a[each.rows], narrowed, walk.factors[each.columns])
+            if of_b is not None:
+                add_product(of_b[each.columns], narrowed.T, walk.narrowed(own))
+        return of_a, of_b
+
+
+def _tiles(walk: Walk) -> Iterator[tuple[Tensor, Tile]]:
+    """All tiles, each with its rows of a."""
+    safe = walk.safe()
+    for rows in walk.blocks():
+        own = walk.a[rows]
+        for columns, scores in walk.tiles(rows, own * LOG2_E):
+            walk.diagonal(scores, rows, columns).fill_(-math.inf)
+            yield own, Tile(rows, columns, scores, torch.exp2(scores) if safe else None, rows.start - columns.start)

@@ -1,0 +1,214 @@
+r"""Sums over all pairs of inner products, and their gradients, without the N × M matrix: O(N) memory, three products.
+
+``scores[i, j] = a[i] @ b[j]``. Each function walks over blocks of rows, each in tiles of columns, and forms gradients
+on the way, while a tile's exponentials are at hand: the product itself, one with b and one with a, none repeated.
+Nothing here is recorded by autograd, so that rows may be one process's own and columns those of all processes.
+
+Online log-sum-exp: Milakov and Gimelshein, 2018, arXiv 1805.02867; tiles of a softmax between two products: Rabe and
+Staats, 2021, arXiv 2112.05682.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from infomax.scores.walk import LOG2_E, Walk, add_product, arithmetic
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What a walk over the tiles finds.
+
+    Attributes:
+        rows: a sum, or its log, for each row, ``(N,)``. of_a, of_b: gradients with respect to a ``(N, D)`` and b
+            ``(M, D)``, of what the function says; ``None`` where not asked for.
+    """
+
+    rows: Tensor
+    of_a: Tensor | None
+    of_b: Tensor | None
+
+
+def log_sums(
+    a: Tensor,
+    b: Tensor,
+    *,
+    over: Literal["rows", "all"] = "rows",
+    without: int | None = None,
+    limit: float = math.inf,
+    gradients: tuple[bool, bool] = (True, True),
+    tile: tuple[int, int] | None = None,
+    narrow: torch.dtype | None = None,
+) -> Sums:
+    r""":math:`L_i = \log \sum_j e^{s_{ij}}` of every row, and gradients of :math:`\sum_i L_i` or of the log of all.
+
+    Args:
+        a, b: ``(N, D)`` and ``(M, D)``; of half precision, they are widened to float32.
+        over: what the gradients are of: "rows", :math:`\sum_i L_i`; "all", :math:`\log \sum_i e^{L_i}`.
+        without: leave entry [i, without + i] out of row i; ``None``: nothing.
+        limit: scores are clipped to ±limit first.
+        gradients: whether those of a and of b are wanted.
+        tile: rows and columns of a tile; by default 512 and 2,048, with fewer rows where there are many
+            columns.
+        narrow: a type such as bfloat16 in which the two products of the gradients are computed; the sums are not.
+
+    Raises:
+        ValueError: for shapes that do not fit, a tile without rows or columns.
+        torch.cuda.OutOfMemoryError: if a block finds no memory, with the sizes and what to change.
+    """
+    if not limit > 0:
+        raise ValueError(f"limit must be positive; got {limit}")
+    walk = Walk(a, b, tile, without=without, narrow=narrow, keep=gradients[1])
+    with arithmetic(walk):
+        of_a, of_b = _like(walk.a, gradients[0]), _like(walk.b, gradients[1])
+        blocks = _Exponentials(walk, limit, of_a, any(gradients))
+        rows = _sums_of_rows(blocks, of_a, of_b) if over == "rows" else _sum_of_all(blocks, of_a, of_b)
+        return Sums(rows / LOG2_E, of_a, of_b)
+
+
+def softplus_sums(
+    a: Tensor,
+    b: Tensor,
+    *,
+    without: int | None = None,
+    gradients: tuple[bool, bool] = (True, True),
+    tile: tuple[int, int] | None = None,
+    narrow: torch.dtype | None = None,
+) -> Sums:
+    r""":math:`\sum_j \log(1 + e^{s_{ij}})` of every row, and the gradients of the sum of all; see :func:`log_sums`."""
+    walk = Walk(a, b, tile, without=without, narrow=narrow)
+    with arithmetic(walk):
+        of_a, of_b = _like(walk.a, gradients[0]), _like(walk.b, gradients[1])
+        rows = walk.a.new_zeros(len(walk.a))
+        for block in walk.blocks():
+            own = walk.narrowed(walk.a[block])
+            for columns, scores in walk.tiles(block, walk.a[block]):
+                each = F.softplus(scores)
+                torch.sigmoid(scores, out=scores)
+                for values in (each, scores):
+                    walk.diagonal(values, block, columns).zero_()
+                rows[block] += each.sum(1)
+                slopes = walk.narrowed(scores)
+                if of_a is not None:
+                    add_product(of_a[block], slopes, walk.factors[columns])
+                if of_b is not None:
+                    add_product(of_b[columns], slopes.T, own)
+        return Sums(rows, of_a, of_b)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Exponentials of the scores of some rows, in powers of two.
+
+    Attributes:
+        rows: which rows. total: their sums relative to shift, ``(n, 1)``. shift: each row's greatest score, or 0.
+        tiles: columns, exponentials, and the shift that they are relative to.
+    """
+
+    rows: slice
+    total: Tensor
+    shift: Tensor
+    tiles: list[tuple[slice, Tensor, Tensor]]
+
+
+class _Exponentials:
+    """Blocks of exponentials; on the way their products with b are added to ``of_a``, relative to the block's shift.
+
+    Args:
+        limit: scores are clipped to ±limit, in nats.
+        of_a: ``None``, or zeros. slopes: whether gradients are wanted, to which what is clipped adds nothing.
+    """
+
+    def __init__(self, walk: Walk, limit: float, of_a: Tensor | None, slopes: bool) -> None:
+        self.walk, self.limit, self.of_a, self.slopes = walk, limit * LOG2_E, of_a, slopes
+        self.shifted = not walk.safe(limit)
+
+    def __iter__(self) -> Iterator[_Block]:
+        least = torch.finfo(self.walk.a.dtype).min if self.shifted else 0.0
+        for rows in self.walk.blocks():
+            scaled = self.walk.a[rows] * LOG2_E
+            block = _Block(rows, scaled.new_zeros(len(scaled), 1), scaled.new_full((len(scaled), 1), least), [])
+            for columns, scores in self.walk.tiles(rows, scaled):
+                inside = self._clip(scores)
+                self.walk.diagonal(scores, rows, columns).fill_(-math.inf)
+                if self.shifted:
+                    self._shift(scores, block)
+                scores.exp2_()
+                block.total.add_(scores.sum(1, keepdim=True))
+                if inside is not None:
+                    scores.mul_(inside)
+                slopes = self.walk.narrowed(scores)
+                if self.of_a is not None:
+                    add_product(self.of_a[rows], slopes, self.walk.factors[columns])
+                if self.walk.keep:
+                    block.tiles.append((columns, slopes, block.shift.clone() if self.shifted else block.shift))
+            yield block
+
+    def _clip(self, scores: Tensor) -> Tensor | None:
+        """Where the scores lay within the limit."""
+        if self.limit == math.inf:
+            return None
+        scores.clamp_(-self.limit, self.limit)
+        return scores.abs() < self.limit if self.slopes else None
+
+    def _shift(self, scores: Tensor, block: _Block) -> None:
+        """Subtract each row's greatest score so far, and make what is summed relative to it."""
+        greatest = torch.maximum(block.shift, scores.amax(1, keepdim=True))
+        rescale = torch.exp2(block.shift - greatest)
+        block.shift.copy_(greatest)
+        block.total.mul_(rescale)
+        if self.of_a is not None:
+            self.of_a[block.rows] *= rescale
+        scores.sub_(greatest)
+
+
+def _sums_of_rows(blocks: _Exponentials, of_a: Tensor | None, of_b: Tensor | None) -> Tensor:
+    """Log-sums of rows in powers of two; the gradients of their sum."""
+    walk = blocks.walk
+    rows = walk.a.new_empty(len(walk.a))
+    for block in blocks:
+        rows[block.rows] = (block.total.log2() + block.shift)[:, 0]
+        if of_a is not None:
+            of_a[block.rows] /= block.total
+        if of_b is not None:
+            weighted = walk.a[block.rows] / block.total
+            for columns, slopes, shift in block.tiles:
+                factors = weighted * torch.exp2(shift - block.shift) if blocks.shifted else weighted
+                add_product(of_b[columns], slopes.T, walk.narrowed(factors))
+    return rows
+
+
+def _sum_of_all(blocks: _Exponentials, of_a: Tensor | None, of_b: Tensor | None) -> Tensor:
+    """Log-sums of rows in powers of two; the gradients of the log of the sum of all."""
+    walk = blocks.walk
+    rows, shifts = walk.a.new_empty(len(walk.a)), walk.a.new_zeros(len(walk.a), 1)
+    greatest = rows.new_full((), torch.finfo(rows.dtype).min if blocks.shifted else 0.0)
+    for block in blocks:
+        rows[block.rows] = (block.total.log2() + block.shift)[:, 0]
+        shifts[block.rows] = block.shift
+        if of_b is None:
+            continue
+        if blocks.shifted:
+            before, greatest = greatest, torch.maximum(greatest, rows[block.rows].max())
+            of_b *= torch.exp2(before - greatest)
+        own = walk.a[block.rows]
+        for columns, slopes, shift in block.tiles:
+            factors = own * torch.exp2(shift - greatest) if blocks.shifted else own
+            add_product(of_b[columns], slopes.T, walk.narrowed(factors))
+    log_total = torch.logsumexp(rows / LOG2_E, 0) * LOG2_E
+    if of_a is not None:
+        of_a *= torch.exp2(shifts - log_total)
+    if of_b is not None:
+        of_b *= torch.exp2(greatest - log_total)
+    return rows
+
+
+def _like(values: Tensor, wanted: bool) -> Tensor | None:
+    return torch.zeros_like(values) if wanted else None

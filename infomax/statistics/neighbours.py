@@ -1,0 +1,264 @@
+"""Nearest neighbours by the maximum norm: how far the k-th one is, and how many points are closer.
+
+In few dimensions trees are used, with queries in an order in which neighbours follow each other; in a plane most
+neighbours are found without a tree (:mod:`infomax.statistics.planar_neighbours`). In many dimensions, where a tree
+visits every point anyway, all pairs are compared, a block of rows at a time. All methods give the same numbers, in
+memory that does not grow with the square of the rows. scikit-learn's tree is faster than SciPy's in most cases, and is
+used where it is installed and the rows are many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from infomax.statistics.planar_neighbours import distances_by_strips
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Rows = NDArray[np.intp]
+
+#: From how many points of a plane on, and up to which neighbour, strips are tried before trees; of how many rows the
+#: distances say how high strips should be.
+_PLANE, _FEW, _LOOKED_AT = 10_000, 5, 1000
+#: Queries of a tree at a time; rows of all pairs at a time.
+_QUERIES, _ROWS = 1 << 16, 16
+#: From how many dimensions on all pairs are faster than trees: to find the k-th, to count with SciPy's, scikit-learn's.
+_CROWDED_JOINT, _CROWDED_SCIPY, _CROWDED_SKLEARN = 15, 2, 5
+#: From how many rows on scikit-learn's tree is worth the second that its import takes.
+_WORTH_IMPORT = 10_000
+
+
+def tie_breaker(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    """Uniform noise of 1e-6: added to normal scores, it leaves no points at equal distances."""
+    return rng.uniform(-5e-7, 5e-7, shape)
+
+
+def ksg_terms(u: Floats, v: Floats, neighbours: int, *, workers: int = 1) -> Floats:
+    r"""Each pair's share of Kraskov, Stögbauer and Grassberger's first estimate, for samples without ties.
+
+    :math:`\psi(k) + \psi(N) - \psi(n_u + 1) - \psi(n_v + 1)`, where :math:`n_u` counts the other points that are nearer
+    in u than the k-th neighbour is in (u, v), by the maximum norm.
+
+    Args:
+        u: ``(N, Du)``. v: ``(N, Dv)``. neighbours: k, in 1..N-1. workers: threads, of SciPy's trees; -1: as many as
+            there are processors.
+
+    Returns:
+        ``(N,)``, in nats; their mean is the estimate.
+
+    Source: Kraskov, Stögbauer and Grassberger, 2004, arXiv cond-mat/0305641.
+    """
+    return _terms(u, v, [(neighbours, np.arange(len(u)))], workers)[0]
+
+
+def near_and_far_terms(
+    u: Floats, v: Floats, near: int, far: int, rows: Rows, *, workers: int = 1
+) -> tuple[Floats, Floats]:
+    """:func:`ksg_terms` of all rows by the ``near``-th neighbour, and of ``rows (M,)`` by the ``far``-th: N and M."""
+    by_near, by_far = _terms(u, v, [(near, np.arange(len(u))), (far, rows)], workers)
+    return by_near, by_far
+
+
+def _terms(u: Floats, v: Floats, wanted: Sequence[tuple[int, Rows]], workers: int) -> list[Floats]:
+    """:func:`ksg_terms` by one k after the other, each of some rows."""
+    from scipy.special import digamma  # noqa: PLC0415 - not needed by those who train
+
+    joint = np.hstack([u, v])
+    radius = np.concatenate(neighbour_distances(joint, wanted, workers=workers))
+    # The k-th neighbour lies exactly on the radius in one coordinate; rounding must not let it in.
+    radius = np.maximum(radius - 4 * np.finfo(float).eps * np.abs(joint).max(), 0.0)
+    rows = np.concatenate([some for _, some in wanted])
+    psi = digamma(np.arange(len(u) + 1.0))
+    terms = np.repeat([psi[k] + psi[-1] for k, _ in wanted], [len(some) for _, some in wanted])
+    for side in (u, v):
+        terms -= psi[count_within(side, rows, radius, workers=workers) + 1]
+    return np.split(terms, np.cumsum([len(some) for _, some in wanted])[:-1])
+
+
+def neighbour_distances(points: Floats, wanted: Sequence[tuple[int, Rows]], *, workers: int = 1) -> list[Floats]:
+    """Distance by the maximum norm to the k-th nearest other one of ``points (N, D)``, for each k of some rows."""
+    order, search = _searcher(points, workers)
+    plane = points.shape[1] == 2 and workers == 1 and len(points) >= _PLANE
+
+    def search_in_order(rows: Rows, neighbours: Sequence[int]) -> Floats:
+        asked = np.zeros(len(points), dtype=bool)
+        asked[rows] = True
+        distance = np.empty((len(points), len(neighbours)))
+        ordered = order[asked[order]]
+        for start in range(0, len(ordered), _QUERIES):
+            part = ordered[start : start + _QUERIES]
+            distance[part] = search(part, neighbours)
+        return distance[rows]
+
+    if len(wanted) > 1 and all(some is wanted[0][1] or np.array_equal(some, wanted[0][1]) for _, some in wanted):
+        return list(search_in_order(wanted[0][1], [k for k, _ in wanted]).T)
+    distances = []
+    for k, rows in wanted:
+        strips = None
+        if plane and k <= _FEW and len(rows) == len(points):
+            some = rows[:: len(rows) // _LOOKED_AT]
+            distance = search(some, [k])[:, 0]
+            near_x, near_y = (count_within(column[:, None], some, distance) for column in points.T)
+            strips = distances_by_strips(points, k, near_x, near_y)
+        if strips is None:
+            distances.append(search_in_order(rows, [k])[:, 0])
+        else:
+            distance, certain = strips
+            left = np.flatnonzero(~certain)
+            distance[left] = search_in_order(left, [k])[:, 0]
+            distances.append(distance[rows])
+    return distances
+
+
+#: From rows and numbers of neighbours to the distances, ``(rows, numbers)``.
+_Search = Callable[[Rows, Sequence[int]], Floats]
+
+
+def _searcher(points: Floats, workers: int) -> tuple[Rows, _Search]:
+    """The fastest way for these points, and the order in which it is best asked: neighbours follow each other."""
+    dim = points.shape[1]
+    if dim >= _CROWDED_JOINT and workers == 1:
+        return np.arange(len(points)), _search_in_all_pairs(points)
+    sklearn_tree = _sklearn_tree(len(points)) if dim > 2 and workers == 1 else None
+    if sklearn_tree is not None:
+        tree = sklearn_tree(points, leaf_size=16, metric="chebyshev")
+
+        def by_sklearn(rows: Rows, neighbours: Sequence[int]) -> Floats:
+            found: Floats = tree.query(points[rows], k=max(neighbours) + 1, sort_results=len(neighbours) > 1)[0]
+            return found[:, list(neighbours)] if len(neighbours) > 1 else found.max(1, keepdims=True)
+
+        return np.asarray(tree.idx_array), by_sklearn
+    from scipy.spatial import KDTree  # noqa: PLC0415
+
+    tree = KDTree(points, leafsize=16, balanced_tree=False, compact_nodes=dim > 2)
+
+    def by_scipy(rows: Rows, neighbours: Sequence[int]) -> Floats:
+        found: Floats = tree.query(points[rows], k=[k + 1 for k in neighbours], p=np.inf, workers=workers)[0]
+        return found
+
+    return tree.indices, by_scipy
+
+
+def count_within(points: Floats, rows: Rows, radius: Floats, *, workers: int = 1) -> Counts:
+    """How many others of ``points (N, D)`` lie within ``radius (M,)`` of those in ``rows (M,)``: ``(M,)``."""
+    n, dim = points.shape
+    if dim == 1:
+        return _count_on_line(points[:, 0], rows, radius)
+    sklearn_tree = _sklearn_tree(n) if workers == 1 else None
+    crowded = _CROWDED_SCIPY if sklearn_tree is None else _CROWDED_SKLEARN
+    if dim >= crowded and n <= min(4000 * dim, np.iinfo(np.uint16).max) and workers == 1:
+        return _count_in_all_pairs(points, rows, radius)
+    counts = np.empty(len(rows), dtype=np.int64)
+    if sklearn_tree is not None:
+        tree = sklearn_tree(points, leaf_size=20, metric="chebyshev")
+        for asked in _in_order(np.asarray(tree.idx_array), rows):
+            counts[asked] = tree.query_radius(points[rows[asked]], radius[asked], count_only=True)
+        return counts - 1
+    from scipy.spatial import KDTree  # noqa: PLC0415
+
+    tree = KDTree(points, leafsize=40)
+    for asked in _in_order(tree.indices, rows):
+        centres = points[rows[asked]]
+        counts[asked] = tree.query_ball_point(centres, radius[asked], p=np.inf, return_length=True, workers=workers)
+    return counts - 1
+
+
+def _in_order(order: Rows, rows: Rows) -> Iterator[Rows]:
+    """Places in ``rows``, in the order of a tree, where neighbours follow each other, in parts."""
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    ordered = np.argsort(place[rows], kind="stable")
+    for start in range(0, len(ordered), _QUERIES):
+        yield ordered[start : start + _QUERIES]
+
+
+def _sklearn_tree(n: int) -> Callable[..., Any] | None:
+    """scikit-learn's tree, or None where it is not installed, or not worth loading for ``n`` rows."""
+    if n < _WORTH_IMPORT:
+        return None
+    try:
+        from sklearn.neighbors import KDTree  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    found: Callable[..., Any] = KDTree
+    return found
+
+
+def _count_on_line(values: Floats, rows: Rows, radius: Floats) -> Counts:
+    """:func:`count_within` of one column, by places in the sorted one."""
+    line = np.sort(values)
+    centres = values[rows]
+    counts = np.full(len(rows), -1)  # not itself
+    ends = centres + radius
+    ascending = np.argsort(ends)  # what is looked up in order stays in the cache
+    counts[ascending] += np.searchsorted(line, ends[ascending], "right")
+    ends = centres - radius
+    ascending = np.argsort(ends)
+    counts[ascending] -= np.searchsorted(line, ends[ascending], "left")
+    return counts
+
+
+def _count_in_all_pairs(points: Floats, rows: Rows, radius: Floats) -> Counts:
+    """:func:`count_within` of at most 65,535 points.
+
+    In each column the neighbours of a row are an interval of ranks; whether a rank lies in it is one subtraction of
+    16-bit numbers, which wraps around below the interval, and one comparison.
+    """
+    n, dim = points.shape
+    rank = np.empty((dim, n), dtype=np.uint16)
+    first, width = np.empty((2, dim, len(rows)), dtype=np.uint16)
+    for j, column in enumerate(points.T):
+        order = np.argsort(column)
+        line = column[order]
+        rank[j, order] = np.arange(n)
+        first[j] = np.searchsorted(line, column[rows] - radius, "left")
+        width[j] = np.searchsorted(line, column[rows] + radius, "right") - 1 - first[j]
+    counts = np.empty(len(rows), dtype=np.int64)
+    for start in range(0, len(rows), 2 * _ROWS):
+        part = slice(start, start + 2 * _ROWS)
+        within = rank[0] - first[0, part, None] <= width[0, part, None]
+        offset, also = np.empty(within.shape, np.uint16), np.empty(within.shape, bool)
+        for j in range(1, dim):
+            np.subtract(rank[j], first[j, part, None], out=offset)
+            np.less_equal(offset, width[j, part, None], out=also)
+            within &= also
+        counts[part] = within.sum(1)
+    return counts - 1
+
+
+def _search_in_all_pairs(points: Floats) -> _Search:
+    """A few candidates in single precision, measured in double precision.
+
+    Rows where rounding could have hidden a nearer point are measured in double precision altogether.
+    """
+    n = len(points)
+    scale = max(float(np.abs(points).max()), np.finfo(float).tiny)
+    narrow = np.ascontiguousarray((points.T / scale).astype(np.float32))
+    slack = 4 * float(np.finfo(np.float32).eps) * scale
+
+    def search(rows: Rows, neighbours: Sequence[int]) -> Floats:
+        places, most = list(neighbours), max(neighbours)
+        distance = np.empty((len(rows), len(places)))
+        for start in range(0, len(rows), _ROWS):
+            part = rows[start : start + _ROWS]
+            largest = np.abs(narrow[0] - narrow[0, part, None])
+            apart = np.empty_like(largest)
+            for column in narrow[1:]:
+                np.subtract(column, column[part, None], out=apart)
+                np.abs(apart, out=apart)
+                np.maximum(largest, apart, out=largest)
+            rough, nearest = torch.topk(torch.from_numpy(largest), min(most + 4, n), largest=False)
+            exact = np.sort(np.abs(points[nearest.numpy()] - points[part, None]).max(2), axis=1)[:, places]
+            farthest = exact.max(1)
+            unsure = farthest + slack > rough[:, -1].double().numpy() * scale if nearest.shape[1] < n else farthest < 0
+            for i in np.flatnonzero(unsure):
+                exact[i] = np.partition(np.abs(points - points[part[i]]).max(1), places)[places]
+            distance[start : start + _ROWS] = exact
+        return distance
+
+    return search

@@ -1,0 +1,180 @@
+"""Tighten a bound on samples: warm start, Adam on mini-batches, early stopping on validation rows."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from infomax.bounds import Bound
+from infomax.io.batches import from_memory
+from infomax.progress import no_progress
+
+#: Validation scores are computed on at most this many rows at a time.
+BLOCK = 2048
+#: Fewest validation rows that decide when to stop.
+LEAST_VALIDATION = 16
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train. ``steps`` optimiser steps at most, validated every ``check_every`` of them,
+    stopped when ``patience`` validations in a row brought nothing.
+    """
+
+    steps: int = 600
+    batch_size: int = 256
+    learning_rate: float = 5e-3
+    check_every: int = 25
+    patience: int = 6
+
+    def __post_init__(self) -> None:
+        least = {"steps": 0, "batch_size": 2, "check_every": 1, "patience": 1}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name} must be at least {bound}; got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive; got {self.learning_rate}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0: half a cosine, from the full rate to zero."""
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+    def checks(self, step: int) -> bool:
+        """Whether the state before this step, or after the last one, is validated."""
+        return step % self.check_every == 0 or step == self.steps
+
+    def batch(self, n: int) -> int:
+        """Rows of a batch, of ``n`` that there are."""
+        return min(self.batch_size, n)
+
+
+@dataclass
+class History:
+    """What happened in one fit: the value in nats of the bound on validation rows, by step."""
+
+    steps: list[int] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    best_step: int = 0
+    diverged: bool = False
+
+
+@contextlib.contextmanager
+def single_thread(device: torch.device) -> Iterator[None]:
+    """One CPU thread inside the block: for networks this small more of them only wait for each other."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers of torch follow ``seed`` inside the block, and go on as before after it."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def validation_rows(n: int) -> int:
+    """How many of ``n`` rows that a fold may learn from decide when to stop: a tenth, more where rows are few."""
+    return max(n // 10, min(64, n // 4))
+
+
+def can_train(n: int) -> bool:
+    """Whether ``n`` rows that a fold may learn from leave enough validation rows to say when to stop."""
+    return validation_rows(n) >= LEAST_VALIDATION
+
+
+def blocks(n: int, device: torch.device, most: int = BLOCK) -> list[Tensor]:
+    """Row indices 0..n-1 in the fewest even blocks of at most ``most`` rows."""
+    return list(torch.arange(n, device=device).tensor_split(max(1, math.ceil(n / most))))
+
+
+@torch.no_grad()
+def evaluate(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, most: int = BLOCK) -> float:
+    """Mean of ``measure(x, y)`` over blocks of at most ``most`` rows, weighted by their rows."""
+    total = sum(len(rows) * float(measure(x[rows], y[rows])) for rows in blocks(len(x), x.device, most))
+    return total / len(x)
+
+
+def validate(bound: Bound, pairs: tuple[Tensor, Tensor]) -> tuple[float, float]:
+    """The bound on validation pairs, and the loss that decides; the bound is left in training mode."""
+    bound.eval()
+    value = evaluate(bound, *pairs)
+    loss = -value if type(bound).loss is Bound.loss else evaluate(bound.validation_loss, *pairs)
+    bound.train()
+    return value, loss
+
+
+def fit(
+    bound: Bound,
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    *,
+    schedule: Schedule,
+    generator: torch.Generator,
+    batches: Iterator[tuple[Tensor, ...]] | None = None,
+    tick: Callable[[int], None] = no_progress,
+) -> History:
+    """Train ``bound`` in place, keep the parameters that were best on ``validation``, and leave it in evaluation mode.
+
+    The state before the first step counts as a candidate: training can only be kept when it helped on rows that did
+    not train it.
+
+    Args:
+        bound: what to tighten; its ``warm_start`` is called first.
+        train, validation: pairs ``(x, y)`` of ``(N, Dx)`` and ``(N, Dy)``.
+        generator: draws the batches of the training pairs, on the CPU.
+        batches: pairs to train on instead, without end; then the training pairs are for the warm start alone.
+        tick: called with the number of steps done since the last call.
+
+    Returns:
+        The history of the fit; ``diverged`` tells that a loss was not finite and training stopped there.
+    """
+    x, y = train
+    bound.warm_start(x, y)
+    history = History()
+    best = copy.deepcopy(bound.state_dict())
+    best_loss = torch.inf
+    parameters = [parameter for parameter in bound.parameters() if parameter.requires_grad]
+    steps = schedule.steps if parameters else 0
+    optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True) if parameters else None
+    feed = from_memory(train, schedule.batch(len(x)), generator) if batches is None else batches
+    for step in range(steps + 1):
+        if schedule.checks(step) or step == steps:
+            value, loss = validate(bound, validation)
+            history.steps.append(step)
+            history.validation.append(value)
+            tick(min(schedule.check_every, step))
+            if not math.isfinite(loss):
+                history.diverged = True
+                break
+            if loss < best_loss:
+                best_loss, history.best_step = loss, step
+                best = copy.deepcopy(bound.state_dict())
+            elif step - history.best_step >= schedule.patience * schedule.check_every:
+                break
+        if step == steps or optimizer is None:
+            break
+        pairs = [part.to(x.device) for part in next(feed)]
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(step)
+        optimizer.zero_grad(set_to_none=True)
+        bound.loss(pairs[0], pairs[1]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    bound.load_state_dict(best)
+    bound.eval()
+    return history

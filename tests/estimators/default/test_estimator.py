@@ -1,0 +1,460 @@
+"""The default of `estimate`: what it gives, what leaves it unchanged, and its parts in one piece."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from infomax import ConstantColumnWarning, Estimate, InfomaxWarning, TrainingWarning, estimate, tasks
+from infomax.estimators.classical import NeighbourShares
+from infomax.estimators.default import estimator as anchored
+from infomax.estimators.default.estimator import ESTIMATOR, default_folds, default_schedule, measure
+from infomax.estimators.default.folds import Side
+from infomax.statistics.counts import plugin
+from infomax.training.fit import Schedule
+
+QUICK = {"quick": True, "progress": False}
+#: Long enough to learn, short enough to repeat.
+SHORT = {"schedule": Schedule(steps=60, batch_size=64, learning_rate=1e-2), "folds": 2, "progress": False}
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """What estimates say of themselves is tested where it is the matter."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InfomaxWarning)
+        yield
+
+
+def draw(n, dim_x=1, dim_y=1, seed=0):
+    """The first column of y is that of x with as much noise: log(2) / 2 nats."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(n, dim_x)), rng.normal(size=(n, dim_y))
+    y[:, 0] += x[:, 0]
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def nonlinear():
+    """400 rows, of which the network finds a part; and their estimate."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 2))
+    y = np.column_stack([x[:, 0] ** 2 + 0.5 * rng.normal(size=400), x[:, 1] + rng.normal(size=400)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InfomaxWarning)
+        return x, y, estimate(x, y, **QUICK)
+
+
+def same(one, other):
+    """Bit for bit."""
+    return one == other and np.array_equal(one.local, other.local)
+
+
+def close(one, other):
+    """Within three standard errors of two measurements of the same rows by networks of other random numbers."""
+    return abs(one.mi - other.mi) < 3 * math.hypot(one.stderr, other.stderr)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "normal-5d-1",
+            "1v1-additive-0.75",
+            "student-identity-1-1-1",
+            "student-identity-3-3-3",
+            "spiral-multinormal-sparse-3-3-2-2.0",
+            "channel-5-1",
+            "zero-inflated-poisson-0.15",
+            "label-2-1d-0.3",
+        ],
+    )
+    def test_known_information_of_a_thousand_rows(self, name):
+        """In an interval of 99.7 %, whose standard error is at most four times that of the log-ratio itself."""
+        task = tasks.get(name)
+        result = estimate(*task.sample(1000, 0), progress=False)
+        low, high = result.confidence_interval(0.997)
+        assert low < task.mi < high
+        assert result.stderr < 4 * result.local.std() / math.sqrt(1000) + 1e-3
+        assert high - low < 6 * result.stderr + result.gap + 1e-9
+        assert result.pvalue == 1 / 200
+
+    def test_beats_its_anchor_where_correlations_see_nothing(self):
+        x = np.random.default_rng(0).normal(size=1000)
+        y = x**2 + 0.5 * np.random.default_rng(1).normal(size=1000)
+        result = estimate(x, y, progress=False)
+        assert abs(estimate(x, y, bound="gaussian").mi) < 0.02
+        low, high = result.confidence_interval(0.997)
+        assert low < 0.79 < high  # by quadrature
+        assert result.mi > 0.6
+
+    @pytest.mark.parametrize("shape", [(200, 1, 1), (200, 5, 5), (60, 20, 10)])
+    def test_independent_pairs_give_about_nothing(self, shape):
+        n, dim_x, dim_y = shape
+        rng = np.random.default_rng(0)
+        results = [estimate(rng.normal(size=(n, dim_x)), rng.normal(size=(n, dim_y)), **SHORT) for _ in range(6)]
+        values = np.array([result.mi for result in results])
+        assert abs(values.mean()) < 4 * np.std([*values, 1 / n]) / math.sqrt(6) + 1 / n
+        assert all(result.confidence_interval(0.997)[0] < 0 for result in results)
+        # The chance that one of six valid p-values is 0.005, or their median below 0.1, is 3 % and 1 %.
+        assert min(result.pvalue for result in results) > 1 / 200
+        assert np.median([result.pvalue for result in results]) > 0.1
+
+    def test_coverage(self):
+        """The truth, 0.5 nats, in at least 33 of 40 intervals of 95 %, of 140 rows each (P < 1e-3 for valid ones)."""
+        task = tasks.normal.correlated_normal(0.5, dim=2)
+        covered, values = 0, []
+        for seed in range(40):
+            result = estimate(*task.sample(140, seed), seed=seed, **SHORT)
+            low, high = result.confidence_interval()
+            covered += low <= task.mi <= high
+            values.append(result.mi)
+        assert covered >= 33
+        assert np.mean(values) == pytest.approx(0.5, abs=4 * np.std(values) / math.sqrt(40) + 0.02)
+
+    def test_pvalues_under_independence_are_uniform(self):
+        """60 independent pairs, continuous and counted; by Kolmogorov and Smirnov."""
+        rng = np.random.default_rng(0)
+        short, values = Schedule(steps=10), {"continuous": [], "counted": []}
+        for seed in range(60):
+            samples = {"continuous": rng.normal(size=(2, 140, 2)), "counted": rng.integers(3, size=(2, 60, 1)) * 1.0}
+            for kind, (x, y) in samples.items():
+                found = measure(x, y, seed=seed, folds=2, schedule=short, device=torch.device("cpu"), draws=99)
+                values[kind].append(found.pvalue)
+        for kind, found in values.items():
+            # Discrete p-values with ties are larger than uniform ones, never smaller.
+            assert stats.kstest(found, "uniform", alternative="greater").pvalue > 1e-3, kind
+            assert min(found) >= 0.01
+
+
+class TestNearestNeighbours:
+    """Where they find what a copula and a smooth network do not."""
+
+    @pytest.mark.parametrize("n", [1000, 3000])
+    def test_a_sum_of_heavy_tails(self, n):
+        """x + e with standard Cauchy x and e: log(4) - log(2) nats; the network alone finds 0.5."""
+        covered = 0
+        for seed in range(3):
+            x, noise = np.random.default_rng(seed).standard_cauchy((2, n))
+            result = estimate(x, x + noise, progress=False, seed=seed)
+            low, high = result.confidence_interval()
+            covered += low <= math.log(2) <= high
+            assert result.mi == pytest.approx(math.log(2), abs=0.16 if n == 1000 else 0.08)
+            assert result.local.mean() == pytest.approx(result.mi)
+        assert covered >= 2
+
+    def test_codes_without_an_order(self):
+        rng = np.random.default_rng(1)
+        codes, label = rng.integers(0, 400, 3000), rng.integers(0, 2, 400)
+        assert estimate(codes, label[codes], **QUICK).mi == pytest.approx(math.log(2), abs=0.05)
+
+    @pytest.mark.parametrize("name", ["normal-1d-1", "multinormal-dense-3-3-0.5", "student-identity-1-1-1"])
+    def test_they_change_nothing_where_they_find_no_more(self, name, monkeypatch):
+        x, y = tasks.get(name).sample(600, 0)
+        with_them = estimate(x, y, **QUICK)
+        monkeypatch.setattr(anchored, "_NEAR_DIMENSIONS", 0)
+        monkeypatch.setattr(anchored, "_NEAR_DIFFERENCES", 0)
+        assert same(with_them, estimate(x, y, **QUICK))
+
+    @pytest.mark.parametrize(("far_noise", "z"), [(1.0, 0.0), (0.2, 5.02)])
+    def test_twelve_tell_what_three_cannot(self, far_noise, z, monkeypatch):
+        """Of 10,000 rows three find 0.02 nats more with noise of 1, so do twelve with that noise or a fifth of it."""
+        n = 10_000
+        noise = np.resize([-1.0, 1.0], n)
+        found = anchored.Measured(np.zeros(n), 0.01, 0.1, 0.0, 0.005, ())
+        shares = NeighbourShares(0.02 + noise, 0.01, 0.0, far=0.02 + far_noise * noise[:8000], rows=np.arange(8000))
+        # Standard errors: sqrt((1 + trigamma(3)) / 10,000) = 0.0118 of three, which is not clear enough; of twelve
+        # sqrt((1 + trigamma(12)) / 8,000) = 0.0117, or sqrt((0.04 + 0.0869) / 8,000) = 0.00398.
+        monkeypatch.setattr(anchored, "by_neighbours", lambda *_: shares)
+        side = Side.of(np.random.default_rng(1).normal(size=(n, 1)))
+        moved = anchored._with_neighbours(found, (side, side), np.random.default_rng(2))
+        assert moved.local.mean() == pytest.approx(0.02 * (1 - 9 / z**2) if z else 0.0, abs=1e-5)
+
+    def test_copies_of_rows_are_not_taken_for_neighbours(self):
+        """300 independent rows, each four times: neighbours would find log(300) nats."""
+        rows = np.random.default_rng(0).normal(size=(300, 2))
+        x, y = np.tile(rows, (4, 1)).T
+        assert estimate(x, y, **QUICK).mi < 0.2
+
+
+class TestWhatChangesNothing:
+    def test_the_same_seed(self, nonlinear):
+        x, y, result = nonlinear
+        assert same(estimate(x, y, **QUICK), result)
+        other = estimate(x, y, seed=1, **QUICK)
+        assert other.mi != result.mi
+        assert close(other, result)
+
+    @pytest.mark.parametrize(
+        "increasing", [np.exp, lambda v: v**3, lambda v: 1e-6 * v - 1e3, lambda v: np.sign(v) * np.log1p(1e6 * abs(v))]
+    )
+    def test_increasing_maps_of_columns(self, increasing, nonlinear):
+        x, y, result = nonlinear
+        assert same(estimate(increasing(x), y, **QUICK), result)
+        assert same(estimate(x, np.column_stack([increasing(y[:, 0]), y[:, 1]]), **QUICK), result)
+
+    def test_decreasing_maps_change_little(self, nonlinear):
+        x, y, result = nonlinear
+        assert close(estimate(-x, y, **QUICK), result)
+
+    def test_a_far_outlier(self, nonlinear):
+        x, y, result = nonlinear
+        far = x.copy()
+        far[x[:, 0].argmax(), 0] = 1e300
+        assert same(estimate(far, y, **QUICK), result)
+        moved = y.copy()
+        moved[0] = -1e300  # of one row, the ranks change too
+        assert close(estimate(x, moved, **QUICK), result)
+
+    def test_the_order_of_rows_changes_little(self, nonlinear):
+        x, y, result = nonlinear
+        order = np.random.default_rng(1).permutation(400)
+        assert close(estimate(x[order], y[order], **QUICK), result)
+
+    def test_sides_and_columns_that_change_places_change_little(self, nonlinear):
+        x, y, result = nonlinear
+        assert close(estimate(y, x, **QUICK), result)
+        assert close(estimate(x[:, ::-1], y, **QUICK), result)
+
+    @pytest.mark.parametrize("kind", [np.float32, np.float16, int, bool])
+    def test_the_type_of_numbers(self, kind):
+        x, y = draw(140, 2)
+        x = np.round(2 * x).astype(kind)
+        assert same(estimate(x, y, **SHORT), estimate(x.astype(float), y, **SHORT))
+        assert same(estimate(torch.from_numpy(x), y, **SHORT), estimate(x.astype(float), y, **SHORT))
+
+    def test_inputs_are_left_as_they_are(self):
+        x, y = draw(60)
+        before = x.copy(), y.copy()
+        estimate(x, y, **SHORT)
+        assert np.array_equal(x, before[0])
+        assert np.array_equal(y, before[1])
+
+    def test_global_state(self):
+        torch.manual_seed(5)
+        np.random.seed(5)  # noqa: NPY002
+        state, legacy, threads = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()  # noqa: NPY002
+        expected = estimate(*draw(140), **SHORT)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert (np.random.get_state()[1] == legacy).all()  # noqa: NPY002
+        assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, torch.float32)
+        assert torch.is_grad_enabled()
+        try:
+            torch.set_num_threads(2)
+            torch.set_default_dtype(torch.float64)
+            other = estimate(*draw(140), **SHORT)
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(torch.float32)
+        assert same(other, expected)
+
+
+class TestResult:
+    def test_every_row_has_its_share(self, nonlinear):
+        result = nonlinear[2]
+        assert type(result) is Estimate
+        assert (result.bound, result.kind, result.n, result.ceiling) == ("default", "estimate", 400, None)
+        assert result.local.shape == (400,)
+        assert result.local.dtype == np.float64
+        assert result.local.mean() == pytest.approx(result.mi, rel=1e-12)
+        assert len(result.history) == 2
+        assert 0 < result.pvalue <= 0.01
+        assert result.gap > 0
+
+    def test_shares_stand_in_the_order_of_the_rows(self):
+        """Beside the exact log-ratio of each row, of two normal columns."""
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(600, 1))
+        y = x + rng.normal(size=(600, 1))
+        exact = 0.5 * math.log(2) - 0.5 * (y - x)[:, 0] ** 2 + 0.25 * y[:, 0] ** 2
+        result = estimate(x, y, **QUICK)
+        assert np.corrcoef(result.local, exact)[0, 1] > 0.97
+        assert np.abs(result.local - exact).mean() < 0.1
+
+    def test_stderr_is_at_least_that_of_the_shares(self, nonlinear):
+        result = nonlinear[2]
+        assert result.stderr >= result.local.std() / 20
+        assert result.stderr >= 1 / 400
+
+    def test_the_smallest_pvalue_is_that_of_the_permutations(self):
+        x, y = draw(80)
+        options = {"seed": 0, "folds": 2, "schedule": Schedule(steps=0), "device": torch.device("cpu")}
+        assert measure(x, y, draws=49, **options).pvalue == 1 / 50
+        assert measure(x, y, draws=9, **options).pvalue == 1 / 10
+        assert measure(x, y[::-1].copy(), draws=49, **options).pvalue > 1 / 50
+
+    def test_what_the_network_may_have_missed_is_no_large_gap(self, monkeypatch):
+        """All of the information is found by the network, a quarter of it is in the gap, and no rows are too few."""
+        monkeypatch.setattr(anchored, "_NEAR_DIMENSIONS", 0)
+        monkeypatch.setattr(anchored, "_NEAR_DIFFERENCES", 0)
+        x = np.random.default_rng(0).normal(size=1500)
+        y = np.abs(x) + 0.1 * np.random.default_rng(1).normal(size=1500)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = estimate(x, y, folds=3, progress=False)
+        assert result.mi > 1
+        assert result.gap > 0.2 * result.mi
+        assert not [w for w in caught if "gap" in str(w.message)]
+
+    def test_overfitting_is_said(self):
+        """Relations of five columns, of which 200 rows teach a part, and much that is not so."""
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(400, 5))
+        y = np.cos(1.5 * x) + 0.2 * rng.normal(size=(400, 5))
+        schedule = Schedule(steps=200, batch_size=64, learning_rate=1.5e-2)
+        found = measure(x, y, seed=0, folds=2, schedule=schedule, device=torch.device("cpu"), replicas=2)
+        assert found.overfitted > 0.2 * found.local.mean() > 0.2
+        assert found.gap >= 0.5 * found.overfitted
+        with pytest.warns(TrainingWarning, match="a large gap: training rows give much more than others"):
+            result = estimate(x, y, folds=2, schedule=schedule, progress=False)
+        assert (result.mi, result.gap, result.pvalue) == (found.local.mean(), found.gap, found.pvalue)
+
+    def test_facts(self):
+        assert (ESTIMATOR.name, ESTIMATOR.kind, ESTIMATOR.ceiling_formula) == ("default", "estimate", "none")
+
+    @pytest.mark.parametrize(
+        ("n", "quick", "folds", "check_every"), [(200, False, 10, 10), (3999, True, 2, 10), (4000, False, 5, 25)]
+    )
+    def test_defaults(self, n, quick, folds, check_every):
+        assert default_folds(n, quick=quick) == folds
+        assert default_schedule(n, quick=quick).check_every == check_every
+        assert default_schedule(n, quick=True).steps < default_schedule(n, quick=False).steps
+
+    def test_folds_and_ticks(self):
+        assert len(estimate(*draw(140), **{**SHORT, "folds": 3}).history) == 2 * 3  # two networks each, of few rows
+        options = {"seed": 0, "folds": 2, "schedule": Schedule(steps=40, check_every=10, patience=1)}
+        for x, y in (draw(140), draw(60), (self.discrete, self.discrete)):  # trained, too few rows, counted
+            ticks = []
+            measure(x, y, device=torch.device("cpu"), draws=9, tick=ticks.append, **options)
+            assert sum(ticks) == 40
+
+    discrete = np.arange(60.0)[:, None] % 2
+
+
+class TestShapesOfData:
+    @pytest.mark.parametrize("dims", [(1, 1), (3, 2), (30, 1)])
+    def test_twenty_rows(self, dims):
+        result = estimate(*draw(20, *dims), progress=False)
+        assert math.isfinite(result.mi)
+        assert abs(result.mi) < 1.5
+        assert len(result.local) == 20
+        assert result.history == ()  # too few rows to say when to stop a network
+
+    def test_twenty_one_rows_in_two_folds(self):
+        assert math.isfinite(estimate(*draw(21), folds=2, progress=False).mi)
+
+    def test_fewer_rows_than_columns(self):
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(50, 80)), rng.normal(size=(50, 60))
+        result = estimate(x, y, **SHORT)
+        assert abs(result.mi) < 3 * result.stderr + 0.05
+        assert result.pvalue > 0.005
+        shared = np.random.default_rng(1).normal(size=(50, 1)) * np.ones(5)
+        x[:, :5] += 3 * shared
+        y[:, :5] += 3 * shared
+        assert estimate(x, y, **SHORT).mi > 0.2
+
+    def test_equal_sides_are_finite_and_large(self):
+        x = np.random.default_rng(0).normal(size=(300, 1))
+        result = estimate(x, x, **SHORT)
+        assert math.log(300) - 1 < result.mi < 10
+        assert np.isfinite(result.local).all()
+        assert math.isfinite(estimate(x, -x, **SHORT).mi)
+        wide = np.random.default_rng(0).normal(size=(100, 12))
+        assert math.isfinite(estimate(wide, wide, **SHORT).mi)
+
+    def test_constant_columns_are_left_out(self):
+        x, y = draw(80, 2)
+        with pytest.warns(ConstantColumnWarning, match="left out: 1"):
+            found = estimate(np.column_stack([x[:, 0], np.ones(80), x[:, 1]]), y, **SHORT)
+        assert found.mi == estimate(x, y, **SHORT).mi
+        nothing = estimate(x, np.ones(80), **SHORT)
+        assert (nothing.mi, nothing.stderr, nothing.pvalue, nothing.local) == (0.0, 0.0, None, None)
+
+    def test_a_column_that_is_constant_on_most_rows(self):
+        x, y = draw(120)
+        rare = np.zeros((120, 1))
+        rare[:2] = 1
+        result = estimate(np.hstack([x, rare]), y, **SHORT)
+        assert close(result, estimate(x, y, **SHORT))
+
+    def test_a_column_given_twice(self):
+        x, y = draw(200)
+        result = estimate(np.hstack([x, x]), y, **SHORT)
+        assert close(result, estimate(x, y, **SHORT))
+
+    def test_a_label_and_a_measurement(self):
+        """y uniform on [label, label + 2), two labels: a row tells log 2 outside of the overlap, and nothing in it."""
+        rng = np.random.default_rng(0)
+        label = rng.integers(2, size=1000)
+        y = label + 2 * rng.random(1000)
+        result = estimate(label, y, progress=False)
+        low, high = result.confidence_interval(0.997)
+        assert low < 0.5 * math.log(2) < high
+        of_these_rows = math.log(2) * ((y < 1) | (y > 2)).mean()
+        assert result.mi == pytest.approx(of_these_rows, abs=0.02)
+        assert estimate(y, label, **QUICK).mi > 0.25
+
+    def test_a_mixture_of_atoms_and_a_density(self):
+        """y is 0 on half of the rows, whatever x is, and x + noise on the others: half of log(2) / 2."""
+        rng = np.random.default_rng(0)
+        x, y = draw(1000)
+        silent = rng.random((1000, 1)) < 0.5
+        result = estimate(x, np.where(silent, 0.0, y), **QUICK)
+        low, high = result.confidence_interval(0.997)
+        assert low < 0.25 * math.log(2) < high
+        assert result.pvalue == 1 / 100  # the smallest of 99 permutations
+
+
+class TestTables:
+    """Both sides discrete, with many rows for each combination: counted."""
+
+    rng = np.random.default_rng(0)
+    x = rng.integers(3, size=(400, 1)) * 1.0
+    y = np.where(rng.random((400, 1)) < 0.3, x, rng.integers(4, size=(400, 1)))
+
+    def test_the_value_is_counted(self):
+        result = estimate(self.x, self.y, progress=False)
+        assert result.mi == estimate(self.x, self.y, bound="plugin").mi
+        assert result.stderr == estimate(self.x, self.y, bound="plugin").stderr
+        assert np.array_equal(result.local, plugin(self.x, self.y))
+        assert (result.history, result.gap, result.bound) == ((), 0.0, "default")
+
+    def test_names_of_the_values_do_not_matter(self):
+        renamed = np.array([7.0, -1.0, 0.5])[self.x.astype(int)]
+        result = estimate(self.x, self.y, progress=False)
+        assert estimate(renamed, self.y, progress=False).mi == pytest.approx(result.mi, rel=1e-12)
+        assert estimate(self.y, self.x, progress=False).mi == pytest.approx(result.mi, rel=1e-12)
+
+    def test_few_rows_for_many_combinations_are_not_counted(self):
+        few = estimate(self.x[:50], self.y[:50], progress=False)  # 12 combinations, 60 rows wanted
+        assert few.local.mean() != plugin(self.x[:50], self.y[:50]).mean()
+        assert estimate(self.x[:60], self.y[:60], progress=False).mi == plugin(self.x[:60], self.y[:60]).mean()
+
+    def test_the_pvalue_is_that_of_the_chi_squared_test(self):
+        """Of tables near the edge, by permutations and by the asymptotic test of the same statistic."""
+        rng = np.random.default_rng(1)
+        for _ in range(5):
+            x = rng.integers(3, size=(300, 1)) * 1.0
+            y = np.where(rng.random((300, 1)) < 0.12, x, rng.integers(3, size=(300, 1)))
+            table = np.histogram2d(x[:, 0], y[:, 0], bins=3)[0]
+            expected = stats.chi2_contingency(table, lambda_="log-likelihood").pvalue
+            found = estimate(x, y, progress=False).pvalue
+            assert found == pytest.approx(expected, abs=4 * math.sqrt(max(expected, 0.005) / 199) + 0.01)
+
+    @pytest.mark.parametrize("kept", [0.0, 0.6])
+    def test_the_standard_error_is_the_scatter_of_the_values(self, kept):
+        rng = np.random.default_rng(2)
+        values, errors = [], []
+        for _ in range(150):
+            x = rng.integers(3, size=(200, 1)) * 1.0
+            y = np.where(rng.random((200, 1)) < kept, x, rng.integers(4, size=(200, 1)))
+            found = measure(x, y, seed=0, folds=2, schedule=Schedule(), device=torch.device("cpu"), draws=1)
+            values.append(found.local.mean())
+            errors.append(found.stderr)
+        # For dependent sides exact to the first order; for independent ones on the safe side.
+        assert np.std(values) * (1 - 0.15) < np.mean(errors) < np.std(values) * (1.15 if kept else 2.2)
