@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mmim_example.data import Dataset, Split
+from mmim_example.reading import Dataset, Split
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -34,14 +34,15 @@ import infomax
 from benchmarks.report import machine
 from benchmarks.sweep import RESULTS
 from infomax import tasks
-from mmim_example import logs
 from mmim_example.ablation import ablate, folder
-from mmim_example.checkpoint import REVISION
 from mmim_example.config import preset
-from mmim_example.data import Dataset, Split, generate
-from mmim_example.evaluation import load_model, without
+from mmim_example.measurement import batch_of
 from mmim_example.model import MMIM, Output
-from mmim_example.preparation import batch_of, batches
+from mmim_example.reading import Dataset, Split, batches, without
+from mmim_example.results.evaluation import load_model
+from mmim_example.runs import log as logs
+from mmim_example.runs.checkpoint import REVISION
+from mmim_example.synthetic import generate
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Row = dict[str, Any]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.mmim_known import VARIANTS
 from benchmarks.report import number, provenance, table
 from benchmarks.sweep import Row, read
-from mmim_example.figures import COLOURS, MARKERS
+from mmim_example.results.figures import COLOURS, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

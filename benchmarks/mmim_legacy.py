@@ -29,9 +29,9 @@ from torch import Tensor, nn
 
 from benchmarks.report import table
 from mmim_example.config import Config, Modality
-from mmim_example.data import Split, batch
-from mmim_example.legacy import load_official, official_name
 from mmim_example.model import MMIM
+from mmim_example.published_weights import load_official, official_name
+from mmim_example.reading import Split, batch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Numbers = dict[str, Tensor]

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import machine
-from mmim_example import data
+from mmim_example import reading as data
 from mmim_example.config import Config, Modality
-from mmim_example.data import Dataset, Split
+from mmim_example.reading import Dataset, Split
 
 ROWS = {"train": 16326, "valid": 1871, "test": 4659}
 FRAMES, DIMS = 500, {"audio": 74, "vision": 35}

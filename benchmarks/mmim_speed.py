@@ -34,7 +34,7 @@ from benchmarks.mmim_legacy import BERT, OfficialBatch, Published, official_batc
 from benchmarks.report import machine, number, table
 from benchmarks.sweep import RESULTS
 from mmim_example.config import PRESETS, Config, Modality
-from mmim_example.data import Dataset, Split
+from mmim_example.reading import Dataset, Split
 from mmim_example.trainer import Trainer
 
 Result = TypeVar("Result")

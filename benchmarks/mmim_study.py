@@ -8,7 +8,7 @@ For each data set: (1) learning rate and dropout of the task alone are chosen on
 weights are chosen on validation, from the same grid and over the same seeds; (3) every arm is trained with other seeds,
 and its test metrics are compared with the task alone, seed by seed. All runs are kept under ``--runs``: killed at any
 point and started again, it goes on where it was. Writes ``mmim_study.csv``, one row a run, chosen or not, and
-``mmim_study.md``. Rows of an earlier revision of the training (:data:`mmim_example.checkpoint.REVISION`) leave the file
+``mmim_study.md``. Rows of an earlier revision of the training (``REVISION`` of ``mmim_example``) leave the file
 as soon as a data set is written to it anew.
 """
 
@@ -28,9 +28,9 @@ from benchmarks import mmim_data
 from benchmarks.report import machine
 from benchmarks.sweep import RESULTS
 from mmim_example.ablation import ablate
-from mmim_example.checkpoint import REVISION
 from mmim_example.config import Config, Modality
-from mmim_example.data import Dataset
+from mmim_example.reading import Dataset
+from mmim_example.runs.checkpoint import REVISION
 
 #: Seeds of the final runs of every arm; those of the choices, and of earlier studies (0 to 2, 100 to 119), are others.
 FINAL = range(200, 220)

@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmarks.mmim_study import ARMS, CHOICE, FINAL, MORE, final_seeds, read
 from benchmarks.report import table
-from mmim_example.checkpoint import REVISION
-from mmim_example.comparison import Paired, detectable, holm, paired
-from mmim_example.metrics import LABELS
+from mmim_example.results.comparison import Paired, detectable, holm, paired
+from mmim_example.results.metrics import LABELS
+from mmim_example.runs.checkpoint import REVISION
 
 #: What stands in the paper's tables for MOSI, as later papers quote it: MAE, Corr, Acc-7, Acc-2, F1 (both no zeros).
 PUBLISHED = {

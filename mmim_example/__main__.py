@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from infomax import distributed
-from mmim_example import ablation, comparison, data, evaluation, formats, logs
+from mmim_example import ablation, preparation, reading, synthetic
 from mmim_example import config as configuration
 from mmim_example.config import Config
+from mmim_example.results import comparison, evaluation
+from mmim_example.runs import log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="metrics of a run's best model", description=_evaluate.__doc__)
     evaluate.add_argument("out", type=Path, help="folder of the run")
     _data(evaluate)
-    evaluate.add_argument("--split", choices=data.SPLITS, default="test", help="default: %(default)s")
+    evaluate.add_argument("--split", choices=reading.SPLITS, default="test", help="default: %(default)s")
     evaluate.add_argument("--by-video", action="store_true", help="draw videos, not utterances, for the intervals")
     evaluate.add_argument("--missing", action="store_true", help="also the curve over missing modalities")
     evaluate.add_argument("--truth", type=Path, help="truth.json of generated data, for the figure of information")
@@ -64,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--baseline", help="arm that the others are compared with; default: the first")
     ablate.add_argument("--seeds", type=int, default=5, help="how many, from 0; default: %(default)s")
     ablate.add_argument("--jobs", type=int, default=1, help="runs at a time; default: %(default)s")
-    ablate.add_argument("--split", choices=data.SPLITS[1:], default="test", help="default: %(default)s")
+    ablate.add_argument("--split", choices=reading.SPLITS[1:], default="test", help="default: %(default)s")
     ablate.add_argument("--metrics", nargs="+", metavar="NAME", help="columns of the table")
     ablate.add_argument("--no-progress", dest="progress", action="store_false")
     ablate.set_defaults(run=_ablate)
@@ -137,9 +139,9 @@ def _value(text: str) -> Any:
         return text
 
 
-def _load(arguments: argparse.Namespace) -> data.Dataset:
-    dataset = data.load(arguments.data)
-    return formats.join_text(dataset, arguments.labels_csv) if arguments.labels_csv else dataset
+def _load(arguments: argparse.Namespace) -> reading.Dataset:
+    dataset = reading.load(arguments.data)
+    return reading.join_text(dataset, arguments.labels_csv) if arguments.labels_csv else dataset
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -186,7 +188,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         arguments.out / "best.safetensors",
         dataset,
         split=arguments.split,
-        groups=[evaluation.video_of(i) for i in split.ids] if arguments.by_video else None,
+        groups=[reading.video_of(i) for i in split.ids] if arguments.by_video else None,
         missing=arguments.missing,
         device=arguments.device,
     )
@@ -212,7 +214,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _training_figures(directory: Path, truth: dict[str, float] | None) -> None:
     if (figures := _figures()) is None:
         return
-    records = logs.records(directory)
+    records = log.records(directory)
     figures.losses(records, directory / "losses.png")
     measured = any(record.get("train", {}).get(level) for record in records for level in ("pairs", "fusion"))
     if measured and not configuration.read(directory / "config.json").legacy:  # whose values are not information
@@ -229,7 +231,7 @@ def _figures() -> Any:
     except ImportError:
         print("no figures: they need matplotlib (pip install 'infomax[mmim]')", file=sys.stderr)
         return None
-    from mmim_example import figures  # noqa: PLC0415 - an extra
+    from mmim_example.results import figures  # noqa: PLC0415 - an extra
 
     return figures
 
@@ -273,8 +275,8 @@ def _convert(arguments: argparse.Namespace) -> None:
     """Read a pickle, without executing any of it, and write the plain format."""
     dataset = _load(arguments)
     if arguments.embed_text:
-        dataset = evaluation.with_embedded_text(dataset, arguments.embed_text)
-    data.save(dataset, arguments.out)
+        dataset = preparation.with_embedded_text(dataset, arguments.embed_text)
+    reading.save(dataset, arguments.out)
     rows = ", ".join(f"{name} {len(split)}" for name, split in dataset.splits().items())
     columns = ", ".join(f"{name} {dim}" for name, dim in dataset.dims().items())
     print(f"{arguments.out}: {rows}; columns: {columns}")
@@ -282,7 +284,7 @@ def _convert(arguments: argparse.Namespace) -> None:
 
 def _generate(arguments: argparse.Namespace) -> None:
     """Draw three modalities and a label whose mutual information is known; truth.json has it, in nats."""
-    dataset, truth = data.generate(
+    dataset, truth = synthetic.generate(
         tuple(arguments.rows),
         text=arguments.text,
         audio=arguments.audio,
@@ -290,7 +292,7 @@ def _generate(arguments: argparse.Namespace) -> None:
         joint=arguments.joint,
         seed=arguments.seed,
     )
-    data.save(dataset, arguments.out)
+    reading.save(dataset, arguments.out)
     (arguments.out / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
     print(f"{arguments.out}: " + ", ".join(f"I({name}) = {nats:.3f} nats" for name, nats in truth.items()))
 

@@ -10,11 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmim_example import checkpoint
 from mmim_example.config import Config
-from mmim_example.data import Dataset
-from mmim_example.evaluation import evaluate
-from mmim_example.preparation import fingerprint
+from mmim_example.reading import Dataset
+from mmim_example.results.evaluation import evaluate
+from mmim_example.runs import checkpoint
 from mmim_example.trainer import TrainingError, train
 
 #: The efficacy study: what each arm changes in the configuration.
@@ -112,9 +111,8 @@ def _run(config: Config, dataset: Dataset, directory: Path, split: str) -> dict[
     """One run's metrics on a split; trained unless it was before."""
     done = directory / "result.json"
     # As JSON gives it back.
-    key = json.loads(
-        json.dumps({"revision": checkpoint.REVISION, "configuration": config.to_dict(), "data": fingerprint(dataset)})
-    )
+    facts = {"revision": checkpoint.REVISION, "configuration": config.to_dict()}
+    key = json.loads(json.dumps(facts | {"data": checkpoint.fingerprint(dataset)}))
     kept = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else None
     if kept is None or kept.get("refused"):  # what a model refuses costs nothing to try again
         kept = key | _trained(config, dataset, directory)

@@ -9,9 +9,15 @@ import torch
 from torch import Tensor
 
 from infomax import distributed
-from mmim_example.data import Split
 from mmim_example.model import MMIM, Output, Terms
-from mmim_example.preparation import batch_of, batches, seeded
+from mmim_example.reading import Batch, Split, batch, batches
+from mmim_example.reading.files import Array
+from mmim_example.runs.environment import seeded
+
+
+def batch_of(model: MMIM, split: Split, rows: Array) -> Batch:
+    """What the model reads of these rows."""
+    return batch(split, rows, names=list(model.config.modalities))
 
 
 class Sums:
@@ -60,9 +66,9 @@ def measure(model: MMIM, split: Split, device: torch.device) -> tuple[dict[str, 
     sums, predictions = Sums(), []
     with seeded(model.config.seed):  # the noise of the pairs
         for rows in batches(len(split), model.config.batch_size):
-            batch = batch_of(model, split, rows).to(device)
-            output = model(batch)
-            terms = model.terms(output, batch.labels)
+            read = batch_of(model, split, rows).to(device)
+            output = model(read)
+            terms = model.terms(output, read.labels)
             sums.add(terms, model.loss(terms).item(), len(rows))
             predictions.append(output.prediction.cpu())
     return sums.means(), torch.cat(predictions)

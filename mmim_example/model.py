@@ -18,8 +18,8 @@ from torch.nn import functional as F
 import infomax
 from mmim_example import encoders
 from mmim_example.config import Config
-from mmim_example.data import Batch
 from mmim_example.legacy import OfficialCPC, OfficialPair
+from mmim_example.reading import Batch
 
 
 @dataclass(frozen=True)

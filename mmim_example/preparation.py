@@ -3,73 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from infomax import distributed
 from mmim_example import encoders
 from mmim_example.config import Config
-from mmim_example.data import Batch, Dataset, Split, padded
-from mmim_example.data import batch as read_batch
-from mmim_example.files import DataError
+from mmim_example.measurement import batch_of
 from mmim_example.model import MMIM
-
-Array = np.ndarray[Any, np.dtype[Any]]
-#: Rows of each modality that :func:`fingerprint` reads, about.
-_LOOKED_AT = 64
-#: Numbers that a transformer makes of a token, about.
-_TOKEN = 768
-
-
-def batches(n: int, size: int) -> Iterator[Array]:
-    """``range(n)`` in pieces of ``size``; a last piece too small to split or to contrast joins the one before."""
-    edges = list(range(0, n, size))
-    if len(edges) > 1 and n - edges[-1] < _least_rows():
-        edges.pop()
-    for start, stop in zip(edges, [*edges[1:], n], strict=True):
-        yield np.arange(start, stop)
-
-
-def _least_rows() -> int:
-    """Of a piece that is to be split among processes and contrasted."""
-    return max(2, distributed.world_size())
-
-
-def of_similar_length(split: Split, rows: Array, size: int, names: Sequence[str]) -> Iterator[Array]:
-    """Places in ``rows``, the longest utterances' first, in pieces that take the memory of ``size`` long ones at most.
-
-    Args:
-        names: modalities that are read.
-    """
-    fixed = sum(
-        split.features[name].shape[-1] for name in names if name in split.features and name not in split.lengths
-    )
-    numbers = []  # of each sequence, with its padding
-    for name in names:
-        if name in split.lengths:
-            length = np.where(split.missing[name][rows], 0, split.lengths[name][rows])
-            numbers.append(padded(length, split.features[name].shape[1]) * split.features[name].shape[2])
-    if split.tokens is not None:
-        mask = split.tokens[rows, 1] != 0
-        numbers.append(_TOKEN * (mask.shape[1] - mask[:, ::-1].argmax(1)))
-    costs = np.stack(numbers) if numbers else np.zeros((0, len(rows)), np.int64)
-    order = np.argsort(-costs.sum(0), kind="stable")
-    start, most = 0, size * (fixed + int(costs.max(1, initial=0).sum()))
-    while start < len(rows):
-        largest = np.maximum.accumulate(costs[:, order[start:]], axis=1).sum(0)
-        taken = np.arange(1, len(largest) + 1) * (fixed + largest)
-        stop = start + max(1, int(np.searchsorted(taken, most, "right")))
-        if len(rows) - stop < _least_rows():
-            stop = len(rows)
-        yield order[start:stop]
-        start = stop
+from mmim_example.reading import DataError, Dataset, Split, batches
 
 
 def prepared(config: Config, dataset: Dataset) -> Dataset:
@@ -131,6 +75,31 @@ def _tokenized(split: Split, part: str, pretrained: str) -> Split:
     return dataclasses.replace(split, features=others, lengths=lengths, missing=missing, tokens=tokens)
 
 
+def with_embedded_text(dataset: Dataset, pretrained: str) -> Dataset:
+    """The dataset with each text as a vector, by a frozen model; an utterance without words has none.
+
+    Raises:
+        DataError: if there is no text.
+        ImportError, ValueError: if the model cannot be had.
+    """
+    splits = {}
+    for name, split in dataset.splits().items():
+        if split.text is None:
+            raise DataError(f"{dataset.source}: {name}: there must be text to embed; got none")
+        vectors = encoders.embed(split.text, pretrained).numpy()
+        lengths = {modality: values for modality, values in split.lengths.items() if modality != "text"}
+        wordless = np.array([not text.strip() for text in split.text])
+        splits[name] = dataclasses.replace(
+            split,
+            features={**split.features, "text": vectors},
+            lengths=lengths,
+            missing={**split.missing, "text": wordless},
+            tokens=None,
+        )
+    nonfinite = {**dataset.nonfinite, "text": 0}
+    return Dataset(splits["train"], splits["valid"], splits["test"], nonfinite, dataset.source)
+
+
 def set_statistics(model: MMIM, train: Split) -> None:
     """Give each encoder that standardises its input the training split's mean and deviation."""
     for name, spec in model.config.modalities.items():
@@ -147,29 +116,3 @@ def _true_rows(model: MMIM, split: Split, name: str) -> Iterator[Tensor]:
             yield x[batch.present[name]]
         else:
             yield x[torch.arange(x.shape[1]) < batch.lengths[name][:, None]]
-
-
-def batch_of(model: MMIM, split: Split, rows: Array) -> Batch:
-    """What the model reads of these rows."""
-    return read_batch(split, rows, names=list(model.config.modalities))
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """A hash of ids, labels, dimensions and some rows of the features: a resumed run must find the same."""
-    digest = hashlib.sha256()
-    for part, split in dataset.splits().items():
-        digest.update(json.dumps([part, split.ids, sorted(split.dims().items())]).encode())
-        digest.update(np.ascontiguousarray(split.labels).tobytes())
-        for name, array in sorted(split.features.items()):
-            some = array[:: max(1, len(array) // _LOOKED_AT)]  # of a large file, not all of it
-            digest.update(name.encode() + np.ascontiguousarray(some).tobytes())
-    return digest.hexdigest()
-
-
-@contextmanager
-def seeded(*numbers: int) -> Iterator[None]:
-    """PyTorch's random numbers from these inside; as they were outside. Dropout knows no other source."""
-    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
-    with torch.random.fork_rng():
-        torch.manual_seed(int(state >> np.uint64(1)))
-        yield

@@ -16,14 +16,16 @@ import torch
 from torch import Tensor
 
 from infomax import distributed
-from mmim_example import checkpoint
 from mmim_example import config as configuration
 from mmim_example.config import Config
-from mmim_example.data import Batch, Dataset, Split
-from mmim_example.logs import log_of, require_tensorboard
-from mmim_example.measurement import Sums, measure, whole
+from mmim_example.measurement import Sums, batch_of, measure, whole
 from mmim_example.model import MMIM, Terms
-from mmim_example.preparation import batch_of, batches, fingerprint, of_similar_length, prepared, seeded, set_statistics
+from mmim_example.preparation import prepared, set_statistics
+from mmim_example.reading import Batch, Dataset, Split, batches
+from mmim_example.reading.batches import of_similar_length
+from mmim_example.runs import checkpoint
+from mmim_example.runs.environment import pick_device, seeded, threads
+from mmim_example.runs.log import log_of, require_tensorboard
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -124,18 +126,6 @@ def train(
                     trainer.save(last)
     done = trainer.progress
     return Run(directory, done.best_epoch, done.best_valid, done.epoch)
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """PyTorch on so many threads inside, and as before outside; 0: as it is."""
-    before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Trainer:
@@ -342,7 +332,7 @@ class Trainer:
         facts = {
             "revision": checkpoint.REVISION,
             "config": self.config.to_dict(),
-            "data": fingerprint(self.dataset),
+            "data": checkpoint.fingerprint(self.dataset),
             "progress": dataclasses.asdict(self.progress),
             "optimizers": optimizers,
             "schedulers": {name: scheduler.state_dict() for name, scheduler in self.schedulers.items()},
@@ -367,7 +357,7 @@ class Trainer:
         """
         tensors, facts = checkpoint.load(path)
         checkpoint.check_resumable(facts, self.config, path)
-        if facts["data"] != fingerprint(self.dataset):
+        if facts["data"] != checkpoint.fingerprint(self.dataset):
             raise checkpoint.CheckpointError(f"{path} is of other data than {self.dataset.source}")
         parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", *self.optimizers)}
         for key, tensor in tensors.items():
@@ -378,21 +368,3 @@ class Trainer:
             checkpoint.load_optimizer(optimizer, parts[name], facts["optimizers"][name])
             self.schedulers[name].load_state_dict(facts["schedulers"][name])
         self.progress = Progress(**facts["progress"])
-
-
-def pick_device(name: str | None) -> torch.device:
-    """The device of that name; by default a GPU if there is one.
-
-    Raises:
-        ValueError: if this machine has none of that name.
-    """
-    if name is None:
-        if not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", torch.cuda.current_device())
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device must be one that this machine has; got {name!r}: {error}") from None
-    return device

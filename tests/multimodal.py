@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 
 from infomax import distributed
 from mmim_example.config import Config, Modality
-from mmim_example.data import Dataset, Split, batch, generate
 from mmim_example.measurement import whole
 from mmim_example.model import MMIM
+from mmim_example.reading import Dataset, Split, batch
+from mmim_example.synthetic import generate
 from mmim_example.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from mmim_example.data import Dataset, Split
+from mmim_example.reading import Dataset, Split
 
 
 def make_split(name, n=3, seed=0, frames=6):

@@ -9,7 +9,7 @@ import torch
 from benchmarks import mmim_known, mmim_known_report
 from benchmarks.mmim_known_report import Value
 from infomax import CPC, GaussianMixtureMemory
-from mmim_example.evaluation import without
+from mmim_example.reading import without
 
 
 @pytest.mark.parametrize("level", mmim_known.LEVELS)

@@ -5,8 +5,9 @@ import pytest
 
 from benchmarks import mmim_study
 from benchmarks.mmim_study_report import report
-from mmim_example.comparison import holm, paired
-from mmim_example.data import Dataset, generate
+from mmim_example.reading import Dataset
+from mmim_example.results.comparison import holm, paired
+from mmim_example.synthetic import generate
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from multimodal import frames_config, frames_data, small_config, small_data
 
-from mmim_example import ablation, checkpoint, comparison, config
+from mmim_example import ablation, config
+from mmim_example.results import comparison
+from mmim_example.runs import checkpoint
 from mmim_example.trainer import train
 
 ARMS = {"task only": {"use_fusion": False, "use_pairs": False}, "NWJ for CPC": ablation.ARMS["NWJ for CPC"]}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from multimodal import frames_config, frames_data, small_config
 
-from mmim_example import config, data
+from mmim_example import config, reading
 from mmim_example.__main__ import main
 
 
@@ -51,7 +51,7 @@ def test_generated_data_hold_what_truth_json_says(work):
     truth = json.loads((work / "data" / "truth.json").read_text(encoding="utf-8"))
     assert truth["text-target"] == pytest.approx(0.5)
     assert truth["all-target"] > 0.5
-    dataset = data.load(work / "data")
+    dataset = reading.load(work / "data")
     assert [len(split) for split in dataset.splits().values()] == [96, 32, 40]
 
 
@@ -92,7 +92,7 @@ def test_convert_reads_a_pickle_and_leaves_the_plain_format(tmp_path, capsys):
     (tmp_path / "unaligned_50.pkl").write_bytes(pickle.dumps(stored))
     assert main(["convert", str(tmp_path / "plain"), "--data", str(tmp_path / "unaligned_50.pkl")]) == 0
     assert "train 48, valid 16, test 16" in capsys.readouterr().out
-    read = data.load(tmp_path / "plain")
+    read = reading.load(tmp_path / "plain")
     np.testing.assert_array_equal(read.train.lengths["audio"], dataset.train.lengths["audio"])
     assert read.train.text[0] == "so it is"
 
@@ -161,7 +161,7 @@ class TestBadInput:
         assert "--baseline must be one of task only, + CPC" in said
 
     def test_a_model_for_other_modalities(self, work, tmp_path, capsys):
-        data.save(frames_data(), tmp_path / "frames")
+        reading.save(frames_data(), tmp_path / "frames")
         config.write(frames_config(epochs=1), tmp_path / "frames.json")
         words = ("--data", tmp_path / "frames", "--config", tmp_path / "frames.json", "--no-progress")
         assert main([str(word) for word in ("train", tmp_path / "run", *words)]) == 0

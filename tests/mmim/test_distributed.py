@@ -20,7 +20,7 @@ from multimodal import (
     two_batches,
 )
 
-from mmim_example import config, data
+from mmim_example import config, reading
 
 TIMEOUT = 120
 
@@ -51,7 +51,7 @@ def test_with_dropout_and_noise_all_processes_leave_stage_0_with_the_same_bounds
 
 
 def test_torchrun_trains_as_one_process_does(tmp_path):
-    data.save(frames_data((64, 16, 16)), tmp_path / "data")
+    reading.save(frames_data((64, 16, 16)), tmp_path / "data")
     config.write(frames_config(epochs=2, lr=1e-3), tmp_path / "config.json")
     words = ("--data", tmp_path / "data", "--config", tmp_path / "config.json", "--no-progress")
     alone = run_command("train", tmp_path / "alone", *words)

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mmim_example.config import Config, Modality
-from mmim_example.legacy import OfficialCPC, OfficialPair, load_official
+from mmim_example.legacy import OfficialCPC, OfficialPair
 from mmim_example.model import MMIM
+from mmim_example.published_weights import load_official
 
 DIMS = {"text": 12, "audio": 5, "vision": 7}
 #: By part of the published model, the shapes of its parameters: text of 12 columns, all else of its default sizes.

@@ -7,9 +7,8 @@ from multimodal import frames_config, frames_data, small_config, small_data
 
 import infomax
 from mmim_example.config import Modality
-from mmim_example.data import batch
-from mmim_example.evaluation import without
 from mmim_example.model import MMIM
+from mmim_example.reading import batch, without
 
 
 def model_and_batch(config, dataset=None, rows=12):

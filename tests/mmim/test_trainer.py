@@ -1,9 +1,6 @@
-import importlib.util
 import os
-import re
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -21,10 +18,9 @@ from multimodal import (
     tensors,
 )
 
-from mmim_example import checkpoint, config, data, logs, trainer
-from mmim_example.data import Split
-from mmim_example.measurement import measure
-from mmim_example.preparation import batches
+from mmim_example import config, reading
+from mmim_example.reading import Split
+from mmim_example.runs import checkpoint, log
 from mmim_example.trainer import Trainer, TrainingError, train
 
 
@@ -32,7 +28,7 @@ from mmim_example.trainer import Trainer, TrainingError, train
 def stored(tmp_path_factory):
     """Data and a configuration on disk, for the command line."""
     folder = tmp_path_factory.mktemp("stored")
-    data.save(frames_data((192, 48, 48)), folder / "data")
+    reading.save(frames_data((192, 48, 48)), folder / "data")
     config.write(frames_config(epochs=4, accumulate=2), folder / "config.json")
     return folder
 
@@ -47,7 +43,7 @@ class TestResume:
             more = ("--data", stored / "data", "--resume", "--no-progress") if epochs > 1 else words
             process = subprocess.Popen(command("train", broken, *more), env=environment, stderr=subprocess.PIPE)
             deadline = time.monotonic() + 60
-            while len(logs.read_lines(broken / "log.jsonl")) < 1 + epochs and time.monotonic() < deadline:
+            while len(log.read_lines(broken / "log.jsonl")) < 1 + epochs and time.monotonic() < deadline:
                 time.sleep(0.002)
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -57,7 +53,7 @@ class TestResume:
         assert_same(tensors(whole), tensors(broken))
         assert_same(tensors(whole, "best.safetensors"), tensors(broken, "best.safetensors"))
         records = [
-            [{k: v for k, v in r.items() if k != "seconds"} for r in logs.records(run)] for run in (whole, broken)
+            [{k: v for k, v in r.items() if k != "seconds"} for r in log.records(run)] for run in (whole, broken)
         ]
         assert records[0] == records[1]
 
@@ -112,7 +108,7 @@ def with_text(tiny_bert, n=(48, 16, 16)):
     settings = frames_config(epochs=2, lr_transformer=1e-3)
     text = config.Modality("transformer", out=4, pretrained=str(tiny_bert))
     modalities = dict(settings.modalities) | {"text": text}
-    return data.Dataset(**splits, source="texts"), settings.replace(modalities=modalities)
+    return reading.Dataset(**splits, source="texts"), settings.replace(modalities=modalities)
 
 
 class TestTwoStages:
@@ -201,12 +197,12 @@ class TestTwoStages:
     def test_learning_rates_are_halved_when_validation_stalls(self, tmp_path):
         settings = small_config(epochs=5, lr=1e-6, lr_patience=0, patience=5)
         train(settings, small_data(), tmp_path, progress=False)
-        rates = [r["lr"] for r in logs.records(tmp_path) if r["event"] == "epoch"]
+        rates = [r["lr"] for r in log.records(tmp_path) if r["event"] == "epoch"]
         assert rates[-1] < rates[0]
 
     def test_training_stops_when_validation_does_not_improve_and_keeps_the_best(self, tmp_path):
         run = train(small_config(epochs=40, patience=2, lr=0.05), small_data(), tmp_path, progress=False)
-        tasks = [r["valid"]["task"] for r in logs.records(tmp_path) if r["event"] == "epoch"]
+        tasks = [r["valid"]["task"] for r in log.records(tmp_path) if r["event"] == "epoch"]
         assert run.epochs < 40
         assert run.epochs == len(tasks) == run.best_epoch + 2
         assert run.best_valid == min(tasks) == tasks[run.best_epoch - 1]
@@ -237,98 +233,40 @@ class TestTwoStages:
             train(frames_config(legacy=True), dataset, tmp_path, progress=False)
 
 
-class TestBatches:
-    @pytest.mark.parametrize(("n", "sizes"), [(10, [4, 4, 2]), (9, [4, 5]), (8, [4, 4]), (3, [3]), (1, [1])])
-    def test_a_single_last_row_joins_the_batch_before(self, n, sizes):
-        made = list(batches(n, 4))
-        assert [len(rows) for rows in made] == sizes
-        assert np.concatenate(made).tolist() == list(range(n))
+def test_stage_0_sees_each_row_as_it_is_encoded_alone():
+    made = Trainer(frames_config(dropout=0.0), frames_data(), torch.device("cpu"))
+    for part in made.model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    order = np.random.default_rng(0).permutation(len(made.dataset.train))
+    h, present = made._represent(order)
+    for place, row in enumerate(order):
+        alone = made._share(made.dataset.train, np.array([row]))
+        for name, values in made.model.encode(alone).items():
+            torch.testing.assert_close(h[name][place], values[0], rtol=1e-5, atol=1e-6)
+            assert present[name][place] == alone.present[name][0]
 
 
-class TestSaving:
-    def test_a_full_disk_leaves_the_old_checkpoint(self, tmp_path):
-        """A limit on file sizes stands for the full disk: the system refuses to write on."""
-        program = f"""
-import resource, torch
-from pathlib import Path
-from mmim_example import checkpoint
-path = Path({str(tmp_path / "last.safetensors")!r})
-checkpoint.save(path, {{"a": torch.ones(3)}}, {{"epoch": 1}})
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-try:
-    checkpoint.save(path, {{"a": torch.ones(100_000)}}, {{"epoch": 2}})
-except OSError as error:
-    print(error)
-"""
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-        )
-        assert re.search(r"could not save .*last.safetensors: .*; the file that was there is kept", done.stdout)
-        kept, facts = checkpoint.load(tmp_path / "last.safetensors")
-        assert facts == {"epoch": 1}
-        assert kept["a"].tolist() == [1, 1, 1]
-        assert [p.name for p in tmp_path.iterdir()] == ["last.safetensors"]
-
-    def test_a_damaged_checkpoint_is_refused(self, tmp_path):
-        path = tmp_path / "last.safetensors"
-        checkpoint.save(path, {"a": torch.ones(3)}, {})
-        path.write_bytes(path.read_bytes()[:-4])
-        with pytest.raises(checkpoint.CheckpointError, match="must be a checkpoint of this example"):
-            checkpoint.load(path)
-
-    def test_a_pickle_in_its_place_is_refused_unread(self, tmp_path):
-        torch.save({"a": torch.ones(3)}, tmp_path / "last.safetensors")
-        with pytest.raises(checkpoint.CheckpointError, match="must be a checkpoint of this example"):
-            checkpoint.load(tmp_path / "last.safetensors")
-
-    def test_a_frozen_transformer_is_not_stored(self, tiny_bert, tmp_path):
-        dataset, settings = with_text(tiny_bert)
-        text = config.Modality("transformer", out=4, pretrained=str(tiny_bert), frozen=True)
-        settings = settings.replace(epochs=1, modalities=dict(settings.modalities) | {"text": text})
-        train(settings, dataset, tmp_path, progress=False)
-        names = tensors(tmp_path, "best.safetensors")
-        assert not [name for name in names if name.startswith("encoders.text.model")]
-        assert "encoders.text.project.1.weight" in names
-
-    def test_the_log_says_what_was_trained_on(self, tmp_path):
-        train(small_config(epochs=1), small_data(), tmp_path, progress=False)
-        start, epoch = logs.records(tmp_path)
-        assert start["rows"] == {"train": 96, "valid": 32, "test": 32}
-        assert epoch["ceilings"]["fusion"]["text"] == pytest.approx(np.log(16) - np.log1p(15 * np.exp(-2)))
-        # Weighted by rows, terms add up to the loss.
-        for part in ("train", "valid"):
-            found = epoch[part]
-            total = found["task"] - 0.1 * sum(found["fusion"].values()) - 0.1 * sum(found["pairs"].values())
-            assert found["loss"] == pytest.approx(total, abs=1e-5)
-
-    def test_tensorboard_is_an_extra(self, tmp_path):
-        if importlib.util.find_spec("tensorboard") is None:
-            with pytest.raises(ImportError, match="--tensorboard needs the package tensorboard"):
-                train(small_config(epochs=1), small_data(), tmp_path, progress=False, tensorboard=True)
-            assert not list(tmp_path.iterdir())  # said before any work
-        else:
-            train(small_config(epochs=1), small_data(), tmp_path, progress=False, tensorboard=True)
-            assert list((tmp_path / "tensorboard").iterdir())
-
-    def test_scalars_have_names_with_slashes(self):
-        record = {"epoch": 1, "train": {"task": 0.5, "pairs": {"text-audio": 0.1}}, "pair_loss": None}
-        assert dict(logs.scalars(record)) == {"epoch": 1, "train/task": 0.5, "train/pairs/text-audio": 0.1}
-
-    def test_half_a_line_of_a_killed_run_is_dropped(self, tmp_path):
-        path = tmp_path / "log.jsonl"
-        path.write_text('{"epoch": 1}\n{"epo', encoding="utf-8")
-        assert logs.records(tmp_path) == [{"epoch": 1}]
+def test_a_frozen_transformer_is_not_stored(tiny_bert, tmp_path):
+    dataset, settings = with_text(tiny_bert)
+    text = config.Modality("transformer", out=4, pretrained=str(tiny_bert), frozen=True)
+    settings = settings.replace(epochs=1, modalities=dict(settings.modalities) | {"text": text})
+    train(settings, dataset, tmp_path, progress=False)
+    names = tensors(tmp_path, "best.safetensors")
+    assert not [name for name in names if name.startswith("encoders.text.model")]
+    assert "encoders.text.project.1.weight" in names
 
 
-def test_measuring_a_split_is_its_own_order_and_changes_nothing():
-    made = Trainer(small_config(noise=0.3), small_data(), torch.device("cpu"))
-    state = {name: t.clone() for name, t in made.model.state_dict().items()}
-    terms, predictions = measure(made.model, made.dataset.test, made.device)
-    assert_same(state, made.model.state_dict())
-    assert measure(made.model, made.dataset.test, made.device)[0] == terms  # noise and all
-    labels = torch.from_numpy(made.dataset.test.labels)
-    assert terms["task"] == pytest.approx((predictions - labels).abs().mean().item(), rel=1e-6)
+def test_the_log_says_what_was_trained_on(tmp_path):
+    train(small_config(epochs=1), small_data(), tmp_path, progress=False)
+    start, epoch = log.records(tmp_path)
+    assert start["rows"] == {"train": 96, "valid": 32, "test": 32}
+    assert epoch["ceilings"]["fusion"]["text"] == pytest.approx(np.log(16) - np.log1p(15 * np.exp(-2)))
+    # Weighted by rows, terms add up to the loss.
+    for part in ("train", "valid"):
+        found = epoch[part]
+        total = found["task"] - 0.1 * sum(found["fusion"].values()) - 0.1 * sum(found["pairs"].values())
+        assert found["loss"] == pytest.approx(total, abs=1e-5)
 
 
 def test_threads_are_as_they_were_afterwards(tmp_path):
@@ -337,8 +275,3 @@ def test_threads_are_as_they_were_afterwards(tmp_path):
     train(small_config(epochs=1, threads=1), small_data(), tmp_path, progress=False)
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
-
-
-def test_devices_that_are_not_there_are_refused():
-    with pytest.raises(ValueError, match="device must be one that this machine has; got 'tpu9'"):
-        trainer.pick_device("tpu9")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmim_example import checkpoint, encoders, metrics
 from mmim_example.config import Config
-from mmim_example.data import Dataset, Split
-from mmim_example.files import DataError
 from mmim_example.measurement import measure
 from mmim_example.model import MMIM
 from mmim_example.preparation import prepared
-from mmim_example.trainer import pick_device
+from mmim_example.reading import DataError, Dataset, Split, without
+from mmim_example.results import metrics
+from mmim_example.runs import checkpoint
+from mmim_example.runs.environment import pick_device
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: Shares of rows without a modality at which the curve is drawn.
@@ -138,46 +137,6 @@ def missing_curve(
                 values.setdefault(key, []).append(value)
         curve[name] = values
     return curve
-
-
-def without(split: Split, modality: str, rows: Array) -> Split:
-    """The split with a modality taken away from some rows."""
-    missing = np.array(split.missing.get(modality, np.zeros(len(split), bool)))
-    missing[rows] = True
-    return dataclasses.replace(split, missing={**split.missing, modality: missing})
-
-
-def video_of(utterance: str) -> str:
-    """The video of an utterance's id: ``video$_$clip``, ``video[clip]`` or ``video_clip``."""
-    for sign in ("$_$", "["):
-        if sign in utterance:
-            return utterance.split(sign, maxsplit=1)[0]
-    return utterance.rpartition("_")[0] or utterance
-
-
-def with_embedded_text(dataset: Dataset, pretrained: str) -> Dataset:
-    """The dataset with each text as a vector, by a frozen model; an utterance without words has none.
-
-    Raises:
-        DataError: if there is no text.
-        ImportError, ValueError: if the model cannot be had.
-    """
-    splits = {}
-    for name, split in dataset.splits().items():
-        if split.text is None:
-            raise DataError(f"{dataset.source}: {name}: there must be text to embed; got none")
-        vectors = encoders.embed(split.text, pretrained).numpy()
-        lengths = {modality: values for modality, values in split.lengths.items() if modality != "text"}
-        wordless = np.array([not text.strip() for text in split.text])
-        splits[name] = dataclasses.replace(
-            split,
-            features={**split.features, "text": vectors},
-            lengths=lengths,
-            missing={**split.missing, "text": wordless},
-            tokens=None,
-        )
-    nonfinite = {**dataset.nonfinite, "text": 0}
-    return Dataset(splits["train"], splits["valid"], splits["test"], nonfinite, dataset.source)
 
 
 def report(evaluation: Evaluation) -> str:

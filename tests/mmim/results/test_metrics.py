@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, mean_absolute_error
 
-from mmim_example import metrics
+from mmim_example.results import metrics
 
 QUARTERS = np.arange(-4, 4.25, 0.25)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmim_example import formats
-from mmim_example.data import DataError, batch, load
-from mmim_example.files import DataWarning
+from mmim_example.__main__ import main
+from mmim_example.reading import DataError, DataWarning, batch, join_text, load, save
+from mmim_example.reading.mmsa_and_mult import to_right
 
 SIZES = {"train": 5, "valid": 2, "test": 3}
 
@@ -175,7 +175,7 @@ def test_an_official_pickle_is_moved_to_the_right(tmp_path, protocol, columns):
 def test_a_first_frame_that_is_not_finite_is_a_frame():
     frames = np.zeros((2, 3, 2))
     frames[0, 1, 0] = np.nan
-    moved, lengths = formats.to_right(frames)
+    moved, lengths = to_right(frames)
     assert lengths.tolist() == [2, 0]
     assert np.isnan(moved[0, 0, 0])
 
@@ -200,12 +200,11 @@ def test_text_is_joined_by_id_and_kept_by_the_plain_format(tmp_path):
     source = dump(tmp_path / "mosi_data.pkl", official())
     keys = [f"{name}vid_{i}" for name, n in SIZES.items() for i in range(n)]
     labels = write_labels(tmp_path / "MOSI-label.csv", ["other_0", *reversed(keys)])
-    converted = formats.convert(source, tmp_path / "plain", labels_csv=labels)
+    words = ["convert", tmp_path / "plain", "--data", source, "--labels-csv", labels]
+    assert main([str(word) for word in words]) == 0
     loaded, original = load(tmp_path / "plain"), load(source)
     for name, split in loaded.splits().items():
-        assert (
-            split.text == tuple(f'"{name}vid_{i}", said é' for i in range(SIZES[name])) == converted.splits()[name].text
-        )
+        assert split.text == tuple(f'"{name}vid_{i}", said é' for i in range(SIZES[name]))
         assert split.ids == original.splits()[name].ids
         for modality, array in original.splits()[name].features.items():
             np.testing.assert_array_equal(split.features[modality], array)
@@ -214,7 +213,7 @@ def test_text_is_joined_by_id_and_kept_by_the_plain_format(tmp_path):
 
 def test_what_mmsa_has_is_kept_by_the_plain_format(tmp_path):
     source = dump(tmp_path / "unaligned_50.pkl", mmsa(aligned=False))
-    formats.convert(source, tmp_path / "plain")
+    save(load(source), tmp_path / "plain")
     for name, split in load(tmp_path / "plain").splits().items():
         original = load(source).splits()[name]
         assert (split.ids, split.text) == (original.ids, original.text)
@@ -228,22 +227,23 @@ def test_mmsas_ids_join_too(tmp_path):
     keys = [f"{name}vid_{i}" for name, n in SIZES.items() for i in range(n)]
     labels = write_labels(tmp_path / "label.csv", keys)
     dataset = load(dump(tmp_path / "x.pkl", mmsa(aligned=True)))
-    assert formats.join_text(dataset, labels).valid.text[1] == '"validvid_1", said é'
+    assert join_text(dataset, labels).valid.text[1] == '"validvid_1", said é'
 
 
-def test_ids_that_do_not_join_are_counted(tmp_path):
+def test_ids_that_do_not_join_are_counted(tmp_path, capsys):
     source = dump(tmp_path / "mosi_data.pkl", official())
     labels = write_labels(tmp_path / "labels.csv", [f"trainvid_{i}" for i in range(4)])
-    with pytest.raises(DataError, match=r"got 6 of 10 that are not, the first 'trainvid_4' in train"):
-        formats.convert(source, tmp_path / "plain", labels_csv=labels)
+    assert main(["convert", str(tmp_path / "plain"), "--data", str(source), "--labels-csv", str(labels)]) == 2
+    assert "got 6 of 10 that are not, the first 'trainvid_4' in train" in capsys.readouterr().err
     assert not (tmp_path / "plain").exists()
+    dataset = load(source)
     with pytest.raises(DataError, match=r"must name an utterance once; got 'a_1' twice"):
-        formats.convert(source, tmp_path / "plain", labels_csv=write_labels(labels, ["a_1", "a_1"]))
+        join_text(dataset, write_labels(labels, ["a_1", "a_1"]))
     labels.write_text("id,text\na,b\n")
     with pytest.raises(
         DataError, match=r"labels.csv must have columns video_id, clip_id, text, each once; got id, text"
     ):
-        formats.convert(source, tmp_path / "plain", labels_csv=labels)
+        join_text(dataset, labels)
 
 
 # What is refused.

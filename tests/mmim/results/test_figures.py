@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmim_example import figures, metrics
+from mmim_example.results import figures, metrics
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def record(epoch, *, pairs=("text-vision", "text-audio"), fusion=("text", "audio", "vision")):
@@ -189,7 +189,7 @@ def test_what_cannot_be_drawn_is_refused(draw, given, text):
 
 
 def test_matplotlib_is_loaded_on_first_use_only():
-    code = "import sys, mmim_example.figures; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, mmim_example.results.figures; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -1,4 +1,15 @@
-"""The plain format (see :mod:`mmim_example.data`): read where it lies, and written row by row."""
+"""The plain format: read where it lies, and written row by row.
+
+It is a directory with two files that any tool can write:
+
+- ``utterances.csv``, UTF-8: ``id``, ``split`` (train, valid or test), ``label`` and, if there is any, ``text``.
+- ``features.npz``, rows in the order of the table. An array of float32 for each modality, by its name: ``(N, D)`` one
+  vector an utterance, or ``(N, T, D)`` frames, right-padded, with ``<modality>_lengths`` ``(N,)``: how many are real.
+  ``<modality>_missing`` ``(N,)``: True where there is nothing. ``tokens`` ``(N, 3, T)``: ids, mask and type.
+
+What is stored without compression, as ``numpy.savez`` does, is read where it lies : the
+file may be larger than the memory.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +22,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mmim_example.data import SPLITS, Dataset, Split, assemble
-from mmim_example.files import Array, DataError, FileMap, chunks, map_file, read_table
+from mmim_example.reading.files import Array, DataError, FileMap, chunks, map_file, read_table
+from mmim_example.reading.splits import SPLITS, Dataset, Split
+from mmim_example.reading.validation import assemble
 
 TABLE, FEATURES = "utterances.csv", "features.npz"
 #: Arrays that may be copied, because the rows of a split do not lie side by side.

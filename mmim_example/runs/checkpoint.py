@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmim_example.config import Config
+from mmim_example.reading import Dataset
 
 #: Of how this example trains: goes up when a configuration and a seed come to give other weights, so that older runs
 #: are neither resumed nor compared with newer ones. 2: stage 0 sees representations with dropout.
@@ -146,3 +149,17 @@ def check_config(facts: Mapping[str, Any], config: Config, path: Path) -> None:
 
 #: Settings that a resumed run may change: how long to go on, and on how many threads.
 _MAY_CHANGE = ("epochs", "patience", "threads")
+#: Rows of each modality that :func:`fingerprint` reads, about.
+_LOOKED_AT = 64
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A hash of ids, labels, dimensions and some rows of the features: a resumed run must find the same."""
+    digest = hashlib.sha256()
+    for part, split in dataset.splits().items():
+        digest.update(json.dumps([part, split.ids, sorted(split.dims().items())]).encode())
+        digest.update(np.ascontiguousarray(split.labels).tobytes())
+        for name, array in sorted(split.features.items()):
+            some = array[:: max(1, len(array) // _LOOKED_AT)]  # of a large file, not all of it
+            digest.update(name.encode() + np.ascontiguousarray(some).tobytes())
+    return digest.hexdigest()

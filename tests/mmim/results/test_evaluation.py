@@ -4,12 +4,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from multimodal import frames_config, frames_data, small_config, small_data
+from multimodal import small_config, small_data
 
-from mmim_example import checkpoint, data, evaluation, metrics
-from mmim_example.config import Modality
-from mmim_example.data import Dataset, Split
-from mmim_example.files import DataError
+from mmim_example import reading
+from mmim_example.reading import DataError, Dataset, Split
+from mmim_example.results import evaluation, metrics
+from mmim_example.runs import checkpoint
 from mmim_example.trainer import train
 
 
@@ -26,7 +26,7 @@ def test_values_are_the_metrics_of_the_best_models_predictions(run):
     found = evaluation.evaluate(folder / "best.safetensors", dataset)
     model, epoch = evaluation.load_model(folder / "best.safetensors")
     names = list(model.config.modalities)
-    whole = model(data.batch(dataset.test, np.arange(len(dataset.test)), names=names))
+    whole = model(reading.batch(dataset.test, np.arange(len(dataset.test)), names=names))
     assert found.predictions == pytest.approx(whole.prediction.detach().numpy(), abs=1e-5)
     assert found.values == metrics.regression(found.predictions, dataset.test.labels)
     assert found.epoch == epoch
@@ -72,22 +72,6 @@ def test_a_file_has_null_for_what_is_not_defined(run):
     assert kept["values"]["mae"] == found.values["mae"]
 
 
-def test_a_modality_taken_away_is_taken_from_those_rows_only():
-    split = small_data().test
-    lacking = evaluation.without(split, "audio", np.array([3, 4]))
-    assert np.flatnonzero(lacking.missing["audio"]).tolist() == [3, 4]
-    assert not lacking.missing["text"].any()
-    assert not split.missing["audio"].any()
-
-
-@pytest.mark.parametrize(
-    ("utterance", "video"),
-    [("abc$_$12", "abc"), ("a_b_12", "a_b"), ("-x_3", "-x"), ("abc[7]", "abc"), ("solo", "solo")],
-)
-def test_the_video_of_an_utterance(utterance, video):
-    assert evaluation.video_of(utterance) == video
-
-
 def test_a_checkpoint_to_resume_from_is_not_taken_for_a_model(run):
     folder, dataset = run
     with pytest.raises(checkpoint.CheckpointError, match=r"must be a model, best.safetensors"):
@@ -130,19 +114,6 @@ def test_data_of_other_columns_are_refused_even_where_they_could_be_stretched(ru
         evaluation.evaluate(folder / "best.safetensors", narrow)
 
 
-def test_frames_are_not_taken_for_vectors(tmp_path):
-    with pytest.raises(
-        DataError, match=r"audio must have 2 dimensions for an encoder of vector; got shape \(48, 7, 3\)"
-    ):
-        train(small_config(), frames_data(), tmp_path, progress=False)
-
-
-def test_classes_that_are_not_whole_numbers_are_refused(tmp_path):
-    settings = small_config(target="classification", classes=3)
-    with pytest.raises(DataError, match=r"train: labels must be whole numbers in 0..2; got .* in row 0"):
-        train(settings, small_data(), tmp_path, progress=False)
-
-
 def test_classification_is_evaluated_by_class(tmp_path):
     dataset = small_data((200, 60, 60))
     for split in dataset.splits().values():
@@ -153,19 +124,3 @@ def test_classification_is_evaluated_by_class(tmp_path):
     guesses = found.predictions.argmax(1)
     assert found.values["accuracy"] == np.mean(guesses == dataset.test.labels)
     assert found.values["accuracy"] > 0.5
-
-
-def test_texts_are_embedded_in_the_place_of_frames(tiny_bert, tmp_path):
-    dataset = frames_data()
-    splits = {}
-    for name, split in dataset.splits().items():
-        text = tuple("good film" if label > 0 else "bad" for label in split.labels[:-1])
-        splits[name] = Split(split.ids, split.labels, split.features, split.lengths, text=(*text, ""))
-    embedded = evaluation.with_embedded_text(Dataset(**splits, source="texts"), str(tiny_bert))
-    assert embedded.dims()["text"] == 16
-    assert np.flatnonzero(embedded.test.missing["text"]).tolist() == [15]
-    settings = frames_config(epochs=1)
-    modalities = dict(settings.modalities) | {"text": Modality(out=4)}
-    train(settings.replace(modalities=modalities), embedded, tmp_path, progress=False)
-    with pytest.raises(DataError, match="there must be text to embed; got none"):
-        evaluation.with_embedded_text(dataset, str(tiny_bert))

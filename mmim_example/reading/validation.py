@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections import Counter
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Mapping
+from typing import NoReturn
 
 import numpy as np
 
-from mmim_example.files import Array, DataError
+from mmim_example.reading.files import Array, DataError, DataWarning, chunks
+from mmim_example.reading.splits import SPLITS, Dataset, Split
 
-if TYPE_CHECKING:
-    from mmim_example.data import Dataset, Split
+
+def assemble(splits: Mapping[str, Split], source: str, *, label_range: tuple[float, float] | None = None) -> Dataset:
+    """Validate splits, count the values that are not finite, and warn where splits seem swapped.
+
+    Raises:
+        DataError: as :func:`validate` does, and if a split is absent.
+    """
+    for name in SPLITS:
+        if name not in splits:
+            refuse(f"{source}: splits must be {', '.join(SPLITS)}", ", ".join(map(str, splits)) or "none")
+    dataset = Dataset(splits["train"], splits["valid"], splits["test"], {}, source)
+    validate(dataset, label_range=label_range)
+    for name in ("valid", "test"):
+        if len(dataset.train) < len(splits[name]):
+            warnings.warn(
+                f"{source}: train has fewer utterances ({len(dataset.train)}) than {name} ({len(splits[name])}); "
+                "are they swapped?",
+                DataWarning,
+                stacklevel=3,
+            )
+    bad = {name: sum(_nonfinite(split, name) for split in splits.values()) for name in dataset.dims()}
+    return dataclasses.replace(dataset, nonfinite=bad)
+
+
+def _nonfinite(split: Split, name: str) -> int:
+    total = 0
+    for place, rows in chunks(split.features[name]):
+        bad = ~np.isfinite(rows)
+        if bad.any():
+            if name in split.lengths:
+                bad &= (np.arange(rows.shape[1]) < split.lengths[name][place, None])[..., None]
+            total += int(bad[~split.missing[name][place]].sum())
+    return total
 
 
 def validate(dataset: Dataset, *, label_range: tuple[float, float] | None = None) -> None:

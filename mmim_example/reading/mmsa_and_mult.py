@@ -5,16 +5,16 @@ Sources: Mao et al., "M-SENA", ACL 2022 (``thuiar/MMSA``); Tsai et al., "Multimo
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmim_example.data import SPLITS, Dataset, Split, assemble, load, save
-from mmim_example.files import Array, DataError, chunks, read_table
-from mmim_example.pickles import read_pickle
+from mmim_example.reading.files import Array, DataError, chunks
+from mmim_example.reading.pickles import read_pickle
+from mmim_example.reading.splits import SPLITS, Dataset, Split
+from mmim_example.reading.validation import assemble
 
 #: Our names of modalities are those of both kinds of pickles.
 _MODALITIES = ("text", "audio", "vision")
@@ -26,8 +26,7 @@ def read(path: Path, *, label_range: tuple[float, float] | None = None) -> Datas
     Large arrays of MMSA's are mapped from the file; those of MulT's are copied, since their padding is moved.
 
     Raises:
-        DataError: for what :func:`mmim_example.pickles.read_pickle` refuses, fields that are not there or no numbers,
-            and as :func:`mmim_example.checks.validate` does.
+        DataError: for what ``read_pickle`` refuses, fields that are not there or no numbers, and as ``validate`` does.
     """
     content = read_pickle(path)
     if not isinstance(content, dict):
@@ -43,53 +42,6 @@ def read(path: Path, *, label_range: tuple[float, float] | None = None) -> Datas
         convention = _mmsa if "regression_labels" in part else _official
         splits[name] = convention(part, f"{path}: {name}")
     return assemble(splits, str(path), label_range=label_range)
-
-
-def convert(source: Path | str, directory: Path | str, *, labels_csv: Path | str | None = None) -> Dataset:
-    """Write what :func:`mmim_example.data.load` reads as the plain format.
-
-    Args:
-        labels_csv: a table with ``video_id``, ``clip_id`` and ``text``, where the source has no text.
-
-    Returns:
-        What was written.
-
-    Raises:
-        DataError: as ``load`` and :func:`join_text` do.
-    """
-    dataset = load(source)
-    if labels_csv is not None:
-        dataset = join_text(dataset, Path(labels_csv))
-    save(dataset, directory)
-    return dataset
-
-
-def join_text(dataset: Dataset, labels_csv: Path) -> Dataset:
-    """The data set with the text of a table: by id, never by row.
-
-    Raises:
-        DataError: for a table without ``video_id``, ``clip_id`` and ``text``, or with an utterance twice; and if any id
-            is not in it.
-    """
-    texts: dict[str, str] = {}
-    for row in read_table(labels_csv, ("video_id", "clip_id", "text")):
-        key = f"{row['video_id']}_{row['clip_id']}"
-        if key in texts:
-            raise DataError(f"{labels_csv}: video_id and clip_id must name an utterance once; got {key!r} twice")
-        texts[key] = row["text"]
-    keys = {name: [i.replace("$_$", "_") for i in split.ids] for name, split in dataset.splits().items()}
-    strange = [(name, key) for name, part in keys.items() for key in part if key not in texts]
-    if strange:
-        name, first = strange[0]
-        raise DataError(
-            f"{dataset.source}: ids must be video_id_clip_id of {labels_csv}; got {len(strange)} of "
-            f"{sum(map(len, keys.values()))} that are not, the first {first!r} in {name}"
-        )
-    joined: dict[str, Any] = {
-        name: dataclasses.replace(split, text=tuple(texts[key] for key in keys[name]))
-        for name, split in dataset.splits().items()
-    }
-    return dataclasses.replace(dataset, **joined)
 
 
 def _mmsa(part: Mapping[Any, Any], where: str) -> Split:

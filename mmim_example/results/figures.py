@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmim_example import metrics
+from mmim_example.results import metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,7 +130,7 @@ def predictions_figure(predicted: Array, labels: Array) -> Figure:
         labels: ``(N,)``.
 
     Raises:
-        ValueError: as :func:`mmim_example.metrics.regression` does.
+        ValueError: as :func:`mmim_example.results.metrics.regression` does.
     """
     found = metrics.regression(predicted, labels)
     figure = _figure(4.8, 4.8)
@@ -161,7 +161,7 @@ def confusion_figure(scores: Array, labels: Array) -> Figure:
         labels: ``(N,)``, whole numbers from 0 to C - 1.
 
     Raises:
-        ValueError: as :func:`mmim_example.metrics.classification` does.
+        ValueError: as :func:`mmim_example.results.metrics.classification` does.
     """
     s, y = metrics.class_scores(scores, labels)
     found, classes = metrics.classification(s, y), s.shape[1]

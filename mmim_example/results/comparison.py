@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
-from mmim_example.metrics import LABELS
+from mmim_example.results.metrics import LABELS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmim_example import comparison
+from mmim_example.results import comparison
 
 
 def test_a_paired_comparison_agrees_with_scipy_and_with_the_formula():

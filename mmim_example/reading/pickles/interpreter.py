@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from mmim_example import untrusted
-from mmim_example.files import Array, DataError, map_file
-from mmim_example.untrusted import Arguments, LongString, Name, Source, Unfinished, refuse, refuse_name, shown
+from mmim_example.reading.files import Array, DataError, map_file
+from mmim_example.reading.pickles import objects
+from mmim_example.reading.pickles.growth import check_growth
+from mmim_example.reading.pickles.objects import Arguments, LongString, Name, Unfinished
+from mmim_example.reading.pickles.source import Source, refuse, refuse_name, shown
 
 #: Strings of at least so many bytes stay in the file until they are needed.
 _LARGE = 1 << 16
@@ -58,7 +60,7 @@ def read_pickle(path: Path | str) -> Any:
     file = Source(map_file(path))
     try:
         value = _Reader(file).run()
-        untrusted.check_growth(value, file.limit)
+        check_growth(value, file.limit)
     except DataError as error:
         raise DataError(f"{path} {error}") from None
     except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError, Warning, struct.error) as error:
@@ -238,7 +240,7 @@ class _Reader:
         if not isinstance(made, Unfinished) or not isinstance(state, tuple):
             refuse_name(f"setting the state of {made.spelling if isinstance(made, Name) else type(made).__name__}")
         if isinstance(made.value, np.dtype):
-            made.value = untrusted.with_order(made.value, state)
+            made.value = objects.with_order(made.value, state)
         elif made.value is None:
             _, shape, dtype, fortran, data = state
             made.value = self.array(shape, dtype, "F" if fortran else "C", data)
@@ -248,7 +250,7 @@ class _Reader:
     # What the names mean.
 
     def dtype(self, spelling: Any, *_: Any) -> Unfinished:
-        return Unfinished(untrusted.dtype(spelling))
+        return Unfinished(objects.dtype(spelling))
 
     def empty(self, kind: Any, *_: Any) -> Unfinished:
         if not isinstance(kind, Name) or kind.meaning != "ndarray":
@@ -290,7 +292,7 @@ class _Reader:
             raise TypeError("an array of no type")
         if dtype.kind in "bUO":  # the others are only looked at where they lie
             self.file.charge(len(data))
-        return untrusted.array(shape, dtype, order, data)
+        return objects.array(shape, dtype, order, data)
 
 
 _CALLS: dict[str, Callable[..., Any]] = {
