@@ -291,7 +291,7 @@ def test_torchrun_gives_the_estimate_of_one_process(tmp_path):
     for rank, rows in enumerate(np.array_split(np.hstack([x, y]), 2)):
         np.save(tmp_path / f"part-{rank}.npy", rows)
     words = ["--x", "0,1", "--y", "2", "--bound", "infonce", "--quick", "--json"]
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "infomax.cli"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "infomax"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*start, "estimate", tmp_path / "part-{rank}.npy", *words],
