@@ -7,7 +7,8 @@
 # make speed  ratios of time and memory, on a machine that does nothing else (an hour)
 
 PYTHON ?= python3
-RESULTS ?= benchmarks/results
+RESULTS ?=
+OUTPUT = $(if $(RESULTS),--output $(RESULTS))
 BOUNDS ?= ba cpc dv infonce mine nwj
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
@@ -42,24 +43,24 @@ QUICK := 1v1-normal-0.75 1v1-additive-0.1 multinormal-dense-5-5-0.5 student-iden
 	spiral-multinormal-sparse-3-3-2-2.0 1v1-X-0.9 channel-5-1 secret-2in50-1
 
 bench-quick: .venv/.ready
-	$(PY) -m benchmarks.known_mi --quick --tasks $(QUICK) --estimators anchored $(BOUNDS) gaussian ksg --n 1000 --seeds 1 --output build/bench
-	$(PY) -m benchmarks.staircase --quick --cases gaussian --critics separable --bounds $(BOUNDS) --output build/bench
+	$(PY) -m benchmarks.accuracy.known_mi --quick --tasks $(QUICK) --estimators anchored $(BOUNDS) gaussian ksg --n 1000 --seeds 1 --output build/bench
+	$(PY) -m benchmarks.accuracy.staircase --quick --cases gaussian --critics separable --bounds $(BOUNDS) --output build/bench
 
 bench: .venv/.ready
-	$(PY) -m benchmarks.gaussian --output $(RESULTS)
-	$(PY) -m benchmarks.known_mi --estimators anchored --n 200 1000 10000 --output $(RESULTS)
-	$(PY) -m benchmarks.default --quick --tasks beyond-normal --n 10000 --seeds 3 --no-tests --output $(RESULTS)
-	$(PY) -m benchmarks.default --output $(RESULTS)
-	$(PY) -m benchmarks.known_mi --n 1000 10000 --output $(RESULTS)
-	$(PY) -m benchmarks.consistency --output $(RESULTS)
-	$(PY) -m benchmarks.staircase --output $(RESULTS)
-	$(PY) -m benchmarks.cost --output $(RESULTS)
-	$(PY) -m benchmarks.tables --output $(RESULTS)
-	$(PY) -m benchmarks.peers --output $(RESULTS)  # last: its environments need Python 3.11
-	$(PY) -m benchmarks.default --report --output $(RESULTS)  # beside them
+	$(PY) -m benchmarks.accuracy.gaussian $(OUTPUT)
+	$(PY) -m benchmarks.accuracy.known_mi --estimators anchored --n 200 1000 10000 $(OUTPUT)
+	$(PY) -m benchmarks.accuracy.default --quick --tasks beyond-normal --n 10000 --seeds 3 --no-tests $(OUTPUT)
+	$(PY) -m benchmarks.accuracy.default $(OUTPUT)
+	$(PY) -m benchmarks.accuracy.known_mi --n 1000 10000 $(OUTPUT)
+	$(PY) -m benchmarks.accuracy.consistency $(OUTPUT)
+	$(PY) -m benchmarks.accuracy.staircase $(OUTPUT)
+	$(PY) -m benchmarks.speed.cost $(OUTPUT)
+	$(PY) -m benchmarks.accuracy.contingency_tables $(OUTPUT)
+	$(PY) -m benchmarks.peers $(OUTPUT)  # last: its environments need Python 3.11
+	$(PY) -m benchmarks.accuracy.default --report $(OUTPUT)  # beside them
 
 speed: .venv/.ready
-	$(PY) -m benchmarks.speed --output $(RESULTS)
+	$(PY) -m benchmarks.speed $(OUTPUT)
 
 # The build tools come first and pinned, so that the editable install needs no isolated (unpinned) build.
 .venv/.ready: constraints.txt pyproject.toml

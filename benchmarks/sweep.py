@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import machine
+from benchmarks.results import add_output
 
 Cell = Mapping[str, str | int]
 Row = dict[str, str]
 Value = str | int | float | None
 Run = Callable[[Cell], Mapping[str, Value]]
 
-RESULTS = Path(__file__).parent / "results"
 #: What the sweep itself adds to each row: CPU seconds, the process's peak memory in MB, day, versions and machine, and
 #: what went wrong.
 MEASURED = ("seconds", "memory", "date", "machine", "error")
@@ -38,10 +38,10 @@ class SweepError(ValueError):
     """The file, the backend or the cells are not what a sweep needs; the message says why."""
 
 
-def add_arguments(parser: ArgumentParser, *, seeds: int) -> None:
-    """The options that every sweep has; ``seeds`` is how many there are by default."""
+def add_arguments(parser: ArgumentParser, room: str, *, seeds: int) -> None:
+    """The options that every sweep has; results go to the ``room``; ``seeds`` is how many there are by default."""
     parser.add_argument("--seeds", type=int, default=seeds, help="how many (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to (default: benchmarks/results)")
+    add_output(parser, room)
     jobs = os.cpu_count() or 1
     parser.add_argument("--jobs", type=int, default=jobs, help="cells at a time on this machine (default: %(default)s)")
     parser.add_argument("--backend", default="loky", help="of joblib: loky (this machine), dask or ray")

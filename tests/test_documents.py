@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import known_mi
+from benchmarks.accuracy import known_mi
 from infomax import bounds, estimate, tasks
 from infomax.bounds import base
 from infomax.tasks import base as tasks_base

@@ -13,7 +13,7 @@ from pathlib import Path
 import cells
 import pytest
 
-from benchmarks import known_mi
+from benchmarks.accuracy import known_mi
 from benchmarks.sweep import sweep
 
 ROOT = Path(__file__).parents[2]
@@ -149,7 +149,7 @@ def unbroken(tmp_path_factory):
 
 def test_killed_and_resumed_it_gives_the_same_csv(tmp_path, unbroken):
     path = tmp_path / "known_mi.csv"
-    command = [sys.executable, "-m", "benchmarks.known_mi", *COMMAND, "--output", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.accuracy.known_mi", *COMMAND, "--output", str(tmp_path)]
     killed = []
     for enough in (3, 10):  # data rows, after which it is killed
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

@@ -1,0 +1,144 @@
+"""Do estimates agree with each other on real images, where no truth is known? The tests of Song and Ermon.
+
+    python -m benchmarks.accuracy.consistency            # some 15 minutes of CPU
+    python -m benchmarks.accuracy.consistency --quick --output DIR
+    python -m benchmarks.accuracy.consistency --report   # tables and figure anew, from the CSV
+
+X is a digit (scikit-learn's `load_digits`: 1,797 images of 8 x 8 pixels with values 0..16, taken as they are), Y_t its
+top t rows. Whatever the distribution of images,
+
+- baseline:   I(X; Y_t) is 0 at t = 0 and rises with t;
+- processing: I([X, X]; [Y_t, Y_{t-1}]) = I(X; Y_t), as the other parts tell nothing new;
+- additivity: I([X1, X2]; [Y1_t, Y2_t]) = I(X1; Y1_t) + I(X2; Y2_t) = 2 I(X1; Y1_t) for images that are drawn apart: X1
+  from one half of the images and X2 from the other, each once ("half" is X1 alone).
+
+Writes ``consistency.csv`` (one row an estimate), ``consistency.md`` and ``consistency.png``. Killed at any point and
+started again, it goes on where it was. Source: Song and Ermon 2020, arXiv 1910.06222 (there with MNIST and CIFAR-10).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib import import_module
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import infomax
+from benchmarks import results, sweep
+from benchmarks.accuracy.consistency_report import write_report
+from benchmarks.choices import chosen_estimators
+
+Floats = NDArray[np.float64]
+
+COLUMNS = ("mi", "stderr", "ceiling", "saturated", "warnings")
+#: Rows that are kept, by test: each t of "processing" is divided by that of "baseline", and of "additivity" by "half".
+ROWS = {"baseline": (0, 1, 2, 4, 8), "processing": (2, 4, 8), "half": (1, 2, 4), "additivity": (1, 2, 4)}
+QUICK_ROWS = {"baseline": (0, 1, 8), "processing": (8,), "half": (1,), "additivity": (1,)}
+
+
+@lru_cache(maxsize=1)
+def images() -> Floats:
+    """The digits, ``(1797, 8, 8)``, values 0..16."""
+    found: Floats = import_module("sklearn.datasets").load_digits().images  # an extra, with no types
+    return found
+
+
+def top_rows(pictures: Floats, t: int) -> Floats:
+    """The pictures ``(n, height, width)`` with 0 in all rows but the top ``t``, flat: ``(n, height * width)``."""
+    masked = pictures.copy()
+    masked[:, t:] = 0
+    return masked.reshape(len(masked), -1)
+
+
+def samples(test: str, t: int, pictures: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Both sides of a test, a row for each picture.
+
+    Raises:
+        ValueError: for a test that is none of `ROWS`.
+    """
+    x, y = top_rows(pictures, pictures.shape[1]), top_rows(pictures, t)
+    if test == "baseline":
+        return x, y
+    if test == "processing":
+        return np.hstack([x, x]), np.hstack([y, top_rows(pictures, t - 1)])
+    if test in ("half", "additivity"):
+        first, second = rng.permutation(len(pictures))[: len(pictures) // 2 * 2].reshape(2, -1)
+        return (
+            (x[first], y[first])
+            if test == "half"
+            else (
+                np.hstack([x[first], x[second]]),
+                np.hstack([y[first], y[second]]),
+            )
+        )
+    raise ValueError(f"test must be one of {', '.join(ROWS)}; got {test!r}")
+
+
+def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
+    """One estimate, with default settings unless the cell says quick, and all that was warned of."""
+    torch.set_num_threads(1)
+    seed = int(cell["seed"])
+    x, y = samples(
+        str(cell["test"]), int(cell["rows"]), images(), np.random.default_rng([seed, 1])
+    )  # 1: apart from the draws of `estimate`
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = infomax.estimate(
+            x, y, bound=str(cell["bound"]), seed=seed, quick=cell["mode"] == "quick", progress=False
+        )
+    return {
+        "mi": float(f"{result.mi:.6g}"),
+        "stderr": float(f"{result.stderr:.6g}"),
+        "ceiling": None if result.ceiling is None else round(result.ceiling, 4),
+        "saturated": saturation(result),
+        "warnings": " | ".join(str(warning.message) for warning in caught),
+    }
+
+
+def saturation(result: infomax.Estimate) -> str:
+    """Why the number of rows speaks against a value: it is near its "ceiling", or larger than "log n" without one."""
+    if result.ceiling is None:
+        return "log n" if result.mi > math.log(result.n) else ""
+    return "ceiling" if result.near_ceiling else ""
+
+
+def cells_of(bounds: Sequence[str], seeds: int, *, quick: bool) -> Iterator[sweep.Cell]:
+    """What there is to run."""
+    mode = "quick" if quick else "default"
+    for seed in range(seeds):
+        for test, rows in (QUICK_ROWS if quick else ROWS).items():
+            for t in rows:
+                for bound in bounds:
+                    yield {"test": test, "rows": t, "bound": bound, "mode": mode, "seed": seed}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bounds", nargs="+", help="names (default: all bounds, gaussian and ksg)")
+    parser.add_argument("--quick", action="store_true", help="two folds, short training, fewer rows kept")
+    sweep.add_arguments(parser, "accuracy", seeds=1)
+    arguments = parser.parse_args(argv)
+    try:
+        options = sweep.options(arguments)
+        bounds = chosen_estimators(arguments.bounds)
+    except ValueError as error:
+        parser.error(str(error))
+    cells = list(cells_of(bounds, arguments.seeds, quick=arguments.quick))
+    path = results.folder("accuracy", arguments.output) / "consistency.csv"
+    mode = "quick" if arguments.quick else "default"
+    try:
+        if not arguments.report:
+            sweep.sweep(path, cells, run, COLUMNS, **options)
+        print(write_report(path, mode))
+    except sweep.SweepError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""The numbers behind the tables and figures on the default estimator, from the rows of several sweeps."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import infomax
+from benchmarks import sweep
+from benchmarks.choices import DEFAULT
+from benchmarks.errors import MARGIN, Row, at, by_task, failure, sizes
+from benchmarks.report import number
+
+#: Families that the default was designed on, and those that were looked at afterwards only (CONTRIBUTING.md).
+DESIGNED = ("beyond-normal", "normal", "staircase", "secret")
+HELD_OUT = ("mixtures", "noise", "student", "margins", "discrete", "images", "trimodal")
+#: An error that a warning should have told of.
+LARGE = 0.1
+#: Of the tests, and of what lies outside the intervals.
+LEVEL = 0.05
+#: An interval wider than this is compared with warnings.
+WIDE = 0.3
+#: Rows of data that most figures are for.
+MANY = 10_000
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A line of the summary; ``kept`` is None where too little was run to say."""
+
+    figure: str
+    target: str
+    reached: str = "not run"
+    kept: bool | None = None
+
+
+#: Of a section: Markdown, and lines of the summary.
+Section = tuple[str, list[Aim]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows that have an estimate, and a line for each run that has none.
+
+    Attributes:
+        runs, quick: of the default on all tasks. tests: of independence.
+        ours, peers: of the default and of other packages on the tasks of "Beyond Normal", which get the same samples.
+        failures: a line each. missing: the files that hold nothing.
+    """
+
+    runs: Sequence[Row]
+    quick: Sequence[Row]
+    tests: Sequence[Row]
+    ours: Sequence[Row]
+    peers: Sequence[Row]
+    failures: Sequence[str]
+    missing: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Share:
+    """``hits`` of ``runs``; independent trials, for the interval."""
+
+    hits: int
+    runs: int
+
+    @property
+    def value(self) -> float:
+        return self.hits / self.runs
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The exact 95 % interval of Clopper and Pearson 1934.
+
+        >>> [round(end, 3) for end in Share(0, 10).interval]
+        [0.0, 0.308]
+        """
+        from scipy.stats import beta  # noqa: PLC0415 - takes a second
+
+        k, n = self.hits, self.runs
+        low = beta.ppf(0.025, k, n - k + 1) if k else 0.0
+        high = beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
+        return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One sample's signed errors: ours, and that of the peer which is nearest to the truth on it."""
+
+    task: str
+    ours: float
+    peer: str
+    theirs: float
+
+    @property
+    def lead(self) -> float:
+        """By how much we are nearer to the truth; negative if the peer is."""
+        return round(abs(self.theirs) - abs(self.ours), 6)
+
+    @property
+    def lost(self) -> bool:
+        return self.lead < -MARGIN
+
+    @property
+    def tied(self) -> bool:
+        return abs(self.lead) <= MARGIN
+
+
+@dataclass(frozen=True)
+class Warned:
+    """How a kind of warning goes with large errors."""
+
+    kind: str
+    large: int
+    runs: int
+    all_large: int
+
+    @property
+    def precision(self) -> float:
+        """Share of large errors among the runs that it was given with."""
+        return self.large / self.runs if self.runs else math.nan
+
+    @property
+    def recall(self) -> float:
+        """Share of the large errors that it was given with."""
+        return self.large / self.all_large if self.all_large else math.nan
+
+
+def load(path: Path, path_of_tests: Path, known_mi: Path, peers: Path) -> Results:
+    """What there is in these files, any of which may be missing.
+
+    Raises:
+        SweepError: if none of them holds a run of the default, or one is no CSV of a sweep.
+    """
+    all_runs, all_tests = _rows(path), _rows(path_of_tests)
+    wanted = set(infomax.tasks.names("beyond-normal"))
+    all_ours = [
+        row
+        for row in _rows(known_mi)
+        if row["estimator"] == DEFAULT and row["mode"] == "default" and row["task"] in wanted
+    ]
+    if not (all_runs or all_tests or all_ours):
+        raise sweep.SweepError(
+            f"{path}, {path_of_tests.name} or {known_mi.name} must hold runs of the default; none is there"
+        )
+    found = {path: all_runs, path_of_tests: all_tests, known_mi: all_ours, peers: _rows(peers)}
+    done = {file: [row for row in rows if not failure(row)] for file, rows in found.items()}
+    failures = [_told(row, file.name) for file, rows in found.items() if file != peers for row in rows if failure(row)]
+    return Results(
+        runs=[row for row in done[path] if row["mode"] == "default"],
+        quick=[row for row in done[path] if row["mode"] == "quick"],
+        tests=done[path_of_tests],
+        ours=done[known_mi],
+        peers=[row for row in done[peers] if row["task"] in wanted],
+        failures=failures,
+        missing=[file.name for file, rows in done.items() if not rows],
+    )
+
+
+def common_sizes(rows: Sequence[Row]) -> list[int]:
+    """Every n at which more than one family was run, ascending; every n, if one family is all there is."""
+    ns = sizes(rows)
+    several = [n for n in ns if len({family_of(row["task"]) for row in at(rows, n)}) > 1]
+    return several or ns
+
+
+def family_of(task: str) -> str:
+    """As the registry has it; "other" for tasks that it does not know, of a plugin for example."""
+    try:
+        return infomax.tasks.get(task).family
+    except ValueError:
+        return "other"
+
+
+def by_family(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Those that the default was designed on first, then those held out, then others."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[family_of(row["task"])].append(row)
+    order = [*DESIGNED, *HELD_OUT, *sorted(set(found) - {*DESIGNED, *HELD_OUT})]
+    return {family: found[family] for family in order if family in found}
+
+
+def columns(task: str) -> int:
+    """Of x or y, whichever has more; 0 if the registry does not know the task."""
+    try:
+        found = infomax.tasks.get(task)
+    except ValueError:
+        return 0
+    return max(found.x_dim, found.y_dim)
+
+
+def covered(rows: Sequence[Row]) -> Share:
+    """Intervals that hold the truth."""
+    return Share(sum(int(row["covered"]) for row in rows), len(rows))
+
+
+def rejected(rows: Sequence[Row], column: str = "pvalue") -> Share:
+    """Tests that reject independence."""
+    return Share(sum(float(row[column]) <= LEVEL for row in rows), len(rows))
+
+
+def uniformity(rows: Sequence[Row]) -> tuple[float, float]:
+    """Of p-values: the largest distance of their distribution from the uniform one, and its Kolmogorov-Smirnov p."""
+    from scipy.stats import kstest  # noqa: PLC0415 - takes a second
+
+    found = kstest([float(row["pvalue"]) for row in rows], "uniform")
+    return float(found.statistic), float(found.pvalue)
+
+
+def duels(ours: Iterable[Row], peers: Iterable[Row], n: int, seed: int = 0) -> list[Duel]:
+    """Of each task that both ran with this sample."""
+    theirs: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for row in peers:
+        if row["n"] == str(n) and row["seed"] == str(seed):
+            theirs[row["task"]].append((float(row["bias"]), row["estimator"]))
+    found = []
+    for row in ours:
+        if row["n"] == str(n) and row["seed"] == str(seed) and row["task"] in theirs:
+            error, name = min(theirs[row["task"]], key=lambda pair: (abs(pair[0]), pair[1]))
+            found.append(Duel(row["task"], float(row["bias"]), name, error))
+    return sorted(found, key=lambda duel: duel.lead)
+
+
+def beside(results: Results, n: int = MANY) -> list[tuple[str, tuple[list[Row], list[Row]]]]:
+    """Each peer's runs that have an estimate, and ours on the same samples."""
+    ours = {(row["task"], row["seed"]): row for row in at(results.ours, n)}
+    found: dict[str, tuple[list[Row], list[Row]]] = {}
+    for row in at(results.peers, n):
+        if mine := ours.get((row["task"], row["seed"])):
+            pair = found.setdefault(row["estimator"], ([], []))
+            pair[0].append(row)
+            pair[1].append(mine)
+    return sorted(found.items())
+
+
+def kind_of(warning: str) -> str:
+    """What stays the same of a warning: its text up to the first ":" or "(", with # for numbers.
+
+    >>> kind_of("3 of 10 columns have fewer than 20 values: the value may exceed the truth")
+    '# of # columns have fewer than # values'
+    """
+    return re.sub(r"\d[\d,.]*\d|[1-9]", "#", re.split(r"[:(]", warning)[0]).strip()
+
+
+def warned(rows: Sequence[Row]) -> list[Warned]:
+    """Each kind of warning, the most frequent first, after all kinds together ("any")."""
+    large = [abs(float(row["bias"])) > LARGE for row in rows]
+    found: dict[str, list[bool]] = defaultdict(list)
+    for row, is_large in zip(rows, large, strict=True):
+        for kind in {kind_of(text) for text in row["warnings"].split(" | ") if text}:
+            found[kind].append(is_large)
+        if row["warnings"]:
+            found["any"].append(is_large)
+    order = sorted(found, key=lambda kind: (kind != "any", -len(found[kind]), kind))
+    return [Warned(kind, sum(found[kind]), len(found[kind]), sum(large)) for kind in order]
+
+
+def wide(rows: Sequence[Row]) -> Warned:
+    """How wide intervals would do as a warning."""
+    large = [abs(float(row["bias"])) > LARGE for row in rows]
+    flagged = [is_large for row, is_large in zip(rows, large, strict=True) if width([row]) > WIDE]
+    return Warned(f"(an interval wider than {WIDE})", sum(flagged), len(flagged), sum(large))
+
+
+def number3(value: float | None) -> str:
+    """Three decimals, fewer for what is large."""
+    return "–" if value is None else f"{value:.3f}" if value < 10 else number(value)
+
+
+def width(rows: Iterable[Row]) -> float:
+    return mean(float(row["high"]) - float(row["low"]) for row in rows)
+
+
+def size(rows: Sequence[Row]) -> float:
+    """Mean absolute error, every task as one."""
+    return mean(by_task(rows, absolute=True).values())
+
+
+def _told(row: Row, file: str) -> str:
+    what = row.get("task") or row["pair"]
+    quick = ", quick" if row.get("mode") == "quick" else ""
+    why = row["error"] or f"the estimate is {failure(row)}"
+    return f"{what}, n = {int(row['n']):,}, seed {row['seed']}{quick} ({file}): {why}"
+
+
+def _rows(path: Path) -> list[sweep.Row]:
+    """None if there is no such file, or no more than a header in it."""
+    return sweep.read(path) if path.exists() and path.read_bytes().count(b"\n") > 1 else []

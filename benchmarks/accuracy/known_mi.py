@@ -1,0 +1,95 @@
+"""Every estimator against distributions whose mutual information is known.
+
+    python -m benchmarks.accuracy.known_mi                                   # 40 tasks, all estimators, every n
+    python -m benchmarks.accuracy.known_mi --tasks discrete images --n 5000  # two families
+    python -m benchmarks.accuracy.known_mi --report                          # table and figures anew, from the CSV
+
+writes ``known_mi.csv`` (one row a run), ``known_mi.md`` and figures. Killed at any point and started again, it goes on
+where it was. With ``--backend dask --address tcp://...`` the same command runs on a cluster whose workers can import
+infomax and this folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+
+import infomax
+from benchmarks import results, sweep
+from benchmarks.accuracy.known_mi_report import write_report
+from benchmarks.choices import DEFAULT, chosen_estimators, chosen_tasks
+
+COLUMNS = ("truth", "estimate", "bias", "stderr", "low", "high", "covered", "kind", "ceiling", "warnings")
+
+
+def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
+    """One estimate; default settings unless the cell says quick."""
+    return measured(cell, int(cell["seed"]), bound=str(cell["estimator"]))
+
+
+def measured(cell: sweep.Cell, draw: int, bound: str = DEFAULT) -> dict[str, sweep.Value]:
+    """One estimate from the samples of the seed ``draw``, beside the truth; a sweep writes the columns that it has."""
+    task = infomax.tasks.get(str(cell["task"]))
+    x, y = task.sample(int(cell["n"]), draw)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", infomax.InfomaxWarning)  # they are in the result
+        start = time.process_time()
+        result = infomax.estimate(
+            x, y, seed=int(cell["seed"]), quick=cell["mode"] == "quick", progress=False, bound=bound
+        )
+        seconds = time.process_time() - start
+    low, high = result.confidence_interval()
+    return {
+        "truth": round(task.mi, 6),
+        "estimate": round(result.mi, 6),
+        "bias": round(result.mi - task.mi, 6),
+        "stderr": round(result.stderr, 6),
+        "low": round(low, 6),
+        "high": round(high, 6),
+        "covered": int(low <= task.mi <= high),
+        "kind": result.kind,
+        "ceiling": None if result.ceiling is None else round(result.ceiling, 4),
+        "pvalue": result.pvalue,
+        "warnings": " | ".join(result.warnings),
+        "seconds": round(seconds, 3),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=["beyond-normal"], help="names, families, or all")
+    parser.add_argument("--estimators", nargs="+", help="bounds, anchored, gaussian, ksg (default: the core of them)")
+    parser.add_argument(
+        "--n", nargs="+", type=int, default=[200, 1_000, 5_000, 10_000], help="rows (default: %(default)s)"
+    )
+    parser.add_argument("--quick", action="store_true", help="two folds and short training")
+    sweep.add_arguments(parser, "accuracy", seeds=3)
+    arguments = parser.parse_args(argv)
+    try:
+        options = sweep.options(arguments)
+        tasks, estimators = chosen_tasks(arguments.tasks), chosen_estimators(arguments.estimators)
+        if min(arguments.n) < 1:
+            raise ValueError(f"n must be at least 1; got {min(arguments.n)}")
+    except ValueError as error:
+        parser.error(str(error))
+    mode = "quick" if arguments.quick else "default"
+    cells = [
+        {"task": task, "estimator": estimator, "n": n, "seed": seed, "mode": mode}
+        for seed in range(arguments.seeds)
+        for n in sorted(arguments.n, reverse=True)
+        for task in tasks
+        for estimator in estimators
+    ]
+    path = results.folder("accuracy", arguments.output) / "known_mi.csv"
+    try:
+        if not arguments.report:
+            sweep.sweep(path, cells, run, COLUMNS, **options)
+        print(write_report(path, mode))
+    except sweep.SweepError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

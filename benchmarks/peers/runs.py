@@ -1,0 +1,167 @@
+"""The same samples to other packages, each in an environment of its own and with its own defaults.
+
+    python -m benchmarks.peers                                              # 40 tasks, all peers, n = 10,000
+    python -m benchmarks.peers --tasks normal --peers ennemi "benchmark-mi: CCA" --n 2000
+    python -m benchmarks.peers --report                                     # the table anew, from the CSV
+
+writes ``peers.csv`` (one row a run; a run that fails or takes too long is a row too) and ``peers.md``, with our own
+estimators beside the peers where ``known_mi.csv`` holds them for the same samples. The first run makes the environments
+from the pinned lists in ``requirements``, which need Python 3.11 (about 3 GB in all). A link in the folder of
+environments is taken as it is. POSIX only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import results, sweep
+from benchmarks.choices import chosen_tasks
+from benchmarks.peers.environments import PINS, SETTINGS, interpreter, make_environment
+from benchmarks.peers.report import write_report
+from benchmarks.peers.runner import ESTIMATORS, peer_of
+from infomax import tasks
+
+RUNNER = Path(__file__).with_name("runner.py")
+COLUMNS = ("truth", "estimate", "bias")
+PEERS = list(dict.fromkeys(map(peer_of, ESTIMATORS)))
+
+
+class PeerError(Exception):
+    """A peer's process ended without an estimate."""
+
+
+def run(cell: sweep.Cell, *, environments: Path, limit: int) -> Mapping[str, sweep.Value]:
+    """One estimate by a peer. What goes wrong is returned as ``error``, beside the truth."""
+    task, name, seed = tasks.get(str(cell["task"])), str(cell["estimator"]), int(cell["seed"])
+    row: dict[str, sweep.Value] = {"truth": round(task.mi, 6), "seconds": None, "memory": None}
+    before = _children_seconds()
+    try:
+        result = ask(name, task.sample(int(cell["n"]), seed), seed, environments, limit)
+    except PeerError as problem:
+        return row | {"error": str(problem)}
+    except subprocess.TimeoutExpired as problem:
+        return row | {"error": f"TimeoutExpired: {problem}", "seconds": round(_children_seconds() - before, 3)}
+    value = float(result["estimate"])
+    error = "" if math.isfinite(value) else f"the estimate is {value}"
+    return row | result | {"estimate": round(value, 6), "bias": round(value - task.mi, 6), "error": error}
+
+
+def ask(name: str, samples: tuple[Any, Any], seed: int, environments: Path, limit: int) -> dict[str, Any]:
+    """What `runner` prints for an estimator, in the peer's environment and an empty folder.
+
+    Raises:
+        subprocess.TimeoutExpired: after ``limit`` seconds of wall time. PeerError: with the last line of its errors.
+    """
+    with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder, "samples.npz")
+        np.savez(path, x=samples[0], y=samples[1])
+        command = [str(interpreter(environments, peer_of(name))), "-I", str(RUNNER), name, str(path), str(seed)]
+        with subprocess.Popen(  # noqa: S603 - our own script
+            command,
+            cwd=folder,
+            env=os.environ | SETTINGS | {"TMPDIR": folder},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            try:
+                out, errors = process.communicate(timeout=limit)
+            except subprocess.TimeoutExpired:
+                raise subprocess.TimeoutExpired(name, limit) from None  # without the paths of the command
+            finally:  # the whole group, and also when we are interrupted: peers start processes of their own
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode < 0:
+        raise PeerError(f"killed by {signal.Signals(-process.returncode).name}")
+    with suppress(ValueError, IndexError):  # no JSON, or nothing at all
+        if process.returncode == 0:
+            return dict(json.loads(out.splitlines()[-1]))
+    last = (errors.strip() or "it printed neither an estimate nor an error").splitlines()[-1]
+    raise PeerError(last.replace(folder, ".").replace(str(environments), "environments"))
+
+
+def chosen_estimators(wanted: Iterable[str]) -> list[str]:
+    """Names of estimators, from these names and those of peers.
+
+    Raises:
+        ValueError: for what is neither.
+    """
+    wanted = set(wanted)
+    unknown = sorted(wanted - {*PEERS, *ESTIMATORS})
+    if unknown:
+        raise ValueError(f"peers must be among {', '.join([*PEERS, *ESTIMATORS])}; got {', '.join(unknown)}")
+    return [name for name in ESTIMATORS if wanted & {name, peer_of(name)}]
+
+
+def cells_of(task_names: Iterable[str], estimators: Sequence[str], n: int, seeds: int) -> list[sweep.Cell]:
+    """The runs of a sweep; peers that take one column are not given more."""
+    return [
+        {"task": task, "estimator": name, "n": n, "seed": seed}
+        for seed in range(seeds)
+        for task in task_names
+        for name in estimators
+        if not ESTIMATORS[name].one_dimensional or tasks.get(task).x_dim == tasks.get(task).y_dim == 1
+    ]
+
+
+def _children_seconds() -> float:
+    """CPU time of all processes that this one has waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def arguments_of(argv: Sequence[str] | None) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=["beyond-normal"], help="names, families, or all")
+    parser.add_argument("--peers", nargs="+", default=PEERS, help=f"or single estimators; of {', '.join(PEERS)}")
+    parser.add_argument("--n", type=int, default=10_000, help="rows (default: %(default)s)")
+    parser.add_argument("--limit", type=int, default=300, help="seconds that a run may take (default: %(default)s)")
+    parser.add_argument("--environments", type=Path, default=Path(".peers"), help="folder (default: %(default)s)")
+    parser.add_argument("--python", default=sys.executable, help="interpreter to make them with (default: this one)")
+    parser.add_argument("--ours", type=Path, help="our own runs (default: known_mi.csv of benchmarks.accuracy)")
+    sweep.add_arguments(parser, "peers", seeds=1)
+    return parser, parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser, arguments = arguments_of(argv)
+    try:
+        options = sweep.options(arguments)
+        task_names, estimators = chosen_tasks(arguments.tasks), chosen_estimators(arguments.peers)
+        if arguments.n < 1:
+            raise ValueError(f"n must be at least 1; got {arguments.n}")
+    except ValueError as error:
+        parser.error(str(error))
+    path = results.folder("peers", arguments.output) / "peers.csv"
+    ours = arguments.ours or results.folder("accuracy", arguments.output) / "known_mi.csv"
+    try:
+        if not arguments.report:
+            environments = arguments.environments.resolve()
+            environments.mkdir(parents=True, exist_ok=True)
+            for peer in dict.fromkeys(map(peer_of, estimators)):
+                make_environment(peer, environments, arguments.python)
+            cells = cells_of(task_names, estimators, arguments.n, arguments.seeds)
+            job = partial(run, environments=environments, limit=arguments.limit)
+            sweep.sweep(path, cells, job, COLUMNS, **options)
+        print(write_report(path, ours, PINS))
+    except subprocess.CalledProcessError:
+        parser.error("this environment could not be made; --peers leaves it out, --python takes another interpreter")
+    except sweep.SweepError as error:
+        parser.error(str(error))

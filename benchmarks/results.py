@@ -1,0 +1,16 @@
+"""Where results are kept: each room has a folder of its own; ``--output`` names one folder for everything."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+
+def folder(room: str, output: Path | None = None) -> Path:
+    """``output`` if it is given, else the folder of the committed results of ``room``."""
+    return output or Path(__file__).parent / room / "results"
+
+
+def add_output(parser: ArgumentParser, room: str) -> None:
+    """The option ``--output``, for `folder`."""
+    parser.add_argument("--output", type=Path, help=f"folder for the results (default: benchmarks/{room}/results)")

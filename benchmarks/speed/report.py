@@ -1,0 +1,74 @@
+"""Rows of `benchmarks.speed`, and the page with a table for each section and machine."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.report import table
+from benchmarks.speed.timing import Ratio
+
+#: Modules ``benchmarks.speed.NAME``, each with a docstring and ``ratios(quick) -> Iterator[Ratio]``.
+SECTIONS = ("contrastive", "concat", "replicas", "feeding", "neighbours", "entropy", "ranks", "default")
+
+Row = dict[str, str]
+COLUMNS = ("section", *(field.name for field in fields(Ratio)), "date", "machine")
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of an earlier run; none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """All rows, sections in their order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: SECTIONS.index(row["section"])))
+
+
+def by_machine(rows: Sequence[Row], section: str) -> list[list[Row]]:
+    """The section's rows of each machine, the last measured first."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["section"] == section:
+            found.setdefault(row["machine"], []).append(row)
+    return sorted(found.values(), key=lambda own: own[0]["date"], reverse=True)
+
+
+def report(rows: Sequence[Row]) -> str:
+    """A table for each section and machine."""
+    parts = []
+    for section in SECTIONS:
+        machines = by_machine(rows, section)
+        if not machines:
+            continue
+        about = (import_module(f"benchmarks.speed.{section}").__doc__ or section).strip()
+        parts += [f"## {about.splitlines()[0].rstrip('.')}", *about.split("\n\n")[1:]]
+        for own in machines:
+            parts.append(table(_HEADER, map(_line, own)))
+            parts.append(f"{own[0]['date']}: {own[0]['machine']}. `python -m benchmarks.speed --sections {section}`")
+    return "\n\n".join(parts) + "\n"
+
+
+_HEADER = ["case", "ratio", "is", "target", "reached", "ours", "other", "threads"]
+
+
+def _line(row: Row) -> list[str]:
+    ratio = Ratio(row["case"], row["figure"], float(row["ratio"]), row["target"], row["ours"], row["other"])
+    reached = {True: "yes", False: "**no**", None: ""}[ratio.reached]
+    return [
+        *(row[name] for name in ("case", "ratio", "figure", "target")),
+        reached,
+        row["ours"],
+        row["other"],
+        row["threads"],
+    ]

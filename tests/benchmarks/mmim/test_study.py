@@ -1,0 +1,100 @@
+import csv
+
+import numpy as np
+import pytest
+
+from benchmarks.mmim import study
+from benchmarks.mmim import study_plan as plan
+from benchmarks.mmim.study_report import report
+from mmim_example.reading import Dataset
+from mmim_example.results.comparison import holm, paired
+from mmim_example.synthetic import generate
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A study of two arms, three seeds and few rows."""
+    monkeypatch.setattr(plan, "FINAL", range(100, 103))
+    more = {("official", "task only"): range(100, 105)}
+    monkeypatch.setattr(plan, "MORE", more)
+    monkeypatch.setattr(plan, "CHOICE", range(1))
+    monkeypatch.setattr(plan, "RATES", {"official": (1e-3, 5e-3)})
+    monkeypatch.setattr(plan, "DROPOUTS", (0.1,))
+    arms = {name: plan.ARMS[name] for name in ("task only", "+ CPC")}
+    monkeypatch.setattr(plan, "ARMS", arms)
+    monkeypatch.setattr(plan, "GRID", {"alpha": (0.1, 0.3)})
+    made = generate((80, 40, 40))[0]
+    monkeypatch.setattr("benchmarks.mmim.data.mosi", lambda folder, split: Dataset(made.train, made.valid, made.test))
+    config_of = study.config_of
+    monkeypatch.setattr(study, "config_of", lambda dataset: config_of(dataset).replace(epochs=2))
+
+
+def run(tmp_path):
+    words = [
+        "official",
+        "--mosi",
+        str(tmp_path),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--output",
+        str(tmp_path),
+        "--jobs",
+        "1",
+    ]
+    assert study.main(words) == 0
+    with (tmp_path / "study.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def values(rows, arm, name, stage="final"):
+    return [float(row[name]) for row in rows if (row["arm"], row["stage"]) == (arm, stage)]
+
+
+def test_every_run_is_in_the_file_and_the_choice_is_by_validation(small, tmp_path):
+    rows = run(tmp_path)
+    assert {row["stage"] for row in rows} == {"base-0", "base-1", "choice-0", "choice-1", "final"}
+    assert not [row for row in rows if row["stage"] != "final" and row["test mae"]]
+    valid = [values(rows, "+ CPC", "score", f"choice-{i}")[0] for i in range(2)]
+    chosen = next(row["settings"] for row in rows if (row["arm"], row["stage"]) == ("+ CPC", "final"))
+    assert f"alpha={(0.1, 0.3)[int(np.argmin(valid))]}" in chosen
+    base = [values(rows, "task only", "score", f"base-{i}")[0] for i in range(2)]
+    assert f"lr={(1e-3, 5e-3)[int(np.argmin(base))]}" in chosen
+
+
+def test_the_page_compares_by_seed_and_corrects_for_all(small, tmp_path):
+    rows = run(tmp_path)
+    cpc, alone = (values(rows, arm, "test mae") for arm in ("+ CPC", "task only"))
+    assert (len(cpc), len(alone)) == (3, 5)
+    expected = paired(cpc, alone[:3])  # of the seeds that both have
+    page = report(tmp_path / "study.csv")
+    line = next(line for line in page.splitlines() if line.startswith("| + CPC |"))
+    assert f"{np.mean(cpc):.3f} ± {np.std(cpc, ddof=1):.3f}" in line
+    assert f"{expected.difference:+.4f} [{expected.low:+.4f}, {expected.high:+.4f}]" in line
+    assert line.rstrip(" |").endswith(f"{holm([expected.t_pvalue])[0]:.3f}")
+    assert "| MMIM | published |" in page
+    assert "| task only | ours, mean of 5 seeds |" in page
+    assert "On MOSI, official split, “task only” have 5 seeds" in page
+
+
+def test_what_is_there_is_not_run_again(small, tmp_path, monkeypatch):
+    first = run(tmp_path)
+    monkeypatch.setattr("mmim_example.ablation.train", lambda *_, **__: pytest.fail("trained again"))
+    assert run(tmp_path) == first
+
+
+def test_rows_of_an_earlier_revision_leave_the_file(small, tmp_path):
+    rows = run(tmp_path)
+    path = tmp_path / "study.csv"
+    others = [row | {"data": "video"} for row in rows[:2]]
+    others[1] |= {"revision": "1"}
+    with path.open("a", encoding="utf-8") as file:
+        csv.DictWriter(file, rows[0]).writerows(others)
+    assert [row for row in run(tmp_path) if row["data"] == "video"] == others[:1]
+
+
+def test_a_page_of_earlier_runs_alone_is_refused(tmp_path, capsys):
+    (tmp_path / "study.csv").write_text("data,stage,arm,settings,seed\nofficial,final,task only,,100\n")
+    with pytest.raises(SystemExit):
+        study.main(["official", "--report", "--output", str(tmp_path)])
+    assert "must have runs of revision" in capsys.readouterr().err
+    assert not (tmp_path / "study.md").exists()
