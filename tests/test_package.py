@@ -1,6 +1,9 @@
+import ast
+import json
 import re
 import subprocess
 import sys
+import textwrap
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,17 +15,57 @@ from infomax.command_line.tables import bounds_table
 ROOT = Path(__file__).parent.parent
 
 
+#: Packages that take long to import, or that few calls need.
+HEAVY = {"torch._dynamo", "torch._inductor", "scipy.stats", "pandas", "matplotlib", "sklearn", "pyarrow"}
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """Names of the modules that a fresh process has loaded after each of three steps."""
+    code = """
+    import contextlib, io, json, sys
+    import infomax
+    steps = {"import": list(sys.modules)}
+    from infomax.command_line.main import main
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main(["--help"])
+    steps["help"] = list(sys.modules)
+    for name in dir(infomax):
+        getattr(infomax, name)
+    steps["public names"] = list(sys.modules)
+    print(json.dumps(steps))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    return {step: set(names) for step, names in json.loads(done.stdout).items()}
+
+
+@pytest.mark.parametrize("step", ["import", "help"])
+def test_torch_is_not_loaded_before_it_is_used(loaded, step):
+    assert not loaded[step] & {"torch", "numpy", "scipy", *HEAVY}
+
+
+def test_public_names_load_neither_the_compiler_nor_other_heavy_packages(loaded):
+    assert not loaded["public names"] & HEAVY
+    assert {"torch", "infomax.estimation.estimate"} <= loaded["public names"]
+
+
 def test_public_names_exist_and_are_documented():
     for name in infomax.__all__:
         assert getattr(infomax, name).__doc__, name
     assert infomax.__version__ == version("infomax")
 
 
-def test_import_is_light():
-    heavy = ["scipy.stats", "matplotlib", "pandas", "sklearn"]
-    code = f"import sys, infomax; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.strip() == "[]"
+def test_the_stub_lists_the_public_names():
+    """What type checkers see, what ``dir`` and ``import *`` give, and what is imported, are the same names."""
+    stub = ast.parse(Path(infomax.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imported = [alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    (listed,) = (
+        ast.literal_eval(node.value)
+        for node in stub.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
+    )
+    assert sorted(imported) == sorted(listed) == sorted(infomax.__all__) == sorted(dir(infomax))
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/choose-a-bound.md"])

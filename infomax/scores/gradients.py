@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -26,8 +27,21 @@ class Tiling:
 
 
 def _not_compiled(function: F) -> F:
-    """Left as it is by ``torch.compile``, which would unroll its loops."""
-    return torch.compiler.disable(function)  # type: ignore[no-any-return, no-untyped-call]
+    """Exclude a function from ``torch.compile``, which would unroll its loops.
+
+    ``torch.compiler.disable`` imports the compiler, which takes as long as to import torch. It is therefore applied
+    when a compiler first meets the function, not here.
+    """
+    eager: Callable[..., Any] | None = None
+
+    @wraps(function)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal eager
+        if eager is None and torch.compiler.is_compiling():
+            eager = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+        return (eager or function)(*arguments, **keywords)
+
+    return call  # type: ignore[return-value]
 
 
 @_not_compiled
