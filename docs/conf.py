@@ -1,4 +1,13 @@
-from infomax import __version__
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import reference_pages  # noqa: E402
+import references  # noqa: E402
+
+from infomax import __version__  # noqa: E402
 
 project = "infomax"
 author = "The infomax developers"
@@ -7,6 +16,7 @@ release = version = __version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
@@ -16,10 +26,22 @@ html_title = "infomax"
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_inherit_docstrings = False
+autosummary_generate = False
 napoleon_use_rtype = False
 nb_execution_mode = "force"
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
 myst_enable_extensions = ["dollarmath"]
 exclude_patterns = ["_build"]
-nitpicky = False
+nitpicky = True
+# Names of other packages: their inventories are on the network, which the build does without.
+OTHERS = "abc|argparse|collections|datetime|numpy|os|pathlib|torch"
+IMPORTED_FOR_TYPES = r"Axes|DataFrame|Figure|NDArray|ProcessGroup|Tensor|nn\.\w+"
+nitpick_ignore_regex = [(r"py:\w+", rf"({OTHERS})\.[\w.]+|{IMPORTED_FOR_TYPES}")]
+
+
+def setup(app):
+    reference_pages.write(HERE / "reference")
+    app.connect("autodoc-process-docstring", references.resolve, priority=400)  # before napoleon
+    app.connect("missing-reference", references.leave_plain)

@@ -26,7 +26,7 @@ class Bound(nn.Module, abc.ABC):
     :func:`register`; the command line, the tables, the benchmark and the contract tests then find it.
     """
 
-    #: Name in the registry, set by :func:`register`.
+    #: Name in the registry, set by :func:`infomax.bounds.register`.
     name: ClassVar[str] = ""
     #: What the value is: a "lower" or "upper" bound on MI in expectation, or an "estimate" (neither).
     kind: Kind

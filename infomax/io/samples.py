@@ -30,7 +30,7 @@ class IndexWarning(InfomaxWarning):
 
 @contextmanager
 def labelled_warnings(label: str, *, depth: int) -> Iterator[None]:
-    """Give this library's warnings with ``label: `` in front, and others as they come, when the block is left.
+    """Give this library's warnings with ``label:`` in front, and others as they come, when the block is left.
 
     Args:
         label: what they are about. depth: how many calls above this block the line is that they should show.

@@ -143,6 +143,7 @@ class Whitened:
     n: int
 
     def canonical(self, shrink: Shrinkage) -> GaussianCoupling:
+        """The coupling with these canonical correlations, shrunk as ``shrink`` says."""
         noise, cross = self.n**-0.5, self.cross
         if shrink == "sparse":
             cross = soft_threshold(cross, noise)
