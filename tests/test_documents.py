@@ -20,6 +20,22 @@ def blocks(document):
     return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
+def texts():
+    """Documents and source files, without generated results."""
+    files = [file for folder in ("infomax", "mmim_example", "benchmarks") for file in (ROOT / folder).rglob("*.py")]
+    files += [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    return {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files}
+
+
+def test_links_between_documents_lead_to_files():
+    broken = []
+    for name, text in texts().items():
+        if name.endswith(".md"):
+            targets = re.findall(r"\]\(([^)#:\s]+)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+            broken += [f"{name}: {target}" for target in targets if not ((ROOT / name).parent / target).exists()]
+    assert not broken
+
+
 def block(document, text):
     """The one block of code that contains the text."""
     (found,) = [code for code in blocks(document) if text in code]
