@@ -1,11 +1,18 @@
+import os
+
 import pytest
 import torch
 from hypothesis import settings
 
 from infomax import tasks
 
-settings.register_profile("busy machine", deadline=None)
-settings.load_profile("busy machine")
+# The same examples in each run, however slow the machine.
+settings.register_profile("same examples", deadline=None, derandomize=True)
+settings.load_profile("same examples")
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # beside others, and so are the processes that it starts
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 import infomax
 from infomax import Schedule, SubsampleWarning, conditional, estimate
 from infomax.command_line.main import main
-from infomax.io import batches as feeding
 from infomax.training import streaming
 from infomax.training.streaming import Sampled, draw_rows
 
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::infomax.SubsampleWarning")
 @pytest.fixture
 def large(monkeypatch):
     """Everything above 1,000 cells stays where it is, and at most 1,500 rows are measured."""
-    monkeypatch.setattr(feeding, "MOST_CELLS", 1000)
+    monkeypatch.setattr(sys.modules["infomax.io.batches"], "MOST_CELLS", 1000)
     for name, value in {"MOST_MEASURED": 1500, "_MOST_VALIDATION": 500, "_MOST_SKETCHED": 1000}.items():
         monkeypatch.setattr(streaming, name, value)
     monkeypatch.setattr("infomax.estimation.problem.MOST_MEASURED", 1500)
