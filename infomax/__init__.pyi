@@ -21,12 +21,18 @@ from .estimation.compositions import (
     total_correlation,
     transfer_entropy,
 )
-from .estimation.diagnostics import SaturationWarning, SubsampleWarning, TrainingWarning
 from .estimation.estimate import estimate
 from .estimation.pairwise import pairwise
+from .exceptions import (
+    ConstantColumnWarning,
+    IndexWarning,
+    InfomaxWarning,
+    SaturationWarning,
+    SubsampleWarning,
+    TrainingWarning,
+)
 from .io.batches import batches
 from .io.files import read_columns
-from .io.samples import ConstantColumnWarning, IndexWarning, InfomaxWarning
 from .io.stored import StoredColumns, open_columns
 from .results.composition import Composition, Term
 from .results.estimate import Estimate

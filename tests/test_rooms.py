@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("infomax", "mmim_example", "benchmarks")
 #: The rooms of the library from the ground up; those of one floor do not import each other.
 FLOORS = (
-    ("datasets", "io", "progress", "scores", "statistics"),
+    ("exceptions", "progress"),
+    ("datasets", "io", "scores", "statistics"),
     ("critics", "tasks"),
     ("densities",),
     ("bounds",),

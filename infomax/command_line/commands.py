@@ -18,10 +18,11 @@ from infomax.command_line.tables import bounds_table, estimates_table, pairs_tab
 from infomax.estimation.compositions import conditional
 from infomax.estimation.estimate import estimate
 from infomax.estimation.pairwise import pairwise
-from infomax.estimation.problem import check_bound
+from infomax.estimators import chosen
+from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
 from infomax.io.files import check_writable, read_named
 from infomax.io.frames import Columns
-from infomax.io.samples import ConstantColumnWarning, Floats, InfomaxWarning
+from infomax.io.samples import Floats
 from infomax.io.stored import MAPPED, StoredColumns, open_columns
 from infomax.results.composition import Composition
 from infomax.results.estimate import Estimate
@@ -52,7 +53,7 @@ def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
     if not names:
         raise ValueError(f"--bound must name a bound; got {arguments.bound!r}")
     for name in names:
-        check_bound(name)  # raises before any work
+        chosen(name)  # raises before any work
     if arguments.plot:
         check_figure_path(arguments.plot)
     leads = distributed.rank() == 0
@@ -110,7 +111,7 @@ def _pairwise(arguments: argparse.Namespace) -> int:
     if arguments.most < 1:
         raise ValueError(f"--most must be at least 1; got {arguments.most}")
     if arguments.bound is not None:
-        check_bound(arguments.bound)
+        chosen(arguments.bound)
     if arguments.plot:
         check_figure_path(arguments.plot)
     selections = [part.split(",") for part in (arguments.columns, arguments.others) if part is not None]

@@ -13,13 +13,12 @@ from infomax import CPC, tasks
 from infomax.command_line.tables import format_table, interval, notes, registry_facts
 from infomax.datasets import load_penguins
 from infomax.estimation.estimate import estimate
-from infomax.estimation.problem import DEFAULT
-from infomax.io.samples import InfomaxWarning
+from infomax.exceptions import InfomaxWarning
 from infomax.results.estimate import Estimate
 from infomax.results.plots import new_figure, plot_comparison
 
 #: One of each kind: what the figure has room for, and a minute time.
-_SHOWN = [DEFAULT, "ba", "cpc", "dv", "infonce", "mine", "nwj", "gaussian", "ksg"]
+_SHOWN = ["default", "ba", "cpc", "dv", "infonce", "mine", "nwj", "gaussian", "ksg"]
 _X, _Y = ["bill_length_mm", "bill_depth_mm"], ["flipper_length_mm", "body_mass_g"]
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from infomax import bounds
-from infomax.estimators import classical
-from infomax.estimators.default import estimator as default
+from infomax import bounds, estimators
 from infomax.results.composition import Composition
 from infomax.results.estimate import Estimate, pvalue_text
 from infomax.results.pairwise import Pairwise
@@ -64,8 +62,8 @@ class _Fact(TypedDict):
 
 def registry_facts() -> list[_Fact]:
     """What is said of every bound and classical estimator, from their classes: a dict for each."""
-    known: list[Any] = [default.ESTIMATOR, *map(bounds.get, bounds.names())]
-    known += classical.ESTIMATORS.values()
+    others = [name for name in estimators.names() if name != "default"]
+    known: list[Any] = [estimators.get("default"), *map(bounds.get, bounds.names()), *map(estimators.get, others)]
     return [
         _Fact(
             name=entry.name,

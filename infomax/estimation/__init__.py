@@ -11,15 +11,11 @@ from infomax.estimation.compositions import (
     total_correlation,
     transfer_entropy,
 )
-from infomax.estimation.diagnostics import SaturationWarning, SubsampleWarning, TrainingWarning
 from infomax.estimation.estimate import estimate
 from infomax.estimation.pairwise import pairwise
 
 __all__ = [
     "Bracket",
-    "SaturationWarning",
-    "SubsampleWarning",
-    "TrainingWarning",
     "bracket",
     "conditional",
     "directed_information",

@@ -6,15 +6,10 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from infomax import bounds
-from infomax.bounds import Bound
 from infomax.bounds.contrastive import Contrastive
-from infomax.estimation.diagnostics import TrainingWarning
 from infomax.estimation.estimate import estimate
-from infomax.estimation.problem import DEFAULT, BoundLike
-from infomax.estimators import classical
-from infomax.estimators.classical import ClassicalEstimator
-from infomax.estimators.default import estimator as anchored
+from infomax.estimators import BoundLike, Estimator, TrainedBound, chosen
+from infomax.exceptions import TrainingWarning
 from infomax.io.samples import labelled_warnings
 from infomax.results.composition import summary
 from infomax.results.estimate import Estimate
@@ -94,7 +89,7 @@ class Bracket:
 
 
 def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = "club", **options: Any) -> Bracket:
-    r"""Between which two values does the mutual information of ``x`` and ``y`` lie?
+    r"""Estimate a lower and an upper bound of the mutual information of ``x`` and ``y``.
 
     A lower bound and an upper one, on the same split. No upper bound holds without assumptions: that of a learned
     density q(y | x) holds if it is the true conditional, and the result says so unless the bound's kind is "upper".
@@ -126,7 +121,7 @@ def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = 
     """
     if "bound" in options:
         raise TypeError(f"a bracket has two bounds, lower and upper; got bound={options['bound']!r}")
-    low_facts, high_facts = _facts(lower, "lower"), _facts(upper, "upper")
+    low_facts, high_facts = _estimator(lower, "lower"), _estimator(upper, "upper")
     if low_facts.kind != "lower":
         raise ValueError(f"lower must be a bound of kind 'lower'; got {low_facts.name!r}, of kind {low_facts.kind!r}")
     if high_facts.kind != "upper" and not _has_conditional(high_facts):
@@ -151,24 +146,18 @@ def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = 
     return Bracket(low, high, assumption, tuple(cautions))
 
 
-_Facts = Bound | type[Bound] | ClassicalEstimator | anchored.DefaultEstimator
-
-
-def _facts(bound: BoundLike, argument: str) -> _Facts:
-    """What states the kind and the name of a bound."""
-    if isinstance(bound, Bound):
-        return bound
-    if not isinstance(bound, str):
-        raise TypeError(f"{argument} must be a name or an infomax.Bound; got {bound!r}")
-    if bound == DEFAULT:
-        return anchored.ESTIMATOR
+def _estimator(bound: BoundLike, argument: str) -> Estimator:
+    """The estimator, which states the kind and the name of a bound."""
     try:
-        return classical.ESTIMATORS.get(bound) or bounds.get(bound)
+        return chosen(bound, stacklevel=4)
+    except TypeError:
+        raise TypeError(f"{argument} must be a name or an infomax.Bound; got {bound!r}") from None
     except ValueError as error:
         raise ValueError(f"{argument} must be a known bound: {error}") from None
 
 
-def _has_conditional(facts: _Facts) -> bool:
-    """Whether it is an estimate by a density q(y | x), which is what bounds are that score no pairs."""
-    family = facts if isinstance(facts, type) else type(facts)
-    return facts.kind == "estimate" and issubclass(family, Bound) and not issubclass(family, Contrastive)
+def _has_conditional(estimator: Estimator) -> bool:
+    """Whether it is an estimate by a density q(y | x): a trained bound that scores no pairs."""
+    if not isinstance(estimator, TrainedBound):
+        return False
+    return estimator.kind == "estimate" and not issubclass(estimator.family, Contrastive)

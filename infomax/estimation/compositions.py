@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from infomax.estimation.diagnostics import SubsampleWarning, TrainingWarning
 from infomax.estimation.estimate import estimate
-from infomax.estimation.problem import LEAST_ROWS, MOST_ANCHORED
+from infomax.estimators.default.estimator import DefaultEstimator
+from infomax.estimators.problem import LEAST_ROWS
+from infomax.exceptions import InfomaxWarning, SubsampleWarning, TrainingWarning
 from infomax.io.batches import stays
-from infomax.io.samples import Floats, InfomaxWarning, as_aligned, labelled_warnings
+from infomax.io.samples import Floats, as_aligned, labelled_warnings
 from infomax.results.composition import Composition, Term
 from infomax.results.estimate import Estimate
 from infomax.training.streaming import MOST_MEASURED, Sampled
@@ -278,7 +279,7 @@ def _aligned(samples: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[di
     """All by :func:`as_aligned`, or rows drawn from what is too large to be copied, and then what to say of it."""
     if not stays(samples.values()):
         return as_aligned(samples, least=LEAST_ROWS, stacklevel=5), ""
-    size = {"most": MOST_MEASURED, "cells": MOST_ANCHORED}
+    size = {"most": MOST_MEASURED, "cells": DefaultEstimator.most_cells}
     sampled = Sampled.of(samples, least=LEAST_ROWS, seed=options.get("seed", 0), stacklevel=5, **size)
     return sampled.drawn, f"{len(sampled.rows)} of {len(sampled.aligned)} rows are used, drawn at random"
 

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax import bounds
-from infomax.bounds.base import Kind
 from infomax.estimation.estimate import estimate
-from infomax.estimation.problem import DEFAULT, LEAST_ROWS, BoundLike, check_bound
-from infomax.estimators.classical import ESTIMATORS, NEAR, by_neighbours
+from infomax.estimators import BoundLike, by_neighbours, chosen
 from infomax.estimators.default.folds import FEWEST_DISTINCT
+from infomax.estimators.nearest_neighbours import NEAR
+from infomax.estimators.problem import LEAST_ROWS
+from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
 from infomax.io.frames import Columns
-from infomax.io.samples import ConstantColumnWarning, Floats, InfomaxWarning, as_samples, check_indexes
+from infomax.io.samples import Floats, as_samples, check_indexes
 from infomax.progress import progress_bar
 from infomax.results.pairwise import Pairwise
-from infomax.statistics.counts import codes
+from infomax.statistics.counts import codes, plugin, plugin_stderr
 from infomax.statistics.marginals import normal_scores
 from infomax.statistics.neighbours import tie_breaker
 from infomax.statistics.rank_tests import Correction, qvalues, rank_pvalues, table_pvalue
@@ -45,7 +45,7 @@ def pairwise(
     progress: bool = True,
     **options: Any,
 ) -> Pairwise:
-    r"""How much does every column tell about every other?
+    r"""Estimate the mutual information of every pair of columns.
 
     Of each pair of columns: the mutual information, a standard error, the p-value of a test of independence by ranks
     (:func:`infomax.statistics.rank_pvalues`), and a q-value, which controls how many of the pairs that are reported
@@ -88,8 +88,9 @@ def pairwise(
     >>> (pairwise(x, progress=False).qvalue < 0.05).tolist()
     [[False, False, True], [False, False, False], [True, False, False]]
     """
+    estimator = None
     if bound is not None:
-        check_bound(bound)
+        estimator = chosen(bound, stacklevel=3)
     elif options:
         raise TypeError(f"without a bound there are no further keywords; got {', '.join(options)}")
     qvalues(np.ones(1), correction)  # raises for an unknown one
@@ -133,8 +134,8 @@ def pairwise(
         names=left.names,
         columns=right.names,
         symmetric=y is None,
-        bound=_DEFAULT if bound is None else bound if isinstance(bound, str) else bound.name or type(bound).__name__,
-        kind=_kind(bound),
+        bound=_DEFAULT if estimator is None else estimator.name,
+        kind="estimate" if estimator is None else estimator.kind,
         n=n,
         seed=int(seed),
         correction=correction,
@@ -194,8 +195,7 @@ def _by_neighbours(left: _Side, right: _Side, seed: int) -> _Measure:
     def measure(i: int, j: int) -> tuple[tuple[float, float, float], Sequence[str]]:
         if left.table_with(right, i, j):
             pair = left.samples[:, [i]], right.samples[:, [j]]
-            counted = ESTIMATORS["plugin"].measure(*pair)
-            return (float(counted.local.mean()), counted.stderr, counted.gap), ()
+            return (float(plugin(*pair).mean()), plugin_stderr(*pair), 0.0), ()
         shares = by_neighbours(scores[0][:, [i]], scores[1][:, [j]], seed=seed)
         mi = float(shares.local.mean())
         return (mi, shares.stderr, shares.gap), [_NEAR_CEILING] if mi > ceiling - 1 else []
@@ -227,12 +227,6 @@ def _pvalues(left: _Side, right: _Side, draws: int, rng: np.random.Generator, *,
     found[left.constant] = 1.0
     found[:, right.constant] = 1.0
     return found
-
-
-def _kind(bound: BoundLike | None) -> Kind:
-    if not isinstance(bound, str):
-        return "estimate" if bound is None else bound.kind
-    return "estimate" if bound == DEFAULT or bound in ESTIMATORS else bounds.get(bound).kind
 
 
 class _Remarks:

@@ -6,14 +6,11 @@ Imports nothing else of infomax.
 from infomax.io.batches import batches
 from infomax.io.files import read_columns, read_named
 from infomax.io.frames import Columns
-from infomax.io.samples import ConstantColumnWarning, IndexWarning, InfomaxWarning, as_aligned, as_pair, as_samples
+from infomax.io.samples import as_aligned, as_pair, as_samples
 from infomax.io.stored import StoredColumns, open_columns
 
 __all__ = [
     "Columns",
-    "ConstantColumnWarning",
-    "IndexWarning",
-    "InfomaxWarning",
     "StoredColumns",
     "as_aligned",
     "as_pair",

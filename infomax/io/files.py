@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from infomax.exceptions import InfomaxWarning
 from infomax.io.frames import Columns
 from infomax.io.naming import unknown
-from infomax.io.samples import Floats, InfomaxWarning, as_samples
+from infomax.io.samples import Floats, as_samples
 
 T = TypeVar("T")
 

@@ -11,21 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from infomax.exceptions import ConstantColumnWarning, IndexWarning, InfomaxWarning
 from infomax.io.frames import Columns, column_labels, differing_indexes
 
 Floats = NDArray[np.float64]
-
-
-class InfomaxWarning(UserWarning):
-    """Base of the warnings of this library."""
-
-
-class ConstantColumnWarning(InfomaxWarning):
-    """A column has one value only; it carries no information and is left out."""
-
-
-class IndexWarning(InfomaxWarning):
-    """Data frames or series whose indexes differ were paired row by row, by position."""
 
 
 @contextmanager

@@ -118,15 +118,15 @@ def test_several_bounds_make_a_table(table, capsys):
         "--no-progress",
     ]
     assert main(command) == 0
-    header, _, gaussian, infonce, anchored, *_ = capsys.readouterr().out.splitlines()
+    header, _, gaussian, infonce, default, *_ = capsys.readouterr().out.splitlines()
     names = ["estimator", "kind", "nats", "95 % interval", "standard error", "p", "gap", "ceiling"]
     assert re.split(r"  +", header) == names
     assert gaussian.split()[:2] == ["gaussian", "estimate"]
     assert infonce.split()[:2] == ["infonce", "lower"]
     assert infonce.endswith("4.61")
-    assert anchored.split()[:2] == ["default", "estimate"]
-    assert anchored.endswith("none")
-    assert "  ≤ 0.01  " in anchored
+    assert default.split()[:2] == ["default", "estimate"]
+    assert default.endswith("none")
+    assert "  ≤ 0.01  " in default
 
 
 def test_pairwise_prints_pairs_by_size(table, capsys, tmp_path):

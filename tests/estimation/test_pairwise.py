@@ -10,7 +10,7 @@ from scipy.special import digamma
 
 import infomax
 from infomax import Pairwise, estimate, pairwise, tasks
-from infomax.estimators.classical import plugin
+from infomax.statistics import plugin
 
 
 def table(n=400, seed=0):

@@ -5,8 +5,7 @@ from scipy.stats import norm, rankdata
 
 import infomax
 from infomax import tasks
-from infomax.estimators import classical
-from infomax.estimators.classical import gaussian_copula, ksg
+from infomax.estimators import gaussian_copula, ksg, nearest_neighbours
 from infomax.statistics.marginals import fit_margins, normal_scores
 
 RNG = np.random.default_rng(0)
@@ -85,7 +84,7 @@ def test_ksg_on_a_label_and_a_measurement():
     assert ksg(label[:, None], y[:, None]).mean() == pytest.approx(0.5 * np.log(2), abs=0.03)
 
 
-@pytest.mark.filterwarnings("ignore:ksg. (12 )?neighbours")
+@pytest.mark.filterwarnings("ignore:ksg. (the estimate with k = 12|nearest neighbours)")
 @pytest.mark.parametrize(("name", "dims"), [("1v1-additive-0.1", 2), ("normal-5d-1", 10), ("normal-20d-1", 40)])
 def test_intervals_of_neighbours_reach_as_far_as_twelve_lose_more_than_three(name, dims):
     """These lose 0.08, 0.3 and 0.8 nats at 1,000 rows; the standard error alone is 0.03."""
@@ -103,11 +102,11 @@ def test_intervals_of_neighbours_reach_as_far_as_twelve_lose_more_than_three(nam
     assert covered >= 3
 
 
-@pytest.mark.filterwarnings("ignore:ksg. (12 )?neighbours")
+@pytest.mark.filterwarnings("ignore:ksg. (the estimate with k = 12|nearest neighbours)")
 def test_few_of_many_rows_tell_what_neighbours_lose(monkeypatch):
     x, y = tasks.get("normal-5d-1").sample(3000, 0)
     whole = infomax.estimate(x, y, bound="ksg", progress=False)
-    monkeypatch.setattr(classical, "_COMPARED", 1000)
+    monkeypatch.setattr(nearest_neighbours, "_COMPARED", 1000)
     part = infomax.estimate(x, y, bound="ksg", progress=False)
     assert (part.mi, part.stderr) == (whole.mi, whole.stderr)
     assert part.gap == pytest.approx(whole.gap, rel=0.1)

@@ -5,7 +5,7 @@ from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_regression
 
 from infomax import tasks
-from infomax.estimators.classical import ksg
+from infomax.estimators import ksg
 from infomax.statistics import neighbours
 from infomax.statistics.neighbours import count_within, ksg_terms, near_and_far_terms, neighbour_distances
 

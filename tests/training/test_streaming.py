@@ -26,7 +26,7 @@ def large(monkeypatch):
     monkeypatch.setattr(sys.modules["infomax.io.batches"], "MOST_CELLS", 1000)
     for name, value in {"MOST_MEASURED": 1500, "_MOST_VALIDATION": 500, "_MOST_SKETCHED": 1000}.items():
         monkeypatch.setattr(streaming, name, value)
-    monkeypatch.setattr("infomax.estimation.problem.MOST_MEASURED", 1500)
+    monkeypatch.setattr("infomax.estimators.problem.MOST_MEASURED", 1500)
     monkeypatch.setattr("infomax.estimation.compositions.MOST_MEASURED", 1500)
 
 
@@ -126,7 +126,7 @@ def test_the_warning_is_shown_at_the_users_line(large, array):
 
 
 def test_the_default_never_takes_more_rows(array, monkeypatch):
-    monkeypatch.setattr("infomax.estimation.problem.MOST_MEASURED", 500)
+    monkeypatch.setattr("infomax.estimators.problem.MOST_MEASURED", 500)
     rare = np.where(np.arange(N) < 30, np.arange(N), -1)  # constant in most rows
     x = np.column_stack([array[:, 0], rare])
     result, gaussian = estimate(x, array[:, 2], bound=["default", "gaussian"], quick=True, progress=False)

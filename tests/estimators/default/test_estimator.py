@@ -9,10 +9,11 @@ import torch
 from scipy import stats
 
 from infomax import ConstantColumnWarning, Estimate, InfomaxWarning, TrainingWarning, estimate, tasks
-from infomax.estimators.classical import NeighbourShares
-from infomax.estimators.default import estimator as anchored
-from infomax.estimators.default.estimator import ESTIMATOR, default_folds, default_schedule, measure
+from infomax.estimators.base import Measurement
+from infomax.estimators.default import estimator
+from infomax.estimators.default.estimator import DefaultEstimator, default_folds, default_schedule, measure
 from infomax.estimators.default.folds import Side
+from infomax.estimators.nearest_neighbours import NeighbourShares
 from infomax.statistics.counts import plugin
 from infomax.training.fit import Schedule
 
@@ -155,8 +156,8 @@ class TestNearestNeighbours:
     def test_they_change_nothing_where_they_find_no_more(self, name, monkeypatch):
         x, y = tasks.get(name).sample(600, 0)
         with_them = estimate(x, y, **QUICK)
-        monkeypatch.setattr(anchored, "_NEAR_DIMENSIONS", 0)
-        monkeypatch.setattr(anchored, "_NEAR_DIFFERENCES", 0)
+        monkeypatch.setattr(estimator, "_NEAR_DIMENSIONS", 0)
+        monkeypatch.setattr(estimator, "_NEAR_DIFFERENCES", 0)
         assert same(with_them, estimate(x, y, **QUICK))
 
     @pytest.mark.parametrize(("far_noise", "z"), [(1.0, 0.0), (0.2, 5.02)])
@@ -164,13 +165,13 @@ class TestNearestNeighbours:
         """Of 10,000 rows three find 0.02 nats more with noise of 1, so do twelve with that noise or a fifth of it."""
         n = 10_000
         noise = np.resize([-1.0, 1.0], n)
-        found = anchored.Measured(np.zeros(n), 0.01, 0.1, 0.0, 0.005, ())
+        found = Measurement(0.0, 0.01, 0.1, np.zeros(n))
         shares = NeighbourShares(0.02 + noise, 0.01, 0.0, far=0.02 + far_noise * noise[:8000], rows=np.arange(8000))
         # Standard errors: sqrt((1 + trigamma(3)) / 10,000) = 0.0118 of three, which is not clear enough; of twelve
         # sqrt((1 + trigamma(12)) / 8,000) = 0.0117, or sqrt((0.04 + 0.0869) / 8,000) = 0.00398.
-        monkeypatch.setattr(anchored, "by_neighbours", lambda *_: shares)
+        monkeypatch.setattr(estimator, "by_neighbours", lambda *_: shares)
         side = Side.of(np.random.default_rng(1).normal(size=(n, 1)))
-        moved = anchored._with_neighbours(found, (side, side), np.random.default_rng(2))
+        moved = estimator._with_neighbours(found, found.local, (side, side), np.random.default_rng(2))
         assert moved.local.mean() == pytest.approx(0.02 * (1 - 9 / z**2) if z else 0.0, abs=1e-5)
 
     def test_copies_of_rows_are_not_taken_for_neighbours(self):
@@ -289,8 +290,8 @@ class TestResult:
 
     def test_what_the_network_may_have_missed_is_no_large_gap(self, monkeypatch):
         """All of the information is found by the network, a quarter of it is in the gap, and no rows are too few."""
-        monkeypatch.setattr(anchored, "_NEAR_DIMENSIONS", 0)
-        monkeypatch.setattr(anchored, "_NEAR_DIFFERENCES", 0)
+        monkeypatch.setattr(estimator, "_NEAR_DIMENSIONS", 0)
+        monkeypatch.setattr(estimator, "_NEAR_DIFFERENCES", 0)
         x = np.random.default_rng(0).normal(size=1500)
         y = np.abs(x) + 0.1 * np.random.default_rng(1).normal(size=1500)
         with warnings.catch_warnings(record=True) as caught:
@@ -307,14 +308,18 @@ class TestResult:
         y = np.cos(1.5 * x) + 0.2 * rng.normal(size=(400, 5))
         schedule = Schedule(steps=200, batch_size=64, learning_rate=1.5e-2)
         found = measure(x, y, seed=0, folds=2, schedule=schedule, device=torch.device("cpu"), replicas=2)
-        assert found.overfitted > 0.2 * found.local.mean() > 0.2
-        assert found.gap >= 0.5 * found.overfitted
-        with pytest.warns(TrainingWarning, match="a large gap: training rows give much more than others"):
+        assert found.overfitting > 0.2 * found.local.mean() > 0.2
+        assert found.gap >= 0.5 * found.overfitting
+        with pytest.warns(TrainingWarning, match="overfitting: much higher on training rows than on held-out rows"):
             result = estimate(x, y, folds=2, schedule=schedule, progress=False)
         assert (result.mi, result.gap, result.pvalue) == (found.local.mean(), found.gap, found.pvalue)
 
     def test_facts(self):
-        assert (ESTIMATOR.name, ESTIMATOR.kind, ESTIMATOR.ceiling_formula) == ("default", "estimate", "none")
+        assert (DefaultEstimator.name, DefaultEstimator.kind, DefaultEstimator.ceiling_formula) == (
+            "default",
+            "estimate",
+            "none",
+        )
 
     @pytest.mark.parametrize(
         ("n", "quick", "folds", "check_every"), [(200, False, 10, 10), (3999, True, 2, 10), (4000, False, 5, 25)]

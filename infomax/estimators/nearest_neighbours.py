@@ -1,0 +1,119 @@
+"""k-nearest neighbours: the estimate of Kraskov, Stögbauer and Grassberger (KSG)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infomax.estimators.base import Estimator, Measurement, register
+from infomax.estimators.problem import Problem
+from infomax.exceptions import InfomaxWarning
+from infomax.progress import no_progress
+from infomax.statistics.marginals import Floats, normal_scores
+from infomax.statistics.neighbours import ksg_terms, near_and_far_terms, tie_breaker
+
+#: Neighbours of the estimate, and of the one that it is compared with; rows that are compared where there are many.
+NEAR, FAR, _COMPARED = 3, 12, 1 << 13
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourShares:
+    """The estimates with :data:`NEAR` and with :data:`FAR` neighbours, in nats.
+
+    Attributes:
+        local: each pair's share with k = NEAR, ``(N,)``; their mean is the estimate.
+        stderr: its standard error. gap: its bias, at most, as the comparison with k = FAR shows it.
+        far: shares with k = FAR, ``(M,)``, of the rows ``rows (M,)``.
+    """
+
+    local: Floats
+    stderr: float
+    gap: float
+    far: Floats
+    rows: NDArray[np.int64]
+
+
+def ksg(x: Floats, y: Floats, *, neighbours: int = 3, seed: int = 0, workers: int = 1) -> Floats:
+    r"""Nearest-neighbour estimate (Kraskov, Stögbauer and Grassberger's first), on normal scores of the columns.
+
+    :math:`\psi(k) + \psi(N) - \psi(n_x + 1) - \psi(n_y + 1)`, where n_x counts the points nearer in x than the k-th
+    neighbour is in (x, y), by the maximum norm. The normal scores get uniform noise of 1e-6, as the authors advise:
+    without it, points at equal distances (discrete and rounded columns) make the counts ill-defined. Accurate in few
+    dimensions; in many it underestimates strongly.
+
+    Args:
+        x: ``(N, Dx)``. y: ``(N, Dy)``. neighbours: k. seed: of the noise. workers: threads, see
+            :func:`infomax.statistics.ksg_terms`.
+
+    Returns:
+        each pair's share of the estimate, ``(N,)``, in nats.
+
+    Raises:
+        ValueError: if ``neighbours`` is not in 1..N-1.
+
+    Source: Kraskov, Stögbauer and Grassberger, 2004, arXiv cond-mat/0305641.
+    """
+    if not 1 <= neighbours < len(x):
+        raise ValueError(f"neighbours must lie in 1..{len(x) - 1}; got {neighbours}")
+    return ksg_terms(*_scores_without_ties(x, y, seed), neighbours, workers=workers)
+
+
+def _scores_without_ties(x: Floats, y: Floats, seed: int) -> tuple[Floats, Floats]:
+    """Normal scores of the columns with a little noise."""
+    rng = np.random.default_rng(seed)
+    u, v = (normal_scores(values) + tie_breaker(values.shape, rng) for values in (x, y))
+    return u, v
+
+
+def by_neighbours(u: Floats, v: Floats, *, seed: int = 0) -> NeighbourShares:
+    r""":func:`ksg` of samples without ties, such as normal scores with noise, and how far it may be off.
+
+    Two things are done for the interval. The variance of a pair's share is raised by :math:`\psi'(k)`, as neighbours
+    share the noise of their counts. And what was missed is read off a comparison: within the distance of the k-th
+    neighbour the density is taken to be constant, and what that loses grows with the distance, like
+    :math:`(k / N)^{1 / D}` at edges and more steeply elsewhere, in D = Dx + Dy dimensions. So 12 neighbours lose
+    :math:`4^{1 / D}` times as much as 3, or more, and the loss of 3 is at most what 12 measure less, divided by
+    :math:`4^{1 / D} - 1`.
+    """
+    from scipy.special import polygamma  # noqa: PLC0415 - loaded on first use
+
+    n, dim = len(u), u.shape[1] + v.shape[1]
+    near, far = min(NEAR, n - 1), min(FAR, n - 1)
+    some = n if n <= 2 * _COMPARED else _COMPARED
+    rows = np.sort(np.random.default_rng(seed).choice(n, some, replace=False))
+    local, compared = near_and_far_terms(u, v, near, far, rows)
+    stderr = math.sqrt((float(local.var(ddof=1)) + float(polygamma(1, near))) / n)
+    lost = max(0.0, float((local[rows] - compared).mean()))
+    return NeighbourShares(local, stderr, lost / ((FAR / NEAR) ** (1 / dim) - 1), far=compared, rows=rows)
+
+
+@register("ksg")
+class KSG(Estimator):
+    """:func:`by_neighbours` of the samples' normal scores."""
+
+    reference = "Kraskov et al. 2004, arXiv cond-mat/0305641"
+    cost = "N log N, in few dimensions"
+    use_when = "a reference: up to about 5 dimensions, discrete columns"
+
+    def measure(self, problem: Problem, tick: Callable[[int], None] = no_progress) -> Measurement:
+        shares = by_neighbours(*_scores_without_ties(problem.x, problem.y, 0))
+        value = float(shares.local.mean())
+        remarks: tuple[InfomaxWarning, ...] = ()
+        if shares.gap > max(0.1, 0.2 * abs(value)):
+            text = (
+                f"the estimate with k = {FAR} is far below that with k = {NEAR}: KSG is biased low here, and the upper "
+                f"limit unreliable"
+            )
+            remarks = (InfomaxWarning(text),)
+        elif sum(problem.dims) > 6:
+            # Information that is lost even with k = NEAR does not show in the comparison with k = FAR.
+            text = (
+                f"nearest neighbours are far away in {problem.dims[0]} + {problem.dims[1]} dimensions: KSG may miss "
+                f"most of the mutual information"
+            )
+            remarks = (InfomaxWarning(text),)
+        return Measurement(value, shares.stderr, shares.gap, shares.local, remarks=remarks)

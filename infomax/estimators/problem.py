@@ -1,0 +1,110 @@
+"""What an estimator is given: checked samples, and the user's options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from infomax.io.batches import stays
+from infomax.io.samples import Floats, as_pair
+from infomax.statistics.marginals import Margins, fit_margins
+from infomax.training.fit import Schedule
+from infomax.training.streaming import MOST_MEASURED, Sampled, draw_rows
+
+#: Fewest rows that can be split, fitted, validated and measured.
+LEAST_ROWS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Checked samples, or rows drawn from larger ones, and the options of :func:`infomax.estimate`.
+
+    Attributes:
+        x, y: ``(N, Dx)``, ``(N, Dy)``, float64, finite, without constant columns.
+        rows: of the samples as they came. sampled: samples that are not copied, of which x and y are rows; else None.
+        seed, device, quick, folds, margins, schedule: as :func:`infomax.estimate`.
+        shared: whether the ranks share the folds of each bound.
+    """
+
+    x: Floats
+    y: Floats
+    _: KW_ONLY
+    rows: int
+    sampled: Sampled | None = None
+    seed: int = 0
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+    quick: bool = False
+    folds: int | None = None
+    margins: Margins = "normal"
+    schedule: Schedule | None = None
+    shared: bool = False
+
+    @staticmethod
+    def of(x: Any, y: Any, *, most_rows: int, most_cells: int, seed: int, **options: Any) -> Problem:
+        """Of samples as the user passes them; this is where they are checked.
+
+        Samples that are too large to be copied are read once; at most ``most_rows`` rows of ``most_cells`` cells are
+        then drawn at random.
+
+        Raises:
+            TypeError, ValueError: as :func:`infomax.estimate`.
+        """
+        if not stays((x, y)):
+            x, y = as_pair(x, y, least=LEAST_ROWS, stacklevel=6)
+            return Problem(x, y, rows=len(x), seed=seed, **options)
+        samples = {"x": x, "y": y}
+        sampled = Sampled.of(samples, least=LEAST_ROWS, seed=seed, most=most_rows, cells=most_cells, stacklevel=5)
+        drawn, rows = sampled.drawn, len(sampled.aligned)
+        return Problem(drawn["x"], drawn["y"], rows=rows, sampled=sampled, seed=seed, **options)
+
+    @property
+    def dims(self) -> tuple[int, int]:
+        """Columns of x and of y."""
+        return self.x.shape[1], self.y.shape[1]
+
+    def first(self, rows: int) -> Problem:
+        """The problem with the first ``rows`` rows."""
+        return replace(self, x=self.x[:rows], y=self.y[:rows])
+
+    def drawn(self, most_cells: int) -> Problem:
+        """The problem with rows drawn at random, where they are too many.
+
+        Args:
+            most_cells: rows by columns, at most, of samples that are not copied.
+        """
+        most = MOST_MEASURED
+        if self.sampled is not None:
+            most = min(most, max(LEAST_ROWS, most_cells // max(1, sum(self.dims))))
+        if len(self.x) <= most:
+            return self
+        rng = np.random.default_rng(self.seed)
+        kept = np.sort(draw_rows(len(self.x), most, rng)) if self.sampled is None else np.arange(most)
+        sides = (side[kept] for side in (self.x, self.y))
+        # A column with one value in so many rows carries almost no information, and no method could use it.
+        x, y = (side[:, (side != side[0]).any(0)] for side in sides)
+        return replace(self, x=x, y=y)
+
+    def examined(self) -> tuple[Floats, Floats]:
+        """Rows for diagnostics of the samples."""
+        some = slice(None) if self.sampled is None else slice(MOST_MEASURED)
+        return self.x[some], self.y[some]
+
+    def split(self, usual: int) -> int:
+        """Number of folds: that of the user or the usual one, at most a quarter of the rows."""
+        return min(self.folds or usual, len(self.x) // 4)
+
+    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> list[tuple[Tensor, Tensor]]:
+        """Each part of the rows as tensors, standardised with the statistics of the first part (the training rows)."""
+        maps = [fit_margins(values[parts[0]], self.margins) for values in (self.x, self.y)]
+        return [self.tensors(maps[0](self.x[rows]), maps[1](self.y[rows])) for rows in parts]
+
+    def tensors(self, x: Floats, y: Floats) -> tuple[Tensor, Tensor]:
+        """Both sides as float32 on the device."""
+        narrow = [torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)) for values in (x, y)]
+        return narrow[0].to(self.device), narrow[1].to(self.device)
