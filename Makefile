@@ -51,12 +51,12 @@ QUICK := 1v1-normal-0.75 1v1-additive-0.1 multinormal-dense-5-5-0.5 student-iden
 	spiral-multinormal-sparse-3-3-2-2.0 1v1-X-0.9 channel-5-1 secret-2in50-1
 
 bench-quick: .venv/.ready
-	$(PY) -m benchmarks.accuracy.known_mi --quick --tasks $(QUICK) --estimators anchored $(BOUNDS) gaussian ksg --n 1000 --seeds 1 --output build/bench
+	$(PY) -m benchmarks.accuracy.known_mi --quick --tasks $(QUICK) --estimators default $(BOUNDS) gaussian ksg --n 1000 --seeds 1 --output build/bench
 	$(PY) -m benchmarks.accuracy.staircase --quick --cases gaussian --critics separable --bounds $(BOUNDS) --output build/bench
 
 bench: .venv/.ready
 	$(PY) -m benchmarks.accuracy.gaussian $(OUTPUT)
-	$(PY) -m benchmarks.accuracy.known_mi --estimators anchored --n 200 1000 10000 $(OUTPUT)
+	$(PY) -m benchmarks.accuracy.known_mi --estimators default --n 200 1000 10000 $(OUTPUT)
 	$(PY) -m benchmarks.accuracy.default --quick --tasks beyond-normal --n 10000 --seeds 3 --no-tests $(OUTPUT)
 	$(PY) -m benchmarks.accuracy.default $(OUTPUT)
 	$(PY) -m benchmarks.accuracy.known_mi --n 1000 10000 $(OUTPUT)

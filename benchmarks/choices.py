@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import infomax
 
 #: The name of the default estimator.
-DEFAULT = "anchored"
+DEFAULT = "default"
 #: Estimators other than the registered bounds: the default, and those without training.
 OTHERS = (DEFAULT, "gaussian", "ksg")
 #: What runs unless other estimators are named: the default, and the most common bounds.

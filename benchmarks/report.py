@@ -1,4 +1,4 @@
-"""Pieces that the reports share: the line that names the machine, Markdown tables, numbers in them."""
+"""What the reports share: the description of the machine, Markdown tables and pages, numbers, figures."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy
 import torch
 
 import infomax
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def machine() -> str:
-    """Versions and machine, on one line."""
+    """Versions of the software and the machine, on one line."""
     memory = _memory()
     parts = [
         f"infomax {infomax.__version__}",
@@ -29,7 +33,7 @@ def machine() -> str:
 
 
 def _processor() -> str:
-    """The model, where the system tells, without signs of trade marks; else the kind."""
+    """The model without trade mark signs if the system reports it; else the architecture."""
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text(encoding="utf-8").splitlines() if facts.is_file() else []
     models = [line.partition(":")[2] for line in lines if line.startswith("model name")]
@@ -37,7 +41,7 @@ def _processor() -> str:
 
 
 def provenance(rows: Iterable[Mapping[str, str]]) -> str:
-    """When, with what and on what the rows of a sweep were measured, on one line."""
+    """Dates, versions and machines of the rows of a sweep, on one line."""
     found = {(row["machine"], row["date"]) for row in rows if row["machine"]}
     days: dict[str, list[str]] = {}
     for where, day in sorted(found):
@@ -46,10 +50,10 @@ def provenance(rows: Iterable[Mapping[str, str]]) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, the first column to the left and the others to the right.
+    """A Markdown table: the first column aligned left, the others right.
 
     Raises:
-        ValueError: for a row that has not as many cells as the header.
+        ValueError: if a row and the header differ in their number of cells.
     """
     lines = [_line(header), _line([":---", *["---:"] * (len(header) - 1)])]
     for row in rows:
@@ -60,20 +64,34 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def number(value: float, *, signed: bool = False) -> str:
-    """Two decimals, none from 100 on, and a power of ten from 100,000 on; "–" for NaN."""
+    """Two decimals below 100, none below 100,000, scientific notation above; "–" for NaN."""
     if math.isnan(value):
         return "–"
     size = abs(value)
     return format(value, ("+" if signed else "") + (".2f" if size < 100 else ",.0f" if size < 1e5 else ".1e"))
 
 
+def write_page(path: Path, parts: Iterable[str]) -> str:
+    """Write the paragraphs to the Markdown file beside a CSV; return the text."""
+    text = "\n\n".join(parts) + "\n"
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    return text
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that does not depend on a display."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def _line(cells: Sequence[str]) -> str:
-    # A bar inside a cell would begin another one.
+    # A bar inside a cell would start a new cell.
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _memory() -> int | None:
-    """Of this machine, in GB (10⁹ bytes); ``None`` where the system does not tell."""
+    """Memory of this machine in GB (10⁹ bytes); ``None`` if the system does not report it."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9)
     except (AttributeError, ValueError, OSError):

@@ -1,8 +1,8 @@
-"""Run many cells, in parallel, into one CSV that survives being killed.
+"""Run many cells in parallel and store their results in one CSV; an interrupted sweep resumes.
 
 A cell is a dictionary of the columns that identify it (task, estimator, n, seed, ...); ``run(cell)`` returns the
-columns that it measures. Each finished cell is appended and flushed at once. Started again, a sweep skips what the file
-holds. At the end the file is put in order, so that it does not depend on how often the sweep was interrupted.
+columns that it measures. Each finished cell is appended and flushed at once. A restarted sweep skips the cells in the
+file. At the end the rows are sorted, so that the file does not depend on interruptions.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from benchmarks import memory
 from benchmarks.report import machine
 from benchmarks.results import add_output
 
@@ -29,33 +30,32 @@ Row = dict[str, str]
 Value = str | int | float | None
 Run = Callable[[Cell], Mapping[str, Value]]
 
-#: What the sweep itself adds to each row: CPU seconds, the process's peak memory in MB, day, versions and machine, and
-#: what went wrong.
+#: What the sweep adds to each row: CPU seconds, peak memory of the process in MB (2²⁰ bytes), date, machine, error.
 MEASURED = ("seconds", "memory", "date", "machine", "error")
 
 
 class SweepError(ValueError):
-    """The file, the backend or the cells are not what a sweep needs; the message says why."""
+    """The file, the backend or the cells cannot be used for a sweep; the message says why."""
 
 
 def add_arguments(parser: ArgumentParser, room: str, *, seeds: int) -> None:
-    """The options that every sweep has; results go to the ``room``; ``seeds`` is how many there are by default."""
-    parser.add_argument("--seeds", type=int, default=seeds, help="how many (default: %(default)s)")
+    """The options of every sweep; ``room`` has the results by default, ``seeds`` is the default number of seeds."""
+    parser.add_argument("--seeds", type=int, default=seeds, help="number of seeds (default: %(default)s)")
     add_output(parser, room)
     jobs = os.cpu_count() or 1
-    parser.add_argument("--jobs", type=int, default=jobs, help="cells at a time on this machine (default: %(default)s)")
-    parser.add_argument("--backend", default="loky", help="of joblib: loky (this machine), dask or ray")
-    parser.add_argument("--address", help="of the Dask scheduler or Ray head, for these backends")
-    parser.add_argument("--retry", action="store_true", help="run again the cells that failed")
-    parser.add_argument("--plugin", action="append", default=[], help="module to import first, to register tasks")
-    parser.add_argument("--report", action="store_true", help="run nothing, write the reports anew from the CSV")
+    parser.add_argument("--jobs", type=int, default=jobs, help="parallel cells on this machine (default: %(default)s)")
+    parser.add_argument("--backend", default="loky", help="joblib backend: loky (this machine), dask or ray")
+    parser.add_argument("--address", help="address of the Dask scheduler or Ray head")
+    parser.add_argument("--retry", action="store_true", help="run failed cells again")
+    parser.add_argument("--plugin", action="append", default=[], help="module that registers tasks; imported first")
+    parser.add_argument("--report", action="store_true", help="run nothing; write the report from the CSV")
 
 
 def options(arguments: Namespace) -> dict[str, Any]:
-    """The arguments of `add_arguments`, for `sweep`; the plugins are imported, so that what they register is known.
+    """The arguments of `add_arguments`, as keywords of `sweep`; imports the plugins, which register their tasks.
 
     Raises:
-        ValueError: for an unknown backend, an address with loky, a plugin that is not found, and no jobs or seeds.
+        ValueError: for an unknown backend, an address with loky, a missing plugin, or fewer than one job or seed.
     """
     jobs, backend, address = arguments.jobs, arguments.backend, arguments.address
     if backend not in ("loky", "dask", "ray"):
@@ -73,6 +73,15 @@ def options(arguments: Namespace) -> dict[str, Any]:
     return {"jobs": jobs, "backend": backend, "address": address, "retry": arguments.retry, "plugin": arguments.plugin}
 
 
+@contextmanager
+def usage_errors(parser: ArgumentParser, kind: type[ValueError] = ValueError) -> Iterator[None]:
+    """Inside, an error of this kind ends the program with a usage message, as argparse does."""
+    try:
+        yield
+    except kind as error:
+        parser.error(str(error))
+
+
 def sweep(
     path: Path,
     cells: Sequence[Cell],
@@ -85,17 +94,16 @@ def sweep(
     retry: bool = False,
     plugin: Sequence[str] = (),
 ) -> list[Row]:
-    """Run the cells that ``path`` does not hold yet; return the rows of all ``cells``, in order.
+    """Run the cells that are not in ``path`` yet; return the rows of all ``cells``, sorted.
 
     Args:
-        path: the CSV. cells: each with the same keys. run: a function of a module (workers import it).
-        columns: what ``run`` returns. jobs: cells at a time on this machine; with 1 they run in this process.
-        backend, address: "loky", or "dask" or "ray" at an address, with all the workers that there are.
-        retry: run again the cells whose row has an error. plugin: modules that each worker imports first.
+        path: the CSV. cells: all with the same keys. run: a module-level function (workers import it).
+        columns: what ``run`` returns. jobs: parallel cells on this machine; 1 runs them in this process.
+        backend, address: "loky", or "dask" or "ray" with the address of a cluster, whose workers are all used.
+        retry: run the cells with an error again. plugin: modules that each worker imports first.
 
     Raises:
-        SweepError: if the file has other columns, the cells differ in their keys, or another sweep is writing to the
-            file.
+        SweepError: if the file has other columns, the cells differ in their keys, or another sweep writes to the file.
     """
     if not cells:
         return []
@@ -109,7 +117,7 @@ def sweep(
         rows = _read(path, header)
         if retry:
             rows = [row for row in rows if not (row["error"] and _key(row, keys) in wanted)]
-            _write(path, header, rows)
+            write(path, header, rows)
         held = {_key(row, keys) for row in rows}
         pending = [cell for key, cell in wanted.items() if key not in held]
         with (
@@ -127,32 +135,34 @@ def sweep(
                 os.fsync(file.fileno())
                 advance(" ".join(str(value) for value in cell.values()))
         rows = sorted(_read(path, header), key=lambda row: _order(row, keys))
-        _write(path, header, rows)
+        write(path, header, rows)
     return [row for row in rows if _key(row, keys) in wanted]
 
 
 def measured(run: Run, cell: Cell, plugin: Sequence[str]) -> dict[str, Value]:
-    """One cell in this process: its result, or its error, with CPU time and peak memory."""
+    """Run one cell in this process: its result or error, CPU time and peak memory."""
     start = time.process_time()
-    _forget_peak()
+    memory.forget_peak()
     result: dict[str, Value] = {}
     error = ""
     try:
         for module in plugin:
             import_module(module)
         result.update(run(cell))
-    except Exception as problem:  # a failing cell is a row, and must not stop the others
+    except Exception as problem:  # a failed cell becomes a row and does not stop the others
         error = f"{type(problem).__name__}: {problem}"
     facts = {"date": str(date.today()), "machine": machine(), "error": error}
-    return {"seconds": round(time.process_time() - start, 3), "memory": _peak(), **facts} | result
+    peak = memory.status("VmHWM")
+    megabytes = None if peak is None else peak // 2**20
+    return {"seconds": round(time.process_time() - start, 3), "memory": megabytes, **facts} | result
 
 
 def _run_all(
     run: Run, cells: Sequence[Cell], plugin: Sequence[str], workers: int, *, generates: bool
 ) -> Iterator[tuple[Cell, Mapping[str, Value]]]:
-    """Cells with what they measured, as they finish. If a worker dies, the cells in work are tried one by one.
+    """Cells and their results, as they finish. If a worker dies, the cells in progress are run again one by one.
 
-    ``generates``: the backend can hand over results one by one; else they come in blocks of a cell for each worker.
+    ``generates``: the backend yields results one by one; otherwise they come in blocks, one cell for each worker.
     """
     import joblib  # noqa: PLC0415 - an extra
 
@@ -178,7 +188,7 @@ def _run_all(
             suspects, left = left[:many], left[many:]
             for cell in suspects:
                 try:
-                    yield cell, next(several([cell], 2))[1]  # 2, for 1 would be this process
+                    yield cell, next(several([cell], 2))[1]  # 1 would be this process
                 except _deaths() as problem:
                     yield cell, {"error": f"the worker process died ({type(problem).__name__})"}
         else:
@@ -186,7 +196,7 @@ def _run_all(
 
 
 def _deaths() -> tuple[type[BaseException], ...]:
-    """What is raised when a worker is killed by a signal, or for want of memory."""
+    """Exceptions raised when a worker is killed by a signal or for lack of memory."""
     killed = getattr(sys.modules.get("distributed"), "KilledWorker", None)
     return (BrokenExecutor, killed) if killed else (BrokenExecutor,)
 
@@ -197,10 +207,10 @@ def _numbered(i: int, run: Run, cell: Cell, plugin: Sequence[str]) -> tuple[int,
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Nobody else writes to this CSV meanwhile (where the system has file locks).
+    """Lock the CSV against other sweeps, where the system has file locks.
 
     Raises:
-        SweepError: if another sweep does.
+        SweepError: if another sweep has the lock.
     """
     try:
         import fcntl  # noqa: PLC0415 - POSIX only
@@ -219,7 +229,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _workers(jobs: int, backend: str, address: str | None) -> Iterator[int]:
-    """Inside, joblib runs on the backend; gives how many cells to run at a time, -1 for all workers of a cluster."""
+    """Inside, joblib uses the backend; yields the number of parallel cells, -1 for all workers of a cluster."""
     import joblib  # noqa: PLC0415 - an extra
 
     with ExitStack() as stack:
@@ -228,7 +238,7 @@ def _workers(jobs: int, backend: str, address: str | None) -> Iterator[int]:
 
             client = stack.enter_context(Client(address))  # type: ignore[no-untyped-call]
             if max(client.nthreads().values(), default=1) > 1:
-                raise SweepError("Dask workers must have one thread each, for torch's generator is the process's own")
+                raise SweepError("Dask workers must have one thread each, because all threads share torch's generator")
         elif backend == "ray":
             import ray  # noqa: PLC0415 - an extra
             from ray.util.joblib import register_ray  # noqa: PLC0415
@@ -245,12 +255,12 @@ def _key(row: Mapping[str, Any], keys: Iterable[str]) -> tuple[str, ...]:
 
 
 def _order(row: Row, keys: Iterable[str]) -> list[tuple[float, str]]:
-    """Numbers by value, texts by letter."""
+    """Sort numbers by value and texts alphabetically."""
     return [(float(value), "") if value.isdecimal() else (-1.0, value) for value in _key(row, keys)]
 
 
 def _text(value: Value) -> str:
-    """One line; the shortest text that gives the number back."""
+    """One line of text; the shortest one that keeps a number exact."""
     return "" if value is None else " ".join(str(value).split())
 
 
@@ -258,16 +268,17 @@ def read(path: Path) -> list[Row]:
     """The rows of a finished sweep.
 
     Raises:
-        SweepError: if there is no such file, or nothing in it.
+        SweepError: if the file is missing or empty.
     """
     rows = _read(path, None)
     if not rows:
-        raise SweepError(f"{path} must hold the rows of a sweep; it {'is empty' if path.exists() else 'is not there'}")
+        state = "is empty" if path.exists() else "does not exist"
+        raise SweepError(f"{path} must contain the rows of a sweep; it {state}")
     return rows
 
 
 def _read(path: Path, header: Sequence[str] | None) -> list[Row]:
-    """Rows of the file; a last line that was cut off is taken away from it."""
+    """Rows of the file; an incomplete last line is removed from the file."""
     if not path.exists():
         return []
     text = path.read_bytes()
@@ -277,24 +288,27 @@ def _read(path: Path, header: Sequence[str] | None) -> list[Row]:
     reader = csv.DictReader(whole.decode().splitlines())
     header = list(reader.fieldnames or []) if header is None else header
     if list(reader.fieldnames or header) != list(header):
-        raise SweepError(f"{path} must have the columns {header}; got {reader.fieldnames}: move it away to begin anew")
+        found = reader.fieldnames
+        raise SweepError(f"{path} must have the columns {header}; got {found}: move the file away to start again")
     rows = list(reader)
     odd = next((i for i, row in enumerate(rows) if None in row or None in row.values()), None)
     if odd is not None:
-        raise SweepError(f"{path} must have {len(header)} columns in every row; row {odd + 1} has not: {rows[odd]}")
+        raise SweepError(f"{path} must have {len(header)} columns in every row; row {odd + 1} differs: {rows[odd]}")
     return rows
 
 
-def _write(path: Path, header: Sequence[str], rows: Iterable[Row]) -> None:
+def write(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replace the CSV by these rows, in one step; missing values are empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, header, lineterminator="\n")
+    writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     _replace(path, text.getvalue().encode())
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """At no moment is there half a file."""
+    """Write the file in one step, so that it is never incomplete."""
     aside = path.with_name(path.name + ".part")
     aside.write_bytes(content)
     aside.replace(path)
@@ -302,7 +316,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 @contextmanager
 def _bar(total: int, done: int) -> Iterator[Callable[[str], None]]:
-    """A function that tells of one more cell: a progress bar with the time left, or lines without tqdm."""
+    """A function that reports a finished cell: in a progress bar, or line by line without tqdm."""
     try:
         from tqdm import tqdm  # noqa: PLC0415 - an extra
     except ImportError:
@@ -316,20 +330,3 @@ def _bar(total: int, done: int) -> Iterator[Callable[[str], None]]:
             bar.update()
 
         yield advance
-
-
-def _forget_peak() -> None:
-    """Begin to measure the process's peak memory anew (on Linux; elsewhere nothing is measured)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def _peak() -> int | None:
-    """Peak resident memory of this process since `_forget_peak`, in MB."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))

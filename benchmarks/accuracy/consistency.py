@@ -1,19 +1,19 @@
-"""Do estimates agree with each other on real images, where no truth is known? The tests of Song and Ermon.
+"""Self-consistency of estimates on real images without a known truth: the tests of Song and Ermon.
 
-    python -m benchmarks.accuracy.consistency            # some 15 minutes of CPU
+    python -m benchmarks.accuracy.consistency            # about 15 minutes of CPU time
     python -m benchmarks.accuracy.consistency --quick --output DIR
-    python -m benchmarks.accuracy.consistency --report   # tables and figure anew, from the CSV
+    python -m benchmarks.accuracy.consistency --report   # tables and figure from the CSV alone
 
-X is a digit (scikit-learn's `load_digits`: 1,797 images of 8 x 8 pixels with values 0..16, taken as they are), Y_t its
-top t rows. Whatever the distribution of images,
+X is a digit (scikit-learn's `load_digits`: 1,797 images of 8 x 8 pixels with values 0 to 16, unscaled), Y_t its top t
+rows. For every distribution of images,
 
 - baseline:   I(X; Y_t) is 0 at t = 0 and rises with t;
-- processing: I([X, X]; [Y_t, Y_{t-1}]) = I(X; Y_t), as the other parts tell nothing new;
-- additivity: I([X1, X2]; [Y1_t, Y2_t]) = I(X1; Y1_t) + I(X2; Y2_t) = 2 I(X1; Y1_t) for images that are drawn apart: X1
-  from one half of the images and X2 from the other, each once ("half" is X1 alone).
+- processing: I([X, X]; [Y_t, Y_{t-1}]) = I(X; Y_t), as the other parts add no information;
+- additivity: I([X1, X2]; [Y1_t, Y2_t]) = I(X1; Y1_t) + I(X2; Y2_t) = 2 I(X1; Y1_t) for independent images: X1 is from
+  one half of the images and X2 from the other, each image once ("half" is X1 alone).
 
-Writes ``consistency.csv`` (one row an estimate), ``consistency.md`` and ``consistency.png``. Killed at any point and
-started again, it goes on where it was. Source: Song and Ermon 2020, arXiv 1910.06222 (there with MNIST and CIFAR-10).
+Writes ``consistency.csv`` (one row per estimate), ``consistency.md`` and ``consistency.png``. An interrupted sweep
+resumes. Source: Song and Ermon 2020, arXiv 1910.06222 (there with MNIST and CIFAR-10).
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ from numpy.typing import NDArray
 import infomax
 from benchmarks import results, sweep
 from benchmarks.accuracy.consistency_report import write_report
-from benchmarks.choices import chosen_estimators
+from benchmarks.choices import CORE, chosen_estimators
 
 Floats = NDArray[np.float64]
 
 COLUMNS = ("mi", "stderr", "ceiling", "saturated", "warnings")
-#: Rows that are kept, by test: each t of "processing" is divided by that of "baseline", and of "additivity" by "half".
+#: Values of t by test: "processing" is divided by "baseline" with the same t, and "additivity" by "half".
 ROWS = {"baseline": (0, 1, 2, 4, 8), "processing": (2, 4, 8), "half": (1, 2, 4), "additivity": (1, 2, 4)}
 QUICK_ROWS = {"baseline": (0, 1, 8), "processing": (8,), "half": (1,), "additivity": (1,)}
 
 
 @lru_cache(maxsize=1)
 def images() -> Floats:
-    """The digits, ``(1797, 8, 8)``, values 0..16."""
-    found: Floats = import_module("sklearn.datasets").load_digits().images  # an extra, with no types
+    """The digits, ``(1797, 8, 8)``, values 0 to 16."""
+    found: Floats = import_module("sklearn.datasets").load_digits().images  # an extra, without types
     return found
 
 
 def top_rows(pictures: Floats, t: int) -> Floats:
-    """The pictures ``(n, height, width)`` with 0 in all rows but the top ``t``, flat: ``(n, height * width)``."""
+    """The pictures ``(n, height, width)`` with all rows but the top ``t`` set to 0, as ``(n, height * width)``."""
     masked = pictures.copy()
     masked[:, t:] = 0
     return masked.reshape(len(masked), -1)
 
 
 def samples(test: str, t: int, pictures: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Both sides of a test, a row for each picture.
+    """X and y of a test, one row per picture.
 
     Raises:
-        ValueError: for a test that is none of `ROWS`.
+        ValueError: if the test is not one of `ROWS`.
     """
     x, y = top_rows(pictures, pictures.shape[1]), top_rows(pictures, t)
     if test == "baseline":
@@ -81,12 +81,12 @@ def samples(test: str, t: int, pictures: Floats, rng: np.random.Generator) -> tu
 
 
 def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
-    """One estimate, with default settings unless the cell says quick, and all that was warned of."""
+    """One estimate, with default settings unless the mode of the cell is "quick", and all warnings."""
     torch.set_num_threads(1)
     seed = int(cell["seed"])
     x, y = samples(
         str(cell["test"]), int(cell["rows"]), images(), np.random.default_rng([seed, 1])
-    )  # 1: apart from the draws of `estimate`
+    )  # 1: other draws than those of `estimate`
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = infomax.estimate(
@@ -102,14 +102,14 @@ def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
 
 
 def saturation(result: infomax.Estimate) -> str:
-    """Why the number of rows speaks against a value: it is near its "ceiling", or larger than "log n" without one."""
+    """Why the sample is too small for a value: it is near its "ceiling", or exceeds "log n" without a ceiling."""
     if result.ceiling is None:
         return "log n" if result.mi > math.log(result.n) else ""
     return "ceiling" if result.near_ceiling else ""
 
 
 def cells_of(bounds: Sequence[str], seeds: int, *, quick: bool) -> Iterator[sweep.Cell]:
-    """What there is to run."""
+    """The cells of the sweep."""
     mode = "quick" if quick else "default"
     for seed in range(seeds):
         for test, rows in (QUICK_ROWS if quick else ROWS).items():
@@ -120,24 +120,20 @@ def cells_of(bounds: Sequence[str], seeds: int, *, quick: bool) -> Iterator[swee
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bounds", nargs="+", help="names (default: all bounds, gaussian and ksg)")
-    parser.add_argument("--quick", action="store_true", help="two folds, short training, fewer rows kept")
+    parser.add_argument("--bounds", nargs="+", help=f"names (default: {', '.join(CORE)})")
+    parser.add_argument("--quick", action="store_true", help="two folds, short training, fewer values of t")
     sweep.add_arguments(parser, "accuracy", seeds=1)
     arguments = parser.parse_args(argv)
-    try:
+    with sweep.usage_errors(parser):
         options = sweep.options(arguments)
         bounds = chosen_estimators(arguments.bounds)
-    except ValueError as error:
-        parser.error(str(error))
     cells = list(cells_of(bounds, arguments.seeds, quick=arguments.quick))
     path = results.folder("accuracy", arguments.output) / "consistency.csv"
     mode = "quick" if arguments.quick else "default"
-    try:
+    with sweep.usage_errors(parser, sweep.SweepError):
         if not arguments.report:
             sweep.sweep(path, cells, run, COLUMNS, **options)
         print(write_report(path, mode))
-    except sweep.SweepError as error:
-        parser.error(str(error))
 
 
 if __name__ == "__main__":

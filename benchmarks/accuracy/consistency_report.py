@@ -15,33 +15,33 @@ from benchmarks.sweep import Row, read
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: How far a ratio may be from what it should be, as a share of that.
+#: Largest relative deviation of a ratio from its expected value.
 TOLERANCE = 0.05
-#: What each ratio should be: at all t, or "rises" from 0.
+#: Expected value of each ratio, for all t.
 WANTED = {"processing": 1.0, "additivity": 2.0}
 TITLES = {
-    "baseline": "Baseline: I(X; Y_t) / I(X; Y_8), should be 0 at t = 0 and rise",
-    "processing": "Data processing: I([X, X]; [Y_t, Y_{t-1}]) / I(X; Y_t), should be 1",
-    "additivity": "Additivity: I([X1, X2]; [Y1_t, Y2_t]) / I(X1; Y1_t), should be 2",
+    "baseline": "Baseline: I(X; Y_t) / I(X; Y_8), expected: increasing from 0 at t = 0",
+    "processing": "Data processing: I([X, X]; [Y_t, Y_{t-1}]) / I(X; Y_t), expected: 1",
+    "additivity": "Additivity: I([X1, X2]; [Y1_t, Y2_t]) / I(X1; Y1_t), expected: 2",
 }
 _NOTES = f"""\
-Real images without a known truth: the 1,797 digits of scikit-learn's `load_digits`, 8 x 8 pixels with values 0..16, as
-they are. Y_t is the image X with its top t rows kept, and 0 below them. Estimates by `infomax.estimate`, settings:
-{{mode}}, seeds: {{seeds}}. A test holds where every ratio is within {TOLERANCE:.0%} of what it should be (baseline:
-where no value falls by more than {TOLERANCE:.0%} of I(X; Y_8), which must be positive).
+Real images without a known truth: the 1,797 digits of scikit-learn's `load_digits`, 8 x 8 pixels with values 0 to 16,
+unscaled. Y_t is the image X with all rows but the top t set to 0. Estimates by `infomax.estimate`; settings: {{mode}},
+seeds: {{seeds}}. A test passes if every ratio is within {TOLERANCE:.0%} of its expected value. The baseline passes if
+no value decreases by more than {TOLERANCE:.0%} of I(X; Y_8), which must be positive.
 
-For additivity X1 is from one half of the images and X2 from the other, each image once (898 rows).
+For additivity, X1 is from one half of the images and X2 from the other, each image once (898 rows).
 
-\\* an estimate of the ratio is near its ceiling, the log of the number of rows measured at a time: the ratio tells of
-the ceiling, not of the images. † an estimate of the ratio is larger than the log of the number of rows, without having
-a ceiling: no sample of this size can certify it (McAllester and Stratos 2020, arXiv 1811.04251). From t = 2 on the
-images are nearly all different, so their entropy is beyond what so few can show: these are tests of agreement alone.
-–: divided by a value that is not positive."""
+\\*: an estimate in the ratio is near its ceiling, the log of the number of rows evaluated together. The ratio then
+reflects the ceiling, not the images. †: an estimate in the ratio has no ceiling and exceeds the log of the number of
+rows. No sample of this size can certify such a value (McAllester and Stratos 2020, arXiv 1811.04251). From t = 2 on,
+almost all images differ, so this sample is too small for their entropy: the tests show consistency only, not accuracy.
+–: the divisor is not positive."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """An estimate in nats, the mean over seeds, and whether one of them was at its ceiling or larger than log n."""
+    """An estimate in nats, mean over seeds; whether one of them is near its ceiling, or exceeds log n."""
 
     mi: float
     at_ceiling: bool
@@ -50,7 +50,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of two estimates, with the marks of both."""
+    """Ratio of two estimates, with the marks of both."""
 
     value: float
     at_ceiling: bool
@@ -66,7 +66,7 @@ Values = Mapping[tuple[str, str, int], Value]
 
 
 def write_report(path: Path, mode: str) -> str:
-    """Write tables and figure beside a CSV, of its rows in this ``mode``; return the text."""
+    """Write tables and figure beside a CSV, from its rows in this ``mode``; return the text."""
     rows = [row for row in read(path) if row["mode"] == mode]
     found = values([row for row in rows if not row["error"]])
     bounds = list(dict.fromkeys(bound for bound, _, _ in found))
@@ -80,10 +80,8 @@ def write_report(path: Path, mode: str) -> str:
     parts += ["## Estimates, nats", value_table(found, bounds)]
     failed = [f"- {row['test']}, t = {row['rows']}, {row['bound']}: {row['error']}" for row in rows if row["error"]]
     if failed:
-        parts += ["## Failed", "\n".join(failed)]
-    text = "\n\n".join(parts) + "\n"
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
-    return text
+        parts += ["## Failed runs", "\n".join(failed)]
+    return report.write_page(path, parts)
 
 
 def values(rows: Sequence[Row]) -> Values:
@@ -101,7 +99,7 @@ def values(rows: Sequence[Row]) -> Values:
 
 
 def ratios(found: Values, bound: str, test: str) -> dict[int, Ratio]:
-    """By t: an estimate over I(X; Y_8) in the baseline, else over that of one image; NaN where that is not positive."""
+    """By t: an estimate divided by I(X; Y_8) (baseline) or by that of one image; NaN if the divisor is not positive."""
     last = max((t for _, name, t in found if name == "baseline"), default=0)
     result = {}
     for t in steps(found, test):
@@ -115,12 +113,12 @@ def ratios(found: Values, bound: str, test: str) -> dict[int, Ratio]:
 
 
 def steps(found: Values, test: str) -> list[int]:
-    """The t of a test."""
+    """Values of t of a test."""
     return sorted({t for _, name, t in found if name == test})
 
 
 def verdict(found: Mapping[int, Ratio], test: str) -> str:
-    """Whether a test holds, and what the estimates themselves say against it."""
+    """Whether a test passes, and whether the sample is too small for its estimates."""
     if not found:
         return "–"
     numbers = [found[t].value for t in sorted(found)]
@@ -133,14 +131,14 @@ def verdict(found: Mapping[int, Ratio], test: str) -> str:
             good, highest = good and number >= highest - TOLERANCE, max(highest, number)
     else:
         good = all(abs(number - WANTED[test]) <= TOLERANCE * WANTED[test] for number in numbers)
-    text = "holds" if good else "fails"
+    text = "passes" if good else "fails"
     if any(ratio.at_ceiling for ratio in found.values()):
-        return f"{text}, at its ceiling"
-    return f"{text}, beyond log n" if any(ratio.beyond for ratio in found.values()) else text
+        return f"{text}, near ceiling"
+    return f"{text}, above log n" if any(ratio.beyond for ratio in found.values()) else text
 
 
 def summary(found: Values, bounds: Sequence[str]) -> str:
-    """A line for each bound: what became of each test."""
+    """One line per bound with the outcome of each test."""
     header = ["bound", "baseline", "data processing", "additivity"]
     return report.table(
         header, [[bound, *(verdict(ratios(found, bound, test), test) for test in TITLES)] for bound in bounds]
@@ -172,21 +170,20 @@ def value_table(found: Values, bounds: Sequence[str]) -> str:
 # --- the figure -------------------------------------------------------------------------------------------------------
 
 _PANELS = {
-    "baseline": ("baseline: rises from 0", (-0.15, 1.25), (0.0, 1.0)),
+    "baseline": ("baseline: increases from 0", (-0.15, 1.25), (0.0, 1.0)),
     "processing": ("data processing: 1", (0.0, 2.0), (1.0,)),
     "additivity": ("additivity: 2", (0.0, 4.0), (2.0,)),
 }
 
 
 def draw_figure(found: Values, bounds: Sequence[str], path: Path) -> None:
-    """A panel for each test, a line for each bound, a dot for each t: open near a ceiling, an arrow where outside."""
+    """One panel per test, one line per bound, one dot per t; open dots are near a ceiling, arrows outside the panel."""
     from matplotlib import colormaps  # noqa: PLC0415 - an extra
-    from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
     most = max(t for _, _, t in found)
     colours = {t: colormaps["viridis_r"](0.08 + 0.9 * t / most) for _, _, t in found}
-    figure = Figure(figsize=(10.5, 0.36 * len(bounds) + 1.7), layout="constrained")
+    figure = report.new_figure(10.5, 0.36 * len(bounds) + 1.7)
     axes = figure.subplots(1, len(_PANELS), sharey=True)
     for ax, (test, (title, limits, wanted)) in zip(axes, _PANELS.items(), strict=True):
         for number in wanted:
@@ -197,7 +194,7 @@ def draw_figure(found: Values, bounds: Sequence[str], path: Path) -> None:
                 _dot(ax, line, ratio, limits, colours[t])
             if those and all(math.isnan(ratio.value) for ratio in those.values()):
                 middle = sum(limits) / 2
-                label = ax.text(middle, line, "divided by negative values", size=8, ha="center", va="center")
+                label = ax.text(middle, line, "divisors are negative", size=8, ha="center", va="center")
                 label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.5})
         ax.set_xlim(*limits)
         ax.set_title(title, size=10, loc="left")
@@ -210,7 +207,7 @@ def draw_figure(found: Values, bounds: Sequence[str], path: Path) -> None:
     axes[0].set_ylim(len(bounds) - 0.5, -0.5)
     handles = [Line2D([], [], marker="o", ls="", color=colours[t], label=f"t = {t}") for t in sorted(colours)]
     handles.append(Line2D([], [], marker="o", ls="", mfc="white", mec="0.3", label="near a ceiling"))
-    handles.append(Line2D([], [], marker=">", ls="", color="0.3", label="outside the panel"))
+    handles.append(Line2D([], [], marker=">", ls="", color="0.3", label="outside the range"))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
 

@@ -1,7 +1,8 @@
-"""Do the 95 % intervals of counted tables hold the truth? Tables made for it, of no task of the library.
+"""Empirical coverage of the 95 % intervals for contingency tables (nominal 95 %).
 
-Dense and sparse shapes, flat and uneven margins, and dependence of several strengths; drawn with so many rows for each
-cell. "By the rows" is Miller's correction with the scatter of the rows' shares as standard error, for comparison.
+The tables are made for this benchmark and are not tasks of the library. They have dense and sparse shapes, uniform and
+skewed marginals, and several strengths of dependence. "Naive" intervals are for comparison: the bias correction of
+Miller, with a standard error from the spread of the rows' log-ratios.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ QUANTILE = 1.959964
 
 
 def joints(shape: tuple[int, int], rng: np.random.Generator) -> Iterator[Floats]:
-    """Probabilities of tables: of a strength of dependence times a flat or an uneven product; noisy copies."""
+    """Tables of probabilities: uniform or skewed marginals with several strengths of dependence; noisy copies."""
     rows, columns = shape
     along, across = rng.normal(size=(rows, 3)), rng.normal(size=(columns, 3))
     for power in (0.0, 1.0):
@@ -49,19 +50,19 @@ def information(joint: Floats) -> float:
 
 
 def covered(joint: Floats, n: int, draws: int, rng: np.random.Generator) -> tuple[float, float]:
-    """The share of intervals that hold the truth: of "plugin", and by the rows."""
+    """Share of intervals that contain the truth: of the estimator "plugin", and naive ones."""
     truth, hits = information(joint), np.zeros(2)
     for _ in range(draws):
         cells = rng.choice(joint.size, size=n, p=joint.ravel())
         x, y = np.divmod(cells, joint.shape[1])
         low, high = estimate(x, y, bound="plugin").confidence_interval()
-        value, stderr = by_the_rows(np.histogram2d(x, y, bins=[np.arange(size + 1) for size in joint.shape])[0])
+        value, stderr = naive(np.histogram2d(x, y, bins=[np.arange(size + 1) for size in joint.shape])[0])
         hits += low <= truth <= high, abs(value - truth) < QUANTILE * stderr
     return float(hits[0] / draws), float(hits[1] / draws)
 
 
-def by_the_rows(counts: Floats) -> tuple[float, float]:
-    """Miller's corrected value of a table, and the standard error of a mean of the rows' log-ratios."""
+def naive(counts: Floats) -> tuple[float, float]:
+    """The value of a table with Miller's bias correction, and the standard error of the mean log-ratio of the rows."""
     n, product = counts.sum(), counts.sum(1, keepdims=True) * counts.sum(0)
     there = counts > 0
     share, ratio = counts[there] / n, np.log(counts[there] * n / product[there])
@@ -73,7 +74,7 @@ def by_the_rows(counts: Floats) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=200, help="of each table (default: %(default)s)")
+    parser.add_argument("--draws", type=int, default=200, help="samples per table (default: %(default)s)")
     results.add_output(parser, "accuracy")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", InfomaxWarning)
@@ -87,8 +88,8 @@ def main() -> None:
             ours, rows = zip(*found, strict=True)
             shares = (f"{share:.1%}" for share in (mean(ours), min(ours), mean(rows), min(rows)))
             lines.append([f"{shape[0]} × {shape[1]}", str(per_cell), str(n), str(len(each)), *shares])
-    header = ["table", "rows a cell", "n", "tables", "held", "least", "held, by the rows", "least, by the rows"]
-    text = f"# Counted tables\n\n{__doc__}\n{date.today()}: {machine()}.\n\n{table(header, lines)}\n"
+    header = ["table", "rows per cell", "n", "tables", "mean coverage", "minimum", "naive: mean", "naive: minimum"]
+    text = f"# Contingency tables\n\n{__doc__}\n{date.today()}: {machine()}.\n\n{table(header, lines)}\n"
     output = results.folder("accuracy", arguments.output)
     output.mkdir(parents=True, exist_ok=True)
     (output / "contingency_tables.md").write_text(text, encoding="utf-8")

@@ -1,9 +1,8 @@
-"""The core bounds on Gaussian pairs of known mutual information, against the figures that the project holds itself to.
+"""The core bounds on Gaussian pairs with known mutual information, compared with the accuracy targets of the project.
 
     python -m benchmarks.accuracy.gaussian            # about 25 minutes on 2 cores
 
-writes ``results/gaussian.csv`` (a row a run) and ``results/gaussian.md``: means over seeds, and whether each is within
-its figure.
+writes ``gaussian.csv`` (one row per run) and ``gaussian.md``: means over seeds, and whether each target is met.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Row = sweep.Row
 
 
 def passes(rows: list[Row]) -> bool:
-    """Mean over seeds near enough to the truth, and no run above it by more than three standard errors."""
+    """Whether the mean over seeds is close to the truth and no run exceeds it by more than three standard errors."""
     truth, mean = float(rows[0]["truth"]), statistics.mean(float(row["estimate"]) for row in rows)
     allowed = max(0.02, 0.02 * truth) if rows[0]["estimator"] == "ba" else max(0.05, 0.07 * truth)
     above = max(float(row["estimate"]) - truth - 3 * float(row["stderr"]) for row in rows)
@@ -40,7 +39,7 @@ def passes(rows: list[Row]) -> bool:
 
 
 def summary(rows: list[Row]) -> str:
-    """Markdown: a line for each task and bound, then the figures over all."""
+    """Markdown: one line per task and bound, then totals."""
     failed = [f"- {row['task']}, {row['estimator']}: {row['error']}" for row in rows if row["error"]]
     rows = [row for row in rows if not row["error"]]
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
@@ -49,13 +48,13 @@ def summary(rows: list[Row]) -> str:
     lines = [
         f"Gaussian pairs, n = {N:,}, {len({row['seed'] for row in rows})} seeds, default settings. {provenance(rows)}.",
         "",
-        "| task | bound | truth | mean | mean − truth | mean stderr | covered | warned | figure |",
+        "| task | bound | truth | mean | mean − truth | mean stderr | coverage | runs with warnings | target |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for (task, bound), group in groups.items():
         truth, mean = float(group[0]["truth"]), statistics.mean(float(row["estimate"]) for row in group)
         unheld = bound in ("cpc", "gaussian") or (task == ORACLE and bound not in ("ba", "infonce"))
-        held = "–" if unheld else "reached" if passes(group) else "MISSED"
+        held = "–" if unheld else "met" if passes(group) else "**missed**"
         lines.append(
             f"| {task} | {bound} | {truth:.3f} | {mean:.3f} | {mean - truth:+.4f} "
             f"| {statistics.mean(float(row['stderr']) for row in group):.4f} "
@@ -68,11 +67,11 @@ def summary(rows: list[Row]) -> str:
     covered = sum(int(row["covered"]) for row in below)
     lines += [
         "",
-        f"- 95 % intervals that cover the truth, core bounds not at their ceiling: {covered} of {len(below)} "
+        f"- Empirical coverage of the 95 % intervals, core bounds below their ceiling: {covered} of {len(below)} "
         f"({covered / max(1, len(below)):.1%}).",
         f"- Non-finite values: {sum(not math.isfinite(float(row['estimate'])) for row in rows)}.",
     ]
-    lines += ["", "Runs that failed:", "", *failed] if failed else []
+    lines += ["", "Failed runs:", "", *failed] if failed else []
     return "\n".join(lines) + "\n"
 
 
@@ -80,10 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sweep.add_arguments(parser, "accuracy", seeds=5)
     arguments = parser.parse_args(argv)
-    try:
+    with sweep.usage_errors(parser):
         options = sweep.options(arguments)
-    except ValueError as error:
-        parser.error(str(error))
     cells: list[sweep.Cell] = [
         {"task": task, "estimator": estimator, "n": N, "seed": seed, "mode": "default"}
         for task in [*SWEEP, ORACLE, HEAVY]
@@ -91,12 +88,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for seed in range(arguments.seeds)
     ]
     path = results.folder("accuracy", arguments.output) / "gaussian.csv"
-    try:
+    with sweep.usage_errors(parser, sweep.SweepError):
         if not arguments.report:
             sweep.sweep(path, cells, run, COLUMNS, **options)
         text = summary(sweep.read(path))
-    except sweep.SweepError as error:
-        parser.error(str(error))
     path.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 

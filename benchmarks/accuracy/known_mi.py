@@ -1,12 +1,12 @@
-"""Every estimator against distributions whose mutual information is known.
+"""Errors, coverage and time of every estimator on distributions with known mutual information.
 
     python -m benchmarks.accuracy.known_mi                                   # 40 tasks, all estimators, every n
     python -m benchmarks.accuracy.known_mi --tasks discrete images --n 5000  # two families
-    python -m benchmarks.accuracy.known_mi --report                          # table and figures anew, from the CSV
+    python -m benchmarks.accuracy.known_mi --report                          # table and figures from the CSV alone
 
-writes ``known_mi.csv`` (one row a run), ``known_mi.md`` and figures. Killed at any point and started again, it goes on
-where it was. With ``--backend dask --address tcp://...`` the same command runs on a cluster whose workers can import
-infomax and this folder.
+writes ``known_mi.csv`` (one row per run), ``known_mi.md`` and figures. An interrupted sweep resumes. With
+``--backend dask --address tcp://...`` the command runs on a cluster whose workers can import ``infomax`` and
+``benchmarks``.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from collections.abc import Mapping, Sequence
 import infomax
 from benchmarks import results, sweep
 from benchmarks.accuracy.known_mi_report import write_report
-from benchmarks.choices import DEFAULT, chosen_estimators, chosen_tasks
+from benchmarks.choices import CORE, DEFAULT, OTHERS, chosen_estimators, chosen_tasks
 
 COLUMNS = ("truth", "estimate", "bias", "stderr", "low", "high", "covered", "kind", "ceiling", "warnings")
 
 
 def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
-    """One estimate; default settings unless the cell says quick."""
+    """One estimate, with default settings unless the mode of the cell is "quick"."""
     return measured(cell, int(cell["seed"]), bound=str(cell["estimator"]))
 
 
 def measured(cell: sweep.Cell, draw: int, bound: str = DEFAULT) -> dict[str, sweep.Value]:
-    """One estimate from the samples of the seed ``draw``, beside the truth; a sweep writes the columns that it has."""
+    """One estimate from samples drawn with the seed ``draw``, and the truth; a sweep keeps only its own columns."""
     task = infomax.tasks.get(str(cell["task"]))
     x, y = task.sample(int(cell["n"]), draw)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", infomax.InfomaxWarning)  # they are in the result
+        warnings.simplefilter("ignore", infomax.InfomaxWarning)  # the result contains them
         start = time.process_time()
         result = infomax.estimate(
             x, y, seed=int(cell["seed"]), quick=cell["mode"] == "quick", progress=False, bound=bound
@@ -60,20 +60,18 @@ def measured(cell: sweep.Cell, draw: int, bound: str = DEFAULT) -> dict[str, swe
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", default=["beyond-normal"], help="names, families, or all")
-    parser.add_argument("--estimators", nargs="+", help="bounds, anchored, gaussian, ksg (default: the core of them)")
+    parser.add_argument("--estimators", nargs="+", help=f"bounds or {', '.join(OTHERS)} (default: {', '.join(CORE)})")
     parser.add_argument(
-        "--n", nargs="+", type=int, default=[200, 1_000, 5_000, 10_000], help="rows (default: %(default)s)"
+        "--n", nargs="+", type=int, default=[200, 1_000, 5_000, 10_000], help="sample sizes (default: %(default)s)"
     )
     parser.add_argument("--quick", action="store_true", help="two folds and short training")
     sweep.add_arguments(parser, "accuracy", seeds=3)
     arguments = parser.parse_args(argv)
-    try:
+    with sweep.usage_errors(parser):
         options = sweep.options(arguments)
         tasks, estimators = chosen_tasks(arguments.tasks), chosen_estimators(arguments.estimators)
         if min(arguments.n) < 1:
             raise ValueError(f"n must be at least 1; got {min(arguments.n)}")
-    except ValueError as error:
-        parser.error(str(error))
     mode = "quick" if arguments.quick else "default"
     cells = [
         {"task": task, "estimator": estimator, "n": n, "seed": seed, "mode": mode}
@@ -83,12 +81,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for estimator in estimators
     ]
     path = results.folder("accuracy", arguments.output) / "known_mi.csv"
-    try:
+    with sweep.usage_errors(parser, sweep.SweepError):
         if not arguments.report:
             sweep.sweep(path, cells, run, COLUMNS, **options)
         print(write_report(path, mode))
-    except sweep.SweepError as error:
-        parser.error(str(error))
 
 
 if __name__ == "__main__":

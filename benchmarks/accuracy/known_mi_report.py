@@ -1,4 +1,4 @@
-"""Table and figures of `known_mi`."""
+"""Tables and figures of `known_mi`."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.errors import Row, by_task, sizes
-from benchmarks.report import provenance, table
+from benchmarks.errors import Row, at, by_task, sizes
+from benchmarks.report import new_figure, provenance, table, write_page
 from benchmarks.sweep import read
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Of the sizes, small to large.
+#: Colours of the sample sizes, from small to large.
 SHADES = ("#8fbcdb", "#1b6ca8", "#0c3c63", "#000000")
 
 NOTES = """\
-Errors are estimate − truth, in nats. The mean absolute error is that of single runs, averaged over the tasks; the worst
-task is the one with the largest mean error. A lower bound counts as above the truth where it exceeds it by more than
-three standard errors. Seconds are CPU time of one estimate; memory is the peak of its process, with the libraries, in
-MB.
+Errors are estimate − truth, in nats. The mean absolute error averages the absolute errors of single runs over the seeds
+of a task, then over tasks; the worst task is the one with the largest mean error. Coverage is the share of 95 %
+intervals that contain the truth. "Bound > truth" counts the runs in which a lower bound exceeds the truth by more than
+three standard errors. Seconds are CPU time of one estimate. Memory is the peak of its process in MB, including the
+libraries.
 
-Under one seed, tasks that are versions of each other (of the pair of correlation 0.75: normal_cdf, bimodal, wiggly,
-half_cube; and likewise of others) have the same draws behind different margins. An estimator that looks at ranks, as
-ours do, then gives the same value for all of them: fewer independent trials stand behind the shares than there are
-tasks."""
+With the same seed, tasks that differ only in their marginals share their draws (for example the pair with correlation
+0.75 and its versions normal_cdf, bimodal, wiggly and half_cube). Estimators based on ranks, such as those of infomax,
+return the same value for all versions. So there are fewer independent trials than tasks and seeds."""
 
 
 def write_report(path: Path, mode: str) -> str:
-    """Write table and figures of a CSV's rows in this ``mode`` beside it; return the summary.
+    """Write tables and figures beside a CSV, from its rows in this ``mode``; return the summary.
 
     Raises:
-        SweepError: if there are none.
+        SweepError: if the CSV is missing or empty.
     """
     rows = [row for row in read(path) if row["mode"] == mode]
     done = [row for row in rows if not row["error"]]
@@ -47,8 +47,8 @@ def write_report(path: Path, mode: str) -> str:
         parts += [f"Mean error by task, n = {n:,}:", errors(done, n)]
     failed = [f"- {row['task']}, {row['estimator']}, n = {row['n']}: {row['error']}" for row in rows if row["error"]]
     if failed:
-        parts += ["Runs that failed:", "\n".join(failed)]
-    path.with_suffix(".md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        parts += ["Failed runs:", "\n".join(failed)]
+    write_page(path, parts)
     if done:
         for name, draw in (("error", error_figure), ("coverage", coverage_figure), ("time", time_figure)):
             draw(done).savefig(path.with_name(f"{path.stem}_{name}.png"), dpi=110)
@@ -56,11 +56,11 @@ def write_report(path: Path, mode: str) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """One line for each estimator and n."""
+    """One line per estimator and n."""
     lines = []
     for n in sizes(rows):
         for estimator in names(rows, "estimator"):
-            group = [row for row in rows if row["n"] == str(n) and row["estimator"] == estimator]
+            group = [row for row in at(rows, n) if row["estimator"] == estimator]
             done = [row for row in group if not row["error"]]
             if done:
                 biases, sizes_of = by_task(done), by_task(done, absolute=True)
@@ -87,19 +87,19 @@ def summary(rows: Sequence[Row]) -> str:
         "estimator",
         "tasks",
         "mean abs. error",
-        "median",
-        "worst task",
-        "95 % intervals cover",
+        "median abs. error",
+        "worst task (mean error)",
+        "coverage (nominal 95 %)",
         "mean width",
     ]
-    return table([*header, "lower bound above truth", "warned", "seconds (median)", "memory", "failed"], lines)
+    return table([*header, "bound > truth", "runs with warnings", "seconds (median)", "memory", "failed"], lines)
 
 
 def errors(rows: Sequence[Row], n: int) -> str:
     """Mean error of each estimator (columns) on each task (rows)."""
     estimators = names(rows, "estimator")
-    biases = {name: by_task([r for r in rows if r["estimator"] == name and r["n"] == str(n)]) for name in estimators}
-    truth = {row["task"]: float(row["truth"]) for row in rows if row["n"] == str(n)}
+    biases = {name: by_task([row for row in at(rows, n) if row["estimator"] == name]) for name in estimators}
+    truth = {row["task"]: float(row["truth"]) for row in at(rows, n)}
     return table(
         ["task", "truth", *estimators],
         [
@@ -114,12 +114,12 @@ def errors(rows: Sequence[Row], n: int) -> str:
 
 
 def coverage(rows: Sequence[Row]) -> float:
-    """Share of the intervals that hold the truth."""
+    """Share of the intervals that contain the truth."""
     return mean(int(row["covered"]) for row in rows)
 
 
 def names(rows: Sequence[Row], column: str) -> list[str]:
-    """Different values of a column, by letter; estimators by how much they did, then by their error."""
+    """Distinct values of a column, sorted; estimators by the number of tasks and sizes, then by their error."""
     found = sorted({row[column] for row in rows})
     if column != "estimator":
         return found
@@ -134,7 +134,7 @@ def names(rows: Sequence[Row], column: str) -> list[str]:
 
 
 def _seeds(rows: Sequence[Row]) -> str:
-    """How many seeds a task has; the least and the most, where a sweep is not through."""
+    """Number of seeds per task; a range if the sweep is incomplete."""
     counts = Counter((row["task"], row["estimator"], row["n"]) for row in rows).values()
     few, many = min(counts, default=0), max(counts, default=0)
     return f"{many}" if few == many else f"{few} to {many}"
@@ -144,24 +144,20 @@ def _count(rows: Sequence[Row], column: str) -> int:
     return len({row[column] for row in rows})
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def error_figure(rows: Sequence[Row]) -> Figure:
-    """Tasks down, estimators across, one panel for each n; colour and number are the mean error."""
+    """Mean errors: tasks in rows, estimators in columns, one panel per n."""
     import numpy as np  # noqa: PLC0415
 
-    tasks, estimators, ns = names(rows, "task"), names(rows, "estimator"), sizes(rows)
-    figure = _figure(2.6 + 0.62 * len(estimators) * len(ns), 1.6 + 0.24 * len(tasks))
-    axes = figure.subplots(1, len(ns), sharey=True, squeeze=False)[0]
+    tasks, everything, ns = names(rows, "task"), names(rows, "estimator"), sizes(rows)
+    shown = [[name for name in everything if name in {row["estimator"] for row in at(rows, n)}] for n in ns]
+    widths = list(map(len, shown))
+    figure = new_figure(3.2 + 0.62 * sum(widths), 1.6 + 0.24 * len(tasks))
+    axes = figure.subplots(1, len(ns), sharey=True, squeeze=False, width_ratios=widths)[0]
     images = []
-    for ax, n in zip(axes, ns, strict=True):
+    for ax, n, estimators in zip(axes, ns, shown, strict=True):
         values = np.full((len(tasks), len(estimators)), np.nan)
         for j, estimator in enumerate(estimators):
-            for task, bias in by_task([r for r in rows if r["estimator"] == estimator and r["n"] == str(n)]).items():
+            for task, bias in by_task([row for row in at(rows, n) if row["estimator"] == estimator]).items():
                 values[tasks.index(task), j] = bias
         images.append(ax.imshow(values, cmap="RdBu", norm=_signed_norm(), aspect="auto"))
         for (i, j), value in np.ndenumerate(values):
@@ -187,48 +183,48 @@ def _signed_norm() -> Any:
 
 
 def coverage_figure(rows: Sequence[Row]) -> Figure:
-    """How often the 95 % intervals hold the truth, by estimator and n."""
+    """Coverage of the 95 % intervals, by estimator and n."""
     estimators, ns = names(rows, "estimator"), sizes(rows)
-    figure = _figure(6.4, 1.2 + 0.36 * len(estimators))
+    figure = new_figure(6.4, 1.2 + 0.36 * len(estimators))
     ax = figure.subplots()
     for n, shade in zip(ns, cycle(SHADES)):
-        groups = {name: [row for row in rows if row["estimator"] == name and row["n"] == str(n)] for name in estimators}
+        groups = {name: [row for row in at(rows, n) if row["estimator"] == name] for name in estimators}
         shares = {estimators.index(name): coverage(group) for name, group in groups.items() if group}
         ax.plot(list(shares.values()), list(shares), "o", color=shade, markersize=7, label=f"n = {n:,}")
     ax.axvline(0.95, color="black", linewidth=0.8, linestyle=":")
     ax.set_yticks(range(len(estimators)), estimators)
     ax.invert_yaxis()
     ax.set_xlim(0, 1.02)
-    ax.set_xlabel("share of 95 % intervals that hold the truth (dotted: 95 %)")
+    ax.set_xlabel("empirical coverage of 95 % intervals (dotted: nominal)")
     ax.grid(axis="y", color="#dddddd", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    ax.legend(frameon=False, loc="lower left")
+    figure.legend(loc="outside upper center", ncols=len(ns), frameon=False)
     return figure
 
 
 def time_figure(rows: Sequence[Row]) -> Figure:
-    """Mean absolute error against the median CPU time of one estimate; lines join an estimator's sizes."""
-    figure = _figure(6.4, 4.4)
+    """Mean absolute error against the median CPU time of one estimate; lines connect the sizes of an estimator."""
+    figure = new_figure(6.4, 4.4)
     ax = figure.subplots()
     estimators, ns = names(rows, "estimator"), sizes(rows)
     for i, estimator in enumerate(estimators):
         points = []
         for n in ns:
-            group = [row for row in rows if row["estimator"] == estimator and row["n"] == str(n)]
+            group = [row for row in at(rows, n) if row["estimator"] == estimator]
             if group:
                 seconds = max(0.001, median(float(row["seconds"]) for row in group))
                 points.append((seconds, mean(by_task(group, absolute=True).values()), n))
         x, y, counts = zip(*points, strict=True)
         colour = f"C{i}"
-        ax.plot(x, y, color=colour, linewidth=1)
+        ax.plot(x, y, "-o", color=colour, linewidth=1, label=estimator, markersize=3)
         ax.scatter(x, y, [12 + 22 * ns.index(n) for n in counts], color=colour, zorder=3)
-        ax.annotate(estimator, (x[-1], y[-1]), xytext=(6, 4), textcoords="offset points", color=colour, fontsize=9)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlabel("CPU seconds for one estimate (median)")
+    ax.set_xlabel("CPU seconds per estimate (median)")
     ax.set_ylabel("mean absolute error, nats")
-    ax.set_title("marks grow with n: " + ", ".join(f"{n:,}" for n in ns), fontsize=9)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    ax.set_title("marker size: n = " + ", ".join(f"{n:,}" for n in ns), fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
     return figure

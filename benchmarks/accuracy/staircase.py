@@ -1,12 +1,12 @@
-"""Every bound while it trains and the truth rises in steps: the figure of Poole et al. and of Song and Ermon.
+"""Every bound during training while the truth increases in steps, as in Poole et al. and in Song and Ermon.
 
     python -m benchmarks.accuracy.staircase                                # hours of CPU, most for the joint critic
-    python -m benchmarks.accuracy.staircase --bounds ba cpc --cases cubed  # a part; the CSV keeps what it held
-    python -m benchmarks.accuracy.staircase --quick --output DIR           # 200 steps a stair, to see that it works
-    python -m benchmarks.accuracy.staircase --report                       # tables and figure anew, from the CSV
+    python -m benchmarks.accuracy.staircase --bounds ba cpc --cases cubed  # a part; other rows of the CSV stay
+    python -m benchmarks.accuracy.staircase --quick --output DIR           # 200 steps per stair, as a check
+    python -m benchmarks.accuracy.staircase --report                       # tables and figure from the CSV alone
 
-writes ``staircase.csv`` (one row a curve), ``staircase.md`` and ``staircase.png``. Killed at any point and started
-again, it goes on where it was. Sources: Poole et al. 2019, arXiv 1905.06922; Song and Ermon 2020, arXiv 1910.06222.
+writes ``staircase.csv`` (one row per curve), ``staircase.md`` and ``staircase.png``. An interrupted sweep resumes.
+Sources: Poole et al. 2019, arXiv 1905.06922; Song and Ermon 2020, arXiv 1910.06222.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ Floats = NDArray[np.float64]
 
 DIM, RATE = 20, 5e-4
 STEPS, QUICK_STEPS = 4_000, 200
-#: Steps of which a curve keeps mean and standard deviation.
+#: A curve is stored as mean and standard deviation of blocks of this many steps.
 BLOCK = 50
-#: Batches that are drawn at a time.
+#: Number of batches drawn at a time.
 _DRAWN = 200
 
 
 @dataclass(frozen=True)
 class Case(Stairs):
-    """What is climbed: title and truths, whether y is cubed, and the critics that are tried."""
+    """Title and truths of a staircase, whether y is cubed, and the critics to train."""
 
     cubed: bool = False
     critics: tuple[str, ...] = ("concat", "separable")
@@ -48,9 +48,9 @@ class Case(Stairs):
 CASES = {
     "gaussian": Case("Gaussian", (2.0, 4.0, 6.0, 8.0, 10.0)),
     "cubed": Case("Gaussian, y cubed", (2.0, 4.0, 6.0, 8.0, 10.0), cubed=True),
-    # The published runs climb in bits; only there can ours stand beside them.
+    # The published runs use steps in bits; only this case can be compared with them.
     "gaussian-bits": Case(
-        "Gaussian, stairs of the published runs (2, 4, 6, 8, 10 bits)",
+        "Gaussian, steps of the published runs (2, 4, 6, 8, 10 bits)",
         tuple(bits * math.log(2) for bits in (2, 4, 6, 8, 10)),
         critics=("concat",),
     ),
@@ -66,7 +66,7 @@ COLUMNS = (*(f"{name}_{stair}" for stair in range(1, STAIRS + 1) for name in ("b
 
 
 def critics_of(bound: str, wanted: Sequence[str]) -> Sequence[str]:
-    """Those to try with a bound: the wanted ones, or the one of its own form, or "–" for a bound without a critic."""
+    """Critics to train with a bound: the wanted ones, its own kind of critic, or "–" for a bound without a critic."""
     parameter = inspect.signature(infomax.bounds.get(bound)).parameters.get("critic")
     if parameter is None:
         return ("–",)
@@ -74,16 +74,16 @@ def critics_of(bound: str, wanted: Sequence[str]) -> Sequence[str]:
 
 
 def build(bound: str, critic: str) -> infomax.Bound:
-    """The bound between ``DIM`` and ``DIM`` columns with a critic of `CRITICS`, else with what it has by itself."""
+    """The bound for ``DIM`` and ``DIM`` columns, with a critic of `CRITICS` or with its default."""
     make: Callable[..., infomax.Bound] = infomax.bounds.get(bound)
     return make(DIM, DIM, critic=CRITICS[critic]()) if critic in CRITICS else make(DIM, DIM)
 
 
 def draw(mi: float, *, cubed: bool, batches: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    r"""Batches of pairs that share ``mi`` nats, ``(batches, BATCH, DIM)`` each, float32.
+    r"""Batches of pairs with a mutual information of ``mi`` nats: x and y of shape ``(batches, BATCH, DIM)``, float32.
 
-    The DIM pairs of standard normal coordinates correlate by :math:`\rho = \sqrt{1 - e^{-2I/d}}`; cubing y, a
-    bijection, leaves the truth as it is. One batch has the numbers of a task "normal-20d-…" or "cubed-normal-20d-…".
+    The DIM pairs of standard normal coordinates have correlation :math:`\rho = \sqrt{1 - e^{-2I/d}}`. Cubing y is a
+    bijection and does not change the truth. One batch equals a sample of "normal-20d-…" or "cubed-normal-20d-…".
     """
     rho = math.sqrt(-math.expm1(-2 * mi / DIM))
     x, y = rng.standard_normal((2, batches, BATCH, DIM))
@@ -92,14 +92,13 @@ def draw(mi: float, *, cubed: bool, batches: int, rng: np.random.Generator) -> t
 
 
 def climb(bound: infomax.Bound, case: Case, steps: int, rng: np.random.Generator) -> Floats:
-    """Train on fresh batches, one a step, stair after stair without a new start.
+    """Train on a new batch in each step, from stair to stair without resetting the parameters.
 
     Returns:
-        the bound on each training batch before the step that it causes, ``(stairs, steps)``, nats; NaN after a value
-        that was not finite.
+        the bound on each training batch before its step, ``(stairs, steps)``, nats; NaN after a non-finite value.
     """
     optimizer = torch.optim.Adam(bound.parameters(), lr=RATE, fused=True)
-    # Where the loss is the negative value, one pass gives both.
+    # Where the loss is the negative value, one forward pass computes both.
     separate = type(bound).loss is not infomax.Bound.loss
     values = torch.full((len(case.truths), steps), torch.nan)
     for stair, mi in enumerate(case.truths):
@@ -123,9 +122,9 @@ def climb(bound: infomax.Bound, case: Case, steps: int, rng: np.random.Generator
 
 
 def stair_statistics(values: Floats, truth: float) -> tuple[float, float, float]:
-    """Bias, standard deviation and mean squared error, nats (and nats²), over the last quarter of a stair's steps.
+    """Bias, standard deviation and mean squared error, nats (and nats²), over the last quarter of the steps of a stair.
 
-    The variance divides by the number of steps, so that MSE = bias² + sd². NaN if any of the values is not finite.
+    The variance divides by the number of steps, so that MSE = bias² + sd². NaN if a value is not finite.
     """
     last = values[-(len(values) // 4) :]
     if not np.isfinite(last).all():
@@ -135,7 +134,7 @@ def stair_statistics(values: Floats, truth: float) -> tuple[float, float, float]
 
 
 def thinned(values: Floats) -> tuple[str, str]:
-    """Means and standard deviations of a curve in blocks of ``BLOCK`` steps, each as one text; "nan" if not finite."""
+    """Means and standard deviations of a curve in blocks of ``BLOCK`` steps, as two texts; "nan" if not finite."""
     blocks = np.where(np.isfinite(values), values, np.nan).reshape(-1, BLOCK)
     return _numbers(blocks.mean(1)), _numbers(blocks.std(1))
 
@@ -145,8 +144,8 @@ def _numbers(values: Floats) -> str:
 
 
 def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
-    """One curve: its statistics by stair, and its blocks. The same seed draws the same batches for every bound."""
-    torch.set_num_threads(1)  # for networks this small more threads only wait for each other
+    """One curve: its statistics per stair, and its blocks. A seed draws the same batches for every bound."""
+    torch.set_num_threads(1)  # more threads do not speed up networks this small
     case, seed = CASES[str(cell["case"])], int(cell["seed"])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -163,7 +162,7 @@ def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
 def cells_of(
     cases: Sequence[str], bounds: Sequence[str], critics: Sequence[str], seeds: int, steps: int
 ) -> Iterator[sweep.Cell]:
-    """What there is to run, the first seed of everything first."""
+    """The cells of the sweep, all with the first seed first."""
     for seed in range(seeds):
         for case in cases:
             for bound in bounds:
@@ -172,34 +171,31 @@ def cells_of(
 
 
 _NOTES = f"""\
-Values in nats while training: d = {DIM}, fresh batches of {BATCH}, Adam at {RATE:g}, the critic going on from stair to
-stair; "concat" is the joint critic, both have two hidden layers of 256. A value is measured on the batch that is about
-to train (the protocol of the field: Poole et al. 2019, Song and Ermon 2020); statistics are over the last quarter of a
-stair. The ceiling of InfoNCE and CPC is log {BATCH} = {math.log(BATCH):.2f} nats."""
+Values in nats during training: d = {DIM}, new batches of {BATCH} in every step, Adam with learning rate {RATE:g}; the
+critic is not reset between stairs. "concat" is the joint critic; both critics have two hidden layers of 256. As in the
+literature (Poole et al. 2019, Song and Ermon 2020), a bound is evaluated on each training batch before the step.
+Statistics are over the last quarter of each stair. The ceiling of InfoNCE and CPC is log {BATCH} =
+{math.log(BATCH):.2f} nats."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="default: all")
-    parser.add_argument("--bounds", nargs="+", help="names (default: all that are registered)")
+    parser.add_argument("--bounds", nargs="+", help="names (default: all registered bounds)")
     parser.add_argument("--critics", nargs="+", choices=CRITICS, default=list(CRITICS), help="default: all")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_STEPS} steps a stair instead of {STEPS:,}")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_STEPS} steps per stair instead of {STEPS:,}")
     sweep.add_arguments(parser, "accuracy", seeds=1)
     arguments = parser.parse_args(argv)
     steps = QUICK_STEPS if arguments.quick else STEPS
     path = results.folder("accuracy", arguments.output) / "staircase.csv"
-    try:
+    with sweep.usage_errors(parser):
         options = sweep.options(arguments)
         bounds = [infomax.bounds.get(name).name for name in arguments.bounds or infomax.bounds.names()]
-    except ValueError as error:
-        parser.error(str(error))
-    try:
+    with sweep.usage_errors(parser, sweep.SweepError):
         if not arguments.report:
             cells = list(cells_of(arguments.cases, bounds, arguments.critics, arguments.seeds, steps))
             sweep.sweep(path, cells, run, COLUMNS, **options)
         print(write_report(path, steps, CASES, _NOTES))
-    except sweep.SweepError as error:
-        parser.error(str(error))
 
 
 if __name__ == "__main__":

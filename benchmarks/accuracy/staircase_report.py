@@ -28,9 +28,9 @@ class Stairs:
 
 #: Pairs in a batch.
 BATCH = 64
-#: Bias in bits at 2, 4, 6, 8, 10 bits, and the standard deviation at 10 bits where it is known: from the stored runs of
-#: the repository kyungeun-lee/mibenchmark (Gaussian, d = 20, joint critic of 256 x 2, batches of 64, learning rate
-#: 5e-4, last 1,000 of 4,000 steps a stair). Its Donsker-Varadhan diverges.
+#: Bias in bits at 2, 4, 6, 8, 10 bits, and the standard deviation at 10 bits if known: from the stored runs of the
+#: repository kyungeun-lee/mibenchmark (Gaussian, d = 20, joint critic of 256 x 2, batches of 64, learning rate 5e-4,
+#: last 1,000 of 4,000 steps per stair). Its Donsker-Varadhan estimate diverges.
 PUBLISHED_BITS: dict[str, tuple[tuple[float, ...], float | None]] = {
     "InfoNCE": ((-0.20, -0.67, -1.56, -2.82, -4.40), None),
     "NWJ": ((-0.11, -0.22, -0.42, -0.68, -1.80), 3.18),
@@ -38,29 +38,29 @@ PUBLISHED_BITS: dict[str, tuple[tuple[float, ...], float | None]] = {
     "MINE": ((-0.12, -0.23, -0.47, -0.51, -0.58), 1.23),
     "SMILE, τ = 5": ((-0.14, -0.18, -0.07, 0.26, 0.58), 0.74),
 }
-#: The case whose truths are those of the published runs.
+#: The case with the truths of the published runs.
 PUBLISHED_CASE = "gaussian-bits"
 _PUBLISHED_NOTE = """\
-Published: the stored runs of the repository kyungeun-lee/mibenchmark, 4,000 steps a stair, with the dimension, batch,
-learning rate and critic widths of ours; in bits there, in nats here; without standard deviation where we know none. Its
-Donsker-Varadhan diverges."""
+Published: the stored runs of the repository kyungeun-lee/mibenchmark, converted from bits to nats. They have 4,000
+steps per stair and the same dimension, batch size, learning rate and critic widths as the runs here. The standard
+deviation is missing where it is unknown. The Donsker-Varadhan estimate of that repository diverges."""
 
-#: What the figure calls critics, and their colours.
+#: Labels and colours of critics in the figure.
 _CRITICS = {"concat": ("joint critic", "#1b6ca8"), "separable": ("separable critic", "#d07a2d")}
-_OTHER = ("no critic, or one of its own form", "#4f7f3f")
-_CEILING = f"ceiling of a batch, log {BATCH}"
+_OTHER = ("no critic, or own kind of critic", "#4f7f3f")
+_CEILING = f"ceiling, log {BATCH}"
 _FIGURE_CASES = ("gaussian", "cubed")
 _COLUMNS = 6
 
 
 def write_report(path: Path, steps: int, cases: Mapping[str, Stairs], notes: str) -> str:
-    """Write tables and figure beside a CSV, of its rows with so many ``steps`` a stair; return the text."""
+    """Write tables and figure beside a CSV, from its rows with this number of ``steps`` per stair; return the text."""
     rows = [row for row in read(path) if row["steps"] == str(steps)]
     good = [row for row in rows if not row["error"]]
     seeds = len({row["seed"] for row in rows})
-    parts = ["# Staircase", f"{notes} {steps:,} steps a stair, seeds: {seeds}.", report.provenance(rows) + "."]
+    parts = ["# Staircase", f"{notes} {steps:,} steps per stair, seeds: {seeds}.", report.provenance(rows) + "."]
     if draw_figure(good, cases, path.with_suffix(".png")):
-        parts.append("![Estimates while training](staircase.png)")
+        parts.append("![Estimates during training](staircase.png)")
     for name, case in cases.items():
         those = [row for row in good if row["case"] == name]
         if not those:
@@ -71,14 +71,12 @@ def write_report(path: Path, steps: int, cases: Mapping[str, Stairs], notes: str
         parts += ["Mean squared error, nats²:", error_table(those, case.truths)]
     failed = [f"- {row['case']}, {row['bound']}, {row['critic']}: {row['error']}" for row in rows if row["error"]]
     if failed:
-        parts += ["Failed:", "\n".join(failed)]
-    text = "\n\n".join(parts) + "\n"
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
-    return text
+        parts += ["Failed runs:", "\n".join(failed)]
+    return report.write_page(path, parts)
 
 
 def bias_table(rows: Sequence[Row], truths: Sequence[float], *, published: bool) -> str:
-    """Bias ± standard deviation by stair, and below ours the published ones."""
+    """Bias ± standard deviation by stair; published values in the last lines."""
     lines = [
         [*key, *(_bias(bias, sd) for bias, sd in zip(means["bias"], means["sd"], strict=True))]
         for key, means in _by_curve(rows, len(truths))
@@ -97,7 +95,7 @@ def error_table(rows: Sequence[Row], truths: Sequence[float]) -> str:
 
 
 def published_nats() -> dict[str, tuple[tuple[float, ...], float | None]]:
-    """`PUBLISHED_BITS` in nats: a bit is log 2 nats."""
+    """`PUBLISHED_BITS` in nats; one bit is log 2 nats."""
     bit = math.log(2)
     return {
         name: (tuple(bit * bias for bias in biases), None if last is None else bit * last)
@@ -110,7 +108,7 @@ def _header(truths: Sequence[float]) -> list[str]:
 
 
 def _by_curve(rows: Sequence[Row], stairs: int) -> Iterator[tuple[tuple[str, str], dict[str, list[float]]]]:
-    """Bound and critic with their bias, sd and MSE by stair: means over seeds, for the sd of its square."""
+    """Bound and critic with their bias, sd and MSE by stair: means over seeds, root mean square for the sd."""
     for key in dict.fromkeys((row["bound"], row["critic"]) for row in rows):
         those = [row for row in rows if (row["bound"], row["critic"]) == key]
         means: dict[str, list[float]] = {}
@@ -131,18 +129,16 @@ def _bias(bias: float, sd: float | None) -> str:
 
 
 def draw_figure(rows: Sequence[Row], cases: Mapping[str, Stairs], path: Path) -> bool:
-    """A panel for each bound and case, of the first seed; whether there was anything to draw."""
+    """One panel per bound and case, first seed only; returns whether there was anything to draw."""
     first = min((int(row["seed"]) for row in rows), default=0)
     rows = [row for row in rows if row["case"] in _FIGURE_CASES and int(row["seed"]) == first]
     if not rows:
         return False
-    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-
     shown = [name for name in _FIGURE_CASES if any(row["case"] == name for row in rows)]
     bounds = sorted({row["bound"] for row in rows})
     columns = min(len(bounds), _COLUMNS)
     lines = len(shown) * math.ceil(len(bounds) / columns)
-    figure = Figure(figsize=(2.1 * columns + 0.8, 2.4 * lines + 0.9), layout="constrained")
+    figure = report.new_figure(2.1 * columns + 0.8, 2.4 * lines + 0.9)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     for ax in grid.flat:
         ax.set_visible(False)
@@ -170,14 +166,14 @@ def draw_figure(rows: Sequence[Row], cases: Mapping[str, Stairs], path: Path) ->
         frameon=False,
         fontsize=9,
     )
-    figure.supxlabel("optimiser steps, thousands", size=9)
+    figure.supxlabel("optimiser steps (thousands)", size=9)
     figure.supylabel("mutual information, nats (band: ± one standard deviation)", size=9)
     figure.savefig(path, dpi=150)
     return True
 
 
 def _panel(ax: Axes, rows: Sequence[Row], truths: Sequence[float]) -> None:
-    """Curves of one bound in one case (block means, and the sd within blocks), the truth, the ceiling of a batch."""
+    """Curves of one bound in one case (block means and sd within blocks), the truth, and the ceiling of a batch."""
     if not rows:
         return
     edges = int(rows[0]["steps"]) / 1_000 * np.arange(len(truths) + 1)

@@ -1,4 +1,4 @@
-"""Environments of other packages: how they are made from the pinned lists in ``requirements``, and started."""
+"""Environments of other packages, made from the pinned lists in ``requirements``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 PINS = Path(__file__).with_name("requirements")
-#: One thread and no accelerator: CPU seconds are to be comparable.
+#: One thread and no accelerator, so that CPU seconds are comparable.
 SETTINGS = {
     **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")},
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
@@ -16,15 +16,15 @@ SETTINGS = {
 
 
 def interpreter(environments: Path, peer: str) -> Path:
-    """The Python of a peer's environment."""
+    """The Python interpreter in the environment of a peer."""
     return environments / peer / "bin" / "python"
 
 
 def make_environment(peer: str, environments: Path, python: str) -> None:
-    """Make a peer's environment unless it is there and made from the list of packages as it is now.
+    """Make the environment of a peer, unless it exists and matches the current list of packages.
 
     Raises:
-        subprocess.CalledProcessError: if venv or pip fails; what they print says why.
+        subprocess.CalledProcessError: if venv or pip fails; they print the reason.
     """
     pins, stamp, folder = PINS / f"{peer}.txt", environments / f"{peer}.txt", environments / peer
     if folder.is_symlink() or (stamp.exists() and stamp.read_bytes() == pins.read_bytes()):

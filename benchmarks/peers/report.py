@@ -1,4 +1,4 @@
-"""The table of `peers`: signed errors of other packages, and of our own estimators on the same samples."""
+"""The table of signed errors of other packages, and of infomax on the same samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import infomax
 from benchmarks.choices import DEFAULT, OTHERS
 from benchmarks.errors import MARGIN, Row, absolute_error, failure, signed_errors
 from benchmarks.peers.runner import ESTIMATORS, peer_of
-from benchmarks.report import provenance, table
+from benchmarks.report import provenance, table, write_page
 from benchmarks.sweep import read
 
 #: Runs by task and estimator.
@@ -22,25 +22,23 @@ OURS = "infomax: "
 REFERENCE = f"{OURS}{DEFAULT}"
 
 NOTES = """\
-Signed errors in nats, estimate − truth{mean}; in bold the smallest of each task. Every package has its own
-defaults and one thread. torch-mist measures on the samples that it trained on; the neural estimators of benchmark-mi
-train on one half and measure on the other. –: not run (scikit-learn and ennemi take one column of x and one of y).
+Signed errors in nats, estimate − truth{mean}; the smallest error on each task is bold. All packages run with their own
+defaults on one thread. torch-mist evaluates on its training samples; the neural estimators of benchmark-mi train on one
+half and evaluate on the other. –: not run (scikit-learn and ennemi accept one column of x and one of y only).
 
-Seconds are CPU time of the call. Memory is the peak of a process of its own for a peer, and for ours of a process that
-ran other estimates before, with torch in it. Versions of one pair have the same draws behind different margins, which
-an estimator that looks at ranks, as ours do, does not tell apart."""
+Seconds are CPU time of the call. Memory is the peak of the process in MB. Each run of a peer has its own process; the
+processes of infomax include torch and ran other estimates before. Versions of one pair share their draws and differ in
+their marginals only. Estimators based on ranks, such as those of infomax, return the same value for all of them."""
 
 
 def write_report(path: Path, ours: Path, pins: Path) -> str:
-    """Write the report of a CSV beside it, with our own runs from the CSV ``ours`` if there is one; return it."""
+    """Write the report of a CSV beside it, with our runs from the CSV ``ours`` if it exists; return the text."""
     rows = read(path)
-    text = report(rows, our_rows(read(ours) if ours.exists() else [], rows), versions(pins, rows))
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
-    return text
+    return write_page(path, report(rows, our_rows(read(ours) if ours.exists() else [], rows), versions(pins, rows)))
 
 
 def our_rows(rows: Iterable[Row], peers: Iterable[Row]) -> list[Row]:
-    """Those with default settings on samples that peers were given, under a name that tells them from a peer's."""
+    """Our rows with default settings on samples of the peers; the names of our estimators get a prefix."""
     given = {(row["task"], row["n"], row["seed"]) for row in peers}
     return [
         {**row, "estimator": OURS + row["estimator"]}
@@ -50,7 +48,7 @@ def our_rows(rows: Iterable[Row], peers: Iterable[Row]) -> list[Row]:
 
 
 def versions(pins: Path, rows: Iterable[Row]) -> list[str]:
-    """``name version`` of each peer that was run, from its list of packages."""
+    """``name version`` of each peer in the rows, from its list of packages."""
     found = []
     for peer in dict.fromkeys(map(peer_of, _ordered({row["estimator"] for row in rows}, ESTIMATORS))):
         lines = (pins / f"{peer}.txt").read_text(encoding="utf-8").splitlines()
@@ -58,8 +56,8 @@ def versions(pins: Path, rows: Iterable[Row]) -> list[str]:
     return found
 
 
-def report(rows: Sequence[Row], ours: Sequence[Row], peer_versions: Sequence[str]) -> str:
-    """Markdown: what was run, and for each number of rows a table and where a peer is better."""
+def report(rows: Sequence[Row], ours: Sequence[Row], peer_versions: Sequence[str]) -> list[str]:
+    """Paragraphs: what was run; for each n a table, and the tasks on which a peer is better."""
     parts = [f"{provenance(rows)}. Peers: {', '.join(peer_versions)}."]
     for n in sorted({row["n"] for row in rows}, key=int):
         runs: dict[tuple[str, str], list[Row]] = defaultdict(list)
@@ -69,11 +67,11 @@ def report(rows: Sequence[Row], ours: Sequence[Row], peer_versions: Sequence[str
         seeds = max(len(some) for some in runs.values())
         notes = NOTES.format(mean=f" (means over {seeds} seeds)" if seeds > 1 else "")
         parts += [f"## n = {int(n):,}", notes, errors_table(runs), where_better(runs)]
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def errors_table(runs: Runs) -> str:
-    """A line for each task, and what sums the estimators up."""
+    """One line per task, then summaries of the estimators."""
     tasks, estimators = _axes(runs)
     lines = []
     for task in tasks:
@@ -95,18 +93,18 @@ def errors_table(runs: Runs) -> str:
 
     lines.append(foot("mean absolute error", lambda name: _size(all_runs(name))))
     if REFERENCE in estimators:
-        lines.append(foot(f"that of {REFERENCE} on the same tasks", reference))
-    lines.append(foot("runs that failed", lambda name: str(sum(bool(failure(row)) for row in all_runs(name)))))
+        lines.append(foot(f"{REFERENCE} on the same tasks", reference))
+    lines.append(foot("failed runs", lambda name: str(sum(bool(failure(row)) for row in all_runs(name)))))
     lines.append(foot("CPU seconds, median", lambda name: _number(median, all_runs(name), "seconds", ".1f")))
     lines.append(foot("memory in MB, peak", lambda name: _number(max, all_runs(name), "memory", ".0f")))
     return table(["task", "truth", *estimators], lines)
 
 
 def where_better(runs: Runs) -> str:
-    """A list of the tasks on which peers are nearer to the truth than our default, by more than `MARGIN`."""
+    """A list of the tasks on which peers are more accurate than our default by more than `MARGIN`."""
     tasks, estimators = _axes(runs)
     if REFERENCE not in estimators:
-        return f"There is no run of {REFERENCE} on these samples to compare with."
+        return f"{REFERENCE} was not run on these samples."
     lines = []
     for task in tasks:
         mine = runs.get((task, REFERENCE), [])
@@ -116,8 +114,10 @@ def where_better(runs: Runs) -> str:
             peers = ", ".join(f"{name} ({_cell(runs[task, name])})" for _, name in better)
             lines.append(f"- {task} ({REFERENCE}: {_cell(mine)}): {peers}.")
     if not lines:
-        return f"On no task is a peer nearer to the truth than {REFERENCE} by more than {MARGIN} nats."
-    return "\n".join([f"Where a peer is nearer to the truth than {REFERENCE} by more than {MARGIN} nats:", "", *lines])
+        return f"On no task is a peer more accurate than {REFERENCE} by more than {MARGIN} nats."
+    return "\n".join(
+        [f"Tasks on which a peer is more accurate than {REFERENCE} by more than {MARGIN} nats:", "", *lines]
+    )
 
 
 def _cell(rows: Sequence[Row], bold: bool = False) -> str:
@@ -125,7 +125,7 @@ def _cell(rows: Sequence[Row], bold: bool = False) -> str:
     if not errors:
         return ", ".join(failures) or "–"
     text = f"**{_short(mean(errors), '+.3f')}**" if bold else _short(mean(errors), "+.3f")
-    return f"{text} ({', '.join(failures)} beside)" if failures else text
+    return f"{text} (failed: {', '.join(failures)})" if failures else text
 
 
 def _size(rows: Sequence[Row]) -> str:
@@ -134,7 +134,7 @@ def _size(rows: Sequence[Row]) -> str:
 
 
 def _short(value: float, form: str) -> str:
-    """A number of the size that errors have, or its power of ten."""
+    """Fixed decimals below 1,000, scientific notation above."""
     return format(value, form if abs(value) < 1000 else form.replace("3f", "1e"))
 
 
@@ -144,7 +144,7 @@ def _number(summary: Callable[[list[float]], float], rows: Iterable[Row], column
 
 
 def _axes(runs: Runs) -> tuple[list[str], list[str]]:
-    """Tasks and estimators: ours first, and each in the order of its registry."""
+    """Tasks and estimators, in the order of their registries, our estimators first."""
     estimators = [*(OURS + name for name in [*OTHERS, *infomax.bounds.names()]), *ESTIMATORS]
     return _ordered({task for task, _ in runs}, infomax.tasks.names()), _ordered({name for _, name in runs}, estimators)
 

@@ -1,10 +1,10 @@
-"""One estimate by another package, in that package's own environment.
+"""One estimate by another package, in its own environment.
 
     python -I runner.py "torch-mist: smile" samples.npz 0
 
-where the file holds ``x`` and ``y``. The last line that it prints is JSON: the estimate in nats, the CPU seconds of
-the call (without imports) and the peak memory of the process in MB. Every package is called as its documentation does
-and keeps its own defaults. This file stands alone: a peer's environment holds neither `infomax` nor `benchmarks`.
+where the file contains ``x`` and ``y``. The last line of the output is JSON: the estimate in nats, CPU seconds of the
+call (without imports) and peak memory of the process in MB. Every package is called as in its documentation, with its
+own defaults. This file imports neither `infomax` nor `benchmarks`, which are not installed in environments of peers.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Measure = Callable[[Any, Any], Any]
 
 @dataclass(frozen=True)
 class Estimator:
-    """How to get at one estimator of a peer.
+    """How to call one estimator of a peer.
 
     Attributes:
-        load: imports the peer; returns a function of x and y, both ``(n, dimensions)``, that gives nats.
-        one_dimensional: it takes one column of x and one of y.
+        load: imports the peer; returns a function of x and y, both ``(n, dimensions)``, with a value in nats.
+        one_dimensional: whether it accepts one column of x and one of y only.
     """
 
     load: Callable[[], Measure]
@@ -40,20 +40,20 @@ class Estimator:
 
 
 def torch_mist(name: str) -> Estimator:
-    """Its ``estimate_mi``, which measures on the samples that it trained on."""
+    """Its ``estimate_mi``, which evaluates on its training samples."""
 
     def load() -> Measure:
-        import torch  # noqa: PLC0415 - in the peer's environment only, as all imports below
+        import torch  # noqa: PLC0415 - installed in the environment of the peer, as all imports below
         from torch_mist import estimate_mi  # noqa: PLC0415
 
-        torch.manual_seed(random.getrandbits(32))  # it takes no seed of its own
+        torch.manual_seed(random.getrandbits(32))  # it accepts no seed
         return lambda x, y: estimate_mi(data=(x, y), estimator=name)[0]
 
     return Estimator(load)
 
 
 def benchmark_mi(name: str) -> Estimator:
-    """A class of ``bmi.estimators``; the neural ones train on one half and measure on the other."""
+    """A class of ``bmi.estimators``; the neural ones train on one half and evaluate on the other."""
 
     def load() -> Measure:
         from bmi import estimators  # noqa: PLC0415
@@ -78,14 +78,14 @@ def ennemi() -> Measure:
 def infomeasure() -> Measure:
     from infomeasure import mutual_information  # noqa: PLC0415
 
-    # Its approach has no default; "metric" is its nearest-neighbour one, for continuous columns.
+    # The approach has no default; "metric" is its k-nearest-neighbour estimator for continuous columns.
     return lambda x, y: mutual_information(x, y, approach="metric")
 
 
 def npeet_plus() -> Measure:
     from npeet_plus import mi  # noqa: PLC0415
 
-    return lambda x, y: mi(x, y) * math.log(2)  # it gives bits
+    return lambda x, y: mi(x, y) * math.log(2)  # it returns bits
 
 
 def column(values: Any) -> Any:
@@ -95,7 +95,7 @@ def column(values: Any) -> Any:
     return values[:, 0]
 
 
-#: By their names in the table: the peer, a colon, its estimator.
+#: Estimators by their names in the table: peer, colon, estimator.
 ESTIMATORS = {
     **{f"torch-mist: {name}": torch_mist(name) for name in ("smile", "mine", "nwj", "infonce", "js", "doe")},
     "benchmark-mi: CCA": benchmark_mi("CCAMutualInformationEstimator"),
@@ -112,13 +112,13 @@ ESTIMATORS = {
 
 
 def peer_of(name: str) -> str:
-    """The package that an estimator is of."""
+    """The package of an estimator."""
     return name.partition(": ")[0]
 
 
 def peak_memory() -> int:
     """Peak resident memory of this process, in MB."""
-    # On Linux the count of getrusage begins with that of the process that started this one.
+    # On Linux, getrusage starts from the peak of the parent process.
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
@@ -127,7 +127,7 @@ def peak_memory() -> int:
 
 
 def estimate(name: str, x: Any, y: Any, seed: int) -> dict[str, float]:
-    """What is printed. ``seed`` is for what draws from the global generators: half of the peers can be given none."""
+    """The printed values. ``seed`` seeds the global generators, because half of the peers accept no seed."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     measure = ESTIMATORS[name].load()
@@ -143,9 +143,9 @@ def main() -> int:
         x, y = samples["x"], samples["y"]
     try:
         result = estimate(name, x, y, int(seed))
-    except Exception as problem:  # whatever it is, it goes into the table
+    except Exception as problem:  # every failure goes into the table
         traceback.print_exc()
-        print(f"{type(problem).__name__}: {' '.join(str(problem).split())}", file=sys.stderr)  # surely the last line
+        print(f"{type(problem).__name__}: {' '.join(str(problem).split())}", file=sys.stderr)  # the last line of stderr
         return 1
     print(json.dumps(result))
     return 0

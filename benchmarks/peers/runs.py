@@ -1,13 +1,13 @@
-"""The same samples to other packages, each in an environment of its own and with its own defaults.
+"""Estimates by other packages on the same samples, each in its own environment and with its own defaults.
 
     python -m benchmarks.peers                                              # 40 tasks, all peers, n = 10,000
     python -m benchmarks.peers --tasks normal --peers ennemi "benchmark-mi: CCA" --n 2000
-    python -m benchmarks.peers --report                                     # the table anew, from the CSV
+    python -m benchmarks.peers --report                                     # the table from the CSV alone
 
-writes ``peers.csv`` (one row a run; a run that fails or takes too long is a row too) and ``peers.md``, with our own
-estimators beside the peers where ``known_mi.csv`` holds them for the same samples. The first run makes the environments
-from the pinned lists in ``requirements``, which need Python 3.11 (about 3 GB in all). A link in the folder of
-environments is taken as it is. POSIX only.
+writes ``peers.csv`` (one row per run, including failed runs and time-outs) and ``peers.md``. The table also has the
+estimators of infomax, if ``known_mi.csv`` has runs on the same samples. The first run makes the environments from the
+pinned lists in ``requirements``; they need Python 3.11 and about 3 GB. Symbolic links in the folder of environments are
+used unchanged. POSIX only.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ PEERS = list(dict.fromkeys(map(peer_of, ESTIMATORS)))
 
 
 class PeerError(Exception):
-    """A peer's process ended without an estimate."""
+    """The process of a peer ended without an estimate."""
 
 
 def run(cell: sweep.Cell, *, environments: Path, limit: int) -> Mapping[str, sweep.Value]:
-    """One estimate by a peer. What goes wrong is returned as ``error``, beside the truth."""
+    """One estimate by a peer, and the truth. Failures are returned as ``error``."""
     task, name, seed = tasks.get(str(cell["task"])), str(cell["estimator"]), int(cell["seed"])
     row: dict[str, sweep.Value] = {"truth": round(task.mi, 6), "seconds": None, "memory": None}
     before = _children_seconds()
@@ -62,10 +62,10 @@ def run(cell: sweep.Cell, *, environments: Path, limit: int) -> Mapping[str, swe
 
 
 def ask(name: str, samples: tuple[Any, Any], seed: int, environments: Path, limit: int) -> dict[str, Any]:
-    """What `runner` prints for an estimator, in the peer's environment and an empty folder.
+    """The output of `runner` for an estimator, run in the environment of the peer and in an empty folder.
 
     Raises:
-        subprocess.TimeoutExpired: after ``limit`` seconds of wall time. PeerError: with the last line of its errors.
+        subprocess.TimeoutExpired: after ``limit`` seconds of wall time. PeerError: with the last line of stderr.
     """
     with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as folder:
         path = Path(folder, "samples.npz")
@@ -84,24 +84,24 @@ def ask(name: str, samples: tuple[Any, Any], seed: int, environments: Path, limi
             try:
                 out, errors = process.communicate(timeout=limit)
             except subprocess.TimeoutExpired:
-                raise subprocess.TimeoutExpired(name, limit) from None  # without the paths of the command
-            finally:  # the whole group, and also when we are interrupted: peers start processes of their own
+                raise subprocess.TimeoutExpired(name, limit) from None  # without the paths in the command
+            finally:  # the whole group, also after an interrupt: peers start child processes
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
     if process.returncode < 0:
         raise PeerError(f"killed by {signal.Signals(-process.returncode).name}")
-    with suppress(ValueError, IndexError):  # no JSON, or nothing at all
+    with suppress(ValueError, IndexError):  # no JSON, or no output
         if process.returncode == 0:
             return dict(json.loads(out.splitlines()[-1]))
-    last = (errors.strip() or "it printed neither an estimate nor an error").splitlines()[-1]
+    last = (errors.strip() or "no estimate and no error message").splitlines()[-1]
     raise PeerError(last.replace(folder, ".").replace(str(environments), "environments"))
 
 
 def chosen_estimators(wanted: Iterable[str]) -> list[str]:
-    """Names of estimators, from these names and those of peers.
+    """Names of estimators, from names of estimators and peers.
 
     Raises:
-        ValueError: for what is neither.
+        ValueError: for an unknown name.
     """
     wanted = set(wanted)
     unknown = sorted(wanted - {*PEERS, *ESTIMATORS})
@@ -111,7 +111,7 @@ def chosen_estimators(wanted: Iterable[str]) -> list[str]:
 
 
 def cells_of(task_names: Iterable[str], estimators: Sequence[str], n: int, seeds: int) -> list[sweep.Cell]:
-    """The runs of a sweep; peers that take one column are not given more."""
+    """The runs of a sweep; estimators for one column are not run on tasks with more."""
     return [
         {"task": task, "estimator": name, "n": n, "seed": seed}
         for seed in range(seeds)
@@ -122,7 +122,7 @@ def cells_of(task_names: Iterable[str], estimators: Sequence[str], n: int, seeds
 
 
 def _children_seconds() -> float:
-    """CPU time of all processes that this one has waited for."""
+    """CPU time of all finished child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
@@ -130,25 +130,27 @@ def _children_seconds() -> float:
 def arguments_of(argv: Sequence[str] | None) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", default=["beyond-normal"], help="names, families, or all")
-    parser.add_argument("--peers", nargs="+", default=PEERS, help=f"or single estimators; of {', '.join(PEERS)}")
-    parser.add_argument("--n", type=int, default=10_000, help="rows (default: %(default)s)")
-    parser.add_argument("--limit", type=int, default=300, help="seconds that a run may take (default: %(default)s)")
-    parser.add_argument("--environments", type=Path, default=Path(".peers"), help="folder (default: %(default)s)")
-    parser.add_argument("--python", default=sys.executable, help="interpreter to make them with (default: this one)")
-    parser.add_argument("--ours", type=Path, help="our own runs (default: known_mi.csv of benchmarks.accuracy)")
+    parser.add_argument(
+        "--peers", nargs="+", default=PEERS, help=f"peers or single estimators (default: all of {', '.join(PEERS)})"
+    )
+    parser.add_argument("--n", type=int, default=10_000, help="sample size (default: %(default)s)")
+    parser.add_argument("--limit", type=int, default=300, help="time limit of a run in seconds (default: %(default)s)")
+    parser.add_argument(
+        "--environments", type=Path, default=Path(".peers"), help="folder of the environments (default: %(default)s)"
+    )
+    parser.add_argument("--python", default=sys.executable, help="interpreter for new environments (default: this one)")
+    parser.add_argument("--ours", type=Path, help="CSV of benchmarks.accuracy.known_mi (default: in its folder)")
     sweep.add_arguments(parser, "peers", seeds=1)
     return parser, parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser, arguments = arguments_of(argv)
-    try:
+    with sweep.usage_errors(parser):
         options = sweep.options(arguments)
         task_names, estimators = chosen_tasks(arguments.tasks), chosen_estimators(arguments.peers)
         if arguments.n < 1:
             raise ValueError(f"n must be at least 1; got {arguments.n}")
-    except ValueError as error:
-        parser.error(str(error))
     path = results.folder("peers", arguments.output) / "peers.csv"
     ours = arguments.ours or results.folder("accuracy", arguments.output) / "known_mi.csv"
     try:
@@ -162,6 +164,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             sweep.sweep(path, cells, job, COLUMNS, **options)
         print(write_report(path, ours, PINS))
     except subprocess.CalledProcessError:
-        parser.error("this environment could not be made; --peers leaves it out, --python takes another interpreter")
+        parser.error("the environment could not be made; --peers excludes it, --python selects another interpreter")
     except sweep.SweepError as error:
         parser.error(str(error))

@@ -150,12 +150,12 @@ def ratios(quick: bool) -> Iterator[Ratio]:
         yield from_disk(path, repeats, cold=False)
         if hasattr(os, "posix_fadvise"):
             yield from_disk(path, repeats, cold=True)
-        yield peak(path, "anchored", share=4)
-        for bound in ("anchored", "infonce", "gaussian"):
+        yield peak(path, "default", share=4)
+        for bound in ("default", "infonce", "gaussian"):
             yield peak(path, bound)
         path.unlink()
         write(path, size, WIDE)
-        yield peak(path, "anchored")
+        yield peak(path, "default")
         yield peak(path, "infonce")
 
 

@@ -206,7 +206,7 @@ def _kinds(names: Sequence[str], steps: int, repeats: int) -> Ratio:
 
     seconds = in_turn({"together": partial(fit, *names), "in turn": kind_after_kind}, repeats=repeats)
     return Ratio(
-        f"{len(names)} kinds of {folds} bounds ({', '.join(names)}) with anchored critics, batch 128",
+        f"{len(names)} kinds of {folds} bounds ({', '.join(names)}) with gaussian_residual critics, batch 128",
         "times faster than kind after kind",
         seconds["in turn"] / seconds["together"],
         "",

@@ -113,13 +113,13 @@ def test_a_line_that_was_cut_off_is_run_again(tmp_path):
 def test_another_sweeps_file_is_refused_and_kept(tmp_path):
     path = tmp_path / "s.csv"
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match=r"must have the columns .* got \['a', 'b'\]: move it away"):
+    with pytest.raises(ValueError, match=r"must have the columns .* got \['a', 'b'\]: move the file away"):
         sweep(path, NUMBERS, cells.square, COLUMNS)
     assert path.read_text() == "a,b\n1,2\n"
     long = path.with_name("long.csv")
     sweep(long, NUMBERS[:2], cells.square, COLUMNS)
     long.write_text(long.read_text() + "1,2,3,4,5,6,7,8,9,10,11\n")
-    with pytest.raises(ValueError, match="must have 9 columns in every row; row 3 has not"):
+    with pytest.raises(ValueError, match="must have 9 columns in every row; row 3 differs"):
         sweep(long, NUMBERS, cells.square, COLUMNS)
     with pytest.raises(ValueError, match=r"cells must all have the keys \['number', 'side'\]"):
         sweep(tmp_path / "t.csv", [*NUMBERS, {"number": 1}], cells.square, COLUMNS)

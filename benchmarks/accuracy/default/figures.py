@@ -1,4 +1,4 @@
-"""Figures of :mod:`benchmarks.accuracy.default`; each is None where its rows are missing."""
+"""Figures of :mod:`benchmarks.accuracy.default`; each is None if its rows are missing."""
 
 from __future__ import annotations
 
@@ -23,31 +23,32 @@ from benchmarks.accuracy.default.rows import (
     rejected,
 )
 from benchmarks.errors import Row, at, by_task, sizes
+from benchmarks.report import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Of the sizes, small to large; of peers; of what is aimed at.
+#: Colours of the sample sizes, from small to large; of peers; of targets.
 SHADES = ("#a9cce3", "#4a90c2", "#0c3c63")
 PEER, AIM = "#d07a2d", "#e6efe2"
-#: Errors below this are drawn here: they are nought in every use.
+#: Smaller errors are drawn at this value.
 _LEAST = 1e-3
 
 
 def error_figure(results: Results) -> Figure | None:
-    """Absolute error of each task of "Beyond Normal" by n, and of the best peer on its sample."""
+    """Absolute error on each task of "Beyond Normal" by n, and that of the best peer."""
     tasks = [name for name in infomax.tasks.names("beyond-normal") if name in {row["task"] for row in results.ours}]
     if not tasks:
         return None
     rivals = {duel.task: abs(duel.theirs) for duel in duels(results.ours, results.peers, MANY)}
-    figure = _figure(8.2, 1.7 + 0.215 * (len(tasks) + 1))
+    figure = new_figure(8.2, 1.7 + 0.215 * (len(tasks) + 1))
     ax = figure.subplots()
     ns = sizes(results.ours)
     errors = {n: by_task(at(results.ours, n), absolute=True) for n in ns}
-    labels = [*tasks, "mean of all"]
+    labels = [*tasks, "mean over tasks"]
     for some in (*errors.values(), rivals):
-        some["mean of all"] = mean(some.values()) if some else np.nan
+        some["mean over tasks"] = mean(some.values()) if some else np.nan
     for y, task in enumerate(labels):
         values = [max(_LEAST, some[task]) for some in errors.values() if task in some]
         if values:
@@ -61,7 +62,7 @@ def error_figure(results: Results) -> Figure | None:
     if len(rivals) > 1:
         places = [y for y, task in enumerate(labels) if task in rivals]
         found = [max(_LEAST, rivals[labels[y]]) for y in places]
-        label = f"best peer of each task, n = {MANY:,}"
+        label = f"best peer on each task, n = {MANY:,}"
         ax.scatter(
             found, places, 46, facecolor="none", edgecolor=PEER, marker="D", linewidth=1.3, label=label, zorder=4
         )
@@ -72,7 +73,7 @@ def error_figure(results: Results) -> Figure | None:
     ax.minorticks_off()
     ax.set_yticks(range(len(labels)), labels, fontsize=8)
     ax.set_ylim(len(labels) - 0.4, -0.6)
-    ax.set_xlabel("|estimate − truth|, nats (a mean over seeds; the best peer's on seed 0)")
+    ax.set_xlabel("absolute error, nats (mean over seeds; best peer: seed 0)")
     ax.grid(axis="x", color="#e8e8e8", linewidth=0.8)
     _plain(ax)
     _legend_above(figure, ax, len(ns) + 1)
@@ -80,16 +81,16 @@ def error_figure(results: Results) -> Figure | None:
 
 
 def coverage_figure(results: Results) -> Figure | None:
-    """Share of the 95 % intervals that hold the truth by family and n, with exact binomial intervals."""
-    families = by_family(results.runs)
+    """Coverage of the 95 % intervals by family and n, with exact binomial intervals."""
+    ns = common_sizes(results.runs)
+    families = by_family(row for row in results.runs if int(row["n"]) in ns)
     if not families:
         return None
-    ns = common_sizes(results.runs)
     places, y, heads = {}, 0.0, []
     groups = (
-        ("designed on", [name for name in families if name in DESIGNED]),
+        ("design", [name for name in families if name in DESIGNED]),
         ("held out", [name for name in families if name in HELD_OUT]),
-        ("neither", [name for name in families if name not in (*DESIGNED, *HELD_OUT)]),
+        ("other", [name for name in families if name not in (*DESIGNED, *HELD_OUT)]),
     )
     for title, names in groups:
         if names:
@@ -99,9 +100,9 @@ def coverage_figure(results: Results) -> Figure | None:
                 places[name] = y
                 y += 1
             y += 0.25
-    figure = _figure(7.2, 1.3 + 0.36 * y)
+    figure = new_figure(7.2, 1.3 + 0.36 * y)
     ax = figure.subplots()
-    ax.axvspan(0.90, 0.98, color=AIM, zorder=0, label="90 to 98 %")
+    ax.axvspan(0.90, 0.98, color=AIM, zorder=0, label="target: 90 to 98 %")
     ax.axvline(1 - LEVEL, color="#4f7f3f", linewidth=1, linestyle=":", zorder=1)
     everything: list[Share] = []
     step = 0.62 / max(1, len(ns) - 1)
@@ -117,9 +118,9 @@ def coverage_figure(results: Results) -> Figure | None:
     ax.set_yticks(list(places.values()), list(places))
     ax.set_ylim(y - 0.25, -0.6)
     least = min(share.value for share in everything)
-    ax.set_xlim(min(0.7, least - 0.04), 1.012)  # the intervals of few runs go on to the left
+    ax.set_xlim(min(0.7, least - 0.04), 1.012)  # intervals of few runs extend beyond the axis
     ax.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}".replace("%", " %"))
-    ax.set_xlabel("95 % intervals that hold the truth (bars: exact 95 % intervals of the share)")
+    ax.set_xlabel("empirical coverage of 95 % intervals (bars: exact 95 % intervals)")
     ax.grid(axis="x", color="#eeeeee", linewidth=0.8)
     _plain(ax)
     _legend_above(figure, ax, len(ns) + 1)
@@ -127,18 +128,18 @@ def coverage_figure(results: Results) -> Figure | None:
 
 
 def _legend_above(figure: Figure, ax: Axes, columns: int) -> None:
-    """The legend of ``ax``, above all else."""
+    """Put the legend of ``ax`` above the figure."""
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
 
 
 def power_figure(results: Results) -> Figure | None:
-    """Left: p-values under independence against uniform ones. Right: power beside the nearest-neighbour test."""
+    """Left: distribution of p-values under independence. Right: power, compared with the KSG permutation test."""
     nulls = [row for row in results.tests if row["dependent"] == "0"]
     powers = [row for row in results.tests if row["dependent"] == "1"]
     panels = [draw for draw, rows in ((_uniform_panel, nulls), (_power_panel, powers)) if rows]
     if not panels:
         return None
-    figure = _figure(4.4 * len(panels) + 1.2 * (len(panels) > 1), 4.2)
+    figure = new_figure(4.4 * len(panels) + 1.2 * (len(panels) > 1), 4.2)
     ratios = [1, 1.05][: len(panels)]
     for ax, draw in zip(figure.subplots(1, len(panels), squeeze=False, width_ratios=ratios)[0], panels, strict=True):
         draw(ax, nulls if draw is _uniform_panel else powers)
@@ -153,20 +154,20 @@ def _uniform_panel(ax: Axes, rows: Sequence[Row]) -> None:
     pairs = dict.fromkeys(row["pair"] for row in rows)
     for pair in pairs:
         ax.plot(*_steps([row for row in rows if row["pair"] == pair]), color="#bcc9d3", linewidth=0.9)
-    ax.plot([], [], color="#bcc9d3", linewidth=0.9, label=f"each of {len(pairs)} pairs of margins")
+    ax.plot([], [], color="#bcc9d3", linewidth=0.9, label=f"each of {len(pairs)} pairs of marginals")
     ax.plot(*_steps(rows), color=SHADES[-1], linewidth=2, label=f"all {len(rows)} draws")
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     ax.set_aspect("equal")
     ax.set_xlabel("p")
-    ax.set_ylabel("share of p-values up to p")
-    ax.set_title("Independent pairs: p-values should be uniform", fontsize=10, loc="left")
+    ax.set_ylabel("cumulative share of p-values")
+    ax.set_title("Independent pairs: p-values are uniform", fontsize=10, loc="left")
     ax.legend(frameon=False, fontsize=9, loc="lower right")
     ax.spines[["top", "right"]].set_visible(False)
 
 
 def _steps(rows: Sequence[Row]) -> tuple[list[float], list[float]]:
-    """Of the distribution function of p-values."""
+    """The empirical distribution function of p-values, as a line."""
     found = np.sort([float(row["pvalue"]) for row in rows])
     x, y = np.repeat(found, 2), np.repeat(np.arange(len(found) + 1), 2) / len(found)
     return [0.0, *x.tolist(), 1.0], y.tolist()
@@ -184,16 +185,16 @@ def _power_panel(ax: Axes, rows: Sequence[Row]) -> None:
         [peers[pair] for pair in peers],
         [order.index(pair) + 0.17 for pair in peers],
         PEER,
-        "nearest neighbours, permuted",
+        "KSG permutation test",
     )
-    _bars(ax, [ours[pair] for pair in order], [i - 0.17 for i in range(len(order))], SHADES[-1], "the default")
+    _bars(ax, [ours[pair] for pair in order], [i - 0.17 for i in range(len(order))], SHADES[-1], "default")
     ax.axvline(LEVEL, color="#888888", linewidth=0.9, linestyle=":")
     ax.set_yticks(range(len(order)), [f"{pair}\nn = {int(groups[pair][0]['n']):,}" for pair in order], fontsize=8)
     ax.set_ylim(len(order) - 0.4, -0.6)
     ax.set_xlim(-0.02, 1.02)
     ax.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}".replace("%", " %"))
-    ax.set_xlabel("power at 5 %")
-    ax.set_title("Dependent pairs: how often they are found out", fontsize=10, loc="left")
+    ax.set_xlabel("power at the 5 % level")
+    ax.set_title("Dependent pairs: power", fontsize=10, loc="left")
     ax.grid(axis="x", color="#eeeeee", linewidth=0.8)
     _plain(ax)
     handles, labels = ax.get_legend_handles_labels()
@@ -202,7 +203,7 @@ def _power_panel(ax: Axes, rows: Sequence[Row]) -> None:
 
 
 def _bars(ax: Axes, shares: Sequence[Share], heights: Sequence[float], colour: str, label: str) -> None:
-    """Points with their exact intervals."""
+    """Points with exact intervals."""
     values = [share.value for share in shares]
     reach = [
         [max(0.0, share.value - share.interval[0]) for share in shares],
@@ -214,7 +215,7 @@ def _bars(ax: Axes, shares: Sequence[Share], heights: Sequence[float], colour: s
 
 
 def _shades(count: int) -> tuple[str, ...]:
-    """The darkest for the largest n, however many there are."""
+    """One shade per size, the darkest for the largest n."""
     return (SHADES[0],) * (count - len(SHADES)) + SHADES[-count:]
 
 
@@ -224,15 +225,9 @@ def _plain(ax: Axes) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-#: What draws each figure, and what is written below it.
+#: The function that draws each figure, and its alternative text.
 FIGURES: Mapping[str, tuple[Callable[[Results], Figure | None], str]] = {
-    "error": (error_figure, "Absolute error on each task, and that of the best peer on it"),
-    "coverage": (coverage_figure, "How often the 95 % intervals hold the truth, by family"),
-    "power": (power_figure, "The test of independence: its p-values under independence, and its power"),
+    "error": (error_figure, "Absolute error on each task, and that of the best peer"),
+    "coverage": (coverage_figure, "Empirical coverage of the 95 % intervals, by family"),
+    "power": (power_figure, "The test of independence: p-values under independence, and power"),
 }

@@ -16,41 +16,41 @@ from benchmarks.choices import DEFAULT
 from benchmarks.errors import MARGIN, Row, at, by_task, failure, sizes
 from benchmarks.report import number
 
-#: Families that the default was designed on, and those that were looked at afterwards only (CONTRIBUTING.md).
+#: Families that the default was designed on, and held-out families (CONTRIBUTING.md).
 DESIGNED = ("beyond-normal", "normal", "staircase", "secret")
 HELD_OUT = ("mixtures", "noise", "student", "margins", "discrete", "images", "trimodal")
-#: An error that a warning should have told of.
+#: An absolute error above this should come with a warning.
 LARGE = 0.1
-#: Of the tests, and of what lies outside the intervals.
+#: Level of the tests; 1 − nominal coverage of the intervals.
 LEVEL = 0.05
-#: An interval wider than this is compared with warnings.
+#: Width of the intervals that are evaluated as if they were warnings.
 WIDE = 0.3
-#: Rows of data that most figures are for.
+#: The sample size of most targets.
 MANY = 10_000
 
 
 @dataclass(frozen=True)
 class Aim:
-    """A line of the summary; ``kept`` is None where too little was run to say."""
+    """A line of the summary; ``met`` is None if too few runs are available."""
 
-    figure: str
+    criterion: str
     target: str
-    reached: str = "not run"
-    kept: bool | None = None
+    result: str = "not run"
+    met: bool | None = None
 
 
-#: Of a section: Markdown, and lines of the summary.
+#: A section: Markdown, and its lines of the summary.
 Section = tuple[str, list[Aim]]
 
 
 @dataclass(frozen=True)
 class Results:
-    """Rows that have an estimate, and a line for each run that has none.
+    """Rows with an estimate, and one line per failed run.
 
     Attributes:
-        runs, quick: of the default on all tasks. tests: of independence.
-        ours, peers: of the default and of other packages on the tasks of "Beyond Normal", which get the same samples.
-        failures: a line each. missing: the files that hold nothing.
+        runs, quick: the default on all tasks, with default and quick settings. tests: tests of independence.
+        ours, peers: the default and other packages on the tasks of "Beyond Normal", with the same samples.
+        failures: one line each. missing: names of missing or empty files.
     """
 
     runs: Sequence[Row]
@@ -64,7 +64,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Share:
-    """``hits`` of ``runs``; independent trials, for the interval."""
+    """``hits`` of ``runs`` independent trials."""
 
     hits: int
     runs: int
@@ -75,7 +75,7 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The exact 95 % interval of Clopper and Pearson 1934.
+        """The exact 95 % interval (Clopper and Pearson 1934).
 
         >>> [round(end, 3) for end in Share(0, 10).interval]
         [0.0, 0.308]
@@ -90,7 +90,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Duel:
-    """One sample's signed errors: ours, and that of the peer which is nearest to the truth on it."""
+    """Signed errors on one sample: ours, and that of the most accurate peer."""
 
     task: str
     ours: float
@@ -99,7 +99,7 @@ class Duel:
 
     @property
     def lead(self) -> float:
-        """By how much we are nearer to the truth; negative if the peer is."""
+        """How much closer to the truth we are; negative if the peer is closer."""
         return round(abs(self.theirs) - abs(self.ours), 6)
 
     @property
@@ -113,7 +113,7 @@ class Duel:
 
 @dataclass(frozen=True)
 class Warned:
-    """How a kind of warning goes with large errors."""
+    """How well a kind of warning predicts large errors."""
 
     kind: str
     large: int
@@ -122,20 +122,20 @@ class Warned:
 
     @property
     def precision(self) -> float:
-        """Share of large errors among the runs that it was given with."""
+        """Share of large errors among the runs with this warning."""
         return self.large / self.runs if self.runs else math.nan
 
     @property
     def recall(self) -> float:
-        """Share of the large errors that it was given with."""
+        """Share of the large errors with this warning."""
         return self.large / self.all_large if self.all_large else math.nan
 
 
 def load(path: Path, path_of_tests: Path, known_mi: Path, peers: Path) -> Results:
-    """What there is in these files, any of which may be missing.
+    """The rows of these files, any of which may be missing.
 
     Raises:
-        SweepError: if none of them holds a run of the default, or one is no CSV of a sweep.
+        SweepError: if none contains a run of the default, or one is not the CSV of a sweep.
     """
     all_runs, all_tests = _rows(path), _rows(path_of_tests)
     wanted = set(infomax.tasks.names("beyond-normal"))
@@ -146,11 +146,13 @@ def load(path: Path, path_of_tests: Path, known_mi: Path, peers: Path) -> Result
     ]
     if not (all_runs or all_tests or all_ours):
         raise sweep.SweepError(
-            f"{path}, {path_of_tests.name} or {known_mi.name} must hold runs of the default; none is there"
+            f"{path}, {path_of_tests.name} or {known_mi.name} must contain runs of the default; got none"
         )
     found = {path: all_runs, path_of_tests: all_tests, known_mi: all_ours, peers: _rows(peers)}
     done = {file: [row for row in rows if not failure(row)] for file, rows in found.items()}
-    failures = [_told(row, file.name) for file, rows in found.items() if file != peers for row in rows if failure(row)]
+    failures = [
+        _described(row, file.name) for file, rows in found.items() if file != peers for row in rows if failure(row)
+    ]
     return Results(
         runs=[row for row in done[path] if row["mode"] == "default"],
         quick=[row for row in done[path] if row["mode"] == "quick"],
@@ -163,14 +165,14 @@ def load(path: Path, path_of_tests: Path, known_mi: Path, peers: Path) -> Result
 
 
 def common_sizes(rows: Sequence[Row]) -> list[int]:
-    """Every n at which more than one family was run, ascending; every n, if one family is all there is."""
+    """Every n with runs of more than one family, ascending; every n if there is only one family."""
     ns = sizes(rows)
     several = [n for n in ns if len({family_of(row["task"]) for row in at(rows, n)}) > 1]
     return several or ns
 
 
 def family_of(task: str) -> str:
-    """As the registry has it; "other" for tasks that it does not know, of a plugin for example."""
+    """The family of a task in the registry; "other" for unknown tasks, for example of a plugin."""
     try:
         return infomax.tasks.get(task).family
     except ValueError:
@@ -178,7 +180,7 @@ def family_of(task: str) -> str:
 
 
 def by_family(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Those that the default was designed on first, then those held out, then others."""
+    """Rows by family: first the families of the design, then held-out ones, then others."""
     found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         found[family_of(row["task"])].append(row)
@@ -187,7 +189,7 @@ def by_family(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def columns(task: str) -> int:
-    """Of x or y, whichever has more; 0 if the registry does not know the task."""
+    """Number of columns of x or y, whichever is larger; 0 for an unknown task."""
     try:
         found = infomax.tasks.get(task)
     except ValueError:
@@ -196,7 +198,7 @@ def columns(task: str) -> int:
 
 
 def covered(rows: Sequence[Row]) -> Share:
-    """Intervals that hold the truth."""
+    """Intervals that contain the truth."""
     return Share(sum(int(row["covered"]) for row in rows), len(rows))
 
 
@@ -206,7 +208,7 @@ def rejected(rows: Sequence[Row], column: str = "pvalue") -> Share:
 
 
 def uniformity(rows: Sequence[Row]) -> tuple[float, float]:
-    """Of p-values: the largest distance of their distribution from the uniform one, and its Kolmogorov-Smirnov p."""
+    """The Kolmogorov-Smirnov statistic of the p-values against the uniform distribution, and its p-value."""
     from scipy.stats import kstest  # noqa: PLC0415 - takes a second
 
     found = kstest([float(row["pvalue"]) for row in rows], "uniform")
@@ -214,7 +216,7 @@ def uniformity(rows: Sequence[Row]) -> tuple[float, float]:
 
 
 def duels(ours: Iterable[Row], peers: Iterable[Row], n: int, seed: int = 0) -> list[Duel]:
-    """Of each task that both ran with this sample."""
+    """Comparisons on every task that both were run on with this sample."""
     theirs: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for row in peers:
         if row["n"] == str(n) and row["seed"] == str(seed):
@@ -227,8 +229,8 @@ def duels(ours: Iterable[Row], peers: Iterable[Row], n: int, seed: int = 0) -> l
     return sorted(found, key=lambda duel: duel.lead)
 
 
-def beside(results: Results, n: int = MANY) -> list[tuple[str, tuple[list[Row], list[Row]]]]:
-    """Each peer's runs that have an estimate, and ours on the same samples."""
+def on_common_samples(results: Results, n: int = MANY) -> list[tuple[str, tuple[list[Row], list[Row]]]]:
+    """The runs of each peer with an estimate, and ours on the same samples."""
     ours = {(row["task"], row["seed"]): row for row in at(results.ours, n)}
     found: dict[str, tuple[list[Row], list[Row]]] = {}
     for row in at(results.peers, n):
@@ -240,7 +242,7 @@ def beside(results: Results, n: int = MANY) -> list[tuple[str, tuple[list[Row], 
 
 
 def kind_of(warning: str) -> str:
-    """What stays the same of a warning: its text up to the first ":" or "(", with # for numbers.
+    """The kind of a warning: its text up to the first ":" or "(", with # for numbers.
 
     >>> kind_of("3 of 10 columns have fewer than 20 values: the value may exceed the truth")
     '# of # columns have fewer than # values'
@@ -262,14 +264,14 @@ def warned(rows: Sequence[Row]) -> list[Warned]:
 
 
 def wide(rows: Sequence[Row]) -> Warned:
-    """How wide intervals would do as a warning."""
+    """Wide intervals, evaluated as if they were a warning."""
     large = [abs(float(row["bias"])) > LARGE for row in rows]
     flagged = [is_large for row, is_large in zip(rows, large, strict=True) if width([row]) > WIDE]
-    return Warned(f"(an interval wider than {WIDE})", sum(flagged), len(flagged), sum(large))
+    return Warned(f"(interval wider than {WIDE})", sum(flagged), len(flagged), sum(large))
 
 
 def number3(value: float | None) -> str:
-    """Three decimals, fewer for what is large."""
+    """Three decimals below 10, fewer above."""
     return "–" if value is None else f"{value:.3f}" if value < 10 else number(value)
 
 
@@ -278,11 +280,11 @@ def width(rows: Iterable[Row]) -> float:
 
 
 def size(rows: Sequence[Row]) -> float:
-    """Mean absolute error, every task as one."""
+    """Mean absolute error, with equal weight for every task."""
     return mean(by_task(rows, absolute=True).values())
 
 
-def _told(row: Row, file: str) -> str:
+def _described(row: Row, file: str) -> str:
     what = row.get("task") or row["pair"]
     quick = ", quick" if row.get("mode") == "quick" else ""
     why = row["error"] or f"the estimate is {failure(row)}"
@@ -290,5 +292,5 @@ def _told(row: Row, file: str) -> str:
 
 
 def _rows(path: Path) -> list[sweep.Row]:
-    """None if there is no such file, or no more than a header in it."""
+    """The rows of a file; empty if it is missing or has only a header."""
     return sweep.read(path) if path.exists() and path.read_bytes().count(b"\n") > 1 else []

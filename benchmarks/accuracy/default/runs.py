@@ -1,15 +1,15 @@
-"""The default estimator on its own: accuracy, coverage of its intervals, its test of independence, its warnings.
+"""The default estimator: accuracy, coverage of its intervals, its test of independence, its warnings.
 
     python -m benchmarks.accuracy.default                     # every task; 20 seeds, 3 at n = 10,000
     python -m benchmarks.accuracy.default --quick             # the same with quick=True
-    python -m benchmarks.accuracy.default --report            # tables and figures anew, from the CSVs
+    python -m benchmarks.accuracy.default --report            # tables and figures from the CSVs alone
 
-writes ``default.csv`` (one row an estimate), ``independence.csv`` (one row a test), ``default.md`` and figures. Killed
-at any point and started again, it goes on where it was. Each task and seed has draws of its own, so that runs are
-independent trials: versions of one distribution do not repeat each other, as under the seeds of ``known_mi``.
+writes ``default.csv`` (one row per estimate), ``independence.csv`` (one row per test), ``default.md`` and figures. An
+interrupted sweep resumes. Every task and seed has its own random draws, so that runs are independent trials. (With the
+seeds of ``known_mi``, versions of one distribution share their draws.)
 
-The report has also what the default made of the samples that other packages got, from ``known_mi.csv`` (estimator
-"anchored") and ``peers.csv``; where one of the files is missing it says so.
+The report also compares the default with other packages on the same samples, from ``known_mi.csv`` and ``peers.csv``.
+It says which files are missing.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from benchmarks.choices import chosen_tasks
 
 COLUMNS = ("truth", "estimate", "bias", "stderr", "low", "high", "covered", "pvalue", "warnings")
 TEST_COLUMNS = ("estimate", "low", "high", "covered", "pvalue", "peer")
-#: Fewest rows that an estimate takes.
+#: Smallest sample that an estimate accepts.
 LEAST_ROWS = 20
-#: Seeds for each number of rows; fewer where a run takes longer.
+#: Number of seeds by sample size; fewer where a run takes longer.
 SEEDS = {200: 20, 1_000: 20, 5_000: 3, 10_000: 3}
-#: Families that alone are run with so many rows, unless these rows are asked for.
+#: Sample sizes that only one family is run with, unless they are named on the command line.
 ONLY = {5_000: "secret"}
-#: Margins and dimensions of independent pairs, with their rows; and dependent ones, on which tests compete.
+#: Independent pairs, by marginals and dimension; dependent pairs for comparing power, with their sample sizes.
 NULLS = ("normal-1", "normal-5", "normal-20", "student-1", "student-5", "uniform-1", "discrete-1", "mixed-2")
 POWERS = {
     "1v1-additive-0.75": 30,
@@ -52,29 +52,29 @@ _PERMUTATIONS = 99
 
 
 def seed_of(task: str, seed: int) -> int:
-    """A seed that no other task has."""
+    """A seed that is unique to this task."""
     return int(np.random.SeedSequence([zlib.crc32(task.encode()), seed]).generate_state(1)[0])
 
 
 def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
-    """One estimate by the default; ``quick`` if the cell says so."""
+    """One estimate by the default, with ``quick=True`` if the mode of the cell is "quick"."""
     return measured(cell, seed_of(str(cell["task"]), int(cell["seed"])))
 
 
 def independent(name: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Independent x and y: margins and a dimension. The columns of a Student side depend on each other."""
-    margin, dim = name.split("-")
+    """Independent x and y, from a name with marginals and dimension. Student columns of one side are dependent."""
+    marginal, dim = name.split("-")
 
     def side() -> np.ndarray:
         shape = n, int(dim)
         normal = rng.standard_normal(shape)
-        if margin == "student":
+        if marginal == "student":
             return normal / np.sqrt(rng.chisquare(2, (n, 1)) / 2)
-        if margin == "uniform":
+        if marginal == "uniform":
             return rng.random(shape)
-        if margin == "discrete":
+        if marginal == "discrete":
             return rng.integers(0, 4, shape).astype(float)
-        if margin == "mixed":
+        if marginal == "mixed":
             return np.where(rng.random(shape) < 0.3, 0.0, normal)
         return normal
 
@@ -82,7 +82,7 @@ def independent(name: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray
 
 
 def test(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
-    """One test of independence by the default, and one by permutations of the nearest-neighbour estimate."""
+    """One test of independence by the default; for dependent pairs, also a permutation test of the KSG estimate."""
     name, seed, n = str(cell["pair"]), int(cell["seed"]), int(cell["n"])
     rng = np.random.default_rng(seed_of(name, seed))
     if cell["dependent"]:
@@ -109,7 +109,7 @@ def test(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
 
 
 def cells_of(tasks: Sequence[str], sizes: Sequence[int] | None, seeds: int, mode: str) -> list[sweep.Cell]:
-    """The estimates of a sweep; without ``sizes``, those of `SEEDS`."""
+    """The estimates of a sweep; without ``sizes``, with those of `SEEDS`."""
     return [
         {"task": task, "n": n, "seed": seed, "mode": mode}
         for seed in range(seeds)
@@ -121,7 +121,7 @@ def cells_of(tasks: Sequence[str], sizes: Sequence[int] | None, seeds: int, mode
 
 
 def tests_of() -> list[sweep.Cell]:
-    """The tests of a sweep, of independent and of dependent pairs."""
+    """The tests of a sweep, on independent and dependent pairs."""
     nulls: list[sweep.Cell] = [
         {"pair": pair, "n": NULL_ROWS, "seed": seed, "dependent": 0} for seed in range(NULL_DRAWS) for pair in NULLS
     ]
@@ -135,10 +135,12 @@ def tests_of() -> list[sweep.Cell]:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", default=["all"], help="names, families, or all")
-    only = ", ".join(f"{n} for {family} alone" for n, family in ONLY.items())
-    parser.add_argument("--n", nargs="+", type=int, help=f"rows (default: {', '.join(map(str, SEEDS))}; {only})")
+    only = ", ".join(f"{n} for {family} only" for n, family in ONLY.items())
+    parser.add_argument(
+        "--n", nargs="+", type=int, help=f"sample sizes (default: {', '.join(map(str, SEEDS))}; {only})"
+    )
     parser.add_argument("--quick", action="store_true", help="estimate with quick=True")
-    parser.add_argument("--no-tests", action="store_true", help="leave out the tests of independence")
+    parser.add_argument("--no-tests", action="store_true", help="skip the tests of independence")
     parser.add_argument(
         "--known-mi",
         type=Path,
@@ -147,18 +149,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--peers", type=Path, help="CSV of benchmarks.peers (default: peers.csv in its folder)")
     sweep.add_arguments(parser, "accuracy", seeds=max(SEEDS.values()))
     arguments = parser.parse_args(argv)
-    try:
+    with sweep.usage_errors(parser):
         options, tasks = sweep.options(arguments), chosen_tasks(arguments.tasks)
         if arguments.n and min(arguments.n) < LEAST_ROWS:
             raise ValueError(f"n must be at least {LEAST_ROWS}; got {min(arguments.n)}")
         for path in (arguments.known_mi, arguments.peers):
             if path is not None and not path.exists():
-                raise ValueError(f"known-mi and peers must be files; {path} is not there")
-    except ValueError as error:
-        parser.error(str(error))
+                raise ValueError(f"known-mi and peers must be files; {path} does not exist")
     folder = results.folder("accuracy", arguments.output)
     path, path_of_tests = folder / "default.csv", folder / "independence.csv"
-    try:
+    with sweep.usage_errors(parser, sweep.SweepError):
         if not arguments.report:
             cells = cells_of(tasks, arguments.n, arguments.seeds, "quick" if arguments.quick else "default")
             sweep.sweep(path, cells, run, COLUMNS, **options)
@@ -167,5 +167,3 @@ def main(argv: Sequence[str] | None = None) -> None:
         known_mi = arguments.known_mi or folder / "known_mi.csv"
         peers = arguments.peers or results.folder("peers", arguments.output) / "peers.csv"
         print(write_report(path, path_of_tests, known_mi, peers))
-    except sweep.SweepError as error:
-        parser.error(str(error))

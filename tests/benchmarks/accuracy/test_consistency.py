@@ -103,13 +103,13 @@ def test_nothing_is_divided_by_what_is_not_positive():
 @pytest.mark.parametrize(
     ("test", "numbers", "wanted"),
     [
-        ("baseline", [0, 0.5, 0.46, 1], "holds"),
+        ("baseline", [0, 0.5, 0.46, 1], "passes"),
         ("baseline", [0, 0.5, 0.44, 1], "fails"),
         ("baseline", [0, 0.53, 0.5, 0.47, 1], "fails"),  # small steps down add up
         ("baseline", [0.1, 0.5, 1], "fails"),
-        ("processing", [0.96, 1.04], "holds"),
+        ("processing", [0.96, 1.04], "passes"),
         ("processing", [1.0, 1.06], "fails"),
-        ("additivity", [1.91, 2.09], "holds"),
+        ("additivity", [1.91, 2.09], "passes"),
         ("additivity", [1.89], "fails"),
         ("additivity", [], "–"),
     ],
@@ -121,8 +121,8 @@ def test_verdicts(test, numbers, wanted):
 
 def test_a_verdict_tells_of_ceilings_first():
     ratio, ceiling, beyond = Ratio(1.0, False, False), Ratio(1.0, True, False), Ratio(1.0, False, True)
-    assert consistency_report.verdict({2: ratio, 4: ceiling, 8: beyond}, "processing") == "holds, at its ceiling"
-    assert consistency_report.verdict({2: ratio, 8: beyond}, "additivity") == "fails, beyond log n"
+    assert consistency_report.verdict({2: ratio, 4: ceiling, 8: beyond}, "processing") == "passes, near ceiling"
+    assert consistency_report.verdict({2: ratio, 8: beyond}, "additivity") == "fails, above log n"
 
 
 def test_a_quick_run_writes_finite_rows_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch):
@@ -141,7 +141,7 @@ def test_a_quick_run_writes_finite_rows_and_goes_on_where_it_was(tmp_path, capsy
     assert mi["gaussian", "additivity", "1"] == pytest.approx(2 * mi["gaussian", "half", "1"], rel=0.1)
     text = capsys.readouterr().out
     assert (tmp_path / "consistency.md").read_text() in text
-    assert "| infonce | holds, at its ceiling |" in text
+    assert "| infonce | passes, near ceiling |" in text
     assert (tmp_path / "consistency.png").stat().st_size > 10_000
     monkeypatch.setattr(consistency, "run", None)  # nothing is left to run
     consistency.main(arguments)

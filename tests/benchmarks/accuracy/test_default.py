@@ -28,7 +28,7 @@ def run(task, bias, *, n=200, seed=0, mode="default", covered=1, warnings="", tr
 
 def ours(task, bias, *, n=10_000, **others):
     """A row of known_mi.csv."""
-    return run(task, bias, n=n, **others) | {"estimator": "anchored", "kind": "estimate", "ceiling": ""}
+    return run(task, bias, n=n, **others) | {"estimator": "default", "kind": "estimate", "ceiling": ""}
 
 
 def peer(task, name, bias, *, n=10_000, seed=0, error=""):
@@ -64,9 +64,9 @@ def line_of(text, *starts):
     return found[len(starts) :]
 
 
-def summed_up(text, figure):
-    """Target, what was reached and whether it was kept, of the one figure of the summary that has this text."""
-    (line,) = [line for line in text.splitlines() if line.startswith("|") and figure in line.split(" | ")[0]]
+def summed_up(text, criterion):
+    """Target, result and whether it was met, of the one criterion of the summary that contains this text."""
+    (line,) = [line for line in text.splitlines() if line.startswith("|") and criterion in line.split(" | ")[0]]
     return [cell.strip() for cell in line.strip("| ").split(" | ")][1:]
 
 
@@ -90,25 +90,27 @@ def test_accuracy_and_the_count_beside_peers(tmp_path):
     assert summed_up(text, 'of "Beyond Normal", n = 10,000') == ["≤ 0.03", "0.022", "yes"]
     assert summed_up(text, 'of "Beyond Normal", n = 1,000') == [
         "≤ 0.06",
-        "0.050 (so far 40 of 40 tasks, 1 of 3 seeds)",
+        "0.050 (incomplete: 40 of 40 tasks, 1 of 3 seeds)",
         "–",
     ]
     assert summed_up(text, 'of "Beyond Normal", n = 200') == [
         "≤ 0.15",
-        "0.300 (so far 1 of 40 tasks, 1 of 3 seeds)",
+        "0.300 (incomplete: 1 of 40 tasks, 1 of 3 seeds)",
         "–",
     ]
-    assert summed_up(text, "error of the worst") == ["≤ 0.15", f"0.080 ({FORTY[2]})", "yes"]
-    beaten = summed_up(text, "no peer is nearer")
-    assert beaten == ["≥ 36 of 40", "38 of 40 (37 nearer by more than that, 1 tied)", "yes"]
+    assert summed_up(text, "error on the worst") == ["≤ 0.15", f"0.080 ({FORTY[2]})", "yes"]
+    beaten = summed_up(text, "no peer is more accurate")
+    assert beaten == ["≥ 36 of 40", "38 of 40 (37 won, 1 tied)", "yes"]
     assert f"- {FORTY[0]}: ksg by 0.017 (+0.015, ours +0.032)." in text
     assert f"- {FORTY[2]}: nearer by 0.190 (-0.010, ours +0.200)." in text
     assert f"- {FORTY[1]}: " not in text
     cells = line_of(text, FORTY[0], "1.000")
     assert cells == ["0.300", "0.050", "0.024", "+0.032", "ksg", "+0.015", "-0.017"]
     assert line_of(text, "nearer", "1") == ["0.010", "0.200"]  # the peer, and ours on the sample that it did
-    assert "On the 40 samples that peers were given (n = 10,000) our intervals are 0.300 wide" in text
-    assert "the most accurate (ksg) has a mean absolute error of 0.464," in text  # the other has too few estimates
+    assert "On the 40 samples that peers were run on (n = 10,000), the mean width of our intervals is 0.300." in text
+    assert (
+        "The most accurate of them (ksg) has a mean absolute error of 0.464," in text
+    )  # the other has too few estimates
 
 
 def test_ties_and_the_best_peer_by_hand():
@@ -133,14 +135,18 @@ def test_coverage_by_family_and_n(tmp_path):
     assert line_of(text, "normal", "200") == ["20", "16", "80.0%", between, "0.300", "0.100"]
     assert line_of(text, "images", "200")[:3] == ["10", "10", "100.0%"]
     assert line_of(text, "**all**", "200") == ["30", "26", "86.7%", "69.3 to 96.2 %", "0.300", "0.200"]
-    assert summed_up(text, "hold the truth, n = 200") == ["90 to 98 %", "86.7% of 30 runs (69.3 to 96.2 %)", "**no**"]
-    assert summed_up(text, "families and n with a share") == ["all", "0 of 2", "**no**"]
+    assert summed_up(text, "empirical coverage of 95 % intervals, n = 200") == [
+        "90 to 98 %",
+        "86.7% of 30 runs (69.3 to 96.2 %)",
+        "**no**",
+    ]
+    assert summed_up(text, "families and n with coverage") == ["all", "0 of 2", "**no**"]
     # Families held out apart from those that the default was designed on.
-    head, tail = text.split("Families that it was designed on:")
-    assert line_of(head.split("held out while")[1], "images") == ["1", "0.300", "digits-0.5 (0.300)"]
+    head, tail = text.split("Families that the default was designed on:")
+    assert line_of(head.split("held out during")[1], "images") == ["1", "0.300", "digits-0.5 (0.300)"]
     assert line_of(tail, "normal") == ["1", "0.100", "normal-1d-1 (0.100)"]
     assert line_of(tail, "images", "digits-0.5") == ["1.000", "0.300"]
-    assert summed_up(text, "families held out, n = 200") == ["–", "0.300", "–"]
+    assert summed_up(text, "held-out families, n = 200") == ["–", "0.300", "–"]
 
 
 def test_staircases_and_the_secret(tmp_path):
@@ -148,13 +154,13 @@ def test_staircases_and_the_secret(tmp_path):
     runs = [run(task, 0.01 * i, n=10_000, truth=10.0, seed=s) for i, task in enumerate(stairs) for s in (0, 1)]
     runs += [run("secret-5in500-3", bias, n=5_000, truth=3.0, seed=s) for s, bias in enumerate([0.3, 0.36, -0.03])]
     text = reported(tmp_path, default=runs)
-    assert summed_up(text, "staircases") == ["within 3%", f"10 of 10; farthest +0.9% ({stairs[-1]})", "yes"]
+    assert summed_up(text, "staircases") == ["within 3%", f"10 of 10; largest error +0.9% ({stairs[-1]})", "yes"]
     assert summed_up(text, "secret-5in500-3 (") == ["within 10%", "+7.0%", "yes"]
     assert line_of(text, "secret-5in500-3", "5,000") == ["3", "+7.0%", "+12.0%"]
     runs[-3:] = [run(task, -0.7, n=10_000, truth=10.0, seed=2) for task in stairs[:1]]
     text = reported(tmp_path, default=runs[:2] + runs[-1:])
     # One stair of ten: enough to say no where it is outside, too few to say yes.
-    assert summed_up(text, "staircases") == ["within 3%", f"1 of 1; farthest -2.3% ({stairs[0]})", "–"]
+    assert summed_up(text, "staircases") == ["within 3%", f"1 of 1; largest error -2.3% ({stairs[0]})", "–"]
     assert "secret-5in500-3 was not run with n = 5,000." in text
 
 
@@ -166,12 +172,12 @@ def test_level_and_power_of_the_test(tmp_path):
     text = reported(tmp_path, independence=nulls + pairs)
     assert line_of(text, "normal-1", "200") == ["40", "2", "5.0%", "0.6 to 16.9 %", "90%"]
     assert line_of(text, "**all**", "200")[:3] == ["50", "2", "4.0%"]
-    assert summed_up(text, "reject at 5 %") == ["3 to 7 %", "4.0% of 50 draws (0.5 to 13.7 %)", "yes"]
+    assert summed_up(text, "rejection rate") == ["3 to 7 %", "4.0% of 50 draws (0.5 to 13.7 %)", "yes"]
     assert line_of(text, "1v1-AI", "40") == ["8", "75% (34.9 to 96.8 %)", "0% (0.0 to 36.9 %)"]
     assert line_of(text, "1v1-X-0.9", "200") == ["4", "0% (0.0 to 60.2 %)", "100% (39.8 to 100.0 %)"]
     assert summed_up(text, "dependent pairs") == ["–", "1 of 2", "–"]
     # Below 0.5 lie 19 of 50 values: the largest distance is there, 0.5 - 0.38.
-    assert "lie at most 0.120 from the uniform distribution (Kolmogorov-Smirnov p = 0.4" in text
+    assert "from the uniform distribution is 0.120 (Kolmogorov-Smirnov test: p = 0.4" in text
 
 
 def test_warnings_by_kind(tmp_path):
@@ -191,12 +197,12 @@ def test_warnings_by_kind(tmp_path):
         ("larger than log n", 1, 1, 3),
     ]
     text = reported(tmp_path, default=runs)
-    assert "3 of 5 runs (60%) are more than 0.1 nats from the truth." in text
-    assert "Of the large errors, 3 lie inside the interval" in text
+    assert "In 3 of 5 runs (60%) the absolute error exceeds 0.1 nats." in text
+    assert "For 3 of the large errors the interval contains the truth" in text
     missed = [run("normal-1d-1", 0.3, covered=0, warnings=far), run("normal-1d-1", 0.3, covered=0, seed=1)]
     text_of_missed = reported(tmp_path, default=missed)
-    assert "Of the large errors, 0 lie inside" in text_of_missed
-    assert "2 intervals miss the truth, and 1 of these had warned" in text_of_missed
+    assert "For 0 of the large errors the interval contains" in text_of_missed
+    assert "2 intervals miss the truth, and 1 of these runs have a warning" in text_of_missed
     assert line_of(text, kind) == ["3", "67%", "67%"]
     assert line_of(text, "larger than log n") == ["1", "100%", "33%"]
     broad = [run("normal-1d-1", bias, low=0.8, high=high) for bias, high in ((0.2, 1.2), (0.0, 1.11), (0.3, 1.0))]
@@ -215,9 +221,9 @@ def test_time_and_memory(tmp_path):
         *(run(task, 0.08, seconds="0.5", mode="quick", **many) for task in FORTY),
     ]
     text = reported(tmp_path, default=runs)
-    assert summed_up(text, "CPU seconds of an estimate") == ["≤ 10", "11.0", "**no**"]
+    assert summed_up(text, "CPU seconds per estimate") == ["≤ 10", "11.0", "**no**"]
     assert summed_up(text, "peak memory") == ["< 1,000", "1,200", "**no**"]
-    assert summed_up(text, "CPU seconds of a quick") == ["≤ 1", "0.50", "yes"]
+    assert summed_up(text, "CPU seconds per quick") == ["≤ 1", "0.50", "yes"]
     assert summed_up(text, "error of quick estimates") == ["≤ 0.10", "0.080", "yes"]
     assert line_of(text, "all tasks") == ["3", "11.00", "14.00", "1,200"]
     assert line_of(text, "quick") == ["40", "0.50", "0.50", "500"]
@@ -226,15 +232,15 @@ def test_time_and_memory(tmp_path):
 def test_what_is_missing_is_told(tmp_path):
     text = reported(tmp_path, default=[run("normal-1d-1", 0.1), run("digits-0.5", 0.1)])
     for name in FILES[1:]:
-        assert f"Nothing was found in {name}." in text
-    assert "There are no runs of the default on these tasks." in text
-    assert "None of these was run with so many rows." in text
-    assert "There are no tests of independent pairs." in text
-    assert "There are no tests of dependent pairs." in text
-    assert "There are no peers on the samples of the default" in text
-    assert "There are no runs with n = 10,000, up to 50 columns a side: quick." in text
-    assert summed_up(text, "reject at 5 %") == ["3 to 7 %", "not run", "–"]
-    assert summed_up(text, "no peer is nearer") == ["≥ 36 of 40", "not run", "–"]
+        assert f"{name} is missing or empty." in text
+    assert "The default was not run on these tasks." in text
+    assert "None of these tasks was run with the required sample size." in text
+    assert "No tests of independent pairs were run." in text
+    assert "No tests of dependent pairs were run." in text
+    assert "No peer was run on the samples of the default" in text
+    assert "No runs with n = 10,000, at most 50 columns per side: quick." in text
+    assert summed_up(text, "rejection rate") == ["3 to 7 %", "not run", "–"]
+    assert summed_up(text, "no peer is more accurate") == ["≥ 36 of 40", "not run", "–"]
     images = re.findall(r"!\[.+\]\((.+)\)", text)
     assert images == ["default_coverage.png"]
     assert sorted(path.name for path in tmp_path.glob("*.png")) == images
@@ -251,7 +257,7 @@ def test_every_figure_is_drawn(tmp_path):
     images = re.findall(r"!\[.+\]\((.+)\)", text)
     assert images == [f"default_{name}.png" for name in ("error", "coverage", "power")]
     assert all((tmp_path / image).read_bytes().startswith(b"\x89PNG") for image in images)
-    assert "Nothing was found" not in text
+    assert "is missing" not in text
 
 
 def test_failed_runs_are_counted_and_listed(tmp_path):
@@ -262,14 +268,14 @@ def test_failed_runs_are_counted_and_listed(tmp_path):
         run("digits-0.5", 0.1, mode="quick") | {"estimate": "nan", "bias": "nan"},
     ]
     text = reported(tmp_path, default=runs)
-    assert "Runs that failed: 2, listed at the end." in text
+    assert "Failed runs: 2, listed at the end." in text
     assert "- normal-1d-1, n = 200, seed 1 (default.csv): ValueError: no" in text
     assert "- digits-0.5, n = 200, seed 0, quick (default.csv): the estimate is nan" in text
     assert line_of(text, "**all**", "200")[:2] == ["1", "1"]
 
 
 def test_a_report_of_nothing_is_refused(tmp_path):
-    with pytest.raises(sweep.SweepError, match="must hold runs of the default; none is there"):
+    with pytest.raises(sweep.SweepError, match="must contain runs of the default; got none"):
         write_report(*(tmp_path / name for name in FILES))
 
 
@@ -324,7 +330,7 @@ def test_a_small_sweep(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(default, "_PERMUTATIONS", 3)
     options = ["--tasks", "normal-1d-1", "channel-2-0.2", "--n", "60", "--seeds", "1", "--quick", "--jobs", "1"]
     default.main([*options, "--output", str(tmp_path)])
-    assert "figure | target | reached" in capsys.readouterr().out
+    assert "criterion | target | result" in capsys.readouterr().out
     rows = {row["task"]: row for row in sweep.read(tmp_path / "default.csv")}
     x, y = tasks.get("normal-1d-1").sample(60, default.seed_of("normal-1d-1", 0))
     with pytest.warns(TrainingWarning, match="no network was trained"):
@@ -342,7 +348,7 @@ def test_a_small_sweep(tmp_path, monkeypatch, capsys):
     # Anew from the CSVs, without running anything.
     (tmp_path / "default.md").unlink()
     default.main(["--report", "--output", str(tmp_path)])
-    assert "There are no runs of the default on these tasks." in (tmp_path / "default.md").read_text()
+    assert "The default was not run on these tasks." in (tmp_path / "default.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -352,9 +358,9 @@ def test_a_small_sweep(tmp_path, monkeypatch, capsys):
         (["--n", "10"], "n must be at least 20; got 10"),
         (["--seeds", "0"], "seeds must be at least 1; got 0"),
         (["--jobs", "0"], "jobs must be at least 1; got 0"),
-        (["--known-mi", "no-such.csv"], "known-mi and peers must be files; no-such.csv is not there"),
-        (["--peers", "no-such.csv"], "known-mi and peers must be files; no-such.csv is not there"),
-        (["--report"], "must hold runs of the default; none is there"),
+        (["--known-mi", "no-such.csv"], "known-mi and peers must be files; no-such.csv does not exist"),
+        (["--peers", "no-such.csv"], "known-mi and peers must be files; no-such.csv does not exist"),
+        (["--report"], "must contain runs of the default; got none"),
     ],
 )
 def test_bad_requests_are_told_before_anything_runs(options, message, tmp_path, capsys):

@@ -64,7 +64,7 @@ def test_report_has_failures_and_figures(tmp_path):
     text = (tmp_path / "known_mi.md").read_text()
     assert "- b, ksg, n = 200: ValueError: no" in text
     assert "Default settings. 2026-01-01: infomax 9, 2 cores." in text
-    with pytest.raises(SweepError, match="must hold the rows of a sweep; it is not there"):
+    with pytest.raises(SweepError, match="must contain the rows of a sweep; it does not exist"):
         write_report(tmp_path / "other.csv", "default")
     assert re.search(r"\| a \| 1.000 \| -0.100 \| – \|", text)
     for name in ("error", "coverage", "time"):
@@ -96,7 +96,7 @@ def test_chosen_tasks():
     ("options", "message"),
     [
         (["--tasks", "normal-1d-7"], "'normal-1d-7' is not known; did you mean"),
-        (["--estimators", "nce"], r"estimators must be among anchored, .*; got nce"),
+        (["--estimators", "nce"], r"estimators must be among default, .*; got nce"),
         (["--jobs", "0"], "jobs must be at least 1; got 0"),
         (["--backend", "slurm"], "backend must be loky, dask or ray; got 'slurm'"),
         (["--address", "tcp://here"], "address is for the backends dask and ray; got 'tcp://here' with 'loky'"),
@@ -116,4 +116,4 @@ def test_bad_requests_are_told_before_anything_runs(options, message, tmp_path, 
 def test_a_report_of_nothing_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         known_mi.main(["--report", "--output", str(tmp_path)])
-    assert "it is not there" in capsys.readouterr().err
+    assert "it does not exist" in capsys.readouterr().err

@@ -168,7 +168,7 @@ def test_a_quick_run_writes_finite_rows_and_goes_on_where_it_was(tmp_path, capsy
         last = float(values["means"].split()[-1])
         assert last == pytest.approx(staircase.CASES[values["case"]].truths[-1] + float(values["bias_5"]), abs=2)
     text = capsys.readouterr().out
-    assert "Gaussian, stairs of the published runs" in text
+    assert "Gaussian, steps of the published runs" in text
     assert (tmp_path / "staircase.md").read_text() in text
     assert (tmp_path / "staircase.png").exists()
     monkeypatch.setattr(staircase, "run", None)  # nothing is left to run

@@ -11,7 +11,7 @@ def row(task, estimator, estimate, truth=1.0, seed=0, **more):
 
 
 def lines_of(rows, ours=()):
-    return report.report(rows, ours, ["ennemi 1.5.0"]).splitlines()
+    return "\n\n".join(report.report(rows, ours, ["ennemi 1.5.0"])).splitlines()
 
 
 ROWS = [
@@ -22,9 +22,9 @@ ROWS = [
     row("b", "npeet-plus: mi", "", truth=2.0, error="MemoryError: "),
 ]
 OURS = [
-    row("a", "infomax: anchored", 0.9, seconds="20", memory="400"),
-    row("b", "infomax: anchored", 2.505, truth=2.0, seconds="30", memory="410"),
-    row("c", "infomax: anchored", 2.0, truth=3.0, seconds="40", memory="420"),
+    row("a", "infomax: default", 0.9, seconds="20", memory="400"),
+    row("b", "infomax: default", 2.505, truth=2.0, seconds="30", memory="410"),
+    row("c", "infomax: default", 2.0, truth=3.0, seconds="40", memory="420"),
 ]
 
 
@@ -34,42 +34,42 @@ def test_table_of_errors():
     assert lines[0] == "2026-01-01: m. Peers: ennemi 1.5.0."
     start = next(i for i, line in enumerate(lines) if line.startswith("| task"))
     assert lines[start : start + 10] == [
-        "| task | truth | infomax: anchored | ennemi: estimate_mi | npeet-plus: mi |",
+        "| task | truth | infomax: default | ennemi: estimate_mi | npeet-plus: mi |",
         "| :--- | ---: | ---: | ---: | ---: |",
         "| a | 1.000 | **-0.100** | +0.250 | time-out |",
         "| b | 2.000 | +0.505 | **-0.500** | error |",
         "| c | 3.000 | **-1.000** | nan | – |",
         "| **mean absolute error** |  | 0.535 | 0.375 | – |",
-        "| **that of infomax: anchored on the same tasks** |  | 0.535 | 0.302 | – |",
-        "| **runs that failed** |  | 0 | 1 | 2 |",
+        "| **infomax: default on the same tasks** |  | 0.535 | 0.302 | – |",
+        "| **failed runs** |  | 0 | 1 | 2 |",
         "| **CPU seconds, median** |  | 30.0 | 3.0 | – |",
         "| **memory in MB, peak** |  | 420 | 300 | – |",
     ]
     # On b the peer is nearer, but by less than the margin.
-    assert lines[-1] == "On no task is a peer nearer to the truth than infomax: anchored by more than 0.01 nats."
+    assert lines[-1] == "On no task is a peer more accurate than infomax: default by more than 0.01 nats."
 
 
 def test_where_a_peer_is_better():
-    ours = [row("a", "infomax: anchored", 1.3), *OURS[1:]]
-    assert lines_of(ROWS, ours)[-1] == "- a (infomax: anchored: +0.300): ennemi: estimate_mi (+0.250)."
-    failed = [row("a", "infomax: anchored", "", error="ValueError: "), *OURS[1:]]
-    assert lines_of(ROWS, failed)[-1] == "- a (infomax: anchored: error): ennemi: estimate_mi (+0.250)."
-    assert lines_of(ROWS)[-1] == "There is no run of infomax: anchored on these samples to compare with."
+    ours = [row("a", "infomax: default", 1.3), *OURS[1:]]
+    assert lines_of(ROWS, ours)[-1] == "- a (infomax: default: +0.300): ennemi: estimate_mi (+0.250)."
+    failed = [row("a", "infomax: default", "", error="ValueError: "), *OURS[1:]]
+    assert lines_of(ROWS, failed)[-1] == "- a (infomax: default: error): ennemi: estimate_mi (+0.250)."
+    assert lines_of(ROWS)[-1] == "infomax: default was not run on these samples."
 
 
 def test_means_over_seeds():
     rows = [row("a", "ennemi: estimate_mi", value, seed=i) for i, value in enumerate((1.3, 0.9, "inf"))]
-    lines = lines_of(rows, [row("a", "infomax: anchored", value, seed=i) for i, value in enumerate((1.15, 1.15, 1.15))])
+    lines = lines_of(rows, [row("a", "infomax: default", value, seed=i) for i, value in enumerate((1.15, 1.15, 1.15))])
     assert any("(means over 3 seeds)" in line for line in lines)
     # (0.3 - 0.1) / 2 = 0.1 is smaller than 0.15, but (0.3 + 0.1) / 2 is not.
-    assert "| a | 1.000 | **+0.150** | +0.100 (inf beside) |" in lines
+    assert "| a | 1.000 | **+0.150** | +0.100 (failed: inf) |" in lines
     assert "| **mean absolute error** |  | 0.150 | 0.200 |" in lines
 
 
 def test_our_rows_are_those_on_the_same_samples_with_default_settings():
-    kept = row("a", "anchored", 1.0, mode="default")
+    kept = row("a", "default", 1.0, mode="default")
     other = [kept | {"mode": "quick"}, kept | {"seed": "1"}, kept | {"n": "200"}, kept | {"task": "z"}]
-    assert report.our_rows([kept, *other], ROWS) == [kept | {"estimator": "infomax: anchored"}]
+    assert report.our_rows([kept, *other], ROWS) == [kept | {"estimator": "infomax: default"}]
 
 
 def test_versions_are_those_of_the_lists():

@@ -79,7 +79,7 @@ def gone(pid):
         ("smile", {"estimate": 2.75, "bias": 2.25, "seconds": 1.5, "memory": 321, "error": ""}),
         ("nwj", {"seconds": None, "memory": None, "error": "RuntimeError: no luck in ."}),
         ("doe", {"seconds": None, "memory": None, "error": "killed by SIGKILL"}),
-        ("gm", {"seconds": None, "memory": None, "error": "it printed neither an estimate nor an error"}),
+        ("gm", {"seconds": None, "memory": None, "error": "no estimate and no error message"}),
     ],
 )
 def test_a_run_is_recorded_as_it_ended(environments, estimator, expected):

@@ -1,0 +1,31 @@
+"""Resident memory of this process, from the system (Linux; elsewhere only what ``getrusage`` reports)."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+
+
+def status(field: str) -> int | None:
+    """Bytes of a field such as VmRSS, VmHWM (peak) or RssFile; ``None`` if the system does not report it."""
+    lines = _STATUS.read_text(encoding="ascii").splitlines() if _STATUS.is_file() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None)
+
+
+def forget_peak() -> None:
+    """Reset the peak that `status` reports, where the system can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak() -> int:
+    """Largest resident memory of this process since its start, in bytes, on any POSIX system.
+
+    On Linux it is not reset by `forget_peak`, and starts from the peak of the process that started this one.
+    """
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
