@@ -41,7 +41,15 @@ IMPORTED_FOR_TYPES = r"Axes|DataFrame|Figure|NDArray|ProcessGroup|Tensor|nn\.\w+
 nitpick_ignore_regex = [(r"py:\w+", rf"({OTHERS})\.[\w.]+|{IMPORTED_FOR_TYPES}")]
 
 
+def forget_changed_pages(app, env, names):
+    """An object that moved to another page would otherwise be found on its old page as well."""
+    for name in names:
+        app.emit("env-purge-doc", env, name)
+        env.clear_doc(name)
+
+
 def setup(app):
     reference_pages.write(HERE / "reference")
     app.connect("autodoc-process-docstring", references.resolve, priority=400)  # before napoleon
+    app.connect("env-before-read-docs", forget_changed_pages)
     app.connect("missing-reference", references.leave_plain)
