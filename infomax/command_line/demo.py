@@ -1,9 +1,12 @@
-"""What ``infomax demo`` runs: real data, a known truth, and the use as a training loss."""
+"""The demonstration: real data, a known truth, and a bound as a training loss."""
 
 from __future__ import annotations
 
+import csv
 import time
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,34 +20,40 @@ from infomax.exceptions import InfomaxWarning
 from infomax.results.estimate import Estimate
 from infomax.results.plots import new_figure, plot_comparison
 
-#: One of each kind: what the figure has room for, and a minute time.
+#: One estimator of each kind.
 _SHOWN = ["default", "ba", "cpc", "dv", "infonce", "mine", "nwj", "gaussian", "ksg"]
 _X, _Y = ["bill_length_mm", "bill_depth_mm"], ["flipper_length_mm", "body_mass_g"]
 
 
 def run_demo(out: str, *, progress: bool) -> None:
-    """Print the table and write the figure to ``out``."""
+    """Print the tables, write the figure to ``out``, and its numbers beside it, with the ending .csv."""
     start = time.perf_counter()
-    penguins = load_penguins()
+    print(f"{len(_SHOWN)} estimators on two samples: this takes about a minute.\n", flush=True)
+    penguins, known = load_penguins(), tasks.get("normal-5d-1")
     bill, body = penguins.columns(*_X), penguins.columns(*_Y)
-    known = tasks.get("normal-5d-1")
     real = _all_estimates(bill, body, progress)
     synthetic = _all_estimates(*known.sample(2000, seed=0), progress)
 
-    header = [
-        "estimator",
-        "kind",
-        "penguins, nats",
-        "95 % interval",
-        f"Gaussian, truth {known.mi:.3f}",
-        "95 % interval",
-    ]
+    _print_estimates(len(bill), real, synthetic, known.mi)
+    figure, axes = new_figure(11, 4.6, columns=2)
+    plot_comparison(axes[0], real, f"Bill and body of {len(bill)} penguins")
+    plot_comparison(axes[1], synthetic, "Gaussian pairs, 5 + 5 columns, n = 2,000", truth=known.mi)
+    figure.savefig(out, dpi=150)
+    numbers = Path(out).with_suffix(".csv")
+    _write_numbers(numbers, {"penguins": real, "Gaussian": synthetic})
+    _print_loss(bill)
+    print(f"\nFigure: {out}, its numbers: {numbers}. {time.perf_counter() - start:.0f} s.")
+
+
+def _print_estimates(n: int, real: Sequence[Estimate], synthetic: Sequence[Estimate], truth: float) -> None:
+    header = ["estimator", "kind", "penguins, nats", "95 % interval", f"Gaussian, truth {truth:.3f}", "95 % interval"]
     rows = [header]
     for a, b in zip(real, synthetic, strict=True):
         rows.append([a.bound, a.kind, f"{a.mi:.3f}", interval(a), f"{b.mi:.3f}", interval(b)])
     print(
-        f"How much do the bills of {len(bill)} penguins ({' and '.join(_X)}) tell about their bodies\n"
-        f"({' and '.join(_Y)})? And is the answer right where it is known (5 + 5 Gaussian columns, n = 2,000)?\n"
+        f"Mutual information between the bills of {n} penguins ({' and '.join(_X)})\n"
+        f"and their bodies ({' and '.join(_Y)}),\n"
+        "and between Gaussian columns whose mutual information is known (5 + 5 columns, n = 2,000):\n"
     )
     print(format_table(rows))
     print(
@@ -59,20 +68,27 @@ def run_demo(out: str, *, progress: bool) -> None:
         for note in notes(results):
             print(f"  {data}: {note}")
 
-    figure, axes = new_figure(11, 4.6, columns=2)
-    plot_comparison(axes[0], real, f"Bill and body of {len(bill)} penguins")
-    plot_comparison(axes[1], synthetic, "Gaussian pairs, 5 + 5 columns, n = 2,000", truth=known.mi)
-    figure.savefig(out, dpi=150)
 
+def _write_numbers(path: Path, samples: dict[str, list[Estimate]]) -> None:
+    """One line for each estimate, in nats."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["sample", "estimator", "mi", "low", "high", "stderr"])
+        for sample, results in samples.items():
+            for result in results:
+                numbers = (result.mi, *result.confidence_interval(), result.stderr)
+                writer.writerow([sample, result.bound, *(f"{number:.4f}" for number in numbers)])
+
+
+def _print_loss(bill: NDArray[np.float64]) -> None:
     print("\nAs a training loss, between a representation z and its input x:\n")
-    print("    cpc = CPC(z_dim, x_dim, normalize=True, temperature='learned')  # its parameters join your optimiser")
+    print("    cpc = CPC(z_dim, x_dim, normalize=True, temperature='learned')  # the optimiser trains its parameters")
     print("    loss = task_loss - 0.1 * cpc(z, x)")
     x = torch.from_numpy(bill).float()
     z = torch.nn.Linear(2, 8)(x)
     cpc = CPC(8, 2, normalize=True, temperature="learned")
     value = float(cpc(z, x).detach())
-    print(f"\n    On an untrained z of these penguins cpc(z, x) is {value:.3f} nats.")
-    print(f"\nFigure: {out}. {time.perf_counter() - start:.0f} s.")
+    print(f"\n    For an untrained z of these penguins, cpc(z, x) is {value:.3f} nats.")
 
 
 def _all_estimates(x: NDArray[np.float64], y: NDArray[np.float64], progress: bool) -> list[Estimate]:

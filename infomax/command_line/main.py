@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="infomax", description="How much do columns tell about each other?")
+    parser = argparse.ArgumentParser(prog="infomax", description="Estimate mutual information between columns.")
     parser.add_argument("--version", action="version", version=f"infomax {infomax.__version__}")
     commands = parser.add_subparsers(
         title="commands", required=True, dest="command", metavar="{estimate,pairwise,bounds,demo}"
@@ -39,12 +39,16 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "file",
         help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet; under torchrun, {rank} in the name stands for the "
-        "number of the process, each of which then reads rows of its own",
+        "number of the process, and each process reads its own rows",
     )
     one.add_argument("--x", required=True, metavar="a,b", help="columns (or arrays of an .npz); * and ? match")
     one.add_argument("--y", required=True, metavar="c", help="columns on the other side")
-    one.add_argument("--given", metavar="z", help="columns that are known: conditional mutual information")
-    one.add_argument("--bound", default="default", help="one or several with commas (infomax bounds); %(default)s")
+    one.add_argument("--given", metavar="z", help="conditioning columns: estimate conditional mutual information")
+    one.add_argument(
+        "--bound",
+        default="default",
+        help="a name, or several with commas (see infomax bounds); default: %(default)s",
+    )
     one.add_argument("--unit", choices=("nats", "bits"), default="nats", help="default: %(default)s")
     one.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     one.add_argument("--quick", action="store_true", help="two folds, short training")
@@ -56,12 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     many = commands.add_parser("pairwise", help="mutual information of every pair of columns of a file")
     many.add_argument("file", help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet")
     many.add_argument("--columns", default="*", metavar="a,b", help="columns; * and ? match; default: all")
-    many.add_argument("--with", dest="others", metavar="c", help="other columns: pairs of one of each")
-    many.add_argument("--bound", help="what estimates each pair; default: neighbours, and counts of discrete columns")
+    many.add_argument(
+        "--with", dest="others", metavar="c", help="a second set of columns, for pairs of one of each set"
+    )
+    many.add_argument("--bound", help="the estimator of each pair; default: KSG, and counts of discrete columns")
     many.add_argument("--correction", choices=CORRECTIONS, default=CORRECTIONS[0])
     many.add_argument("--unit", choices=("nats", "bits"), default="nats", help="default: %(default)s")
     many.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    many.add_argument("--most", type=int, default=30, help="lines of the table; default: %(default)s")
+    many.add_argument("--most", type=int, default=30, help="number of lines in the table; default: %(default)s")
     many.add_argument("--json", action="store_true", help="print the matrices as JSON")
     many.add_argument("--plot", metavar="out.png", help="write a figure")
     many.add_argument("--no-progress", dest="progress", action="store_false")
@@ -69,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("bounds", help="list the bounds")
     listing.add_argument("--markdown", action="store_true", help="as a Markdown table")
 
-    demo = commands.add_parser("demo", help="real data, known truth, and the training use, in a minute")
+    demo = commands.add_parser("demo", help="a demonstration on real data and on a known truth, in about a minute")
     demo.add_argument("--out", default="infomax-demo.png", metavar="out.png", help="the figure to write")
     demo.add_argument("--no-progress", dest="progress", action="store_false")
     return parser
