@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _estimate(arguments: argparse.Namespace) -> int:
-    # A rank that has done its share waits for the others, however long; one that dies is noticed at once.
+    # A rank that has finished its share waits for the others without a limit; one that dies is noticed at once.
     with distributed.processes(timeout=timedelta(days=30)):
         return _estimate_on_ranks(arguments)
 
@@ -83,7 +83,7 @@ def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
 
 
 def _read(path: str, *selections: Sequence[str], seed: int) -> Sequence[Columns | StoredColumns | Floats]:
-    """Columns of the file, which may be larger than memory; of one for each rank, if its name says so, in one."""
+    """Columns of the file, which may be larger than memory; with {rank} in its name, those of all ranks in one."""
     sharded = "{rank}" in path
     if sharded and not (distributed.active() or distributed.launched()):
         raise ValueError(
@@ -93,7 +93,7 @@ def _read(path: str, *selections: Sequence[str], seed: int) -> Sequence[Columns 
     mapped = Path(path).suffix.lower() in MAPPED
     if mapped and not sharded:
         return open_columns(path, *selections)
-    columns: list[Columns | StoredColumns] = []  # if one rank cannot read, all stop
+    columns: list[Columns | StoredColumns] = []  # if one rank cannot read its file, all stop
     distributed.together(lambda: columns.extend((open_columns if mapped else read_named)(path, *selections)))
     if not sharded:
         return columns
@@ -163,7 +163,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _plain_warnings(*, show: bool) -> Iterator[None]:
-    """What is wrong with the data on one line each, if wanted; what is said of an estimate stands in the estimate."""
+    """Print warnings about the data on one line each; warnings about an estimate are part of its output."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore", InfomaxWarning)
         warnings.simplefilter("always", ConstantColumnWarning)

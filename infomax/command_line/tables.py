@@ -12,13 +12,13 @@ from infomax.results.pairwise import Pairwise
 
 
 def pairs_table(result: Pairwise, *, most: int) -> str:
-    """One line for each pair, the largest values first, and what is said of them below."""
+    """One line for each pair, the largest values first, and the warnings below."""
     rows = [["x", "y", result.unit, "95 % interval", "p", "q"]]
     for pair in result.pairs[:most]:
         numbers = [f"{pair['mi']:.3f}", f"[{pair['low']:.3f}, {pair['high']:.3f}]"]
         rows.append([pair["x"], pair["y"], *numbers, f"{pair['pvalue']:.2g}", f"{pair['qvalue']:.2g}"])
     left = len(result.pairs) - most
-    more = [f"… and {left} pairs more (--most {len(result.pairs)}, or --json)"] if left > 0 else []
+    more = [f"… and {left} more pairs (--most {len(result.pairs)}, or --json)"] if left > 0 else []
     return "\n".join([format_table(rows), *more, *result.warnings])
 
 
@@ -29,7 +29,7 @@ def interval(result: Estimate | Composition) -> str:
 
 
 def estimates_table(results: Sequence[Estimate | Composition]) -> str:
-    """One line for each estimate, and what they say of themselves below."""
+    """One line for each estimate, and the warnings below."""
     rows = [["estimator", "kind", results[0].unit, "95 % interval", "standard error", "p", "gap", "ceiling"]]
     for result in results:
         trained = ["", ""]
@@ -43,7 +43,7 @@ def estimates_table(results: Sequence[Estimate | Composition]) -> str:
 
 
 def notes(results: Sequence[Estimate | Composition]) -> list[str]:
-    """What the estimates say of themselves: a line for each text, with the names of those that say it."""
+    """The warnings of the estimates: a line for each text, with the names of the estimators."""
     names: dict[str, list[str]] = {}
     for result in results:
         for text in result.warnings:
@@ -61,7 +61,7 @@ class _Fact(TypedDict):
 
 
 def registry_facts() -> list[_Fact]:
-    """What is said of every bound and classical estimator, from their classes: a dict for each."""
+    """The facts that the classes of all estimators and bounds state: a dict for each."""
     others = [name for name in estimators.names() if name != "default"]
     known: list[Any] = [estimators.get("default"), *map(bounds.get, bounds.names()), *map(estimators.get, others)]
     return [

@@ -21,8 +21,8 @@ class Bracket:
 
     Attributes:
         lower, upper: their estimates.
-        assumption: under which the upper end is one; empty if it needs none.
-        cautions: what a reader should know beyond what the two say of themselves.
+        assumption: under which the upper estimate is a bound; empty if it needs none.
+        cautions: warnings about the two together; their own come on top.
     """
 
     lower: Estimate
@@ -42,16 +42,16 @@ class Bracket:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to know before believing it; of an end, with that end in front."""
+        """Warnings; those of one estimate begin with its side."""
         sides = (("lower", self.lower), ("upper", self.upper))
         return (*self.cautions, *(f"{side}: {text}" for side, end in sides for text in end.warnings))
 
     def confidence_interval(self, level: float = 0.95) -> tuple[float, float]:
         """``(low, high)``: the lower end of the lower bound's interval, the upper end of the upper bound's.
 
-        Each end errs on one side only, with probability at most (1 - level) / 2, so both hold with ``level`` or more:
-        if the bounds are bounds (see :attr:`assumption`). Where the one would lie above the other, they cannot both
-        be; the interval is then all that either says.
+        Each end errs with probability at most (1 - level) / 2, so the coverage is at least ``level`` if the bounds hold
+        (see :attr:`assumption`). Where the lower end exceeds the upper one, they cannot both hold; the interval is then
+        the union of both statements.
 
         Raises:
             ValueError: if ``level`` is not inside (0, 1).
@@ -91,14 +91,14 @@ class Bracket:
 def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = "club", **options: Any) -> Bracket:
     r"""Estimate a lower and an upper bound of the mutual information of ``x`` and ``y``.
 
-    A lower bound and an upper one, on the same split. No upper bound holds without assumptions: that of a learned
-    density q(y | x) holds if it is the true conditional, and the result says so unless the bound's kind is "upper".
+    Both are estimated on the same split. No upper bound holds without assumptions. An upper bound from a learned
+    density q(y | x) holds if that is the true conditional; the result says so unless the bound's kind is "upper".
 
     Args:
         x, y: samples, as for :func:`infomax.estimate`.
         lower: a bound of kind "lower".
-        upper: one of kind "upper", or an estimate by a density q(y | x). CLUB is far above, and stays there for most q
-            that are somewhat wrong; "l1out" is tight where q is right, and too small where it is not.
+        upper: one of kind "upper", or an estimate by a density q(y | x). CLUB is far above the truth, for most
+            approximate q as well; "l1out" is tight if q is right, and too small if it is not.
         options: other keywords of :func:`infomax.estimate`.
 
     Returns:
@@ -107,8 +107,8 @@ def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = 
     Raises:
         ValueError, TypeError: as :func:`infomax.estimate`, and for bounds of another kind.
 
-    Source: Poole et al., "On Variational Bounds of Mutual Information", 2019, arXiv 1905.06922; of the upper end: Cheng
-    et al., "CLUB: A Contrastive Log-ratio Upper Bound of Mutual Information", 2020, arXiv 2006.12013.
+    Source: Poole et al., "On Variational Bounds of Mutual Information", 2019, arXiv 1905.06922; for the upper
+    bound, Cheng et al., "CLUB: A Contrastive Log-ratio Upper Bound of Mutual Information", 2020, arXiv 2006.12013.
 
     >>> import numpy as np
     >>> x, noise = np.random.default_rng(0).normal(size=(2, 1000))
@@ -117,7 +117,7 @@ def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = 
     >>> bool(low < 0.5 * np.log(2) < high)  # the truth
     True
     >>> result.assumption
-    'the upper end is one only if q(y | x) of ba is the true conditional density'
+    'the upper end is a bound only if q(y | x) of ba is the true conditional density'
     """
     if "bound" in options:
         raise TypeError(f"a bracket has two bounds, lower and upper; got bound={options['bound']!r}")
@@ -133,13 +133,13 @@ def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = 
         low, high = estimate(x, y, bound=[lower, upper], **options)
     proven = high.kind == "upper" or high.stderr == 0  # an exact 0
     assumption = (
-        "" if proven else f"the upper end is one only if q(y | x) of {high.bound} is the true conditional density"
+        "" if proven else f"the upper end is a bound only if q(y | x) of {high.bound} is the true conditional density"
     )
     cautions = []
     if low.mi - high.mi > 2 * (low.stderr + high.stderr):
         text = (
-            f"the lower bound lies above the upper one: q(y | x) of {high.bound} is not the true conditional, or one "
-            "of the two failed to train"
+            f"the lower bound exceeds the upper bound: q(y | x) of {high.bound} is not the true conditional, or one of "
+            "the two failed to train"
         )
         cautions.append(text)
         warnings.warn(f"bracket: {text}", TrainingWarning, stacklevel=2)

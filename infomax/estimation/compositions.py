@@ -1,7 +1,7 @@
-"""Quantities made of mutual informations: conditional, of several variables, of time series.
+"""Compositions: conditional mutual information, total correlation, and information flow between time series.
 
-Each is a signed sum of mutual informations of groups of columns, all by :func:`infomax.estimate` on the same rows with
-the same seed, and so in the same folds.
+Each is a signed sum of mutual informations between groups of columns. All terms are estimated by
+:func:`infomax.estimate` on the same rows with the same seed, and so in the same folds.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ Terms = dict[Sides, int]
 
 
 def conditional(x: Any, y: Any, z: Any, **options: Any) -> Composition:
-    r"""How much do ``x`` and ``y`` tell about each other, to one who knows ``z``?
+    r"""Estimate the conditional mutual information of ``x`` and ``y`` given ``z``.
 
     :math:`I(X; Y \mid Z) = I(X; (Y, Z)) - I(X; Z)`. The difference of two lower bounds is neither a lower nor an upper
-    bound: what the bound misses of (Y, Z) makes it too small, what it misses of Z too large. It fails where the first
-    term is near its ceiling, and costs precision where Z alone tells nearly all.
+    bound: a negative bias of the first term makes it too small, one of the second too large. It fails where the first
+    term is near its ceiling, and is imprecise where Z alone explains nearly all of X.
 
     Args:
-        x, y, z: samples, ``(N,)`` or ``(N, D)``, row i of each belonging together; as for :func:`infomax.estimate`.
+        x, y, z: samples, ``(N,)`` or ``(N, D)``, paired row by row, as for :func:`infomax.estimate`.
         options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
 
     Returns:
         a :class:`Composition`, in nats; its standard error is the largest possible, see :attr:`Composition.stderr`.
 
     Raises:
-        ValueError: for rows that differ or are too few, values that are missing or infinite, an unknown bound.
+        ValueError: for numbers of rows that differ or are too small, missing or infinite values, an unknown bound.
         TypeError: for columns that are not numbers, and a ``bound`` that is not one name.
 
     Source: the chain rule, Cover and Thomas, "Elements of Information Theory", 2006, theorem 2.5.2,
@@ -58,7 +58,7 @@ def conditional(x: Any, y: Any, z: Any, **options: Any) -> Composition:
     >>> x, z, noise = np.random.default_rng(0).normal(size=(3, 2000))
     >>> result = conditional(x, x + z + noise, z, bound="gaussian")
     >>> low, high = result.confidence_interval()
-    >>> bool(low < 0.5 * np.log(2) < high)  # the truth: with z known, x plus noise of the same variance
+    >>> bool(low < 0.5 * np.log(2) < high)  # the truth: given z, y is x plus noise of the same variance
     True
     """
     groups, drawn = _aligned({"x": x, "y": y, "z": z}, options)
@@ -67,11 +67,11 @@ def conditional(x: Any, y: Any, z: Any, **options: Any) -> Composition:
 
 
 def total_correlation(variables: Sequence[Any], **options: Any) -> Composition:
-    r"""How much do several variables tell about each other, all together?
+    r"""Estimate the total correlation of several variables.
 
-    :math:`\sum_i H(X_i) - H(X_1, …, X_m) = \sum_{i \ge 2} I((X_1, …, X_{i-1}); X_i)`, the chain that is used here. A
-    sum of lower bounds is a lower bound; what they miss adds up, so the last terms, of most columns, decide how loose
-    it is.
+    :math:`\sum_i H(X_i) - H(X_1, …, X_m) = \sum_{i \ge 2} I((X_1, …, X_{i-1}); X_i)`, a chain of mutual
+    informations. A sum of lower bounds is a lower bound. The biases of the terms add up; the last terms, which have the
+    most columns, have the largest.
 
     Args:
         variables: at least two, each ``(N,)`` or ``(N, D)``, as for :func:`infomax.estimate`.
@@ -82,7 +82,7 @@ def total_correlation(variables: Sequence[Any], **options: Any) -> Composition:
 
     Raises:
         ValueError: as :func:`conditional`, and for fewer than two variables.
-        TypeError: as :func:`conditional`, and for ``variables`` that are no sequence of samples.
+        TypeError: as :func:`conditional`, and for ``variables`` that are not a sequence of samples.
 
     Source: Watanabe, "Information theoretical analysis of multivariate correlation", 1960, doi:10.1147/rd.41.0066.
 
@@ -107,15 +107,15 @@ def total_correlation(variables: Sequence[Any], **options: Any) -> Composition:
 
 
 def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Composition:
-    r"""Does knowing ``z`` make ``x`` and ``y`` tell more about each other, or less?
+    r"""Estimate the interaction information of three variables: synergy less redundancy.
 
     :math:`I(X; Y \mid Z) - I(X; Y) = I(X; (Y, Z)) - I(X; Z) - I(X; Y)`, McGill's sign: positive for synergy
     (exclusive or: log 2), negative for redundancy (three copies of a coin: -log 2). The co-information is its negative.
-    Symmetric in the three variables, but for errors of estimation. It has no sign and no lower or upper bound of its
-    own; read the interval.
+    Symmetric in the three variables, up to errors of estimation. It can have either sign, and the estimate is neither a
+    lower nor an upper bound.
 
     Args:
-        x, y, z: samples, ``(N,)`` or ``(N, D)``, row i of each belonging together; as for :func:`infomax.estimate`.
+        x, y, z: samples, ``(N,)`` or ``(N, D)``, paired row by row, as for :func:`infomax.estimate`.
         options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
 
     Returns:
@@ -140,23 +140,23 @@ def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Compositi
 def transfer_entropy(
     source: Any, target: Any, *, lags: int = 1, target_lags: int | None = None, **options: Any
 ) -> Composition:
-    r"""How much does the past of ``source`` tell of the next value of ``target``, beyond the target's own past?
+    r"""Estimate the transfer entropy: what the past of ``source`` adds to the prediction of ``target``.
 
     :math:`I(Y_t; X_{t-1 … t-l} \mid Y_{t-1 … t-k})` of a source X and a target Y, l = ``lags``, k = ``target_lags``.
-    With too small a k, what the target's own past would explain is credited to the source; so is a common driver that
-    is not among the columns.
+    If k is too small, or a common driver is not among the columns, the effect is attributed to the source.
 
-    The steps must be equally spaced and the process stationary. Rows overlap and are not independent: the interval
-    takes them as if they were, and a series that changes slowly beside its sampling interval has near copies of each
-    held-out row among those that train. Then take every few steps only, and compare with a source shifted in time.
+    The steps must be equally spaced and the process stationary. Rows overlap and are not independent, but the interval
+    assumes that they are. A series that changes slowly relative to its sampling interval has near copies of each
+    held-out row among the training rows. In that case use every few steps only, and compare with a source shifted in
+    time.
 
     Args:
         source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
-        lags: past steps of the source. target_lags: of the target; by default as many.
+        lags: past steps of the source. target_lags: of the target; by default the same number.
         options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
 
     Returns:
-        a :class:`Composition`, in nats a step, from T less the larger number of lags rows.
+        a :class:`Composition`, in nats per step, from T rows less the larger number of lags.
 
     Raises:
         ValueError: as :func:`conditional`, for lags below 1, and for fewer than 20 steps after them.
@@ -178,19 +178,19 @@ def transfer_entropy(
 def directed_information(
     source: Any, target: Any, *, lags: int = 1, target_lags: int | None = None, **options: Any
 ) -> Composition:
-    r"""As :func:`transfer_entropy`, with the present value of ``source`` counted with its past.
+    r"""Estimate directed information: :func:`transfer_entropy` with the present value of ``source`` included.
 
-    :math:`I(Y_t; X_{t … t-l} \mid Y_{t-1 … t-k})`: of a stationary process whose memory is no longer than the lags, the
-    rate a step of Massey's directed information :math:`\sum_t I(Y_t; X_{1 … t} \mid Y_{1 … t-1})`. What the two share
+    :math:`I(Y_t; X_{t … t-l} \mid Y_{t-1 … t-k})`: for a stationary process whose memory is no longer than the lags,
+    the rate per step of Massey's directed information :math:`\sum_t I(Y_t; X_{1 … t} \mid Y_{1 … t-1})`. Dependence
     within one step counts in both directions.
 
     Args:
         source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
-        lags: past steps of the source, beside its present. target_lags: of the target; by default as many.
+        lags: past steps of the source, besides its present. target_lags: of the target; by default the same number.
         options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
 
     Returns:
-        a :class:`Composition`, in nats a step, from T less the larger number of lags rows.
+        a :class:`Composition`, in nats per step, from T rows less the larger number of lags.
 
     Raises:
         ValueError, TypeError: as :func:`transfer_entropy`.
@@ -205,7 +205,7 @@ def directed_information(
     True
     """
     groups = _histories(source, target, lags, target_lags, first=0)
-    return _compose("directed information a step", _TRANSFER, groups, _on_device_of(options, source, target))
+    return _compose("directed information per step", _TRANSFER, groups, _on_device_of(options, source, target))
 
 
 # --- terms ------------------------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ _TRANSFER: Terms = {
 
 
 def without(terms: Mapping[Sides, int], constant: Collection[str]) -> Terms:
-    """The terms that are left where some variables are constant: exact, since those tell nothing.
+    """The remaining terms where some variables are constant: exact, since those carry no information.
 
     >>> without({(("x",), ("y", "z")): 1, (("x",), ("z",)): -1}, ["z"])
     {(('x',), ('y',)): 1}
@@ -239,15 +239,15 @@ def _compose(
     nonnegative: bool = True,
     drawn: str = "",
 ) -> Composition:
-    """Estimate each term; what it warns of is shown at the line that called the caller.
+    """Estimate each term; warnings show the line of the caller's caller.
 
     Args:
-        drawn: of how many rows the groups are, if not of all.
+        drawn: how many of the rows are used, if not all.
     """
     if not isinstance(options.get("bound", ""), str):
         raise TypeError(f"bound must be one name, as the terms differ in their dimensions; got {options['bound']!r}")
     constant = [name for name, group in groups.items() if not group.shape[1]]
-    cautions = [f"{name} is constant: it tells nothing, and is left out" for name in constant]
+    cautions = [f"{name} is constant: it carries no information and was dropped" for name in constant]
     if drawn:
         cautions.insert(0, drawn)
         warnings.warn(f"{quantity}: {drawn}", SubsampleWarning, stacklevel=3)
@@ -258,7 +258,7 @@ def _compose(
         with labelled_warnings(of, depth=2):
             part: Estimate = estimate(*sides, **options)
         estimated.append(Term(sign, of, part))
-    if not estimated:  # exactly 0; estimate says it of constants, and still checks the options
+    if not estimated:  # exactly 0, as estimate finds for constants; it also checks the options
         nothing = np.zeros(len(next(iter(groups.values()))))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InfomaxWarning)
@@ -267,8 +267,8 @@ def _compose(
     result = Composition(quantity, tuple(estimated), nonnegative)
     if nonnegative and result.mi < -max(_FAR_BELOW, 3 * result.stderr):
         text = (
-            "far below 0, which it never is: the bound finds less in more columns than in some of them; use more rows, "
-            "or compare with other estimators"
+            "far below 0, which is impossible: the estimate from more columns is smaller than that from some of them; "
+            "use more rows, or compare with other estimators"
         )
         cautions.append(text)
         warnings.warn(f"{quantity}: {text}", TrainingWarning, stacklevel=3)
@@ -276,7 +276,7 @@ def _compose(
 
 
 def _aligned(samples: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[dict[str, Floats], str]:
-    """All by :func:`as_aligned`, or rows drawn from what is too large to be copied, and then what to say of it."""
+    """All by :func:`as_aligned`; or rows drawn from samples too large to be copied, with the remark that says so."""
     if not stays(samples.values()):
         return as_aligned(samples, least=LEAST_ROWS, stacklevel=5), ""
     size = {"most": MOST_MEASURED, "cells": DefaultEstimator.most_cells}
@@ -294,7 +294,7 @@ def _on_device_of(options: Mapping[str, Any], *samples: Any) -> dict[str, Any]:
 
 
 def embed(series: Floats, lags: Sequence[int], start: int) -> Floats:
-    """Earlier values beside each other: row i holds those of step ``start + i`` less each lag, in their order.
+    """Lagged values side by side: row i has those of step ``start + i`` less each lag, in this order.
 
     Args:
         series: ``(T, D)``. lags: 0 or more each. start: the first step that has a row, at least the largest lag.
@@ -310,7 +310,7 @@ def embed(series: Floats, lags: Sequence[int], start: int) -> Floats:
 
 
 def _histories(source: Any, target: Any, lags: int, target_lags: int | None, *, first: int) -> dict[str, Floats]:
-    """What :data:`_TRANSFER` is of; the source from ``first`` steps ago."""
+    """The groups of :data:`_TRANSFER`; the source from ``first`` steps ago."""
     target_lags = lags if target_lags is None else target_lags
     for argument, count in (("lags", lags), ("target_lags", target_lags)):
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:

@@ -25,12 +25,14 @@ from infomax.statistics.marginals import normal_scores
 from infomax.statistics.neighbours import tie_breaker
 from infomax.statistics.rank_tests import Correction, qvalues, rank_pvalues, table_pvalue
 
-#: What :attr:`Pairwise.bound` says if no bound was asked for.
+#: :attr:`Pairwise.bound` without a bound.
 _DEFAULT = "neighbours and counts"
-_NEAR_CEILING = "within a nat of the most that so many rows can show: the truth may be much larger, even without end"
-#: Rows for each combination of values from which on two discrete columns are counted.
+_NEAR_CEILING = (
+    "within a nat of the largest value that this many rows can show: the truth may be much larger, or infinite"
+)
+#: Rows for each combination of values from which on two discrete columns are measured by counts.
 _ROWS_PER_CELL = 5
-#: Permutations: at least, for each pair, and at most.
+#: Permutations: the least, for each pair, and the most.
 _DRAWS, _DRAWS_OF_A_PAIR, _MOST_DRAWS = 9_999, 20, 99_999
 
 
@@ -47,9 +49,8 @@ def pairwise(
 ) -> Pairwise:
     r"""Estimate the mutual information of every pair of columns.
 
-    Of each pair of columns: the mutual information, a standard error, the p-value of a test of independence by ranks
-    (:func:`infomax.statistics.rank_pvalues`), and a q-value, which controls how many of the pairs that are reported
-    depend on each other by chance only.
+    For each pair of columns: the mutual information, a standard error, the p-value of a rank test of independence
+    (:func:`infomax.statistics.rank_pvalues`), and a q-value, which controls the false discovery rate.
 
     By default each pair is measured by k-nearest neighbours (:func:`infomax.estimators.ksg`, k = 3), which take some
     milliseconds for a thousand rows and detect any form of dependence. Pairs of discrete columns with many rows for
@@ -62,24 +63,24 @@ def pairwise(
         x: columns, ``(N, D)``: a numpy array, torch tensor or data frame (whose names are kept), of real, integer or
             boolean numbers. At least 20 rows.
         y: other columns, ``(N, E)``, for the pairs of one of x and one of y; None: the pairs within x.
-        bound: None for the above, or whatever :func:`estimate` takes for one bound, which is then asked for every
-            pair: slower, the more so what is trained.
-        correction: how q-values are made, see :func:`infomax.statistics.qvalues`. P-values of pairs that share a column
-            depend on each other: "benjamini-hochberg" takes them to depend positively, "benjamini-yekutieli" takes
-            nothing for granted and finds less.
+        bound: None for the above, or one bound as for :func:`estimate`, which then measures every pair. It is slower,
+            in particular if it is trained.
+        correction: how q-values are computed, see :func:`infomax.statistics.qvalues`. P-values of pairs that share a
+            column are dependent: "benjamini-hochberg" assumes positive dependence; "benjamini-yekutieli" makes no
+            assumption about the dependence and has less power.
         seed: of the noise, the permutations, and the bound; the same seed gives the same numbers.
-        permutations: of the test; by default 9,999, and 20 for each pair, at most 99,999: p-values are at least one by
-            so many, and few dependent pairs among many are found only with small ones.
+        permutations: of the test; by default 20 for each pair, at least 9,999 and at most 99,999. P-values are at
+            least the inverse of that number, and few dependent pairs among many are found only with small p-values.
         progress: show a bar on standard error (with tqdm installed).
         options: keywords of :func:`estimate` for a bound that is trained (``quick``, ``folds``, ``schedule``, …).
 
     Returns:
-        a :class:`Pairwise`, in nats. A constant column has 0 nats with all others, and p-values of 1.
+        a :class:`Pairwise`, in nats. A constant column has 0 nats and p-values of 1 with all others.
 
     Raises:
-        ValueError: for a single column, rows that differ or are fewer than 20, values that are missing or infinite,
-            names that repeat, indexes in another order, an unknown bound or correction.
-        TypeError: for columns that are not numbers, and a bound that is none.
+        ValueError: for a single column, numbers of rows that differ or are below 20, missing or infinite values,
+            repeated names, indexes in another order, an unknown bound or correction.
+        TypeError: for columns that are not numbers, and a ``bound`` that is neither a name nor a bound.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -143,13 +144,13 @@ def pairwise(
     )
 
 
-#: From columns i and j to value, standard error and gap, and what is to be said of them.
+#: From columns i and j to value, standard error and gap, and warnings.
 _Measure = Callable[[int, int], tuple[tuple[float, float, float], Sequence[str]]]
 
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """Checked columns: their names, which are constant, and of discrete ones the numbers of the values."""
+    """Checked columns: their names, which of them are constant, and the codes of discrete ones."""
 
     samples: Floats
     names: tuple[str, ...]
@@ -167,7 +168,7 @@ class _Side:
         if constant.any():
             which = ", ".join(str(label) for label, is_constant in zip(names, constant, strict=True) if is_constant)
             warnings.warn(
-                f"{name} has {int(constant.sum())} constant of {dim} columns, which tell nothing: {which}",
+                f"{name} has {int(constant.sum())} constant of {dim} columns, which carry no information: {which}",
                 ConstantColumnWarning,
                 stacklevel=3,
             )
@@ -176,7 +177,7 @@ class _Side:
         return cls(samples, tuple(map(str, names)), constant, values)
 
     def table_with(self, other: _Side, i: int, j: int) -> bool:
-        """Whether column i and the other's column j are discrete, with many rows for each combination of values."""
+        """Whether column i and column j of the other are discrete, with many rows for each combination of values."""
         mine, its = self.values[i], other.values[j]
         if mine is None or its is None:
             return False
@@ -184,13 +185,13 @@ class _Side:
 
 
 def _by_neighbours(left: _Side, right: _Side, seed: int) -> _Measure:
-    """Nearest neighbours; counts, where columns make a table. With the noise of :func:`ksg`."""
-    from scipy.special import digamma  # noqa: PLC0415 - not needed by those who train
+    """KSG with the noise of :func:`infomax.estimators.ksg`; counts where both columns are discrete."""
+    from scipy.special import digamma  # noqa: PLC0415 - loaded on first use
 
     n = len(left.samples)
     rng = np.random.default_rng(seed)
     scores = [normal_scores(side.samples) + tie_breaker((n, 1), rng) for side in (left, right)]
-    ceiling = float(digamma(n) - digamma(NEAR))  # of the estimate: no other point is closer in x or in y
+    ceiling = float(digamma(n) - digamma(NEAR))  # if no other point is closer in x or in y
 
     def measure(i: int, j: int) -> tuple[tuple[float, float, float], Sequence[str]]:
         if left.table_with(right, i, j):
@@ -204,7 +205,7 @@ def _by_neighbours(left: _Side, right: _Side, seed: int) -> _Measure:
 
 
 def _by_bound(left: _Side, right: _Side, bound: BoundLike, seed: int, options: dict[str, Any]) -> _Measure:
-    """What :func:`estimate` says of each pair."""
+    """Each pair by :func:`estimate`."""
 
     def measure(i: int, j: int) -> tuple[tuple[float, float, float], Sequence[str]]:
         with warnings.catch_warnings():
@@ -218,7 +219,7 @@ def _by_bound(left: _Side, right: _Side, bound: BoundLike, seed: int, options: d
 
 
 def _pvalues(left: _Side, right: _Side, draws: int, rng: np.random.Generator, *, tables: bool) -> Floats:
-    """Of every column of left and every one of right."""
+    """For every column of left with every column of right."""
     found = rank_pvalues(left.samples, right.samples, draws=draws, rng=rng)
     for i, mine in enumerate(left.values):
         for j, its in enumerate(right.values):
@@ -230,7 +231,7 @@ def _pvalues(left: _Side, right: _Side, draws: int, rng: np.random.Generator, *,
 
 
 class _Remarks:
-    """What is said of pairs: each text once, with the pairs that it is said of."""
+    """Warnings about pairs: each text once, with its pairs."""
 
     def __init__(self) -> None:
         self._pairs: dict[str, list[str]] = {}

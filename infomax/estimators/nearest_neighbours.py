@@ -70,14 +70,14 @@ def _scores_without_ties(x: Floats, y: Floats, seed: int) -> tuple[Floats, Float
 
 
 def by_neighbours(u: Floats, v: Floats, *, seed: int = 0) -> NeighbourShares:
-    r""":func:`ksg` of samples without ties, such as normal scores with noise, and how far it may be off.
+    r""":func:`ksg` of samples without ties, such as normal scores with noise, with standard error and bias.
 
-    Two things are done for the interval. The variance of a pair's share is raised by :math:`\psi'(k)`, as neighbours
-    share the noise of their counts. And what was missed is read off a comparison: within the distance of the k-th
-    neighbour the density is taken to be constant, and what that loses grows with the distance, like
-    :math:`(k / N)^{1 / D}` at edges and more steeply elsewhere, in D = Dx + Dy dimensions. So 12 neighbours lose
-    :math:`4^{1 / D}` times as much as 3, or more, and the loss of 3 is at most what 12 measure less, divided by
-    :math:`4^{1 / D} - 1`.
+    The interval accounts for two effects. The variance of a pair's local value is raised by :math:`\psi'(k)`, since
+    neighbours share the noise of their counts. The bias is extrapolated: the estimator assumes a constant density
+    within the distance of the k-th neighbour, and the loss from that grows with the distance, like
+    :math:`(k / N)^{1 / D}` at edges and more steeply elsewhere, in D = Dx + Dy dimensions. So the loss with k = 12 is
+    at least :math:`4^{1 / D}` times that with k = 3, and the loss with k = 3 is at most the difference of the two
+    estimates divided by :math:`4^{1 / D} - 1`.
     """
     from scipy.special import polygamma  # noqa: PLC0415 - loaded on first use
 

@@ -1,4 +1,4 @@
-"""Sums and differences of estimates: what kind of number they are, and how far they may be off."""
+"""Sums and differences of estimates: their kind and their uncertainty."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def negated_kind(kind: Kind) -> Kind:
 def combined_kind(terms: Iterable[tuple[int, Kind]]) -> Kind:
     """The kind of a signed sum: that of its terms, each with its sign, if they agree, else "estimate".
 
-    Bounds in expectation add up whether or not their errors correlate. A lower bound less an upper one is lower; less
-    another lower one it is neither.
+    Bounds in expectation add up whether or not their errors correlate. A lower bound less an upper bound is a lower
+    bound; a lower bound less a lower bound is neither.
 
     Args:
         terms: sign (1 or -1) and kind of each.
@@ -72,18 +72,17 @@ class Term:
 class Composition:
     """A signed sum of mutual informations that were estimated on the same rows, with its uncertainty.
 
-    It reads as an :class:`Estimate` does (``mi``, ``stderr``, ``kind``, ``confidence_interval``, …). An Estimate could
-    not say two things: that what training missed in a subtracted term moves the *lower* end of the interval, and that
-    the sum may be negative.
+    It has the interface of an :class:`Estimate` (``mi``, ``stderr``, ``kind``, ``confidence_interval``, …), with two
+    differences: the gap of a subtracted term lowers the *lower* end of the interval, and the sum may be negative.
 
     Attributes:
-        quantity: what it is, such as "I(x; y | z)".
-        terms: the estimates that it is made of.
-        nonnegative: whether the quantity is never below 0, so that neither is the upper end of its interval.
-        cautions: what a reader should know before believing the number, beyond what the terms say of themselves.
+        quantity: its name, such as "I(x; y | z)".
+        terms: its signed estimates.
+        nonnegative: whether the quantity cannot be negative; the upper end of its interval is then at least 0.
+        cautions: warnings about the sum; those of its terms come on top.
 
     Raises:
-        ValueError: without terms, and for terms of different rows or units.
+        ValueError: without terms, and for terms with different numbers of rows or units.
 
     >>> wide = Estimate(0.9, 0.02, 0.0, "lower", "infonce", 500)
     >>> less = Estimate(0.4, 0.01, 0.0, "upper", "l1out", 500)
@@ -116,11 +115,11 @@ class Composition:
 
     @property
     def stderr(self) -> float:
-        """Standard error, from what the terms say of the same rows.
+        """Standard error, from the terms' values on the same rows.
 
-        Where every term knows each row's share of it (``Estimate.local``), these shares are added and subtracted row by
-        row, so that what two terms have in common cancels; what else a term is unsure of (corrections) adds up. Else it
-        is the largest that the terms allow, the sum of theirs: :attr:`paired` tells which.
+        Where every term has local values (``Estimate.local``), these are added and subtracted row by row, so that
+        common errors cancel; the errors of corrections add up. Otherwise it is the sum of the terms' standard errors,
+        the largest possible value. :attr:`paired` says which.
         """
         if not self.paired:
             return sum(term.estimate.stderr for term in self.terms)
@@ -132,21 +131,20 @@ class Composition:
 
     @property
     def paired(self) -> bool:
-        """Whether every term knows each row's share of it."""
+        """Whether every term has local values."""
         return all(term.estimate.local is not None for term in self.terms)
 
     @property
     def pvalue(self) -> float | None:
-        """Of the test that the quantity is 0, where there is an honest one: for a sum of added terms that have tests.
+        """Of the test that the quantity is 0, where a valid one exists: for a sum of added terms that have tests.
 
-        Mutual informations are never negative, so their sum is 0 only if each of them is: for a total correlation, if
-        all variables are independent. The smallest p-value times the number of terms (Bonferroni) is valid, whatever
-        they have in common.
+        Mutual information is never negative, so a sum is 0 only if each term is: for a total correlation, if all
+        variables are independent. The smallest p-value times the number of terms (Bonferroni) is valid however the
+        terms depend on each other.
 
-        None with a subtracted term. That ``x`` and ``y`` are independent *given* ``z`` cannot be tested by permuting
-        rows, which would break the relation with z too; and no test of it can have more power than its level against
-        any alternative without assumptions, when z is continuous (Shah and Peters 2020, arXiv 1804.07203). Read the
-        interval.
+        None with a subtracted term. Permuting rows cannot test whether ``x`` and ``y`` are independent *given* ``z``,
+        since it would also break the relation with z. For continuous z, no test without assumptions has power above its
+        level against any alternative (Shah and Peters 2020, arXiv 1804.07203). Use the interval.
         """
         found = [term.estimate.pvalue for term in self.terms]
         if any(term.sign < 0 for term in self.terms):
@@ -186,17 +184,17 @@ class Composition:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to know before believing the number; of a term, with that term in front."""
+        """Warnings; those of a term begin with its name."""
         parts = [f"{term.of}: {text}" for term in self.terms for text in term.estimate.warnings]
         return (*self.cautions, *parts)
 
     def confidence_interval(self, level: float = 0.95) -> tuple[float, float]:
         """``(low, high)``, in the unit of the number.
 
-        The number ± a normal quantile times :attr:`stderr`; the gap of an added term moves the upper end up, that of a
-        subtracted one the lower end down. Terms that do not know each row's share bring the ends of their own
-        intervals, which are added: that covers at least as often, however their errors correlate. The upper
-        end of what cannot be negative never lies below 0.
+        The value ± a normal quantile times :attr:`stderr`; the gap of an added term raises the upper end, that of a
+        subtracted term lowers the lower end. If a term has no local values, the ends of the terms' own intervals are
+        added: the coverage is then at least nominal, however their errors correlate. The upper end of a quantity that
+        cannot be negative is at least 0.
 
         Raises:
             ValueError: if ``level`` is not inside (0, 1).
@@ -265,10 +263,10 @@ def _standard_error(values: NDArray[np.float64]) -> float:
     return float(values.std()) / math.sqrt(len(values))
 
 
-#: What a kind is called.
+#: Kinds in words.
 NATURES: dict[Kind, str] = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}
 
 
 def summary(estimate: Estimate) -> str:
-    """Value, kind, bound and standard error, on one line."""
+    """Value, kind, bound and standard error in one line."""
     return f"{estimate.mi:.4f}, {NATURES[estimate.kind]} by {estimate.bound}, standard error {estimate.stderr:.4f}"

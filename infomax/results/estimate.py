@@ -22,24 +22,24 @@ class Estimate:
     """Mutual information of two sets of columns, with its uncertainty.
 
     Attributes:
-        mi: the estimate, the mean over rows that trained nothing of what the fitted bound says of them. Not clipped:
-            values slightly below zero are what independence looks like.
-        stderr: standard error of ``mi`` from the draw of the measured rows.
-        gap: what ``mi`` may have missed: how much better the bound does on the rows that trained it; of "anchored" the
-            half of that which is not in ``mi`` already, a share of what its network found, and ½ √((Dx + Dy) / n); of
-            "ksg" what near neighbours lose, as a comparison with farther ones shows it; else 0.
+        mi: the estimate: the mean over held-out rows. Not clipped: under independence it scatters around zero.
+        stderr: standard error of ``mi`` from sampling of the measured rows.
+        gap: how much ``mi`` may be too small. For a trained bound, the overfitting gap: its value on training rows less
+            that on held-out rows. For "default", half of the overfitting gap (the other half is in ``mi``), a share of
+            its network's contribution, and ½ √((Dx + Dy) / n). For "ksg", its bias as extrapolated from k = 3 and
+            k = 12. Otherwise 0.
         kind: "lower" (a lower bound in expectation), "upper", or "estimate" (neither).
         bound: its name. n: rows. unit: "nats" or "bits". seed: as given.
-        ceiling: the largest value possible with this many rows measured at a time (those of a fold), or None.
-        pvalue: of a test of independence by permutations, or None if none was made.
-        permutations: how many of them; no p-value can be below 1 / (1 + permutations).
-        limit: what the mutual information cannot exceed because a side is discrete: its entropy and two standard errors
-            of that. None where no side can be counted.
-        warnings: what a reader should know before believing the number.
-        history: one record of training for each model that was fitted: one a fold, or the first of each fold and then
+        ceiling: the largest value possible with the rows measured at a time (those of a fold), or None.
+        pvalue: of a permutation test of independence, or None without a test.
+        permutations: their number; no p-value can be below 1 / (1 + permutations).
+        limit: an upper limit of the mutual information where a side is discrete: its entropy plus two standard errors
+            of that. None where no side is discrete.
+        warnings: what to know before believing the number.
+        history: the training history of each model: one model for each fold, or the first model of each fold and then
             the second.
-        local: each row's share, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where the
-            value is not a mean over rows.
+        local: each row's local value, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where
+            the estimate is not a mean over rows.
     """
 
     mi: float
@@ -61,10 +61,10 @@ class Estimate:
     def confidence_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Interval for the mutual information: ``(low, high)``, in the estimate's unit.
 
-        ``mi`` ± a normal quantile times ``stderr``, which is the uncertainty from the measured rows. A bound that was
-        fitted on few rows measures too little on others, by an amount that lies between 0 and ``gap`` when the fit
-        found what there is; so the upper end is moved up by ``gap``, and never lies below 0. It does not lie above
-        ``limit`` either, unless ``mi`` itself does. What no critic of this kind could find is not in the interval.
+        ``mi`` ± a normal quantile times ``stderr``, the sampling error of the measured rows. A model that was fitted on
+        few rows is biased low on held-out rows, by an amount between 0 and ``gap`` if the model is right; so the upper
+        end is raised by ``gap``. It is at least 0, and at most ``limit`` unless ``mi`` itself is larger. The interval
+        does not cover dependence that the model cannot express.
 
         Raises:
             ValueError: if ``level`` is not inside (0, 1).
@@ -77,16 +77,16 @@ class Estimate:
 
     @property
     def near_ceiling(self) -> bool:
-        """Whether the value is so close to its ceiling that it says little: half of it, less one nat.
+        """Whether the value exceeds half of its ceiling less one nat, and so is not informative.
 
-        For Gaussian pairs the bias of InfoNCE is about -exp(2 MI) / 2N: this is where it reaches 0.07 nats.
+        For Gaussian pairs the bias of InfoNCE is about -exp(2 MI) / 2N, which reaches 0.07 nats there.
         """
         nat = 1.0 if self.unit == "nats" else 1 / math.log(2)
         return self.ceiling is not None and self.mi > 0.5 * self.ceiling - nat
 
     @property
     def least_pvalue(self) -> float:
-        """The smallest p-value that the permutations allow; 0 if their number is not known."""
+        """The smallest p-value possible with these permutations; 0 if their number is not known."""
         return 0.0 if self.permutations is None else 1 / (1 + self.permutations)
 
     @property
@@ -113,7 +113,7 @@ class Estimate:
     def to_dict(self, *, history: bool = False) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts (JSON-ready), with the 95 % interval.
 
-        All but ``local``, and the history of the training only if wanted: it is long.
+        Without ``local``; with the training history, which is long, only on request.
         """
         left_out = {"local"} if history else {"local", "history"}
         short = replace(self, local=None, history=self.history if history else ())
@@ -124,7 +124,7 @@ class Estimate:
         }
 
     def plot(self) -> Figure:
-        """A matplotlib figure: the bound on validation rows while training, and the interval that came of it.
+        """A matplotlib figure: the validation values during training, and the final interval.
 
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
@@ -150,7 +150,7 @@ class Estimate:
 
 
 def pvalue_text(pvalue: float, least: float) -> str:
-    """The p-value behind an equals sign, or, where it is the smallest that there can be, behind a sign that says so.
+    """The p-value with its relation: "=", or "≤" where it is the smallest possible.
 
     >>> pvalue_text(0.04, least=0.005), pvalue_text(0.005, least=0.005)
     ('= 0.04', '≤ 0.005')

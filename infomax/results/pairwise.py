@@ -24,21 +24,21 @@ Floats = NDArray[np.float64]
 class Pairwise:
     """Mutual information of each of some columns with each of some columns.
 
-    Of one set with itself, the matrices are symmetric and their diagonals NaN: what a column tells about itself is its
-    entropy, without end for a continuous one.
+    For one set of columns the matrices are symmetric and their diagonals NaN: the mutual information of a column with
+    itself is its entropy, which is infinite for a continuous column.
 
     Attributes:
-        mi: the estimates, ``(D, E)``. Not clipped: values slightly below zero are what independence looks like.
+        mi: the estimates, ``(D, E)``. Not clipped: under independence they scatter around zero.
         stderr: standard errors of ``mi``, ``(D, E)``.
-        gap: by how much the upper end of an interval is moved up, for what the estimate may have missed, ``(D, E)``.
+        gap: by how much the upper end of an interval is raised, for the bias of the estimate, ``(D, E)``.
         pvalue: of a test of independence of each pair, ``(D, E)``.
-        qvalue: the level of false discoveries at which a pair is reported (:func:`infomax.statistics.qvalues`),
-            ``(D, E)``; each pair is one of the tests, once.
+        qvalue: the false discovery rate at which a pair is reported (:func:`infomax.statistics.qvalues`), ``(D, E)``;
+            each pair counts as one test.
         names: of the rows, D. columns: names of the columns, E; the same if one set was given.
         symmetric: whether one set was given.
-        bound: what estimated the pairs. kind: "lower", "upper" or "estimate", as of :class:`Estimate`. n: rows of
-            the samples. seed: as given. correction: how q-values were made. unit: "nats" or "bits".
-        warnings: what a reader should know before believing the numbers.
+        bound: the name of the estimator. kind: "lower", "upper" or "estimate", as of :class:`Estimate`. n: rows of
+            the samples. seed: as given. correction: how q-values were computed. unit: "nats" or "bits".
+        warnings: what to know before believing the numbers.
     """
 
     mi: Floats
@@ -58,9 +58,9 @@ class Pairwise:
     warnings: tuple[str, ...] = ()
 
     def confidence_interval(self, level: float = 0.95) -> tuple[Floats, Floats]:
-        """Intervals of single pairs, ``(low, high)``, each ``(D, E)``; not simultaneous ones for all pairs.
+        """Pointwise intervals, ``(low, high)``, each ``(D, E)``; they are not simultaneous over all pairs.
 
-        ``mi`` ± a normal quantile times ``stderr``; the upper end is moved up by ``gap``, and never lies below 0.
+        ``mi`` ± a normal quantile times ``stderr``; the upper end is raised by ``gap``, and is at least 0.
 
         Raises:
             ValueError: if ``level`` is not inside (0, 1).
@@ -99,7 +99,7 @@ class Pairwise:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers, strings, lists and dicts (JSON-ready); what is NaN in the matrices is None."""
+        """Everything as plain numbers, strings, lists and dicts (JSON-ready); NaN in the matrices becomes None."""
         low, high = self.confidence_interval()
         matrices = {name: getattr(self, name) for name in ("mi", "stderr", "gap", "pvalue", "qvalue")}
         matrices |= {"low_95": low, "high_95": high}
@@ -128,7 +128,7 @@ class Pairwise:
         return DataFrame(self.pairs)
 
     def plot(self, level: float = 0.05) -> Figure:
-        """A matplotlib figure: the matrix as colours, pairs whose q-value is at most ``level`` marked with a dot.
+        """A matplotlib figure: the matrix in colours, with a dot for pairs whose q-value is at most ``level``.
 
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.

@@ -66,7 +66,7 @@ class Matrix(Protocol):
 
 
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure that belongs to no window system, with a row of axes.
+    """A figure outside any window system, with a row of axes.
 
     Raises:
         ImportError: without matplotlib.
@@ -77,7 +77,7 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, l
         raise ImportError("figures need matplotlib; pip install 'infomax[plot]'") from error
 
     class NotebookFigure(Figure):
-        """Shows itself in a notebook that has set up no backend."""
+        """Displays itself in notebooks without a backend."""
 
         def _repr_png_(self) -> bytes:
             buffer = io.BytesIO()
@@ -92,9 +92,9 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, l
 
 
 def plot_estimate(estimate: Trained) -> Figure:
-    """The bound on validation rows while training, one line a fold, and the interval that came of it.
+    """The validation values during training, one line for each model, and the final interval.
 
-    The axes hold what leads to the kept steps, and some of what comes after them, in a lighter colour.
+    Steps after the kept one have a lighter colour; the axes show some of them.
     """
     figure, (ax,) = new_figure(7, 4)
     colour = _COLOURS[estimate.kind]
@@ -115,13 +115,13 @@ def plot_estimate(estimate: Trained) -> Figure:
 
 
 def _draw_history(ax: Axes, estimate: Trained, interval: tuple[float, float], colour: str) -> None:
-    """Lines of validation, dots at the steps that were kept, and limits of the axes that these decide."""
+    """Validation lines, dots at the kept steps, and the limits of the axes."""
     shown = [*interval]
     for i, fold in enumerate(estimate.history):
         best = fold.steps.index(fold.best_step)
         ax.plot(fold.steps[best:], fold.validation[best:], color="0.75", lw=0.7, zorder=1)
         ax.plot(fold.steps[: best + 1], fold.validation[: best + 1], color="0.4", lw=0.9, marker=".", ms=3)
-        label = "kept, one a model" if i == 0 else None
+        label = "kept step of each model" if i == 0 else None
         ax.plot(fold.best_step, fold.validation[best], "o", color=colour, ms=5, zorder=3, label=label)
         shown += fold.validation[: best + 1]
     shown = [value for value in shown if math.isfinite(value)]
@@ -131,7 +131,7 @@ def _draw_history(ax: Axes, estimate: Trained, interval: tuple[float, float], co
     most = max(fold.best_step for fold in estimate.history)
     right = min(last, max(2 * most, 5 * estimate.history[0].steps[min(1, len(estimate.history[0].steps) - 1)]))
     ax.set_xlim(-0.03 * max(1, right), 1.03 * max(1, right))
-    ax.set_xlabel("training step; lines: the bound on validation rows, pale after the step that was kept")
+    ax.set_xlabel("training step; lines: value on validation rows, pale after the kept step")
 
 
 def plot_comparison(
@@ -141,9 +141,9 @@ def plot_comparison(
     truth: float | None = None,
     labels: Sequence[str] | None = None,
 ) -> None:
-    """Estimates with their 95 % intervals, one a row, and a line for the truth where it is known.
+    """Estimates with their 95 % intervals, one in each row, and a line for the truth where it is known.
 
-    The rows are called by ``labels``, by default the names of the bounds.
+    ``labels`` names the rows; by default these are the names of the bounds.
     """
     seen = set()
     for row, estimate in enumerate(estimates):
@@ -165,7 +165,7 @@ def plot_comparison(
 
 
 def plot_matrix(pairs: Matrix, level: float) -> Figure:
-    """Values as colours, with numbers where they have room; a dot marks pairs with a q-value of at most ``level``."""
+    """Values in colours, with numbers where there is room; a dot marks pairs with a q-value of at most ``level``."""
     rows, columns = pairs.mi.shape
     side = 0.55 if max(rows, columns) <= 12 else 0.25 if max(rows, columns) <= 60 else 0.12
     figure, (ax,) = new_figure(min(2.5 + side * columns, 24), min(1.5 + side * rows, 24))

@@ -151,7 +151,7 @@ def test_pairwise_prints_pairs_by_size(table, capsys, tmp_path):
     assert printed["mi"] == expected.mi.tolist()
     assert (printed["names"], printed["columns"], printed["unit"]) == (["a", "b"], ["c"], "bits")
     assert main(["pairwise", table, "--most", "1", "--no-progress"]) == 0
-    assert "… and 2 pairs more (--most 3, or --json)" in capsys.readouterr().out
+    assert "… and 2 more pairs (--most 3, or --json)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

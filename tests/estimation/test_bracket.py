@@ -56,7 +56,7 @@ def test_bracket_holds_the_truth():
 def test_bracket_says_what_its_upper_end_assumes():
     x, noise = np.random.default_rng(0).normal(size=(2, 300))
     result = bracket(x, x + noise, lower="nwj", upper=infomax.BA(1, 1), **QUICK)
-    assert result.assumption == "the upper end is one only if q(y | x) of ba is the true conditional density"
+    assert result.assumption == "the upper end is a bound only if q(y | x) of ba is the true conditional density"
     assert result.assumption in repr(result)
     assert result.to_dict()["assumption"] == result.assumption
 
@@ -78,10 +78,10 @@ def test_crossing_ends_are_said(monkeypatch):
     """A Gaussian q(y | x) cannot see what y does with the sign of x alone."""
     ends = [Estimate(0.5, 0.01, 0.0, "lower", "infonce", 100), Estimate(0.1, 0.01, 0.0, "estimate", "ba", 100)]
     monkeypatch.setattr(sys.modules["infomax.estimation.bracket"], "estimate", lambda *_, **__: ends)
-    with pytest.warns(TrainingWarning, match="bracket: the lower bound lies above the upper one") as caught:
+    with pytest.warns(TrainingWarning, match="bracket: the lower bound exceeds the upper bound") as caught:
         result = bracket(draw(), draw(), upper="ba")
     assert caught[0].filename == __file__
-    assert "lies above" in result.warnings[0]
+    assert "exceeds the upper bound" in result.warnings[0]
     assert result.confidence_interval() == pytest.approx((0.1 - 1.96 * 0.01, 0.5 + 1.96 * 0.01), abs=1e-4)
 
 

@@ -251,7 +251,7 @@ def test_constant_variables_are_left_out_exactly(normal):
     assert caught[0].filename == __file__
     assert given.kind == "lower"
     assert [term.estimate for term in given.terms] == [estimate(x, y, bound="infonce", **QUICK)]
-    assert given.warnings[0] == "z is constant: it tells nothing, and is left out"
+    assert given.warnings[0] == "z is constant: it carries no information and was dropped"
     for nothing in (
         conditional(x, one, z, **GAUSSIAN),
         conditional(one, y, z, **GAUSSIAN),
@@ -293,7 +293,7 @@ def test_a_value_that_cannot_be_is_said(monkeypatch):
 
     monkeypatch.setattr("infomax.estimation.compositions.estimate", worse)
     x, y, z = np.random.default_rng(0).normal(size=(3, 100))
-    with pytest.warns(TrainingWarning, match="far below 0, which it never is") as caught:
+    with pytest.warns(TrainingWarning, match="far below 0, which is impossible") as caught:
         result = conditional(x, y, z)
     assert caught[0].filename == __file__
     assert "far below 0" in result.warnings[0]

@@ -154,7 +154,7 @@ def test_what_estimates_say_is_said_once_with_the_pairs():
 
 def test_copies_are_said_to_be_at_the_end_of_what_rows_show():
     x = np.random.default_rng(0).normal(size=(50, 2))
-    with pytest.warns(infomax.InfomaxWarning, match=r"1 pair \(0, 2\): within a nat of the most that so many rows"):
+    with pytest.warns(infomax.InfomaxWarning, match=r"1 pair \(0, 2\): within a nat of the largest value"):
         found = pairwise(np.column_stack([x, x[:, 0]]), progress=False)
     assert found.mi[0, 2] < digamma(50) - digamma(3)
     assert found.warnings[0].startswith("1 pair (0, 2): within a nat")
@@ -163,7 +163,7 @@ def test_copies_are_said_to_be_at_the_end_of_what_rows_show():
 def test_constant_columns_tell_nothing():
     x = table(n=50)[:, :3]
     x[:, 1] = 7.0
-    with pytest.warns(infomax.ConstantColumnWarning, match="x has 1 constant of 3 columns, which tell nothing: 1"):
+    with pytest.warns(infomax.ConstantColumnWarning, match="x has 1 constant of 3 columns, which carry no"):
         found = pairwise(x, progress=False)
     for j in (0, 2):
         assert (found.mi[1, j], found.stderr[1, j], found.gap[1, j], found.pvalue[1, j]) == (0.0, 0.0, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Elliptical copulas, normal and Student's: closed-form log-ratios of few parameters, fitted with shrinkage."""
+"""Elliptical copulas, normal and Student's: closed-form log-ratios with few parameters, fitted with shrinkage."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from infomax.statistics.gaussian import (
     whiten,
 )
 
-#: Degrees of freedom that are tried for Student's copula, beside none (the normal copula).
+#: Candidate degrees of freedom of Student's copula; the normal copula is a candidate as well.
 DEGREES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0)
-#: Ways to fit a normal copula: shrinkages of its covariance, and principal components before it.
+#: Ways to fit a normal copula: shrinkages of its covariance, or principal components first.
 _WAYS: tuple[Shrinkage | Literal["principal"], ...] = ("sparse", "low-rank", "adjusted", "principal")
-#: Fewest rows of which every fifth make a pair and a mixed pair.
+#: Fewest rows of which every fifth makes a joint and a shuffled pair.
 _LEAST_ROWS = 10
-#: Rows on which candidates are compared, and other rows with which each of them is paired.
+#: Rows on which candidates are compared, and shuffled pairs for each of them.
 _COMPARED, _NEGATIVES = 4_000, 20
-#: Nats of bias from which on it is checked how much is left, in :func:`normal_information`.
+#: A bias of more nats than this is checked by the jackknife in :func:`normal_information`.
 _LARGE_BIAS = 1.0
-#: How far what is left of a bias may exceed what the jackknife finds, which extrapolates in 1/N from few rows.
+#: Safety factor of the jackknife's estimate of the remaining bias, which extrapolates in 1/N from few rows.
 _ROUGHLY = 5.0
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Rows of x and y as an :class:`EllipticalCopula` sees them: canonical coordinates and squared norms."""
+    """Rows of x and y as inputs of an :class:`EllipticalCopula`: canonical coordinates and squared norms."""
 
     x: Tensor  # (N, K)
     y: Tensor  # (N, K)
@@ -67,7 +67,7 @@ class EllipticalCopula:
     degrees: float = math.inf
 
     def embed(self, x: Tensor, y: Tensor) -> Embedded:
-        """Normal scores ``(N, Dx)`` and ``(N, Dy)`` as this copula sees them, in float32."""
+        """The inputs of this copula from normal scores ``(N, Dx)`` and ``(N, Dy)``, in float32."""
         fit = self.coupling
         if math.isfinite(self.degrees):
             x, y = student_scores(x, self.degrees), student_scores(y, self.degrees)
@@ -125,7 +125,7 @@ class EllipticalCopula:
 
 def student_scores(scores: Tensor, degrees: float) -> Tensor:
     """Normal scores as quantiles of Student's distribution, by interpolation in a table: the same shape."""
-    from scipy.special import ndtr, stdtrit  # noqa: PLC0415 - not needed by those who train
+    from scipy.special import ndtr, stdtrit  # noqa: PLC0415 - loaded on first use
 
     grid = torch.linspace(-8.0, 8.0, 4001, dtype=torch.float64)
     table = torch.from_numpy(stdtrit(degrees, ndtr(grid.numpy()))).nan_to_num()
@@ -139,11 +139,11 @@ def student_scores(scores: Tensor, degrees: float) -> Tensor:
 
 
 def fit_copula(x: Tensor, y: Tensor) -> tuple[EllipticalCopula, EllipticalCopula]:
-    """Fit the elliptical copula that tells pairs apart best; beside it, the best normal one.
+    """Fit the elliptical copula that best separates joint from shuffled samples, and the best normal one.
 
-    The correlations are those of the normal scores, shrunk in the way that does best on every fifth row when fitted on
-    the others (:func:`infomax.statistics.couple`; also after principal components). The degrees of freedom, one number,
-    are compared on all rows. What is compared is the logistic loss between pairs and pairs that were mixed.
+    The correlations are those of the normal scores, with the shrinkage (:func:`infomax.statistics.couple`, or principal
+    components first) that has the smallest loss on every fifth row when fitted on the others. The degrees of freedom, a
+    single number, are chosen on all rows. The loss is the logistic loss of joint against shuffled pairs.
 
     Args:
         x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``, N at least 10.
@@ -161,7 +161,7 @@ def fit_copula(x: Tensor, y: Tensor) -> tuple[EllipticalCopula, EllipticalCopula
     losses = [_loss(trial, x[held_out], y[held_out]) for trial in trials]
     chosen = min(range(len(losses)), key=lambda i: losses[i])
     (normal,) = _normal_copulas(x, y, _WAYS[chosen : chosen + 1])
-    # One number is fitted: it must be worth that.
+    # One parameter is fitted: its gain must exceed its cost.
     best, least = normal, _loss(normal, x, y) - 0.5 / len(x)
     for degrees in DEGREES:
         student = EllipticalCopula(normal.coupling, normal.root_x, normal.root_y, degrees)
@@ -175,7 +175,7 @@ def _loss(copula: EllipticalCopula, x: Tensor, y: Tensor) -> float:
     rows = copula.embed(x[:_COMPARED], y[:_COMPARED])
     n = len(rows.x)
     loss = float(F.softplus(-copula.log_ratio(rows)).mean())
-    shifted = max(4, min(_NEGATIVES, 1000 // max(rows.x.shape[1], 1)))  # fewer where each costs more
+    shifted = max(4, min(_NEGATIVES, 1000 // max(rows.x.shape[1], 1)))  # fewer in many columns, where each costs more
     shifts = range(1, min(n, shifted + 1))
     negatives = [F.softplus(copula.log_ratio(rows, rows[torch.arange(n).roll(shift)])).mean() for shift in shifts]
     return loss + float(torch.stack(negatives).mean())
@@ -184,7 +184,7 @@ def _loss(copula: EllipticalCopula, x: Tensor, y: Tensor) -> float:
 def _normal_copulas(
     x: Tensor, y: Tensor, ways: Sequence[Shrinkage | Literal["principal"]] = _WAYS
 ) -> Iterator[EllipticalCopula]:
-    """Fitted in each of some ways."""
+    """The normal copula, fitted in each of these ways."""
     whitened = whiten(x, y)
     for way in ways:
         if way == "principal":
@@ -202,7 +202,7 @@ def _of_principal_axes(x: Tensor, y: Tensor) -> GaussianCoupling:
 
 
 def principal_axes(x: Tensor) -> Tensor:
-    r"""Principal axes of the rows of ``x (N, D)`` that white noise does not explain, at least one: ``(D, K)``.
+    r"""Principal axes of the rows of ``x (N, D)`` that exceed white noise, at least one: ``(D, K)``.
 
     White noise of variance v gives eigenvalues up to :math:`v (1 + \sqrt{D/N})^2` (Marchenko and Pastur 1967).
     """
@@ -215,25 +215,25 @@ def principal_axes(x: Tensor) -> Tensor:
 
 
 def significant_rank(x: Tensor, y: Tensor) -> int:
-    """Number of canonical pairs of x and y that stand out of noise."""
+    """Number of canonical pairs of x and y that exceed noise."""
     whitened = whiten(x, y)
     strong = torch.linalg.svdvals(shrink_singular_values(whitened.cross, len(x) ** -0.5))
     return int((strong > 1e-6).sum())
 
 
 def normal_information(x: Tensor, y: Tensor) -> tuple[float, float]:
-    r"""Mutual information of the normal copula from all rows, and its variance if there were none.
+    r"""Mutual information of the normal copula from all rows, and the variance of that estimate under independence.
 
     :math:`-\tfrac12 \sum_k \log(1 - r_k^2)` of the sample, less its bias, which is exact for normal samples: the
     log-determinant of a Wishart matrix has mean :math:`\sum_i \psi((n - i)/2)` plus constants, and variance
-    :math:`\sum_i \psi_1((n - i)/2)`. Where that takes more than a nat away, what the jackknife finds left of the bias,
-    five times, is squared and added to the variance: much for columns that are not jointly normal, such as pixels.
+    :math:`\sum_i \psi_1((n - i)/2)`. Where the bias exceeds one nat, the jackknife estimates the bias that remains; its
+    square, times 25, is added to the variance. It is large for columns that are not jointly normal, such as pixels.
 
     Args:
         x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``, with N above Dx + Dy + 2.
 
     Returns:
-        nats, nats²; the variance is infinite if rows are too few to tell what is left of a large bias.
+        nats, nats²; the variance is infinite if there are too few rows to estimate what remains of a large bias.
 
     Source: Ince et al. 2017, doi:10.1002/hbm.23471, for the bias; Quenouille 1956 for the jackknife.
     """
@@ -244,7 +244,7 @@ def normal_information(x: Tensor, y: Tensor) -> tuple[float, float]:
 
 
 def _unbiased_if_normal(x: Tensor, y: Tensor) -> tuple[float, float, float]:
-    """The estimate, the bias that was taken from it, and its variance under independence."""
+    """The bias-corrected estimate, its bias, and its variance under independence."""
     n, dim_x, dim_y = len(x), x.shape[1], y.shape[1]
     value = whiten(x, y, sample_covariance).canonical("none").mutual_information()
     halves = (n - torch.arange(1, dim_x + dim_y + 1, dtype=torch.float64)) / 2
@@ -255,7 +255,7 @@ def _unbiased_if_normal(x: Tensor, y: Tensor) -> tuple[float, float, float]:
 
 
 def _bias_left(x: Tensor, y: Tensor, value: float) -> float:
-    """The jackknife's estimate of the bias of ``value``, from the fewest groups that leave enough rows."""
+    """The jackknife's estimate of the remaining bias of ``value``, with the fewest groups that leave enough rows."""
     n, needed = len(x), 1.2 * (x.shape[1] + y.shape[1] + 2)
     groups = next((groups for groups in range(2, 11) if n * (1 - 1 / groups) >= needed), None)
     if groups is None:

@@ -1,4 +1,4 @@
-"""What the default estimator fixes for each fold: rows, copulas, what the network sees; and the scores of all rows."""
+"""The folds of the default estimator: their rows, copulas, network inputs, and held-out scores."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Rows = NDArray[np.int64]
 
 #: A column with fewer distinct values than this is discrete.
 FEWEST_DISTINCT = 20
-#: Held-out rows whose every pair is scored at a time.
+#: Held-out rows whose pairs are all scored at a time.
 _BLOCK = 2048
-#: Mixed pairs for each true pair when scores are calibrated, and in all.
+#: Shuffled pairs for each joint pair when scores are calibrated, and their total.
 _NEGATIVES, _MOST_MIXED = 20, 1_000_000
-#: A side of more columns than this is seen by the network through a few directions.
+#: Of a side with more columns than this, the network's inputs are a few directions.
 _WIDE = 8
 _MOST_DIRECTIONS, _MOST_AXES = 16, 4
-#: A value with this share of a column's rows is an atom; from the second share on it makes the column discrete.
+#: A value with this share of a column's rows is an atom; with the second share it makes the column discrete.
 _ATOM, _DISCRETE_ATOM = 0.02, 0.1
 _MOST_ATOMS = 32
-#: Each of one or two columns is also seen in this many steps of its ranks, scaled by two.
+#: Each of one or two columns is also an input in this many steps of its ranks.
 _RANK_STEPS = 16
-#: Most rows that decide when to stop.
+#: Most validation rows.
 _MOST_VALIDATION = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One variable: normal scores, indicators of frequent values, and whether a column is discrete."""
+    """One side: normal scores, indicators of frequent values, and whether a column is discrete."""
 
     scores: Tensor  # (N, D), float64
     atoms: Tensor  # (N, A), float64
@@ -84,9 +84,9 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """What is fixed for each fold, and for its networks: rows, copulas, and what a network sees.
+    """What is fixed for each fold and its networks: rows, copulas, and the networks' inputs.
 
-    Network m is one of fold m modulo the number of folds; those of a fold have drawn validation rows of their own.
+    Network m belongs to fold m modulo the number of folds. Each network of a fold has validation rows of its own.
     """
 
     train: Tensor  # (networks, N)
@@ -101,7 +101,7 @@ class Folds:
     def prepare(
         sides: tuple[Side, Side], parts: list[Rows], rng: np.random.Generator, device: torch.device, replicas: int = 1
     ) -> Folds:
-        """Of parts that are held out in turn, with ``replicas`` networks for each."""
+        """From parts that are held out in turn, with ``replicas`` networks for each."""
         everything = np.concatenate(parts)
         others = [rng.permutation(np.setdiff1d(everything, part)) for _ in range(replicas) for part in parts]
         splits = [min(validation_rows(len(rows)), _MOST_VALIDATION) for rows in others]
@@ -129,7 +129,7 @@ class Folds:
         return BatchedCritic(len(self.train), *dims, generator).to(self.train.device)
 
     def features(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Of rows ``(networks, N)``: ``(networks, N, F)`` of x and of y."""
+        """Inputs of x and of y, ``(networks, N, F)``, for rows ``(networks, N)``."""
         network = torch.arange(len(rows), device=rows.device)[:, None]
         return self.features_x[network, rows], self.features_y[network, rows]
 
@@ -140,12 +140,12 @@ class Folds:
         return torch.stack([copula.scores(seen) for copula, seen in each])
 
     def score(self, critic: BatchedCritic, rng: np.random.Generator) -> Scored:
-        """Scores by the normal copula, the best copula and the networks' mean, of rows that trained none of them."""
+        """Scores of held-out rows by the normal copula, the best copula and the networks' mean."""
         order = np.concatenate(self.held_out)
         negatives = max(1, min(_NEGATIVES, _MOST_MIXED // len(order)))
         split = [np.array_split(own, math.ceil(len(own) / _BLOCK)) for own in self.held_out]
         count = sum(len(block) * min(negatives, len(block) - 1) for blocks in split for block in blocks)
-        # Made beforehand: small tensors that outlive the large ones of each block would leave holes in memory.
+        # Allocated first: small tensors that outlive the large ones of each block would fragment memory.
         pairs, mixed = torch.empty(len(order), 3, dtype=torch.float32), torch.empty(count, 3, dtype=torch.float32)
         gap, done, mixed_done = 0.0, 0, 0
         for fold, blocks in enumerate(split):
@@ -167,7 +167,7 @@ class Folds:
         return Scored(pairs, mixed, order, gap / len(order) - float(pairs[:, 2].mean()))
 
     def _scores_by_each(self, fold: int, models: dict[int, BatchedCritic], rows: Tensor) -> Iterator[Tensor]:
-        """Scores ``(N, N)`` of rows by the normal copula, the best copula and the networks, one after the other."""
+        """Scores ``(N, N)`` of rows by the normal copula, the best copula and the networks' mean, in this order."""
         for copula, seen in zip(reversed(self.copulas[fold]), reversed(self.embedded[fold]), strict=True):
             yield copula.scores(seen[rows])
         total = torch.zeros(len(rows), len(rows), dtype=torch.float32, device=rows.device)
@@ -178,21 +178,21 @@ class Folds:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Scores (normal copula, best copula, mean of the networks) of held-out pairs and of mixed pairs."""
+    """Scores (normal copula, best copula, mean of the networks) of held-out joint pairs and of shuffled pairs."""
 
     pairs: Tensor  # (N, 3)
     mixed: Tensor  # (M, 3)
     rows: Rows  # of the pairs
-    gap: float  # of the networks: training rows less others
+    gap: float  # of the networks: training rows less held-out rows
 
 
 def _rows(each: list[Rows], device: torch.device) -> Tensor:
-    """Rows that differ in number by one at most, ``(networks, N)``; the odd one is left out."""
+    """Index arrays whose lengths differ by at most one, cut to the shortest: ``(networks, N)``."""
     least = min(map(len, each))
     return torch.from_numpy(np.stack([rows[:least] for rows in each])).to(device)
 
 
 def _even(each: list[Tensor]) -> Tensor:
-    """Feature matrices ``(F, N)``, some with fewer features: filled with zeros, ``(networks, F, N)``."""
+    """Feature matrices ``(F, N)``, padded with zeros to the same number of features: ``(networks, F, N)``."""
     most = max(map(len, each))
     return torch.stack([F.pad(one, (0, 0, 0, most - len(one))) for one in each])

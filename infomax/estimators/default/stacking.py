@@ -1,4 +1,4 @@
-"""Several scores of a pair become one calibrated log-ratio: logistic regression of pairs against mixed pairs."""
+"""Stacking: several scores of a pair become one calibrated log-ratio by logistic regression."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-#: Scores beyond this many nats, of either sign, count as this many.
+#: Scores are clamped to this many nats of either sign.
 _LIMIT = 30.0
 _STEPS = 50
 
 
 def stack(pairs: Tensor, mixed: Tensor, prior: Tensor) -> Tensor:
-    r"""Weights that make scores of pairs, and of mixed pairs, a log-ratio: an intercept, then one a score.
+    r"""Weights that turn scores into a log-ratio: an intercept, then one weight for each score.
 
-    Pairs and mixed pairs count alike; so the fitted log-odds are log-ratios, and their mean over pairs is at most the
-    mutual information up to the error of fitting C + 1 numbers: a function of the scores cannot tell more about the
-    pair than the pair itself. A Gaussian prior of unit variance around ``prior`` counts as much as one pair or so.
+    Joint and shuffled pairs have equal total weight, so the fitted log-odds are log-ratios. By data processing their
+    mean over joint pairs is at most the mutual information, up to the error of fitting C + 1 numbers. A Gaussian prior
+    of unit variance around ``prior`` counts about as much as one pair.
 
     Args:
-        pairs: ``(N, C)``. mixed: ``(M, C)``. prior: expected weights of the scores, ``(C,)``.
+        pairs: scores of joint pairs, ``(N, C)``. mixed: of shuffled pairs, ``(M, C)``. prior: expected weights of the
+            scores, ``(C,)``.
 
     Returns:
         ``(C + 1,)``.
