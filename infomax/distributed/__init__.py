@@ -1,4 +1,4 @@
-"""Several processes: ranks that agree or fail together, and bounds on the batches of all ranks.
+"""Several processes: collective functions with gradients, and bounds on the batches of all ranks.
 
 Imports :mod:`infomax.bounds` and what lies below it.
 """

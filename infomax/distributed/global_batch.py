@@ -1,4 +1,4 @@
-"""The batches of all ranks as one: bounds whose negatives are every rank's, without every pair on every rank."""
+"""Bounds on the global batch: every rank contributes its pairs, and all pairs serve as negatives."""
 
 from __future__ import annotations
 
@@ -22,56 +22,57 @@ if TYPE_CHECKING:
 
 
 class GlobalBatch(Bound):
-    r"""A bound of the batches of all ranks as one batch, for training or measuring in several processes.
+    r"""A bound on the batches of all ranks as one batch, for training or measuring in several processes.
 
-    Each rank passes its own pairs, and gets the value that one process with the pairs of all ranks (in the order of the
-    ranks) would get: the same number on every rank. The ceiling of InfoNCE is that of all pairs, log(ranks × n).
+    Each rank passes its own pairs. Every rank gets the value that one process would compute from the pairs of all
+    ranks, in the order of the ranks. The ceiling of InfoNCE is that of all pairs, log(ranks × n).
 
-    Gradients. On a rank they are those of the sum over ranks of the ranks' values, as collective functions of
-    ``torch.distributed`` have them: for its own x and y, ranks × those of one process. **The average of the ranks'
-    gradients of a parameter**, before or in the bound, **is that of one process with the whole batch.**
-    ``DistributedDataParallel`` takes this average: put the bound into the module that it wraps. Without it, call
-    :func:`infomax.distributed.average_gradients` after ``backward()``. Every rank must weigh the value alike in its
-    loss, and call ``backward()`` if another rank does.
+    Gradients. On a rank they are those of the sum of the ranks' values over ranks, as with the collective functions of
+    ``torch.distributed``: the gradients of its own x and y are those of one process, times the number of ranks. **The
+    average over ranks of a parameter's gradients**, for parameters before or in the bound, **is the gradient of one
+    process with the whole batch.** ``DistributedDataParallel`` takes this average if the bound is part of the module
+    that it wraps. Otherwise call :func:`infomax.distributed.average_gradients` after ``backward()``. Every rank must
+    give the value the same weight in its loss, and must call ``backward()`` if another rank does.
 
-    What is exchanged:
+    Communication:
 
-    - Of bounds with a critic whose scores are inner products (``embed``, see :mod:`infomax.critics`): the embeddings of
-      one side, not x and y. A rank scores its own rows against all, in tiles; no rank ever holds all scores, and
-      nothing is exchanged in the backward pass (:class:`infomax.distributed.inner_products.SharedProducts`). With
-      ``exchange="ring"``, for InfoNCE and CPC, it never holds all embeddings either: blocks of them travel from rank to
-      rank, at four matrix products instead of three and half as much traffic again.
-    - Of InfoNCE and CPC with other critics: the side of the negatives; a rank scores its own rows against all.
-    - Of other bounds: x, y and what else is passed (such as labels), and each rank computes the whole value. Right for
-      any bound, at the cost of one process with the whole batch. One that draws random numbers draws others on each
-      rank. The same goes for :meth:`pointwise`, and for bounds that need single scores (``interpolated``).
+    - Bounds with a critic whose scores are inner products (``embed``, see :mod:`infomax.critics`) exchange the
+      embeddings of one side, not x and y. A rank scores its own rows against all columns, in tiles. No rank holds all
+      scores, and the backward pass exchanges nothing (:class:`infomax.distributed.inner_products.SharedProducts`).
+      With ``exchange="ring"``, for InfoNCE and CPC, no rank holds all embeddings either. Blocks of them travel from
+      rank to rank. This costs four matrix products instead of three, and 1.5 times the traffic.
+    - InfoNCE and CPC with other critics exchange the side of the negatives. A rank scores its own rows against all.
+    - Other bounds exchange x, y and all further arguments (such as labels), and each rank computes the whole value.
+      This works for any bound, at the cost of one process with the whole batch. A bound that draws random numbers
+      draws different ones on each rank. :meth:`pointwise`, and bounds that need single scores (``interpolated``), work
+      in this way too.
 
-    Ranks may have different numbers of rows, none among them, if there are enough in all. In a process that belongs to
-    no group the bound is what it is without this class.
+    Ranks may have different numbers of rows, also none, if there are enough in total. In a process without a group the
+    bound behaves as it does without this class.
 
     Args:
-        bound: what to compute.
-        exchange: "gather", or "ring" to hold one block of embeddings at a time.
-        group: of processes; by default all of them.
+        bound: the bound to compute.
+        exchange: "gather"; or "ring", to hold one block of embeddings at a time.
+        group: the group of processes; by default all processes.
 
     Raises:
-        ValueError: for an unknown exchange, or "ring" where scores are no inner products; on all ranks, where these
-            differ in columns, types or in whether gradients are needed.
-        infomax.RankError: if another rank dies, fails or does not answer within the group's time-out.
+        ValueError: for an unknown exchange, or "ring" with scores that are not inner products. On all ranks, if the
+            ranks' inputs differ in columns or types, or if gradients are enabled on some ranks only.
+        infomax.RankError: if another rank fails or does not answer within the group's time-out.
 
-    Source: negatives from all devices: Chen, Kornblith, Norouzi and Hinton, 2020, arXiv 2002.05709; gathered with their
-    gradients: Radford et al., 2021, arXiv 2103.00020; blocks that travel: Liu, Zaharia and Abbeel, 2023, arXiv
+    Source: negatives from all devices: Chen, Kornblith, Norouzi and Hinton, 2020, arXiv 2002.05709; gathered with
+    gradients: Radford et al., 2021, arXiv 2103.00020; the ring: Liu, Zaharia and Abbeel, 2023, arXiv
     2310.01889.
 
     >>> import torch
     >>> from infomax import CPC
-    >>> cpc = GlobalBatch(CPC(8, 5))  # the same line in one process and in a thousand
+    >>> cpc = GlobalBatch(CPC(8, 5))  # the same code with one process and with many
     >>> cpc(torch.randn(16, 8), torch.randn(16, 5)).ndim
     0
     """
 
-    reference = "of the bound inside"
-    cost = "of the bound inside, shared by the ranks"
+    reference = "that of the wrapped bound"
+    cost = "that of the wrapped bound, divided among the ranks"
     use_when = "several processes share a batch"
 
     def __init__(self, bound: Bound, *, exchange: Exchange = "gather", group: ProcessGroup | None = None) -> None:
@@ -88,7 +89,7 @@ class GlobalBatch(Bound):
         return f"exchange={self.exchange!r}"
 
     def forward(self, x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
-        """The bound of the pairs of all ranks: 0-d, nats, the same on every rank. ``more`` is passed to the bound."""
+        """The bound on the pairs of all ranks, 0-d, in nats, equal on all ranks. ``more`` is passed to the bound."""
         bound = self.bound
         if active(self.group) and _scores_only(bound):
             return self._of_scores(bound, bound.objective, bound, x, y)
@@ -114,14 +115,14 @@ class GlobalBatch(Bound):
         return self._of_all(self.bound.validation_loss, x, y)
 
     def pointwise(self, x: Tensor, y: Tensor) -> Tensor:
-        """The log-ratios of this rank's pairs against those of all ranks, ``(n,)``, nats; each rank computes all."""
+        """Log-ratios of this rank's pairs with the negatives of all ranks, ``(n,)``, nats; each rank computes all."""
         if not active(self.group):
             return self.bound.pointwise(x, y)
         shares, _ = self._agreed(x, y)
         return self.bound.pointwise(gathered(x, shares), gathered(y, shares))[shares.own]
 
     def ceiling(self, n: int) -> float | None:
-        """The largest value, in nats, where each rank has ``n`` pairs."""
+        """The largest value, in nats, if each rank has ``n`` pairs."""
         return self.bound.ceiling(world_size(self.group) * n)
 
     def fixed_units(self) -> bool:
@@ -129,11 +130,11 @@ class GlobalBatch(Bound):
 
     @torch.no_grad()
     def warm_start(self, x: Tensor, y: Tensor) -> None:
-        """That of the bound, from the samples of all ranks."""
+        """Warm-start the bound from the samples of all ranks."""
         self.bound.warm_start(gather(x, self.group), gather(y, self.group))
 
     def _of_all(self, function: Callable[..., Tensor], x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
-        """A function of the rows of all ranks, on every rank."""
+        """Evaluate a function of the rows of all ranks on every rank."""
         if not active(self.group):
             value: Tensor = function(x, y, *more)
             return value
@@ -148,7 +149,7 @@ class GlobalBatch(Bound):
         x: Tensor,
         y: Tensor,
     ) -> Tensor:
-        """An objective of the scores of all ranks; if these are no inner products, as a function of x and y."""
+        """Evaluate an objective of the scores of all ranks; for other critics, the same as a function of x and y."""
         shares, sides = self._agreed(x, y, bound.critic)
         if sides is not None:
             a, b = sides
@@ -160,7 +161,7 @@ class GlobalBatch(Bound):
         return function(gathered(x, shares), gathered(y, shares))
 
     def _infonce_of_rows(self, bound: InfoNCE, x: Tensor, y: Tensor, shares: Shares) -> Tensor:
-        """InfoNCE by any critic: scores ``(n, N)`` of this rank's rows; for CPC xs for a given y."""
+        """InfoNCE with any critic from the scores ``(n, N)`` of this rank's rows; for CPC, of all xs given its ys."""
         terms = []
         first = isinstance(bound, CPC)
         for swap in (first, not first) if bound.symmetric else (first,):
@@ -179,14 +180,14 @@ class GlobalBatch(Bound):
     def _agreed(
         self, x: Tensor, y: Tensor, critic: nn.Module | None = None
     ) -> tuple[Shares, tuple[Tensor, Tensor] | None]:
-        """Whose rows are which, and the critic's embeddings; raises on all ranks if one's are not what is needed."""
+        """The row counts of all ranks, and the critic's embeddings; an error on one rank is raised on all ranks."""
         problem, sides, tensors = None, None, {"x": x, "y": y}
         try:
             self.check_pair(x, y, least=0)
             sides = None if critic is None else critics.embedding(critic, x, y)
             if sides is not None:
                 tensors |= {"embedding of x": sides[0], "embedding of y": sides[1]}
-        except Exception as error:  # whatever it is, the others must not wait for this rank
+        except Exception as error:  # whatever the error, the other ranks must not wait for this one
             problem = error
         shares = agree(tensors, self.group, problem=problem)
         least = 2 if isinstance(self.bound, Contrastive) else 1
@@ -196,7 +197,7 @@ class GlobalBatch(Bound):
 
 
 def _scores_only(bound: Bound) -> TypeGuard[Contrastive]:
-    """Whether the bound is an objective of its critic's scores, and of nothing else."""
+    """Whether the bound is a function of its critic's scores alone."""
     return (
         isinstance(bound, Contrastive)
         and type(bound).scores is Contrastive.scores

@@ -1,8 +1,9 @@
-r"""Inner products of the pairs of all ranks, of which each rank knows its own: no rank ever holds all scores.
+r"""Inner-product scores of the pairs of all ranks; no rank holds the whole matrix.
 
-A rank has factors a, b ``(n, D)`` of its own pairs; the scores :math:`s_{ij} = a_i^\top b_j` of all ranks' N pairs are
-what is meant. A rank scores its own rows against the columns of all, which are gathered, or passed on from rank to
-rank. Gradients of a sum are formed with it, so that nothing is exchanged in the backward pass.
+Each rank has the factors a, b ``(n, D)`` of its own pairs. The scores :math:`s_{ij} = a_i^\top b_j` are those of the N
+pairs of all ranks. A rank scores its own rows against the columns of all ranks. The columns are gathered, or passed
+around a ring of ranks. The gradients of a sum are computed with the sum itself, so that the backward pass needs no
+communication.
 """
 
 from __future__ import annotations
@@ -33,27 +34,29 @@ from infomax.scores.tiles import Sums, log_sums, softplus_sums
 
 Exchange = Literal["gather", "ring"]
 
-#: Rows whose scores against a block of columns are held at a time, the second time round the ring.
+#: Rows that are scored at a time against a block of columns, in the second round of the ring.
 _ROWS = 512
 
 
 class SharedProducts(InnerProducts):
-    r"""The matrix of scores of all ranks' pairs, as each rank's own factors; the same values on every rank.
+    r"""The score matrix of the pairs of all ranks, as each rank's own factors. All ranks get the same values.
 
-    Sums over all scores, which is what most objectives take, are found in tiles of own rows and all columns:
+    Sums over all scores, which most objectives need, are computed in tiles of own rows and all columns:
 
-    - "gather": all of ``b`` is gathered and the gradient of ``b`` summed where it belongs: three products, and for N
-      pairs of D columns of s bytes N·D·s bytes received twice.
-    - "ring": blocks of ``b`` go round the ranks twice, for :meth:`mean_log_sum`. The first time each rank learns the
-      partitions of its rows; the second time a block's gradient goes with it, and comes home complete. Four products,
-      N·D·s bytes received three times, and no more than two blocks held.
+    - "gather": every rank gathers all of ``b``, and the gradients of ``b`` are reduced to the ranks that own the rows.
+      This takes three matrix products. With N pairs of D columns of s bytes, a rank receives N·D·s bytes twice.
+    - "ring": blocks of ``b`` travel around the ring of ranks twice, for :meth:`mean_log_sum`. In the first round each
+      rank computes the partition functions of its rows. In the second round the gradient of a block travels with it
+      and returns complete. This takes four matrix products; a rank receives N·D·s bytes three times and holds at most
+      two blocks.
 
-    What is asked for otherwise (a single row's sum, the matrix) is found on every rank from all factors, gathered.
-    Gradients are those of the sum over ranks of the ranks' results: :class:`infomax.GlobalBatch` says more. They assume
-    that all ranks make the same of the values.
+    All other functions (the sum of a single row, the matrix) are computed on every rank from the gathered factors.
+    Gradients are those of the sum of the ranks' results over ranks, see :class:`infomax.GlobalBatch`. They are right
+    only if all ranks use the values in the same way.
 
     Args:
-        a, b: of this rank's pairs, ``(n, D)``. shares: the numbers of pairs of all ranks, which have agreed on them.
+        a, b: factors of this rank's pairs, ``(n, D)``. shares: the numbers of pairs of all ranks, from
+            :func:`~infomax.distributed.agree`.
         exchange: "gather" or "ring". tile, narrow: see :class:`infomax.InnerProducts`.
     """
 
@@ -74,14 +77,14 @@ class SharedProducts(InnerProducts):
 
     @property
     def shape(self) -> torch.Size:
-        """(N, N), of all ranks."""
+        """(N, N), with the pairs of all ranks."""
         return torch.Size((len(self), len(self)))
 
     def __len__(self) -> int:
         return self.shares.total
 
     def whole(self) -> InnerProducts:
-        """All factors on every rank."""
+        """The scores with all factors gathered on every rank."""
         a, b = gathered(self.a, self.shares), gathered(self.b, self.shares)
         return InnerProducts(a, b, tile=self.tiling.tile, narrow=self.tiling.narrow)
 
@@ -108,7 +111,7 @@ class SharedProducts(InnerProducts):
         return self.whole().log_sums()
 
     def sharing(self, wanted: Iterable[Statistic]) -> InnerProducts:
-        """The same: each sum has a pass of its own."""
+        """The same object: each sum takes a pass of its own."""
         return self
 
     def rows(self, kept: Tensor) -> InnerProducts:
@@ -125,7 +128,7 @@ class SharedProducts(InnerProducts):
 
 
 class _Alike(torch.autograd.Function):
-    """A number of each pair, ``(n,) → (N,)``, for what all ranks make of them alike: nothing is exchanged backwards."""
+    """Gather a number of each pair, ``(n,) → (N,)``. All ranks must use it alike: the backward pass does not reduce."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, shares: Shares) -> Tensor:
@@ -145,7 +148,7 @@ class _Job:
     limit: float
 
     def log_sums(self, a: Tensor, b: Tensor, over: Literal["rows", "all"], *, needed: bool) -> Sums:
-        """Of no rows or columns too, which a rank may have; without the partners if over all."""
+        """:func:`~infomax.scores.tiles.log_sums` also without rows or columns; over all, without the true pairs."""
         if not len(a) or not len(b):
             return Sums(a.new_full((len(a),), -torch.inf), torch.zeros_like(a), torch.zeros_like(b))
         return log_sums(
@@ -160,7 +163,7 @@ class _Job:
         )
 
 
-#: A sum over all ranks' scores, and its gradients by this rank's a and b, if needed.
+#: A sum over the scores of all ranks, and its gradients with respect to this rank's a and b, if needed.
 Found = tuple[Tensor, Tensor | None, Tensor | None]
 Way = Callable[[Tensor, Tensor, _Job], Found]
 
@@ -170,7 +173,7 @@ class _Shared(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor, job: _Job) -> Tensor:
         wide = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
         value, *slopes = job.way(a.detach().to(wide), b.detach().contiguous(), job)
-        # Of the sum over ranks of this value, so that the average over ranks is that of one process.
+        # Gradients of the sum of this value over ranks: their average over ranks is the gradient of one process.
         each = zip(slopes, (a, b), strict=True)
         ctx.save_for_backward(*(s if s is None else (len(job.shares.sizes) * s).to(of.dtype) for s, of in each))
         return value.to(wide)
@@ -204,7 +207,7 @@ def _summed(sums: Sums, rows: Tensor, shares: Shares) -> Found:
 
 
 def _everything(a: Tensor, b: Tensor, job: _Job) -> Found:
-    r""":math:`\log \sum_{i \ne j} e^{s_{ij}}`; a rank's gradients are relative to its own part of the sum."""
+    r""":math:`\log \sum_{i \ne j} e^{s_{ij}}`; a rank's gradients are those of its own part, times its share."""
     shares = job.shares
     sums = job.log_sums(a, gathered_rows(b, shares).to(a.dtype), "all", needed=shares.needed)
     own = torch.logsumexp(sums.rows.double(), 0, keepdim=True)
@@ -217,7 +220,7 @@ def _everything(a: Tensor, b: Tensor, job: _Job) -> Found:
 
 
 def _ring(a: Tensor, b: Tensor, job: _Job) -> Found:
-    r""":math:`\sum_i \log \sum_j e^{s_{ij}}`, with blocks of b that travel."""
+    r""":math:`\sum_i \log \sum_j e^{s_{ij}}`, with blocks of b that travel around the ring."""
     ring = _Ring(job.shares)
     log_partition = a.new_full((len(a),), -torch.inf)
     for block in ring.blocks(b):
@@ -226,7 +229,7 @@ def _ring(a: Tensor, b: Tensor, job: _Job) -> Found:
     value = summed(log_partition.sum(dtype=torch.float64), job.shares.group)
     if not job.shares.needed:
         return value, None, None
-    of_a, of_b = torch.zeros_like(a), torch.zeros_like(b, dtype=a.dtype)  # of_b: of the block that is here
+    of_a, of_b = torch.zeros_like(a), torch.zeros_like(b, dtype=a.dtype)  # of_b belongs to the present block
     with fast_products():
         for hop, block in enumerate(ring.blocks(b)):
             columns = block.to(a.dtype)
@@ -239,14 +242,14 @@ def _ring(a: Tensor, b: Tensor, job: _Job) -> Found:
 
 
 class _Ring:
-    """Each rank sends to the next, and receives from the one before."""
+    """A ring of ranks: each sends to the next one, and receives from the previous one."""
 
     def __init__(self, shares: Shares) -> None:
         self.sizes, self.rank, self.group = shares.sizes, shares.rank, shares.group
         self.world = len(shares.sizes)
 
     def blocks(self, own: Tensor) -> Iterator[Tensor]:
-        """The blocks of all ranks, the own one first; each travels on while it is in use."""
+        """The blocks of all ranks, this rank's first. Each is sent on while the caller uses it."""
         block = own
         for hop in range(self.world - 1):
             arrived = self.pass_on(block, hop)
@@ -255,7 +258,7 @@ class _Ring:
         yield block
 
     def pass_on(self, block: Tensor, hop: int) -> Callable[[], Tensor]:
-        """Start to send the block that is here after so many hops, and to receive the next; what waits for that."""
+        """Start to send the present block and to receive the next one; returns a function that waits for it."""
         following = block.new_empty(self.sizes[(self.rank - hop - 1) % self.world], *block.shape[1:])
         operations = []
         for operation, tensor, step in ((dist.isend, block, 1), (dist.irecv, following, -1)):

@@ -1,7 +1,7 @@
-"""Several processes as one: rows gathered with gradients, averaged gradients, clear errors where ranks differ or die.
+"""Collective functions with gradients: gathered rows, averaged gradients, and clear errors if ranks differ or fail.
 
-All functions are collective: every rank of the group calls them, in the same order. In a process without a group
-(:func:`torch.distributed.init_process_group` was not called) they do what one process alone would do.
+All functions are collective: every rank of the group must call them in the same order. In a process without a group
+(if :func:`torch.distributed.init_process_group` was not called) they return what a single process would compute.
 """
 
 from __future__ import annotations
@@ -26,65 +26,50 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 T = TypeVar("T")
 
-#: After so long without an answer, a rank of :func:`processes` counts as dead.
+#: The time-out of :func:`processes`: a rank that does not answer for so long counts as failed.
 PATIENCE = timedelta(minutes=10)
-
-_DTYPES = (
-    torch.float32,
-    torch.float64,
-    torch.bfloat16,
-    torch.float16,
-    torch.int64,
-    torch.int32,
-    torch.int16,
-    torch.int8,
-    torch.uint8,
-    torch.bool,
-)
-#: Tensors that one header describes, and trailing dimensions of each.
-_MOST_TENSORS, _MOST_DIMS = 4, 4
-_FACTS = 4 + _MOST_DIMS
 
 
 class RankError(RuntimeError):
-    """A rank of the group has died, or no longer answers."""
+    """Another rank of the group failed or did not answer in time."""
 
 
 def active(group: ProcessGroup | None = None) -> bool:
-    """Whether there are other processes."""
+    """Whether the group has more than one process."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size(group) > 1
 
 
 def rank(group: ProcessGroup | None = None) -> int:
-    """This process's number in the group; 0 if it is alone."""
+    """The rank of this process in the group; 0 without a group."""
     return dist.get_rank(group) if active(group) else 0
 
 
 def world_size(group: ProcessGroup | None = None) -> int:
-    """How many processes there are."""
+    """The number of processes in the group; 1 without a group."""
     return dist.get_world_size(group) if active(group) else 1
 
 
 def barrier(group: ProcessGroup | None = None) -> None:
-    """Wait until all processes are here."""
+    """Wait until all processes have reached this call."""
     if active(group):
         with answering("waiting for all ranks"):
             dist.barrier(group)
 
 
 def launched() -> bool:
-    """Whether ``torchrun`` (or what sets the same variables) started this process, be it the only one."""
+    """Whether ``torchrun``, or another launcher that sets the same variables, started this process."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 @contextmanager
 def processes(timeout: timedelta = PATIENCE) -> Iterator[None]:
-    """Inside the block, the processes that ``torchrun`` started are one group; nothing, if it did not start this one.
+    """Make one group of the processes that ``torchrun`` started, for the duration of the block.
 
-    What is on a GPU is exchanged by NCCL, and each process takes a GPU of its own; all else by gloo.
+    Without ``torchrun``, or with a single process, the block runs without a group. NCCL exchanges tensors on GPUs, of
+    which each process takes its own; gloo exchanges all others.
 
     Args:
-        timeout: how long the others wait for a rank that no longer answers, before they fail too.
+        timeout: how long a rank waits for another one before it raises :class:`RankError`.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield
@@ -101,22 +86,22 @@ def processes(timeout: timedelta = PATIENCE) -> Iterator[None]:
 
 @contextmanager
 def answering(what: str) -> Iterator[None]:
-    """Say in a :class:`RankError` that a rank did not answer, instead of what the backend says of sockets."""
+    """Turn an error of the communication backend into a :class:`RankError` that says what was being done."""
     try:
         yield
     except RuntimeError as error:
         raise RankError(
-            f"{what}: another rank has died, failed, or did not answer in time; this one cannot go on without it "
+            f"{what}: another rank failed or did not answer in time; this rank cannot continue without it "
             f"({str(error).strip().splitlines()[0]})"
         ) from error
 
 
-# --- What all ranks have to agree on ----------------------------------------------------------------------------------
+# --- Checks that all ranks agree --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How many rows each rank of a group has, and whether any needs gradients."""
+    """The number of rows of each rank of a group, and whether any rank needs gradients."""
 
     sizes: list[int]
     needed: bool
@@ -125,73 +110,58 @@ class Shares:
 
     @property
     def total(self) -> int:
-        """Rows of all ranks."""
+        """The number of rows of all ranks together."""
         return sum(self.sizes)
 
     @property
     def start(self) -> int:
-        """Where this rank's rows begin among all."""
+        """The index of this rank's first row among the rows of all ranks."""
         return sum(self.sizes[: self.rank])
 
     @property
     def own(self) -> slice:
-        """This rank's rows among all."""
+        """The indices of this rank's rows among the rows of all ranks."""
         return slice(self.start, self.start + self.sizes[self.rank])
 
 
 def agree(
     tensors: Mapping[str, Tensor], group: ProcessGroup | None = None, *, problem: Exception | None = None
 ) -> Shares:
-    """Which rows are whose, once all ranks are known to have tensors that can be exchanged.
+    """Check that the tensors of all ranks can be exchanged, and return the number of rows of each rank.
 
-    One exchange of a few numbers, before larger ones that would otherwise hang or mix up rows.
+    Call it before rows are exchanged: tensors that differ would otherwise be mixed up, or block all ranks.
 
     Args:
-        tensors: one to four by name, each ``(rows, …)``; of the first the rows are counted.
-        problem: why this rank cannot take part; it is raised here, and the other ranks stop too.
+        tensors: by name, each ``(rows, …)``. The rows of the first one are counted.
+        problem: why this rank cannot take part. It is raised here, and the other ranks raise :class:`RankError`.
 
     Raises:
-        ValueError: on all ranks, if they differ in type or number of columns, or if gradients are switched off on some.
+        ValueError: on all ranks, if the tensors differ in type or in their dimensions after the rows, or if gradients
+            are enabled on some ranks only.
         RankError: if another rank has a problem, or does not answer.
     """
-    first = next(iter(tensors.values()))
-    header = torch.tensor(_header({} if problem else tensors), device=_device(first, group))
-    headers = header.new_empty(world_size(group), len(header))
-    with answering("comparing shapes"):
-        dist.all_gather(list(headers), header, group)
-    found = headers.tolist()
-    if problem is not None:
-        raise problem
-    refused = [i for i, of_rank in enumerate(found) if of_rank[0] != len(tensors)]
-    if refused:
-        raise RankError(f"{_ranks(refused)} could not take part and raised an error; this one stops with it")
-    _same("gradients", "setting", ["on" if of_rank[1] else "off" for of_rank in found])
-    of_tensors = [
-        [of_rank[at : at + _FACTS] for of_rank in found] for at in range(2, 2 + _FACTS * len(tensors), _FACTS)
-    ]
-    for name, of_ranks in zip(tensors, of_tensors, strict=True):
-        _same(name, "type", [str(_DTYPES[dtype]) for _, dtype, *_ in of_ranks])
-        _same(name, "shape after its rows", [str(tuple(dims[:n])) for _, _, _, n, *dims in of_ranks])
-    needed = any(needs for of_ranks in of_tensors for _, _, needs, *_ in of_ranks)
-    return Shares([rows for rows, *_ in of_tensors[0]], needed, rank(group), group)
+
+    def facts() -> tuple[bool, list[tuple[int, str, tuple[int, ...], bool]]]:
+        if problem is not None:
+            raise problem
+        enabled = torch.is_grad_enabled()
+        each = [(len(t), str(t.dtype), tuple(t.shape[1:]), enabled and t.requires_grad) for t in tensors.values()]
+        return enabled, each
+
+    of_ranks = together(facts, group)
+    _same("gradients", "setting", ["on" if enabled else "off" for enabled, _ in of_ranks])
+    for name, of_tensor in zip(tensors, zip(*(each for _, each in of_ranks), strict=True), strict=True):
+        _same(name, "type", [dtype for _, dtype, _, _ in of_tensor])
+        _same(name, "shape after its rows", [str(dims) for _, _, dims, _ in of_tensor])
+    needed = any(needs for _, each in of_ranks for *_, needs in each)
+    return Shares([each[0][0] for _, each in of_ranks], needed, rank(group), group)
 
 
-def _header(tensors: Mapping[str, Tensor]) -> list[int]:
-    """How many tensors; whether gradients are on; of each its rows, type, need of a gradient and other dimensions."""
-    header = [len(tensors), int(torch.is_grad_enabled())]
-    for name, tensor in tensors.items():
-        if tensor.dtype not in _DTYPES or tensor.ndim > 1 + _MOST_DIMS:
-            raise TypeError(f"{name} must have at most {1 + _MOST_DIMS} dimensions; got {tensor.ndim}, {tensor.dtype}")
-        needs = torch.is_grad_enabled() and tensor.requires_grad
-        header += [len(tensor), _DTYPES.index(tensor.dtype), int(needs), tensor.ndim - 1, *tensor.shape[1:]]
-        header += [0] * (_MOST_DIMS - tensor.ndim + 1)
-    return header + [0] * (2 + _FACTS * _MOST_TENSORS - len(header))
-
-
-def _same(name: str, what: str, said: Sequence[str]) -> None:
-    if len(set(said)) > 1:
-        of = {text: _ranks([i for i, other in enumerate(said) if other == text]) for text in dict.fromkeys(said)}
-        came = ", ".join(f"{text} on {who}" for text, who in of.items())
+def _same(name: str, what: str, values: Sequence[str]) -> None:
+    """Raise unless ``values``, one a rank, are equal."""
+    if len(set(values)) > 1:
+        holders = {value: _ranks([i for i, other in enumerate(values) if other == value]) for value in values}
+        came = ", ".join(f"{value} on {who}" for value, who in holders.items())
         raise ValueError(f"{name} must have the same {what} on every rank; got {came}")
 
 
@@ -200,24 +170,20 @@ def _ranks(numbers: Sequence[int]) -> str:
     return f"rank{'s' if len(numbers) > 1 else ''} {shown}"
 
 
-def _device(tensor: Tensor, group: ProcessGroup | None) -> torch.device:
-    """Where the group's backend can exchange what belongs to this tensor."""
-    return tensor.device if dist.get_backend(group) == "nccl" else torch.device("cpu")
-
-
 # --- Rows and their gradients -----------------------------------------------------------------------------------------
 
 
 def gather(rows: Tensor, group: ProcessGroup | None = None) -> Tensor:
-    """The rows ``(n, …)`` of all ranks one below the other, by rank, with gradients; the rows themselves if alone.
+    """Concatenate the rows ``(n, …)`` of all ranks, in the order of the ranks, with gradients.
 
-    Ranks may have different numbers of rows, none among them. In the backward pass a rank receives the gradients of its
-    rows from all ranks, summed: those of the sum of the ranks' losses. Hence where every rank computes the same loss L
-    from gathered rows, the *average* of the ranks' gradients, as ``DistributedDataParallel`` or
-    :func:`average_gradients` take it, is the gradient of L in one process with all rows.
+    Ranks may have different numbers of rows, also none. Without a group the rows are returned unchanged. In the
+    backward pass a rank receives the sum, over all ranks, of the gradients of its rows: the gradient of the sum of the
+    ranks' losses. If every rank computes the same loss L from gathered rows, the *average* of the ranks' gradients,
+    which ``DistributedDataParallel`` and :func:`average_gradients` take, is therefore the gradient of L in one process
+    with all rows.
 
     Raises:
-        ValueError: on all ranks, if they differ in more than the number of rows.
+        ValueError: on all ranks, if the tensors differ in more than the number of rows.
         RankError: if a rank does not answer.
     """
     if not active(group):
@@ -248,13 +214,13 @@ class _Gather(torch.autograd.Function):
 
 
 def refuse_second_gradient() -> None:
-    """Raise in a backward pass that is to be differentiated again, which would leave a part out without a word."""
+    """Raise in a backward pass that will be differentiated again: the second derivative would be wrong silently."""
     if torch.is_grad_enabled():
-        raise RuntimeError("gradients of gradients are not there across ranks; got create_graph=True")
+        raise RuntimeError("second derivatives are not available across ranks; got create_graph=True")
 
 
 def gathered_rows(rows: Tensor, shares: Shares) -> Tensor:
-    """Rows of all ranks, ``(shares.total, …)``, without gradients."""
+    """The rows of all ranks, ``(shares.total, …)``, without gradients."""
     most, even = max(shares.sizes), len(set(shares.sizes)) == 1
     mine = rows.detach().contiguous()
     if not even:
@@ -268,7 +234,7 @@ def gathered_rows(rows: Tensor, shares: Shares) -> Tensor:
 
 
 def scattered_sum(rows: Tensor, shares: Shares) -> Tensor:
-    """The sum over ranks of ``rows (shares.total, …)``; each receives its own part. Half precision sums in float32."""
+    """This rank's part of the sum over ranks of ``rows (shares.total, …)``; half precision is summed in float32."""
     wide = (rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows).contiguous()
     parts = list(torch.split(wide, shares.sizes))
     own = torch.empty_like(parts[shares.rank])
@@ -278,7 +244,7 @@ def scattered_sum(rows: Tensor, shares: Shares) -> Tensor:
 
 
 def summed(values: Tensor, group: ProcessGroup | None = None) -> Tensor:
-    """The sum over ranks, the same on all of them, without gradients."""
+    """The sum over ranks, the same on every rank, without gradients."""
     total = values.detach().clone()
     if active(group):
         with answering("summing values"):
@@ -288,9 +254,9 @@ def summed(values: Tensor, group: ProcessGroup | None = None) -> Tensor:
 
 @torch.no_grad()
 def average_gradients(parameters: Iterable[nn.Parameter], group: ProcessGroup | None = None) -> None:
-    """Give every rank the mean of all ranks' gradients, where ``DistributedDataParallel`` does not do so already.
+    """Replace each gradient by its mean over all ranks, as ``DistributedDataParallel`` does.
 
-    A parameter without a gradient on this rank counts as one with a zero gradient; on all ranks, it stays without.
+    A gradient that is missing on some ranks counts as zero there. One that is missing on all ranks stays missing.
     """
     learned = [p for p in parameters if p.requires_grad]
     if not active(group) or not learned:
@@ -309,17 +275,17 @@ def average_gradients(parameters: Iterable[nn.Parameter], group: ProcessGroup | 
         p.grad = None if i in nowhere else part.view_as(p).to(p.dtype)
 
 
-# --- Work that is shared out ------------------------------------------------------------------------------------------
+# --- Work that is distributed over ranks ------------------------------------------------------------------------------
 
 
 def together(work: Callable[[], T], group: ProcessGroup | None = None) -> list[T]:
-    """What each rank's ``work()`` returned, by rank, on all ranks; if it raises on one, no other goes on.
+    """The results of ``work()`` of all ranks, by rank; if ``work`` raises on one rank, all ranks raise.
 
     Results are pickled: ranks must trust each other.
 
     Raises:
-        RankError: if another rank raised an error, with its text, or does not answer. This rank's own error stays what
-            it is.
+        RankError: if ``work`` raised an error on another rank, with that error's text, or if a rank does not answer.
+            An error of this rank's own ``work`` is raised unchanged.
     """
     if not active(group):
         return [work()]
@@ -343,17 +309,17 @@ def together(work: Callable[[], T], group: ProcessGroup | None = None) -> list[T
 def shared_out(
     items: Sequence[S], work: Callable[[Sequence[S]], Sequence[T]], group: ProcessGroup | None = None
 ) -> list[T]:
-    """``work(items)``, of which each rank does a share; all get the results of all, in the items' order."""
+    """The results of ``work(items)``, in the order of the items; each rank computes a part, and receives all."""
     world = world_size(group)
     parts = together(lambda: work(items[rank(group) :: world]), group)
     return [parts[i % world][i // world] for i in range(len(items))]
 
 
 def check_same(arrays: Mapping[str, NDArray[Any]], group: ProcessGroup | None = None) -> None:
-    """Raise on all ranks unless they have the same arrays, by their shapes and check sums.
+    """Raise on all ranks unless they have the same arrays, compared by shape and checksum.
 
     Raises:
-        ValueError: naming the arrays, and a rank that has others than the first.
+        ValueError: with the names of the arrays, and the ranks whose arrays differ from those of rank 0.
         RankError: if a rank does not answer.
     """
     sums = [(array.shape, zlib.crc32(np.ascontiguousarray(array).data)) for array in arrays.values()]
