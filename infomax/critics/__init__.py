@@ -1,4 +1,4 @@
-"""Critics: modules from ``(x, y)`` to the ``(N, N)`` matrix of scores, and joint networks of all pairs in tiles.
+"""Critics: modules that map ``(x, y)`` to the ``(N, M)`` matrix of scores.
 
 Imports :mod:`infomax.scores` and :mod:`infomax.statistics`.
 """

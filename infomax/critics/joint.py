@@ -1,4 +1,4 @@
-"""A multi-layer perceptron of the sums ``a_i + b_j`` of all pairs, tile by tile: memory of a tile, not of N·M."""
+"""A multi-layer perceptron of the sums ``a_i + b_j`` of all pairs, computed tile by tile to save memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from infomax.scores.matmul import fast_products
 
-#: Pairs, and elements of a hidden layer, that a tile has at most: on a CPU, so that all layers stay in its cache.
+#: Largest number of pairs, and of elements of a hidden layer, in a tile. On a CPU all layers then stay in the cache.
 _CPU_TILE, _TILE = (1 << 11, 1 << 19), (1 << 18, 1 << 25)
-#: Elements of a hidden layer, over all pairs, up to which plain autograd is as fast.
+#: Number of elements of a hidden layer, over all pairs, up to which plain autograd is as fast.
 _FEW_ELEMENTS = 1 << 17
-#: Bytes of hidden layers that are kept for the gradient; those beyond are computed again.
+#: Bytes of hidden layers that are kept for the backward pass; all others are recomputed.
 _KEPT_BYTES = 1 << 24
-#: Narrowest hidden layer for which :func:`infomax.scores.matmul.fast_products` gains.
+#: Smallest width of a hidden layer for which :func:`infomax.scores.matmul.fast_products` is faster.
 _WIDE = 64
 
 _silu: Any = torch.ops.aten.silu.out
@@ -30,20 +30,20 @@ _silu_backward: Any = torch.ops.aten.silu_backward.grad_input
 def score_pairs(
     a: Tensor, b: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, tile: int | None = None
 ) -> Tensor:
-    r"""Scores ``(N, M)`` of all pairs: linear layers, SiLU before each, of the first layer's values :math:`a_i + b_j`.
+    r"""Scores ``(N, M)`` of all pairs: linear layers, each after a SiLU, applied to the sums :math:`a_i + b_j`.
 
-    Hidden layers are computed for one tile of pairs at a time, and again for the gradient, which is made tile by tile;
-    few are kept. Gradients are summed over pairs in float32 or wider. Where a tile holds all pairs, and by default
-    where they are very few, this is plain autograd.
+    Hidden layers are computed for one tile of pairs at a time. Most of them are recomputed in the backward pass, which
+    also proceeds by tiles. Gradients are summed over pairs in float32 or wider. If one tile holds all pairs, and by
+    default if there are few pairs, plain autograd is used.
 
     Args:
         a: ``(N, H)``. b: ``(M, H)``.
-        weights, biases: ``(out, in)`` and ``(out,)`` of each layer; the last has one output.
-        tile: pairs in a tile; by default what suits the device.
+        weights, biases: ``(out, in)`` and ``(out,)`` of each layer; the last layer has one output.
+        tile: number of pairs in a tile; the default suits the device.
 
     Raises:
-        torch.cuda.OutOfMemoryError: where a tile or the scores do not fit.
-        RuntimeError: for a gradient that is to be differentiated again, unless this is plain autograd.
+        torch.cuda.OutOfMemoryError: if a tile or the scores do not fit into memory.
+        RuntimeError: for second derivatives, unless plain autograd is used.
     """
     pairs, widest = len(a) * len(b), max(w.shape[1] for w in weights)
     weights, biases = [w.to(a.dtype) for w in weights], [c.to(a.dtype) for c in biases]
@@ -64,7 +64,7 @@ def score_pairs(
 
 @dataclass
 class _Network:
-    """The layers, and room for one tile of values before (``z``) and after (``s``) each SiLU."""
+    """The layers, and buffers for the values of one tile before (``z``) and after (``s``) each SiLU."""
 
     a: Tensor
     b: Tensor
@@ -79,7 +79,7 @@ class _Network:
         self.s = [torch.empty_like(z) for z in self.z]
 
     def tiles(self) -> Iterator[tuple[slice, slice, int]]:
-        """Rows, columns and number of pairs of each tile: whole rows, or parts of one row."""
+        """Rows, columns and number of pairs of each tile. A tile has whole rows, or a part of one row."""
         columns = min(self.tile, len(self.b))
         rows = self.tile // columns
         for i in range(0, len(self.a), rows):
@@ -92,7 +92,8 @@ class _Network:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Values before and after each SiLU, ``(pairs, H)``.
 
-        Those before the second SiLU and later ones may be known, or be written to tensors that are fresh.
+        Values before the second and all later SiLUs are taken from ``known`` if given, and written to new tensors if
+        ``fresh``.
         """
         a, b = self.a[rows, None], self.b[columns]
         pairs = len(a) * len(b)
@@ -108,7 +109,7 @@ class _Network:
         return z, s
 
     def products(self) -> AbstractContextManager[None]:
-        """For products of matrices, if they are large; with vectors all gets slower there."""
+        """Fast products if the matrices are large enough to gain from them."""
         return fast_products() if self.a.shape[1] >= _WIDE else nullcontext()
 
 
@@ -117,8 +118,8 @@ class _ScorePairs(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor, tile: int, *parameters: Tensor) -> Tensor:
         weights, biases = parameters[: len(parameters) // 2], parameters[len(parameters) // 2 :]
         room = _KEPT_BYTES if any(ctx.needs_input_grad) else 0
-        kept: list[Tensor] = []  # of the first tiles, values before each SiLU but the first
-        with _shortage_told(len(a), len(b), tile):
+        kept: list[Tensor] = []  # values before each SiLU but the first, for the first tiles
+        with _name_missing_memory(len(a), len(b), tile):
             scores = a.new_empty(len(a), len(b))
             network = _Network(a, b, tile, weights, biases)
             for rows, columns, pairs in network.tiles():
@@ -135,22 +136,22 @@ class _ScorePairs(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                "gradients of gradients are not available where pairs are scored in tiles; "
-                "set tile= of the critic to at least N x M, for plain autograd in memory that grows with it"
+                "second derivatives are not available if pairs are scored in tiles; "
+                "set tile= of the critic to at least N x M, which uses plain autograd and more memory"
             )
         a, b, *saved = ctx.saved_tensors
         parameters, kept = saved[: ctx.parameters], iter(saved[ctx.parameters :])
         weights, biases = parameters[: ctx.parameters // 2], parameters[ctx.parameters // 2 :]
-        with _shortage_told(len(a), len(b), ctx.tile):
+        with _name_missing_memory(len(a), len(b), ctx.tile):
             return _gradients(_Network(a, b, ctx.tile, weights, biases), gradient, kept, ctx.needs_input_grad)
 
 
 def _gradients(
     network: _Network, gradient: Tensor, kept: Iterator[Tensor], needed: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
-    """Of a, b, the tile, all weights, all biases: from those of the scores, and the values that were kept.
+    """Gradients with respect to a, b, the tile (``None``), all weights and all biases, given that of the scores.
 
-    The weights' are products, and left out where they are not needed.
+    The gradients of hidden layers' weights are matrix products; they are skipped if they are not needed.
     """
     wide = torch.promote_types(network.a.dtype, torch.float32)
     da, db, *of_parameters = (
@@ -186,8 +187,8 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 @contextmanager
-def _shortage_told(n: int, m: int, tile: int) -> Iterator[None]:
-    """Out of memory, in terms of what was asked for."""
+def _name_missing_memory(n: int, m: int, tile: int) -> Iterator[None]:
+    """Raise errors of missing memory with the number of pairs and the tile."""
     try:
         yield
     except RuntimeError as error:
@@ -195,5 +196,5 @@ def _shortage_told(n: int, m: int, tile: int) -> Iterator[None]:
             raise
         raise torch.cuda.OutOfMemoryError(
             f"scores of {n} x {m} pairs in tiles of {tile} do not fit in memory: "
-            f"lower tile= of the critic, or score fewer pairs ({str(error).splitlines()[0]})"
+            f"reduce tile= of the critic, or score fewer pairs ({str(error).splitlines()[0]})"
         ) from error

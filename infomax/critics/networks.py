@@ -1,13 +1,15 @@
-"""Score functions. A critic maps ``x (N, Dx)`` and ``y (M, Dy)`` to scores ``(N, M)``; entry [i, j] scores (x_i, y_j).
+"""Critics: score functions of pairs. A critic maps ``x (N, Dx)`` and ``y (M, Dy)`` to scores ``(N, M)``.
 
-Any :class:`torch.nn.Module` that does so can be passed as ``critic=``; the classes here also go by name.
+Entry [i, j] scores the pair (x_i, y_j). Any :class:`torch.nn.Module` with this signature can be passed as ``critic=``;
+the classes of this module can also be given by name.
 
-A critic whose scores are inner products says so by a method ``embed(x, y)`` that returns ``a (N, D)`` and ``b (M, D)``:
-its scores are ``a @ b.T``. Bounds then need no N × M memory for large batches (:class:`infomax.InnerProducts`).
+A critic whose scores are inner products defines ``embed(x, y)``, which returns ``a (N, D)`` and ``b (M, D)``; its
+scores are ``a @ b.T``. Bounds then need no N × M memory for large batches (:class:`infomax.InnerProducts`).
 """
 
 from __future__ import annotations
 
+import abc
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -39,7 +41,7 @@ class MLP(nn.Sequential):
             parameter.mul_(self.last_gain)
 
     def reset_parameters(self) -> None:
-        """Draw the initial parameters anew."""
+        """Draw new initial parameters."""
         for layer in self:
             if isinstance(layer, nn.Linear):
                 layer.reset_parameters()
@@ -47,23 +49,55 @@ class MLP(nn.Sequential):
 
 
 def reset(module: nn.Module) -> None:
-    """Forget what a module has learned: ``reset_parameters`` of every part that has one, the parts before the whole.
+    """Call ``reset_parameters`` of every submodule that defines it, children before their parents.
 
-    A part whose parameters are all frozen has learned nothing here, and is left as it is.
+    Submodules whose parameters are all frozen are not reset.
     """
 
-    def forget(part: nn.Module) -> None:
+    def reset_one(part: nn.Module) -> None:
         parameters = list(part.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             return
-        again = getattr(part, "reset_parameters", None)
-        if callable(again):
-            again()
+        reset_parameters = getattr(part, "reset_parameters", None)
+        if callable(reset_parameters):
+            reset_parameters()
 
-    module.apply(forget)
+    module.apply(reset_one)
 
 
-class Separable(nn.Module):
+class _InnerProduct(nn.Module, abc.ABC):
+    """A critic whose scores are the inner products of two embeddings."""
+
+    @abc.abstractmethod
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The embeddings, ``(N, D)`` and ``(M, D)``."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        a, b = self.embed(x, y)
+        return a @ b.T
+
+
+class _ScaledInnerProduct(nn.Module, abc.ABC):
+    """A critic whose scores are the inner products of two embeddings, divided by a temperature."""
+
+    temperature: Temperature
+
+    @abc.abstractmethod
+    def _sides(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The embeddings before the division, ``(N, D)`` and ``(M, D)``."""
+
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The embeddings, ``(N, D)`` and ``(M, D)``; that of x is divided by the temperature."""
+        a, b = self._sides(x, y)
+        return self.temperature(a), b
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        a, b = self._sides(x, y)
+        scores: Tensor = self.temperature(a @ b.T)
+        return scores
+
+
+class Separable(_InnerProduct):
     r""":math:`f(x, y) = g(x)^\top h(y)` with two multi-layer perceptrons: N + M network passes for N × M scores.
 
     Args:
@@ -89,13 +123,9 @@ class Separable(nn.Module):
         """g(x) and h(y)."""
         return self.g(x), self.h(y)
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        a, b = self.embed(x, y)
-        return a @ b.T
 
-
-class Bilinear(nn.Module):
-    r""":math:`f(x, y) = x^\top W y`: the cheapest critic; enough when x or y are already learned features."""
+class Bilinear(_InnerProduct):
+    r""":math:`f(x, y) = x^\top W y`: the cheapest critic, sufficient if x or y are learned features."""
 
     def __init__(self, x_dim: int, y_dim: int) -> None:
         super().__init__()
@@ -103,20 +133,16 @@ class Bilinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the initial weights anew."""
+        """Draw new initial weights."""
         nn.init.normal_(self.weight, std=1 / math.sqrt(self.weight.numel()))
 
     def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """``x @ weight`` and y."""
         return x @ self.weight, y
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        a, b = self.embed(x, y)
-        return a @ b.T
 
-
-class Cosine(nn.Module):
-    r""":math:`f(x, y) = \cos(Ax, By) / T`: scores within ±1/T, so stable, and with a ceiling that falls with T.
+class Cosine(_ScaledInnerProduct):
+    r""":math:`f(x, y) = \cos(Ax, By) / T`. The scores lie within ±1/T: training is stable, and values have a ceiling.
 
     Args:
         x_dim, y_dim: dimensions of x and y. embed_dim: dimension of the two projections.
@@ -137,17 +163,7 @@ class Cosine(nn.Module):
         self.project_y = nn.Linear(y_dim, embed_dim)
         self.temperature = Temperature(temperature, learn=learn_temperature)
 
-    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The two unit vectors, one of them divided by the temperature."""
-        a, b = self._directions(x, y)
-        return self.temperature(a), b
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        a, b = self._directions(x, y)
-        scores: Tensor = self.temperature(a @ b.T)
-        return scores
-
-    def _directions(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _sides(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return F.normalize(self.project_x(x), dim=1), F.normalize(self.project_y(y), dim=1)
 
 
@@ -169,7 +185,7 @@ class Temperature(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Go back to the initial temperature."""
+        """Restore the initial temperature."""
         self.log_temperature.fill_(math.log(self.initial))
 
     def forward(self, scores: Tensor) -> Tensor:
@@ -177,19 +193,20 @@ class Temperature(nn.Module):
 
 
 class Concat(nn.Module):
-    """A multi-layer perceptron of every pair (x_i, y_j): the most flexible critic, N × M network passes.
+    """A multi-layer perceptron of every pair (x_i, y_j): the most flexible critic, with N × M network passes.
 
-    The first layer is applied to x and to y apart and added, so that no (N·M, Dx + Dy) copy is made; the rest, and its
-    gradient, is computed for one tile of pairs after the other (:func:`infomax.critics.score_pairs`).
+    The first layer is applied to x and to y separately and the results are added, so that no copy of shape
+    (N·M, Dx + Dy) is made. The other layers and their gradients are computed tile by tile
+    (:func:`infomax.critics.score_pairs`).
 
     Args:
         x_dim, y_dim: dimensions of x and y. hidden: widths of the hidden layers.
-        tile: pairs whose hidden layers are held at a time; by default as many as suit the device. With N·M or more,
-            plain autograd holds those of all pairs, and gradients can be differentiated again.
+        tile: number of pairs whose hidden layers are in memory at a time; the default suits the device. With N·M or
+            more, plain autograd keeps the hidden layers of all pairs, and second derivatives are available.
 
     Raises:
         ValueError: without hidden layers, or for a tile that is not positive.
-        torch.cuda.OutOfMemoryError: when called, on any device, where a tile or the scores do not fit.
+        torch.cuda.OutOfMemoryError: when called, on any device, if a tile or the scores do not fit into memory.
     """
 
     def __init__(self, x_dim: int, y_dim: int, *, hidden: Sequence[int] = (128, 128), tile: int | None = None) -> None:
@@ -213,12 +230,12 @@ class GaussianResidual(nn.Module):
     r"""The log-ratio of a fitted Gaussian plus a trainable critic for the residual.
 
     :meth:`warm_start` fits the Gaussian to samples in closed form (:func:`infomax.statistics.fit_gaussian`). Before
-    that the Gaussian part is zero, and the critic is its residual alone. The Gaussian part is a buffer; it is not
+    that call the Gaussian part is zero, and the critic equals its residual. The Gaussian part is a buffer and is not
     trained.
 
     Args:
         x_dim, y_dim: dimensions of x and y.
-        residual: the critic that learns the rest; by default a :class:`Separable` that starts near zero.
+        residual: the trainable critic; by default a :class:`Separable` that starts near zero.
     """
 
     mean_x: Tensor
@@ -240,7 +257,7 @@ class GaussianResidual(nn.Module):
         self.register_buffer("offset", torch.zeros(()))
 
     def reset_parameters(self) -> None:
-        """Forget the Gaussian part."""
+        """Set the Gaussian part to zero."""
         for _, buffer in self.named_buffers(recurse=False):
             buffer.zero_()
 
@@ -257,7 +274,7 @@ class GaussianResidual(nn.Module):
         self.offset.copy_(fit.mutual_information())
 
     def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The Gaussian's and the residual's columns side by side; ``None`` if the residual has none."""
+        """The embeddings of the Gaussian and of the residual, concatenated; ``None`` if the residual has none."""
         residual = embedding(self.residual, x, y)
         if residual is None:
             return None
@@ -271,18 +288,19 @@ class GaussianResidual(nn.Module):
         return scores
 
     def _gaussian(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Factors of the product of x and y, and what x and y alone have, ``(N, 1)`` and ``(M, 1)``."""
+        """The factors of the term in x and y, and the terms in x and in y alone, ``(N, 1)`` and ``(M, 1)``."""
         u, v = (x - self.mean_x) @ self.project_x, (y - self.mean_y) @ self.project_y
         half = 0.5 * self.correlations[:, None]
         return u, v, u.square() @ half, v.square() @ half
 
 
-class Predictor(nn.Module):
-    r""":math:`f(x, y) = x^\top G(y)`: G predicts x from y, linearly or through hidden layers (the critic of CPC).
+class Predictor(_ScaledInnerProduct):
+    r""":math:`f(x, y) = x^\top G(y)`, the critic of CPC: G predicts x from y.
 
     Args:
-        x_dim, y_dim: dimensions of x and y. hidden: widths of G's hidden layers; none: G is linear.
-        normalize: score by the cosine of x and G(y). temperature: divides the scores; "learned" starts at 0.1.
+        x_dim, y_dim: dimensions of x and y. hidden: widths of the hidden layers of G; without any, G is linear.
+        normalize: score by the cosine of x and G(y).
+        temperature: divisor of the scores; a positive number, or "learned" (initially 0.1).
     """
 
     def __init__(
@@ -302,16 +320,6 @@ class Predictor(nn.Module):
         learn = isinstance(temperature, str)
         self.temperature = Temperature(0.1 if isinstance(temperature, str) else temperature, learn=learn)
 
-    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """x, divided by the temperature, and its prediction from y."""
-        x, predicted = self._sides(x, y)
-        return self.temperature(x), predicted
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        x, predicted = self._sides(x, y)
-        scores: Tensor = self.temperature(x @ predicted.T)
-        return scores
-
     def _sides(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         predicted = self.predict(y)
         return (F.normalize(x, dim=1), F.normalize(predicted, dim=1)) if self.normalize else (x, predicted)
@@ -325,19 +333,17 @@ _CRITICS: dict[str, Callable[[int, int], nn.Module]] = {
     "gaussian_residual": GaussianResidual,
     "predictor": Predictor,
 }
-
-
-#: Old names, and what they are called now.
+#: Old names of critics, with the new ones.
 _RENAMED = {"anchored": "gaussian_residual"}
 
 
 def names() -> list[str]:
-    """Names that ``critic=`` accepts."""
+    """The names that ``critic=`` accepts."""
     return list(_CRITICS)
 
 
 def make(critic: str | nn.Module, x_dim: int, y_dim: int) -> nn.Module:
-    """The critic of that name for these dimensions; a module is returned as it is.
+    """The critic of that name for these dimensions; a module is returned unchanged.
 
     Raises:
         ValueError: for an unknown name.
@@ -357,13 +363,13 @@ def make(critic: str | nn.Module, x_dim: int, y_dim: int) -> nn.Module:
 
 
 def embedding(critic: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
-    """``critic.embed(x, y)``, where its scores are the inner products of what that returns; otherwise ``None``.
+    """``critic.embed(x, y)`` if the critic's scores are the inner products of these embeddings, otherwise ``None``.
 
-    They are not where a class or an object changed ``forward`` without changing ``embed``, or where a hook could change
-    what ``forward`` returns.
+    It is ``None`` if a subclass or an instance overrides ``forward`` but not ``embed``, or if a hook could change the
+    result of ``forward``.
 
     Raises:
-        ValueError: if two matrices of one width, with the rows of x and of y, are not what it returns.
+        ValueError: if ``embed`` does not return two matrices of one width, with the rows of x and of y.
     """
     if not callable(getattr(type(critic), "embed", None)) or "forward" in vars(critic):
         return None

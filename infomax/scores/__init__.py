@@ -1,4 +1,4 @@
-"""Sums over the matrix of inner-product scores in tiles, in O(N) memory, with their gradients.
+"""Sums over the matrix of inner-product scores, computed in tiles with O(N) memory, and their gradients.
 
 Imports nothing else of infomax.
 """

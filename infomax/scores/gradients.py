@@ -1,4 +1,4 @@
-"""Tiled sums as differentiable functions: gradients once, under autocast, ``torch.func`` and ``torch.compile`` too."""
+"""Tiled sums as differentiable functions: first derivatives, with autocast, ``torch.func`` and ``torch.compile``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Tiling:
-    """How tiles are computed: ``tile`` and ``narrow`` of :func:`infomax.scores.tiles.log_sums`."""
+    """Options of the computation: ``tile`` and ``narrow`` of :func:`infomax.scores.tiles.log_sums`."""
 
     tile: tuple[int, int] | None = None
     narrow: torch.dtype | None = None
@@ -53,12 +53,13 @@ def fused_sum(
     *,
     limit: float = math.inf,
 ) -> Tensor:
-    r"""A number of all scores, 0-d, whose gradient is formed on the way: three products.
+    r"""A function of all scores, 0-d, whose gradient is computed in the same pass: three matrix products.
 
     Args:
         a, b: ``(N, D)``.
-        kind: "rows", the mean of the rows' log-sums, diagonal included; "all", the log of the sum of all but the
-            diagonal, clipped to ±limit; "softplus", the sum of the softplus of all but the diagonal.
+        kind: "rows" for the mean of the rows' log-sum-exps, with the diagonal; "all" for the log-sum-exp of all
+            entries off the diagonal, clipped to ±limit; "softplus" for the sum of the softplus of all entries off the
+            diagonal.
     """
     enabled = torch.is_grad_enabled()
     job = _Job(kind, limit, tiling, (enabled and a.requires_grad, enabled and b.requires_grad))
@@ -68,7 +69,7 @@ def fused_sum(
 
 @_not_compiled
 def row_statistics(a: Tensor, b: Tensor, wanted: Sequence[Statistic], tiling: Tiling) -> list[Tensor]:
-    """Several statistics, ``(N,)`` each, of one pass, to be used in any way; the backward pass computes tiles again."""
+    """Several statistics, ``(N,)`` each, from one pass. The backward pass recomputes the tiles: four products."""
     return list(_Statistics.apply(a, b, tuple(wanted), tiling))  # type: ignore[no-untyped-call]
 
 
@@ -80,7 +81,7 @@ class _Job:
     sides: tuple[bool, bool]
 
     def do(self, a: Tensor, b: Tensor) -> tuple[Tensor, Sums]:
-        """The value, and the sums that hold its gradients."""
+        """The value, and the sums with its gradients."""
         tiling = self.tiling
         if self.kind == "softplus":
             sums = softplus_sums(a, b, without=0, gradients=self.sides, tile=tiling.tile, narrow=tiling.narrow)
@@ -105,7 +106,7 @@ class _Job:
 
 
 class _Fused(Function):
-    """The value, and its gradients by a and b, which :func:`fused_sum` does not pass on."""
+    """The value and its gradients with respect to a and b; :func:`fused_sum` returns only the value."""
 
     @staticmethod
     def forward(a: Tensor, b: Tensor, job: _Job) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -164,7 +165,7 @@ class _BackwardJob:
 
 
 class _StatisticsBackward(Function):
-    """The gradients by a and b of statistics, from what was found and the gradients by that."""
+    """Gradients with respect to a and b, given statistics and the gradients with respect to these."""
 
     @staticmethod
     def forward(job: _BackwardJob, a: Tensor, b: Tensor, *numbers: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -174,7 +175,7 @@ class _StatisticsBackward(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing is needed again."""
+        """Save nothing."""
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor | None) -> Any:  # noqa: ARG004
@@ -186,7 +187,7 @@ class _StatisticsBackward(Function):
 
 
 class _First(Function):
-    """A gradient that cannot be differentiated by what it depends on."""
+    """A gradient that raises an error when it is differentiated again."""
 
     generate_vmap_rule = True
 
@@ -196,7 +197,7 @@ class _First(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Nothing is needed again."""
+        """Save nothing."""
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> Any:  # noqa: ARG004
@@ -212,14 +213,14 @@ def _first(slopes: Tensor, *sources: Tensor) -> Tensor:
 
 def _second() -> RuntimeError:
     return RuntimeError(
-        "scores in tiles have no gradients of gradients; set the bound's tiled_from to math.inf, and the matrix is made"
+        "scores in tiles have no second derivatives; set the bound's tiled_from to math.inf to compute the whole matrix"
     )
 
 
 def _one_by_one(
     function: type[Function], size: int, in_dims: Iterable[int | None], arguments: tuple[Any, ...]
 ) -> tuple[tuple[Tensor | None, ...], tuple[int | None, ...]]:
-    """A function's outputs for each of a batch of arguments, stacked, and the dimensions they are stacked along."""
+    """Apply a function to each element of a batch; the stacked outputs, and the dimensions of the stacks."""
     dims = list(in_dims)
     results = []
     for i in range(size):

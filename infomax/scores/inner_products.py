@@ -1,4 +1,4 @@
-r"""A score matrix that is known by its factors: what objectives need of ``a @ b.T``, in O(N) memory, with gradients."""
+r"""A score matrix ``a @ b.T`` that is represented by its factors; sums over it take O(N) memory."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ from infomax.scores.statistics import LogSums, SoftplusSums, Statistic
 
 
 class InnerProducts:
-    r"""The matrix of scores :math:`s_{ij} = a_i^\top b_j` of N pairs, as N × D numbers twice.
+    r"""The matrix of scores :math:`s_{ij} = a_i^\top b_j` of N pairs, represented by its two N × D factors.
 
-    What :meth:`~infomax.bounds.contrastive.Contrastive.scores` gives for many pairs, if the critic's scores are inner
-    products. It stands for that matrix: the functions of :mod:`infomax.bounds.objectives` take either, and what is
-    asked of it that tiles do not give (any function of torch, an index, another method of tensors) is done on the
-    matrix, which is then made, at N² memory.
+    :meth:`~infomax.bounds.contrastive.Contrastive.scores` returns it for many pairs if the critic's scores are inner
+    products. The functions of :mod:`infomax.bounds.objectives` take it in place of the matrix. Operations that cannot
+    be computed in tiles (other functions of torch, indexing, other methods of tensors) build the matrix, in N² memory.
 
-    Values and gradients are those of the matrix up to rounding. A gradient can be taken once, not of itself. Products
-    are true float32 (or float64) products also under autocast; half-precision factors are widened.
+    Values and gradients equal those of the matrix up to rounding. First derivatives are available, second derivatives
+    are not. Products are computed in float32 (or float64), also under autocast; half-precision factors are widened.
 
     Args:
-        a, b: ``(N, D)`` each; temperature and offsets are in them.
-        tile: rows and columns that are scored at a time; by default what is fast (512 × 2,048 on a CPU). Any numbers:
-            they need not divide N.
-        narrow: a type such as ``torch.bfloat16`` in which the two products of the gradients are computed, with its
-            error (3e-3 for bfloat16); the values are not touched. Faster on processors that multiply it.
+        a, b: ``(N, D)`` each; they contain the temperature and all offsets.
+        tile: rows and columns that are scored at a time; by default what is fast (512 × 2,048 on a CPU). They need not
+            divide N.
+        narrow: a type such as ``torch.bfloat16``, in which the two products of the gradients are computed, with its
+            error (3e-3 for bfloat16). It is faster on processors that support it, and does not affect the values.
 
     Raises:
-        ValueError: for shapes that differ. torch.cuda.OutOfMemoryError: for want of memory for a block of rows, on any
-            device, naming N and ``tile``.
+        ValueError: for shapes that differ. torch.cuda.OutOfMemoryError: on any device, if a block of rows does not fit
+            into memory, with N and a remedy.
 
     >>> a, b = torch.randn(2, 1000, 8)
     >>> scores = InnerProducts(a, b)
@@ -47,7 +46,8 @@ class InnerProducts:
         if a.ndim != 2 or a.shape != b.shape:
             raise ValueError(f"a and b must both have shape (N, D); got {tuple(a.shape)} and {tuple(b.shape)}")
         self.a, self.b, self.tiling = a, b, Tiling(tile, narrow)
-        self._shared: _Shared | _Transposed | None = None
+        self._shared: _Shared | None = None
+        self._transposed = False  # whether the shared statistics are those of the transpose
 
     @property
     def shape(self) -> torch.Size:
@@ -61,12 +61,12 @@ class InnerProducts:
 
     @property
     def requires_grad(self) -> bool:
-        """Whether either factor needs a gradient."""
+        """Whether one of the factors requires a gradient."""
         return self.a.requires_grad or self.b.requires_grad
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of the scores."""
+        """The type of the scores."""
         return torch.promote_types(self.a.dtype, self.b.dtype)
 
     @property
@@ -83,16 +83,15 @@ class InnerProducts:
     def T(self) -> InnerProducts:  # noqa: N802 - as of tensors
         """The transpose: entry [i, j] scores (x_j, y_i)."""
         other = self._with(self.b, self.a)
-        if self._shared is not None:
-            other._shared = self._shared.transposed()
+        other._shared, other._transposed = self._shared, not self._transposed
         return other
 
     def dense(self) -> Tensor:
-        """The matrix itself, ``(N, N)``."""
+        """The matrix, ``(N, N)``."""
         return self.a @ self.b.T
 
     def diagonal(self) -> Tensor:
-        """Scores of the true pairs, ``(N,)``, float32 at least."""
+        """The scores of the true pairs, ``(N,)``, in float32 or wider."""
         return (_widened(self.a) * _widened(self.b)).sum(1)
 
     def mean_log_sum(self) -> Tensor:
@@ -118,23 +117,23 @@ class InnerProducts:
         return fused_sum(self.a, self.b, "softplus", self.tiling)
 
     def statistic(self, wanted: Statistic) -> Tensor:
-        """A number of each row or column, ``(N,)``."""
+        """A statistic of each row or column, ``(N,)``."""
         if self._shared is not None:
-            return self._shared[wanted]
+            return self._shared[wanted.transposed() if self._transposed else wanted]
         return row_statistics(self.a, self.b, [wanted], self.tiling)[0]
 
     def sharing(self, wanted: Iterable[Statistic]) -> InnerProducts:
-        """The same scores, of which these statistics are found in one pass when the first is needed, and kept."""
+        """The same scores; these statistics are computed together, in one pass, when the first one is needed."""
         other = self._with(self.a, self.b)
         other._shared = _Shared(self, wanted)
         return other
 
     def rows(self, kept: Tensor) -> InnerProducts:
-        """The scores of some of the pairs with each other; ``kept`` are their numbers, or a boolean tensor ``(N,)``."""
+        """The scores of some pairs with each other; ``kept`` are their indices, or a boolean tensor ``(N,)``."""
         return self._with(self.a[kept], self.b[kept])
 
     def __add__(self, offset: Tensor | float) -> Any:
-        """Add a number, an offset ``(N,)`` of each column or ``(N, 1)`` of each row; else, to the matrix."""
+        """Add a number, offsets of columns ``(N,)`` or of rows ``(N, 1)``; anything else is added to the matrix."""
         if not isinstance(offset, Tensor) or offset.ndim == 0:
             offset = torch.as_tensor(offset, dtype=self.dtype, device=self.device).expand(len(self.b))
         if offset.shape == (len(self.b),):
@@ -152,7 +151,7 @@ class InnerProducts:
         return self._with(-self.a, self.b)
 
     def __mul__(self, factor: Tensor | float) -> Any:
-        """Multiply by a number; by anything else, the matrix."""
+        """Multiply by a number; anything else multiplies the matrix."""
         if isinstance(factor, Tensor) and factor.ndim:
             return self.dense() * factor
         return self._with(self.a * factor, self.b)
@@ -182,7 +181,7 @@ class InnerProducts:
 
 
 class _Shared:
-    """Statistics of the same scores. What is not among those that are found together is found by itself."""
+    """Statistics of the same scores that are computed in one pass; others are computed one by one."""
 
     def __init__(self, scores: InnerProducts, wanted: Iterable[Statistic]) -> None:
         self.scores, self.wanted = scores, tuple(dict.fromkeys(wanted))
@@ -191,26 +190,10 @@ class _Shared:
     def __getitem__(self, wanted: Statistic) -> Tensor:
         if wanted not in self.found:
             together = self.wanted if wanted in self.wanted else (wanted,)
-            with torch.enable_grad():  # the first to ask may not need a gradient, and the next one may
+            with torch.enable_grad():  # the first caller may not need a gradient, but the next one may
                 found = row_statistics(self.scores.a, self.scores.b, together, self.scores.tiling)
             self.found.update(zip(together, found, strict=True))
         return self.found[wanted]
-
-    def transposed(self) -> _Transposed:
-        return _Transposed(self)
-
-
-class _Transposed:
-    """Rows of the transpose are columns."""
-
-    def __init__(self, shared: _Shared) -> None:
-        self.shared = shared
-
-    def __getitem__(self, wanted: Statistic) -> Tensor:
-        return self.shared[wanted.transposed()]
-
-    def transposed(self) -> _Shared:
-        return self.shared
 
 
 def _dense(value: Any) -> Any:
@@ -224,7 +207,7 @@ def _widened(values: Tensor) -> Tensor:
 
 
 def _appended(factor: Tensor, column: Tensor | None) -> Tensor:
-    """One more column, of ones by default; as wide a type as either."""
+    """Append a column, of ones by default, in the wider of the two types."""
     if column is None:
         column = factor.new_ones(len(factor))
     dtype = torch.promote_types(factor.dtype, column.dtype)

@@ -1,7 +1,7 @@
-r"""Several statistics of the same inner products in one pass, whatever is made of them afterwards: four products.
+r"""Several statistics of the same inner products from one pass, to be used in any function: four matrix products.
 
-What a gradient weighs each row with is not known before the backward pass, which therefore computes the tiles again;
-where it is known, :mod:`infomax.scores.tiles` needs three products. All statistics leave the diagonal, [i, i], out.
+The weights of the rows in the gradient are not known before the backward pass, which therefore recomputes the tiles.
+If they are known, :mod:`infomax.scores.tiles` needs only three products. All statistics leave out the diagonal, [i, i].
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ class Tile:
     """A tile of scores.
 
     Attributes:
-        rows, columns: where it is in the matrix. scores: in powers of two, −inf on the diagonal of the matrix.
-        exponentials: of the scores; ``None`` where they could overflow. diagonal: the diagonal's part of such a tile.
+        rows, columns: the position in the matrix. scores: in powers of two, −inf on the diagonal of the matrix.
+        exponentials: of the scores; ``None`` if they could overflow.
+        offset: the diagonal of the tile that lies on the diagonal of the matrix.
     """
 
     rows: slice
@@ -35,11 +36,11 @@ class Tile:
     offset: int
 
     def part(self, values: Tensor, *, by_column: bool) -> Tensor:
-        """What belongs to the tile of a number for each row, or column: a view, to be broadcast over the tile."""
+        """The tile's part of ``values``, one for each row or column: a view that broadcasts over the tile."""
         return values[None, self.columns] if by_column else values[self.rows, None]
 
     def clipped(self, limit: float) -> Tensor:
-        """The scores within ±limit nats; −inf on the diagonal."""
+        """The scores clipped to ±limit nats; −inf on the diagonal."""
         values = self.scores.clamp(-limit * LOG2_E, limit * LOG2_E)
         values.diagonal(self.offset).fill_(-math.inf)
         return values
@@ -47,32 +48,32 @@ class Tile:
 
 @dataclass(frozen=True)
 class Statistic(abc.ABC):
-    """A number for each row, or each column, of the scores.
+    """A number for each row, or for each column, of the scores.
 
     Attributes:
-        by_column: whether it is for columns.
+        by_column: whether the numbers are those of columns.
     """
 
     by_column: bool = False
-    #: Its value before the first tile.
+    #: The value before the first tile.
     start: ClassVar[float] = 0.0
 
     def transposed(self) -> Statistic:
-        """The same of the transpose of the scores."""
+        """The same statistic of the transposed scores."""
         return replace(self, by_column=not self.by_column)
 
     @abc.abstractmethod
     def add(self, found: Tensor, tile: Tile) -> None:
-        """Add a tile to the tile's part of what is ``found``, in place."""
+        """Update ``found``, the part of the statistic that belongs to the tile, in place."""
 
     @abc.abstractmethod
     def add_slopes(self, to: Tensor, found: Tensor, weights: Tensor, tile: Tile) -> None:
-        """Add to the gradient by a tile's scores: ``weights`` times the derivatives of what was ``found``."""
+        """Add ``weights`` times the derivatives of ``found`` by the tile's scores to their gradient ``to``."""
 
 
 @dataclass(frozen=True)
 class LogSums(Statistic):
-    r""":math:`\log \sum_{j \ne i} e^{s_{ij}}` of each row i, or each column; scores clipped to ±limit nats first."""
+    r""":math:`\log \sum_{j \ne i} e^{s_{ij}}` of each row i, or of each column, of the scores clipped to ±limit."""
 
     limit: float = math.inf
     start: ClassVar[float] = -math.inf
@@ -100,7 +101,7 @@ class LogSums(Statistic):
 
 @dataclass(frozen=True)
 class SoftplusSums(Statistic):
-    r""":math:`\sum_{j \ne i} \log(1 + e^{s_{ij}})` of each row i, or each column."""
+    r""":math:`\sum_{j \ne i} \log(1 + e^{s_{ij}})` of each row i, or of each column."""
 
     def add(self, found: Tensor, tile: Tile) -> None:
         found.add_(F.softplus(tile.scores / LOG2_E).sum(0 if self.by_column else 1, keepdim=True))
@@ -110,7 +111,7 @@ class SoftplusSums(Statistic):
 
 
 def statistics(a: Tensor, b: Tensor, wanted: Sequence[Statistic], *, tile: tuple[int, int] | None) -> list[Tensor]:
-    """Each of them, ``(N,)``, of the scores of ``a (N, D)`` with ``b (N, D)``; raises as :func:`~.tiles.log_sums`."""
+    """The statistics, ``(N,)`` each, of ``a @ b.T`` with a, b ``(N, D)``; raises as :func:`~.tiles.log_sums` does."""
     walk = Walk(a, b, tile, without=0)
     with arithmetic(walk):
         found = [walk.a.new_full((len(a),), statistic.start) for statistic in wanted]
@@ -129,10 +130,12 @@ def gradients(
     tile: tuple[int, int] | None,
     narrow: torch.dtype | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients by a and b of statistics, each given with what was found and with the gradient by that, ``(N,)``.
+    """Gradients with respect to a and b.
 
     Args:
-        sides: whether the gradients by a and b are wanted. narrow: see :func:`infomax.scores.tiles.log_sums`.
+        wanted: each statistic with its values and with the gradient with respect to these, ``(N,)`` each.
+        sides: whether to compute the gradients with respect to a and to b.
+        narrow: see :func:`infomax.scores.tiles.log_sums`.
     """
     walk = Walk(a, b, tile, without=0, narrow=narrow)
     with arithmetic(walk):
@@ -155,7 +158,7 @@ def gradients(
 
 
 def _tiles(walk: Walk) -> Iterator[tuple[Tensor, Tile]]:
-    """All tiles, each with its rows of a."""
+    """All tiles, each with the rows of a that belong to it."""
     safe = walk.safe()
     for rows in walk.blocks():
         own = walk.a[rows]

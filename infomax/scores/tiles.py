@@ -1,8 +1,8 @@
-r"""Sums over all pairs of inner products, and their gradients, without the N × M matrix: O(N) memory, three products.
+r"""Sums over all pairs of inner products, and their gradients, in O(N) memory and three matrix products.
 
-``scores[i, j] = a[i] @ b[j]``. Each function walks over blocks of rows, each in tiles of columns, and forms gradients
-on the way, while a tile's exponentials are at hand: the product itself, one with b and one with a, none repeated.
-Nothing here is recorded by autograd, so that rows may be one process's own and columns those of all processes.
+``scores[i, j] = a[i] @ b[j]``. Each function processes blocks of rows, and each block in tiles of columns. It computes
+the gradients from a tile's exponentials while these are in memory, so that each tile takes three products: the scores,
+one with b, and one with a. Autograd records nothing here; rows may therefore belong to one process and columns to all.
 
 Online log-sum-exp: Milakov and Gimelshein, 2018, arXiv 1805.02867; tiles of a softmax between two products: Rabe and
 Staats, 2021, arXiv 2112.05682.
@@ -24,11 +24,11 @@ from infomax.scores.walk import LOG2_E, Walk, add_product, arithmetic
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """What a walk over the tiles finds.
+    """The result of a pass over the tiles.
 
     Attributes:
-        rows: a sum, or its log, for each row, ``(N,)``. of_a, of_b: gradients with respect to a ``(N, D)`` and b
-            ``(M, D)``, of what the function says; ``None`` where not asked for.
+        rows: the sum, or its log, of each row, ``(N,)``.
+        of_a, of_b: gradients with respect to a ``(N, D)`` and b ``(M, D)``; ``None`` if not requested.
     """
 
     rows: Tensor
@@ -47,21 +47,21 @@ def log_sums(
     tile: tuple[int, int] | None = None,
     narrow: torch.dtype | None = None,
 ) -> Sums:
-    r""":math:`L_i = \log \sum_j e^{s_{ij}}` of every row, and gradients of :math:`\sum_i L_i` or of the log of all.
+    r""":math:`L_i = \log \sum_j e^{s_{ij}}` of every row, and the gradients of one function of them.
 
     Args:
-        a, b: ``(N, D)`` and ``(M, D)``; of half precision, they are widened to float32.
-        over: what the gradients are of: "rows", :math:`\sum_i L_i`; "all", :math:`\log \sum_i e^{L_i}`.
-        without: leave entry [i, without + i] out of row i; ``None``: nothing.
-        limit: scores are clipped to ±limit first.
-        gradients: whether those of a and of b are wanted.
-        tile: rows and columns of a tile; by default 512 and 2,048, with fewer rows where there are many
-            columns.
-        narrow: a type such as bfloat16 in which the two products of the gradients are computed; the sums are not.
+        a, b: ``(N, D)`` and ``(M, D)``; half precision is widened to float32.
+        over: the function that is differentiated: "rows" for :math:`\sum_i L_i`, "all" for :math:`\log \sum_i e^{L_i}`.
+        without: entry [i, without + i] of each row i is left out; ``None`` for no entry.
+        limit: the scores are clipped to ±limit first.
+        gradients: whether to compute the gradients with respect to a and b.
+        tile: rows and columns of a tile; by default 512 and 2,048 on a CPU, with fewer rows if there are many columns.
+        narrow: a type such as bfloat16, in which the two products of the gradients are computed. It does not affect
+            the sums.
 
     Raises:
-        ValueError: for shapes that do not fit, a tile without rows or columns.
-        torch.cuda.OutOfMemoryError: if a block finds no memory, with the sizes and what to change.
+        ValueError: for shapes that do not match, and a tile without rows or columns.
+        torch.cuda.OutOfMemoryError: if a block does not fit into memory, with the sizes and a remedy.
     """
     if not limit > 0:
         raise ValueError(f"limit must be positive; got {limit}")
@@ -82,7 +82,7 @@ def softplus_sums(
     tile: tuple[int, int] | None = None,
     narrow: torch.dtype | None = None,
 ) -> Sums:
-    r""":math:`\sum_j \log(1 + e^{s_{ij}})` of every row, and the gradients of the sum of all; see :func:`log_sums`."""
+    r""":math:`\sum_j \log(1 + e^{s_{ij}})` of every row, and the gradients of their sum; see :func:`log_sums`."""
     walk = Walk(a, b, tile, without=without, narrow=narrow)
     with arithmetic(walk):
         of_a, of_b = _like(walk.a, gradients[0]), _like(walk.b, gradients[1])
@@ -105,11 +105,11 @@ def softplus_sums(
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Exponentials of the scores of some rows, in powers of two.
+    """Exponentials of the scores of a block of rows, in powers of two.
 
     Attributes:
-        rows: which rows. total: their sums relative to shift, ``(n, 1)``. shift: each row's greatest score, or 0.
-        tiles: columns, exponentials, and the shift that they are relative to.
+        rows: the rows. shift: each row's largest score, or 0. total: the rows' sums relative to shift, ``(n, 1)``.
+        tiles: for each tile its columns, its exponentials, and the shift that these are relative to.
     """
 
     rows: slice
@@ -119,11 +119,12 @@ class _Block:
 
 
 class _Exponentials:
-    """Blocks of exponentials; on the way their products with b are added to ``of_a``, relative to the block's shift.
+    """Iterate over blocks of exponentials, adding their products with b to ``of_a``, relative to the block's shift.
 
     Args:
-        limit: scores are clipped to ±limit, in nats.
-        of_a: ``None``, or zeros. slopes: whether gradients are wanted, to which what is clipped adds nothing.
+        limit: the scores are clipped to ±limit, in nats.
+        of_a: ``None``, or zeros.
+        slopes: whether gradients are computed; clipped scores do not contribute to them.
     """
 
     def __init__(self, walk: Walk, limit: float, of_a: Tensor | None, slopes: bool) -> None:
@@ -152,14 +153,14 @@ class _Exponentials:
             yield block
 
     def _clip(self, scores: Tensor) -> Tensor | None:
-        """Where the scores lay within the limit."""
+        """Clip the scores in place, and return where they lay within the limit."""
         if self.limit == math.inf:
             return None
         scores.clamp_(-self.limit, self.limit)
         return scores.abs() < self.limit if self.slopes else None
 
     def _shift(self, scores: Tensor, block: _Block) -> None:
-        """Subtract each row's greatest score so far, and make what is summed relative to it."""
+        """Subtract each row's largest score so far, and rescale the sums accordingly."""
         greatest = torch.maximum(block.shift, scores.amax(1, keepdim=True))
         rescale = torch.exp2(block.shift - greatest)
         block.shift.copy_(greatest)
@@ -170,7 +171,7 @@ class _Exponentials:
 
 
 def _sums_of_rows(blocks: _Exponentials, of_a: Tensor | None, of_b: Tensor | None) -> Tensor:
-    """Log-sums of rows in powers of two; the gradients of their sum."""
+    """Log-sums of the rows, in powers of two; ``of_a`` and ``of_b`` become the gradients of their sum."""
     walk = blocks.walk
     rows = walk.a.new_empty(len(walk.a))
     for block in blocks:
@@ -186,7 +187,7 @@ def _sums_of_rows(blocks: _Exponentials, of_a: Tensor | None, of_b: Tensor | Non
 
 
 def _sum_of_all(blocks: _Exponentials, of_a: Tensor | None, of_b: Tensor | None) -> Tensor:
-    """Log-sums of rows in powers of two; the gradients of the log of the sum of all."""
+    """Log-sums of the rows, in powers of two; ``of_a`` and ``of_b`` become the gradients of the log-sum of all."""
     walk = blocks.walk
     rows, shifts = walk.a.new_empty(len(walk.a)), walk.a.new_zeros(len(walk.a), 1)
     greatest = rows.new_full((), torch.finfo(rows.dtype).min if blocks.shifted else 0.0)

@@ -1,4 +1,4 @@
-"""How to walk over an N × M matrix of inner products in tiles, none of which is kept longer than it is needed."""
+"""Iterate over an N × M matrix of inner products in tiles, in memory that is reused."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from torch import Tensor
 
 from infomax.scores.matmul import fast_products
 
-#: Powers of two: exp2 is the fastest exponential.
+#: Scores are scaled to powers of two, because exp2 is the fastest exponential.
 LOG2_E = math.log2(math.e)
-#: Scores whose absolute value, in powers of two, cannot pass this need no shift: their exponentials cannot overflow.
+#: If all scores, in powers of two, are at most this large, exponentials cannot overflow and need no shift.
 _SAFE_EXPONENT = 60.0
-#: Rows of a block however many columns there are.
+#: Smallest number of rows in a block.
 _LEAST_ROWS = 64
 
 
 def default_tile(device: torch.device) -> tuple[int, int]:
-    """Rows and columns of a tile: on a CPU as measured with 1 MiB of cache a core; elsewhere larger, by reasoning."""
+    """Rows and columns of a tile. CPU: measured with 1 MiB of cache a core; other devices: estimated."""
     return (512, 2048) if device.type == "cpu" else (4096, 8192)
 
 
 def _block_elements(device: torch.device) -> int:
-    """Elements of a block of rows all of whose tiles are kept."""
+    """Number of elements of a block of rows whose tiles are all kept."""
     return 1 << 23 if device.type == "cpu" else 1 << 26
 
 
 class Walk:
-    """The blocks of rows of an N × M matrix, and the tiles of a block, in memory that is used again.
+    """The blocks of rows of an N × M matrix, and the tiles of each block, in memory that is reused.
 
     Args:
-        a, b: ``(N, D)`` and ``(M, D)``; of half precision, they are widened to float32. tile: rows and columns.
-        without: the column that row 0 leaves out, as each row the next one; ``None``: nothing.
-        narrow: the type that gradients are multiplied in. keep: whether the tiles of a block stay until its end.
+        a, b: ``(N, D)`` and ``(M, D)``; half precision is widened to float32. tile: rows and columns of a tile.
+        without: the column that row 0 leaves out; row i leaves out the i-th column after it. ``None``: no column.
+        narrow: the type of the products of the gradients. keep: whether all tiles of a block are kept until its end.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Walk:
         self.without, self.narrow, self.keep = without, narrow, keep
 
     def blocks(self) -> Iterator[slice]:
-        """Rows of each block; the memory of its tiles is made before the first."""
+        """The rows of each block. The memory of the tiles is allocated before the first block."""
         self.factors = self.narrowed(self.b)
         self._memory = self.a.new_empty(self.rows * (len(self.b) if self.keep else self.columns))
         for start in range(0, len(self.a), self.rows):
             yield slice(start, min(start + self.rows, len(self.a)))
 
     def tiles(self, block: slice, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Columns of each tile of a block, and the products of these rows with them."""
+        """The columns of each tile of a block, and the products of ``rows`` with them."""
         for start in range(0, len(self.b), self.columns):
             columns = slice(start, min(start + self.columns, len(self.b)))
             first, width = start * len(rows) if self.keep else 0, columns.stop - start
@@ -77,24 +77,24 @@ class Walk:
             yield columns, scores
 
     def diagonal(self, values: Tensor, block: slice, columns: slice) -> Tensor:
-        """The entries of a tile that are left out: [i, without + i]."""
+        """The entries [i, without + i] of a tile, which are left out."""
         if self.without is None:
             return values[:0, 0]
         return values.diagonal(block.start + self.without - columns.start)
 
     def safe(self, limit: float = math.inf) -> bool:
-        """Whether no exponential of a score, clipped to ±limit nats, can overflow: by the norms of a and b."""
+        """Whether the norms of a and b exclude an overflow of the exponentials of scores clipped to ±limit nats."""
         norms = [torch.linalg.vector_norm(side, dim=1).amax() for side in (self.a, self.b)]
         return min(float(norms[0] * norms[1]), limit) * LOG2_E <= _SAFE_EXPONENT
 
     def narrowed(self, values: Tensor) -> Tensor:
-        """In the type that gradients are multiplied in."""
+        """The values in the type of the products of the gradients."""
         return values if self.narrow is None else values.to(self.narrow)
 
 
 @contextmanager
 def arithmetic(walk: Walk) -> Iterator[None]:
-    """Fast products of the type at hand whatever autocast says, nothing recorded, and memory that is missing named."""
+    """Disable autocast and autograd, use fast products, and raise errors of missing memory with the sizes."""
     try:
         with torch.no_grad(), torch.autocast(walk.a.device.type, enabled=False), fast_products():
             yield
@@ -103,13 +103,13 @@ def arithmetic(walk: Walk) -> Iterator[None]:
             raise
         n, m = len(walk.a), len(walk.b)
         raise torch.cuda.OutOfMemoryError(
-            f"no memory for {walk.rows} rows at a time of the scores of N = {n} with {m}; "
-            f"give tile=(rows, columns) with fewer rows"
+            f"not enough memory for blocks of {walk.rows} rows of the scores of N = {n} with {m}; "
+            f"set tile=(rows, columns) to fewer rows"
         ) from error
 
 
 def add_product(to: Tensor, left: Tensor, right: Tensor) -> None:
-    """``to += left @ right``, also where ``to`` is wider than the product."""
+    """``to += left @ right``, also if ``to`` has a wider type than the product."""
     if left.dtype == to.dtype:
         to.addmm_(left, right)
     else:

@@ -104,7 +104,7 @@ def test_the_graph_can_be_used_twice():
 def test_gradients_of_gradients():
     critic = critics.Concat(3, 2, hidden=(8, 6), tile=4).double()
     x, y = rows(7, 3), rows(5, 2)
-    with pytest.raises(RuntimeError, match=r"gradients of gradients are not available .* set tile= .* at least N x M"):
+    with pytest.raises(RuntimeError, match=r"second derivatives are not available .* set tile= .* at least N x M"):
         torch.autograd.grad(critic(x, y).sum(), x, create_graph=True)
     critic.tile = 35
     (gradient,) = torch.autograd.grad(critic(x, y).sum(), x, create_graph=True)
@@ -119,7 +119,7 @@ def test_out_of_memory_names_the_pairs_and_the_knob(monkeypatch):
     x, y = rows(7, 3), rows(5, 2)
     scores = critic(x, y)
     monkeypatch.setattr(all_pairs, "_Network", full)
-    message = r"scores of 7 x 5 pairs in tiles of 4 do not fit in memory: lower tile= of the critic"
+    message = r"scores of 7 x 5 pairs in tiles of 4 do not fit in memory: reduce tile= of the critic"
     with pytest.raises(torch.cuda.OutOfMemoryError, match=message):
         critic(x, y)
     with pytest.raises(torch.cuda.OutOfMemoryError, match=message):

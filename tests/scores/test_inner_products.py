@@ -119,7 +119,7 @@ def test_a_gradient_of_a_gradient_is_an_error_that_says_what_to_do():
     for value in (objectives.infonce(InnerProducts(a, b)), objectives.infonce_pointwise(InnerProducts(a, b)).mean()):
         (slope,) = torch.autograd.grad(value, a, create_graph=True)
         torch.testing.assert_close(slope, torch.autograd.grad(objectives.infonce(a @ b.T), a)[0])
-        with pytest.raises(RuntimeError, match=r"no gradients of gradients; set the bound's tiled_from to math.inf"):
+        with pytest.raises(RuntimeError, match=r"no second derivatives; set the bound's tiled_from to math.inf"):
             slope.sum().backward()
 
 
@@ -230,9 +230,7 @@ def test_memory_that_is_missing_is_named(monkeypatch):
 
     a, b = sides(40)
     monkeypatch.setattr("torch.mm", fail)
-    with pytest.raises(
-        torch.cuda.OutOfMemoryError, match=r"N = 40 with 40; give tile=\(rows, columns\) with fewer rows"
-    ):
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=r"N = 40 with 40; set tile=\(rows, columns\) to fewer rows"):
         objectives.infonce(InnerProducts(a, b))
 
 
