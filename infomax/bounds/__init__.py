@@ -1,4 +1,4 @@
-"""Bounds on mutual information. Every module of this folder is loaded, so a new file registers itself."""
+"""Bounds on mutual information. All modules of this folder are imported, so that a new file registers its bounds."""
 
 from importlib import import_module
 from pkgutil import iter_modules

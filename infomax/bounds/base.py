@@ -1,4 +1,4 @@
-"""The contract that every bound keeps, and the registry that lists them."""
+"""The interface of all bounds, and their registry."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ B = TypeVar("B", bound="type[Bound]")
 class Bound(nn.Module, abc.ABC):
     """Mutual information of paired samples, in nats. Maximise ``bound(x, y)``; minimise ``loss(x, y)`` to tighten it.
 
-    Called as a module it checks shapes and dtypes, and no values, which would make a GPU wait at every step: one NaN or
-    infinity in a batch makes the value NaN, and after a step by its gradient the parameters. :func:`infomax.estimate`
-    does check.
+    A call checks shapes and dtypes. It does not check values, because a GPU would have to synchronise at every step.
+    A NaN or an infinity in a batch therefore makes the value NaN, and an optimiser step then makes the parameters NaN.
+    :func:`infomax.estimate` does check values.
 
-    A subclass states the facts below, implements :meth:`forward` and :meth:`pointwise`, and is decorated with
-    :func:`register`; the command line, the tables, the benchmark and the contract tests then find it.
+    A subclass defines the class attributes below, implements :meth:`forward` and :meth:`pointwise`, and is decorated
+    with :func:`register`. The command line, the tables, the benchmark and the contract tests read that registry.
     """
 
-    #: Name in the registry, set by :func:`infomax.bounds.register`.
+    #: The name in the registry, set by :func:`infomax.bounds.register`.
     name: ClassVar[str] = ""
-    #: What the value is: a "lower" or "upper" bound on MI in expectation, or an "estimate" (neither).
+    #: Whether the value is a "lower" or an "upper" bound on MI in expectation, or neither (an "estimate").
     kind: Kind
     #: Authors, year, arXiv identifier.
     reference: ClassVar[str]
-    #: What one call costs, and when to choose this bound, in a few words.
+    #: The cost of one call, and when to choose this bound, in a few words.
     cost: ClassVar[str]
     use_when: ClassVar[str]
-    #: The largest value that N pairs can give, as text for tables; :meth:`ceiling` has the number.
+    #: The largest value that N pairs can give, as text for tables; :meth:`ceiling` returns the number.
     ceiling_formula: ClassVar[str] = "none"
-    #: Whether the exact log-ratio, or density, and enough pairs give MI itself.
+    #: Whether the value is MI itself, given the exact log-ratio or density and enough pairs.
     tight: ClassVar[bool] = True
-    #: Whether y is described by a density, which repeated values do not have.
+    #: Whether the bound models a density of y, which repeated values do not have.
     density_of_y: ClassVar[bool] = False
 
     def __init__(self, x_dim: int, y_dim: int) -> None:
@@ -55,38 +55,38 @@ class Bound(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def pointwise(self, x: Tensor, y: Tensor) -> Tensor:
-        """Each pair's own log-ratio, ``(N,)``, in nats."""
+        """The log-ratio of each pair, ``(N,)``, in nats."""
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """What to minimise to tighten the bound's own parameters: a 0-d tensor."""
+        """The loss that tightens the bound's own parameters, a 0-d tensor."""
         loss: Tensor = -self(x, y)
         return loss
 
     def validation_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """What decides, on rows that do not train, which parameters are kept; the loss, unless a bound differs."""
+        """The loss on held-out rows that selects the parameters; by default the same as :meth:`loss`."""
         return self.loss(x, y)
 
     def ceiling(self, n: int) -> float | None:
-        """The largest value, in nats, that a batch of ``n`` pairs can give; ``None``: no such limit."""
+        """The largest value, in nats, that a batch of ``n`` pairs can give; ``None`` if there is no limit."""
         return None
 
     def warm_start(self, x: Tensor, y: Tensor) -> None:
-        """Set what has a closed form from samples, before training. Nothing, unless a bound says otherwise."""
+        """Fit the parts that have a closed form to samples, before training. By default does nothing."""
 
     def fixed_units(self) -> bool:
-        """Whether the value depends on the units of y, so that y must not be standardised."""
+        """Whether the value depends on the units of y; y must then not be standardised."""
         return False
 
     @classmethod
     def for_estimation(cls, x_dim: int, y_dim: int, n: int) -> Bound:
-        """The bound as :func:`infomax.estimate` builds it from its name, to be fitted on ``n`` pairs."""
+        """The bound that :func:`infomax.estimate` builds from its name, to be fitted on ``n`` pairs."""
         return cls(x_dim, y_dim)
 
     @torch.no_grad()
     def leave_out(self, x: Tensor, y: Tensor, groups: list[Tensor]) -> Tensor:
-        """The bound without each group of rows in turn (index tensors): ``(len(groups),)``, in nats; for jackknives."""
+        """The bound without each group of rows (index tensors) in turn, ``(len(groups),)``, nats, for a jackknife."""
         training = self.training
-        self.eval()  # nothing is remembered
+        self.eval()  # the memories of entropies must not change
         value_of = self.value_of_rows(x, y)
         values = []
         for group in groups:
@@ -97,15 +97,16 @@ class Bound(nn.Module, abc.ABC):
         return torch.stack(values)
 
     def value_of_rows(self, x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
-        """The bound as a function of which rows to keep, a boolean tensor ``(N,)``."""
+        """The bound as a function of the rows that are kept, a boolean tensor ``(N,)``."""
         return lambda kept: self(x[kept], y[kept])
 
     def check_pair(self, x: Tensor, y: Tensor, *, least: int = 1) -> None:
-        """Raise unless these are pairs that the bound can take; values are not looked at.
+        """Check shapes and dtypes of pairs; values are not checked.
 
         Raises:
             ValueError: unless x is (N, x_dim), y is (N, y_dim) and N is at least ``least``.
-            TypeError: for what is no tensor, and real numbers of a dtype that no parameter has, outside autocast.
+            TypeError: unless both are tensors. Without autocast, also for real numbers of a dtype that no parameter
+                has.
         """
         for argument, value, dim in (("x", x, self.x_dim), ("y", y, self.y_dim)):
             if not isinstance(value, Tensor):
@@ -121,7 +122,7 @@ class Bound(nn.Module, abc.ABC):
             self._check_dtypes(x, y)
 
     def _check_dtypes(self, x: Tensor, y: Tensor) -> None:
-        """Raise ``TypeError`` for real numbers of a dtype that no parameter has, unless autocast will convert them."""
+        """Raise ``TypeError`` for real numbers of a dtype that no parameter has, unless autocast is enabled."""
         own = list(dict.fromkeys(p.dtype for p in self.parameters() if p.is_floating_point()))
         for argument, value in (("x", x), ("y", y)):
             known = not own or value.dtype in own or not value.is_floating_point()
@@ -137,7 +138,7 @@ _ALIASES: dict[str, str] = {}
 
 
 def register(name: str, *aliases: str) -> Callable[[B], B]:
-    """Class decorator: list a bound under ``name``, and find it under the aliases too."""
+    """Class decorator: register a bound under ``name``; :func:`get` also finds it under the aliases."""
 
     def add(cls: B) -> B:
         for key in (name, *aliases):
@@ -152,15 +153,15 @@ def register(name: str, *aliases: str) -> Callable[[B], B]:
 
 
 def names() -> list[str]:
-    """Names of the registered bounds, in alphabetical order."""
+    """The names of the registered bounds, in alphabetical order."""
     return sorted(_REGISTRY)
 
 
 def get(name: str) -> type[Bound]:
-    """The registered bound of that name (or alias).
+    """The registered bound with that name or alias.
 
     Raises:
-        ValueError: if there is none; close matches are named.
+        ValueError: if there is none; the message names close matches.
     """
     found = _REGISTRY.get(_ALIASES.get(name, name))
     if found is None:

@@ -15,26 +15,26 @@ from infomax.bounds.objectives import Scores
 from infomax.scores.inner_products import InnerProducts
 from infomax.scores.statistics import Statistic
 
-#: Pairs from which on inner products are faster in tiles than in a matrix, with gradients and D = 16 to 128 on a CPU:
-#: 1 to 2 times at 512, 2 to 6 at 1,024, 3 to 11 at 2,048; at 256 they are slower.
+#: Number of pairs from which inner products are faster in tiles than in a matrix. With gradients and D = 16 to 128 on
+#: a CPU: 1 to 2 times at 512, 2 to 6 times at 1,024, 3 to 11 times at 2,048; slower at 256.
 TILED_FROM = 512
 
 
 class Contrastive(Bound):
-    """A critic and an objective of its scores. Subclasses give the objective and its pointwise log-ratio.
+    """A critic and an objective of its scores. Subclasses define the objective and its pointwise log-ratio.
 
     Args:
         x_dim, y_dim: dimensions of x and y.
         critic: a name (see :func:`infomax.critics.names`) or a module that maps ``(N, Dx), (N, Dy)`` to ``(N, N)``.
 
     Attributes:
-        tiled_from: number of pairs from which on the scores of a critic with ``embed`` (see :mod:`infomax.critics`) are
-            taken in tiles, in O(N) memory; ``math.inf``: never. Values and gradients are the same up to rounding.
-        tile: rows and columns of a tile; by default what is fast.
-        narrow: a type in which the products of tiled gradients are computed (:class:`infomax.InnerProducts`).
+        tiled_from: number of pairs from which the scores of a critic with ``embed`` (see :mod:`infomax.critics`) are
+            computed in tiles, in O(N) memory; ``math.inf`` for never. Values and gradients are the same up to rounding.
+        tile: rows and columns of a tile; ``None`` for a fast default.
+        narrow: the type of the products of tiled gradients, see :class:`infomax.InnerProducts`.
 
     Raises:
-        ValueError: for an unknown critic, a critic that returns another shape, fewer than two pairs.
+        ValueError: for an unknown critic, a critic that returns another shape, and fewer than two pairs.
     """
 
     cost = "N² scores"
@@ -48,18 +48,18 @@ class Contrastive(Bound):
 
     @abc.abstractmethod
     def objective(self, scores: Scores) -> Tensor:
-        """The bound as a function of the scores ``(N, N)``: 0-d, nats."""
+        """The bound as a function of the scores ``(N, N)``: 0-d, in nats."""
 
     @abc.abstractmethod
     def pointwise_objective(self, scores: Scores) -> Tensor:
-        """Each true pair's log-ratio as a function of the scores: ``(N,)``, nats."""
+        """The log-ratio of each true pair as a function of the scores: ``(N,)``, in nats."""
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """What the objective takes from scores in tiles, for :func:`several`; what is not named is found by itself."""
+        """The statistics of scores that the objective needs; :func:`several` computes them in one pass."""
         return ()
 
     def scores(self, x: Tensor, y: Tensor) -> Scores:
-        """``(N, N)``; entry [i, j] scores the pair (x_i, y_j). Of many pairs in tiles, if they are inner products."""
+        """``(N, N)``; entry [i, j] scores (x_i, y_j). For many pairs: :class:`~infomax.InnerProducts`, if possible."""
         self.check_pair(x, y, least=2)
         sides = critics.embedding(self.critic, x, y) if len(x) >= self.tiled_from else None
         if sides is not None:
@@ -81,31 +81,31 @@ class Contrastive(Bound):
         return cls(x_dim, y_dim, critic="gaussian_residual")
 
     def warm_start(self, x: Tensor, y: Tensor) -> None:
-        """Passed on to the critic, if that has a ``warm_start(x, y)`` of its own."""
+        """Call ``warm_start(x, y)`` of the critic, if it has that method."""
         warm_start = getattr(self.critic, "warm_start", None)
         if callable(warm_start):
             warm_start(x, y)
 
     def value_of_rows(self, x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
-        """The bound as a function of which rows to keep; all pairs are scored once."""
+        """The bound as a function of the rows that are kept; all pairs are scored only once."""
         scores = self.scores(x, y)
         return lambda kept: self.objective(objectives.of_rows(scores, kept))
 
 
 class Discriminative(Contrastive):
-    """A critic that is fitted by one objective and read by another. Subclasses give both.
+    """A critic that is trained with one objective and evaluated with another. Subclasses define both.
 
-    ``loss`` is the negative of the objective that fits. The value is always what is read; its gradient, in training
-    mode, is that of the objective that fits, because a critic that is read alone could be raised without limit. In
-    evaluation mode the gradient is that of the value.
+    ``loss`` is the negative training objective. The value is always that of the evaluation. In training mode its
+    gradient is that of the training objective, because maximising the evaluation could raise the critic without limit.
+    In evaluation mode the gradient is that of the value.
     """
 
     @abc.abstractmethod
     def fitted(self, scores: Scores) -> Tensor:
-        """What to maximise, as a function of the scores ``(N, N)``: 0-d."""
+        """The training objective, to be maximised, as a function of the scores ``(N, N)``: 0-d."""
 
     def read(self, scores: Scores) -> Tensor:
-        """The value as a function of the scores: 0-d, nats. The mean of the pointwise log-ratios."""
+        """The value as a function of the scores, by default the mean of the pointwise log-ratios: 0-d, in nats."""
         return self.pointwise_objective(scores).mean()
 
     def objective(self, scores: Scores) -> Tensor:
@@ -120,20 +120,19 @@ class Discriminative(Contrastive):
         return objectives.widen(scores).diagonal()
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Negative of the objective that fits, 0-d."""
+        """The negative training objective, 0-d."""
         return -self.fitted(self.scores(x, y))
 
 
 def several(bounds: Sequence[Contrastive], x: Tensor, y: Tensor) -> Tensor:
-    """Several bounds of one critic, ``(len(bounds),)``, nats, as each would give it, from one pass over the scores.
+    """The values of several bounds that share a critic, ``(len(bounds),)``, in nats, from one pass over the scores.
 
     Args:
-        bounds: of one critic, which may be trained by some of them. Those that add to the critic's scores (TUBA, FLO)
-            take a pass of their own.
+        bounds: bounds with the same critic. Those that modify its scores (TUBA, FLO) take a pass of their own.
         x, y: ``(N, Dx)`` and ``(N, Dy)``.
 
     Raises:
-        ValueError: for bounds of different critics, or none.
+        ValueError: without bounds, or if their critics differ.
 
     >>> import torch
     >>> from infomax import NWJ, InfoNCE, critics

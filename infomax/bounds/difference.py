@@ -1,4 +1,4 @@
-"""Difference of entropies: y described by one density without x, and by another with it."""
+"""Difference of entropies: one density models y, another one models y given x."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ DensityName = Literal["gaussian", "flow"]
 
 @register("doe", "difference_of_entropies")
 class DoE(Variational):
-    r"""Difference of entropies, each bounded from above by a cross-entropy: H(y) − H(y|x).
+    r"""Difference of entropies, H(y) − H(y|x), each estimated by a cross-entropy.
 
     .. math:: -E[\log q(y)] + E[\log q(y|x)]
 
-    Neither a lower nor an upper bound, as the difference of two upper bounds: a poor q(y) raises the value, a poor
-    q(y|x) lowers it. Not limited by log N, and no N² scores.
+    Neither a lower nor an upper bound, because it is the difference of two upper bounds: a poor q(y) raises the value,
+    a poor q(y|x) lowers it. There is no ceiling of log N, and no N² scores are needed.
 
     Args:
         x_dim, y_dim: dimensions of x and y.
-        densities: family of both densities: "gaussian", or "flow" (a neural spline flow, needs ``infomax[flows]``).
-        density: module with ``log_prob(y, x) -> (N,)``, nats, in place of the family's q(y|x).
-        marginal: module with ``log_prob(y) -> (N,)``, nats, in place of the family's q(y).
+        densities: the family of both densities: "gaussian", or "flow" (neural spline flow; needs ``infomax[flows]``).
+        density: module with ``log_prob(y, x) -> (N,)``, in nats; replaces q(y|x) of the family.
+        marginal: module with ``log_prob(y) -> (N,)``, in nats; replaces q(y) of the family.
 
     Raises:
         ImportError: for flows without the extra.
@@ -41,7 +41,7 @@ class DoE(Variational):
     kind = "estimate"
     reference = "McAllester, Stratos 2020, arXiv 1811.04251"
     cost = "2 N log-densities"
-    use_when = "as ba, with flows for y of any shape; many nats"
+    use_when = "as ba, but with flows for non-Gaussian y; large MI"
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class DoE(Variational):
 
     @torch.no_grad()
     def warm_start(self, x: Tensor, y: Tensor) -> None:
-        """What has a closed form, in both densities."""
+        """Fit the parts of both densities that have a closed form."""
         super().warm_start(x, y)
         warm_start = getattr(self.marginal, "warm_start", None)
         if callable(warm_start):
@@ -78,7 +78,7 @@ class DoE(Variational):
         return log_prob
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Negative mean log-likelihood of y given x, and of y: their sum, 0-d."""
+        """The sum of the negative mean log-likelihoods of y given x and of y, 0-d."""
         return -self.log_prob(x, y).mean() - self.marginal_log_prob(y).mean()
 
     def pointwise(self, x: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Donsker-Varadhan, as it is and trained with a corrected gradient."""
+"""The Donsker-Varadhan bound, and MINE: the same value with a bias-corrected gradient."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from infomax.scores.statistics import LogSums, Statistic
 
 @register("dv", "donsker_varadhan")
 class DonskerVaradhan(Contrastive):
-    r"""Donsker-Varadhan: tight where NWJ is, and blind to a constant shift of the critic.
+    r"""Donsker-Varadhan: as tight as NWJ, and invariant to a constant added to the critic.
 
     .. math:: E_p[f] - \log E_q[e^{f}]
 
-    A lower bound with the expectations themselves; with batch means it is not, because the log of a mean is biased
-    (Jensen), upwards for the value: hence ``kind = "estimate"``. The bias falls with the number of pairs and grows like
-    e^{MI}.
+    A lower bound if the expectations are exact. With batch means it is not, because the log of a mean is biased
+    (Jensen), which biases the value upwards: hence ``kind = "estimate"``. The bias falls with the number of pairs and
+    grows like e^{MI}.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
@@ -32,7 +32,7 @@ class DonskerVaradhan(Contrastive):
 
     kind = "estimate"
     reference = "Donsker, Varadhan 1983; Belghazi et al. 2018, arXiv 1801.04062"
-    use_when = "measuring with many pairs; a critic of unknown offset"
+    use_when = "estimation with many pairs; a critic known up to a constant"
 
     def statistics(self) -> tuple[Statistic, ...]:
         return (LogSums(),)
@@ -49,17 +49,17 @@ class MINE(DonskerVaradhan):
     r"""MINE: the Donsker-Varadhan value, trained with a bias-corrected gradient.
 
     In training mode the gradient of the second term is divided by a moving average of :math:`E_q[e^f]` over batches
-    instead of the batch's own mean; the value stays the batch's estimate. In evaluation mode it is Donsker-Varadhan.
+    instead of the batch mean; the value is that of the batch. In evaluation mode it is Donsker-Varadhan.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
-        decay: share of the moving average that is kept at each batch, in [0, 1).
+        decay: weight of the previous average in each update, in [0, 1).
 
     Source: Belghazi et al., "Mutual Information Neural Estimation", 2018, arXiv 1801.04062.
     """
 
     reference = "Belghazi et al. 2018, arXiv 1801.04062"
-    use_when = "as dv, with small training batches"
+    use_when = "as dv, trained on small batches"
 
     log_average: Tensor
 
@@ -71,14 +71,14 @@ class MINE(DonskerVaradhan):
         self.register_buffer("log_average", torch.tensor(torch.nan))
 
     def reset_parameters(self) -> None:
-        """Forget the moving average."""
+        """Reset the moving average."""
         self.log_average.fill_(torch.nan)
 
     def objective(self, scores: Scores) -> Tensor:
         if not self.training:
             return super().objective(scores)
         with torch.no_grad():
-            # In float32 at least, whatever the module was cast to: a narrow average would stall.
+            # In float32 or wider, whatever the type of the module: in half precision the average would not change.
             now = objectives.log_mean_exp_marginal(objectives.widen(scores))
             average = objectives.widen(self.log_average).to(now)
             kept = average + math.log(self.decay) if self.decay else torch.full_like(now, -torch.inf)

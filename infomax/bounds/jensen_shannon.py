@@ -1,4 +1,4 @@
-"""Critics that learn to tell joint from product, and what can be read off them."""
+"""Bounds whose critic is trained to discriminate joint from shuffled samples."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _DIVERGENCES: dict[str, Callable[[Scores], Tensor]] = {
     "hellinger": objectives.squared_hellinger,
 }
 
-#: Rows whose Jensen-Shannon divergence sets the tangent of :class:`JSDLowerBound` before training.
+#: Number of rows from which :class:`JSDLowerBound` sets its tangent before training.
 _WARM_ROWS = 1024
 
 
 @register("js", "jensen_shannon")
 class JensenShannon(Discriminative):
-    r"""Fitted as a classifier, read as NWJ: the steady training of a GAN's discriminator, and still a lower bound.
+    r"""Trained as a classifier, evaluated as NWJ: stable training, as of a GAN's discriminator, and a lower bound.
 
-    The critic is fitted by :func:`~infomax.bounds.objectives.jensen_shannon`, whose softplus keeps gradients bounded;
+    The critic is trained with :func:`~infomax.bounds.objectives.jensen_shannon`. Its softplus bounds the gradients, and
     its optimum is the log-ratio. The value is :func:`~infomax.bounds.objectives.nwj` of the same scores: a lower bound
-    in expectation for every critic and every number of pairs, with NWJ's variance. The fit does not mind a few pairs
-    of the product with far too large scores, for which NWJ pays their exponential: on data that are far from normal the
-    value can be far below MI. To measure, prefer NWJ, or SMILE.
+    in expectation for every critic and every number of pairs, with the variance of NWJ. Training hardly penalises a few
+    shuffled pairs with far too large scores, but the value contains their exponentials: it can be far below MI if the
+    data are far from Gaussian. For estimation, prefer NWJ or SMILE.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
 
-    Source: Nowozin, Cseke and Tomioka, 2016, arXiv 1606.00709; Hjelm et al., 2019, arXiv 1808.06670; read as NWJ: Poole
-    et al., 2019, arXiv 1905.06922.
+    Source: Nowozin, Cseke and Tomioka, 2016, arXiv 1606.00709; Hjelm et al., 2019, arXiv 1808.06670; NWJ: Poole et al.,
+    2019, arXiv 1905.06922.
     """
 
     kind = "lower"
     reference = "Nowozin et al. 2016, arXiv 1606.00709; Poole et al. 2019, arXiv 1905.06922"
-    use_when = "a steady training loss; to measure, rather nwj or smile"
+    use_when = "a stable training loss; for estimation prefer nwj or smile"
 
     def statistics(self) -> tuple[Statistic, ...]:
         return SoftplusSums(), LogSums()
@@ -57,22 +57,22 @@ class JensenShannon(Discriminative):
         return objectives.nwj(scores)
 
     def validation_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """The negative value: the greatest lower bound is the best one, whatever led to it."""
+        """The negative value: the largest lower bound is the best one, whatever the training objective."""
         return -self.read(self.scores(x, y))
 
 
 @register("smile")
 class SMILE(Discriminative):
-    r"""Fitted as a classifier, read as Donsker-Varadhan with clipped ratios: less variance, at the price of a bias.
+    r"""Trained as a classifier, evaluated as Donsker-Varadhan with clipped ratios: less variance, but biased.
 
     .. math:: E_p[f] - \log E_q[\mathrm{clip}(e^f, e^{-\tau}, e^{\tau})]
 
-    Neither a lower nor an upper bound: clipping can only lower the partition of ratios above :math:`e^\tau`, and so
-    raise the value, by an amount that nothing limits.
+    Neither a lower nor an upper bound: clipping ratios above :math:`e^\tau` lowers the partition function and so raises
+    the value, by an amount without limit.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
-        tau: where the scores are clipped in the second term, in nats; positive, ``inf`` for not at all.
+        tau: clipping threshold of the scores in the second term, in nats; positive, ``inf`` for no clipping.
 
     Source: Song and Ermon, "Understanding the Limitations of Variational Mutual Information Estimators", 2020, arXiv
     1910.06222.
@@ -80,7 +80,7 @@ class SMILE(Discriminative):
 
     kind = "estimate"
     reference = "Song, Ermon 2020, arXiv 1910.06222"
-    use_when = "many nats; no side guaranteed"
+    use_when = "large MI; not a bound"
 
     def __init__(self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable", tau: float = 5.0) -> None:
         super().__init__(x_dim, y_dim, critic=critic)
@@ -100,16 +100,16 @@ class SMILE(Discriminative):
 
 @register("fdime", "f_dime")
 class FDIME(Discriminative):
-    r"""f-DIME: a critic fitted by an f-divergence with deranged pairs as negatives, read as the mean log-ratio.
+    r"""f-DIME: a critic trained with an f-divergence and deranged pairs as negatives, evaluated as the mean log-ratio.
 
-    The value is :math:`E_p[f]`, with no partition to estimate: little variance, but neither a lower nor an upper bound,
-    as an error of the critic moves it to either side. A random permutation would leave some true pairs among the
-    negatives and cap the value at log N; a derangement leaves none. The mean over all derangements is that over all
-    pairs off the diagonal, which is what is taken here.
+    The value is :math:`E_p[f]`. There is no partition function to estimate, so the variance is small. It is neither a
+    lower nor an upper bound, because errors of the critic move it in either direction. A random permutation would leave
+    some true pairs among the negatives and limit the value to log N; a derangement leaves none. The mean over all
+    derangements equals the mean over all pairs off the diagonal, which is computed here.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
-        divergence: what fits the critic: "gan" (:func:`~infomax.bounds.objectives.jensen_shannon`), "kl"
+        divergence: the training objective: "gan" (:func:`~infomax.bounds.objectives.jensen_shannon`), "kl"
             (:func:`~infomax.bounds.objectives.nwj`) or "hellinger"
             (:func:`~infomax.bounds.objectives.squared_hellinger`). All have the log-ratio as their optimum.
 
@@ -119,7 +119,7 @@ class FDIME(Discriminative):
 
     kind = "estimate"
     reference = "Letizia, Novello, Tonello 2024, arXiv 2305.20025"
-    use_when = "many nats, small batches; no side guaranteed"
+    use_when = "large MI, small batches; not a bound"
 
     def __init__(
         self,
@@ -143,17 +143,18 @@ class FDIME(Discriminative):
 
 @register("jsd_lb", "jsd_lower_bound")
 class JSDLowerBound(Contrastive):
-    r"""The least MI that goes with a Jensen-Shannon divergence: a lower bound of low variance, but not a tight one.
+    r"""The smallest MI that is compatible with a Jensen-Shannon divergence: low variance, but not tight.
 
     .. math:: I \ge \Xi(JS) \ge k + \Xi'(J(k)) \, (\widehat{JS} - J(k))
 
-    :math:`\Xi = J^{-1}` is the least KL divergence of any two distributions with that Jensen-Shannon divergence
-    (:func:`~infomax.bounds.divergences.least_kl`, exact), and :math:`\widehat{JS}` the classifier's bound on that.
-    :math:`\Xi` is convex, so that at a batch's :math:`\widehat{JS}` it would be too large in the mean; its tangent at a
-    learned k is linear in it. Hence a lower bound in expectation for every critic, every k and every number of pairs.
+    :math:`\Xi = J^{-1}` is the smallest KL divergence of any two distributions with that Jensen-Shannon divergence
+    (:func:`~infomax.bounds.divergences.least_kl`, exact), and :math:`\widehat{JS}` is the classifier's lower bound on
+    it. :math:`\Xi` is convex, so that its mean over batches would be too large (Jensen). Its tangent at a learned k is
+    linear instead. The value is therefore a lower bound in expectation for every critic, every k and every number of
+    pairs.
 
-    Not tight: with the exact log-ratio the value is :math:`\Xi(JS)`, which falls short of MI by the shape of the
-    distribution: by up to 28 % for weak dependence, 31 % for five normal columns that share 1 nat.
+    It is not tight: with the exact log-ratio the value is :math:`\Xi(JS)`, which is below MI by an amount that depends
+    on the distribution: up to 28 % for weak dependence, 31 % for five Gaussian columns with 1 nat.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
@@ -165,7 +166,7 @@ class JSDLowerBound(Contrastive):
     kind = "lower"
     tight = False
     reference = "Dorent, Golland, Wells 2025, arXiv 2510.20644"
-    use_when = "a steady training loss, and a cautious lower bound"
+    use_when = "a stable training loss; a conservative lower bound"
 
     def __init__(self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable") -> None:
         super().__init__(x_dim, y_dim, critic=critic)
@@ -175,12 +176,12 @@ class JSDLowerBound(Contrastive):
         return (SoftplusSums(),)
 
     def reset_parameters(self) -> None:
-        """Take the tangent at 0 again."""
+        """Set the tangent point to 0."""
         nn.init.zeros_(self.tangent)
 
     @torch.no_grad()
     def warm_start(self, x: Tensor, y: Tensor) -> None:
-        """Passed on to the critic; then the tangent is taken where its scores of some rows lie."""
+        """Warm-start the critic, then set the tangent point from its scores of some rows."""
         super().warm_start(x, y)
         jsd = objectives.jensen_shannon(self.scores(x[:_WARM_ROWS], y[:_WARM_ROWS]))
         self.tangent.copy_(divergences.least_kl(jsd))

@@ -1,4 +1,4 @@
-"""Which of the candidates belongs to this one? Bounds that classify: InfoNCE and its relatives."""
+"""Bounds by classification of the true partner among candidates: InfoNCE, CPC and InfoNCE with an anchor class."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from infomax.scores.statistics import LogSums, Statistic
 
 @register("infonce", "info_nce")
 class InfoNCE(Contrastive):
-    r"""InfoNCE: which of the N ys belongs to this x? A lower bound on MI of low variance that cannot pass log N.
+    r"""InfoNCE: classify which of N ys belongs to an x. A lower bound with low variance that cannot exceed log N.
 
     .. math:: \frac1N \sum_i \log \frac{e^{f(x_i, y_i)}}{\frac1N \sum_j e^{f(x_i, y_j)}}
 
-    A lower bound in expectation for every critic and every N. It needs about e^{2 MI} pairs to be tight: near log N it
-    says little (:meth:`ceiling`).
+    A lower bound in expectation for every critic and every N. It needs about e^{2 MI} pairs to be tight. A value near
+    log N (:meth:`ceiling`) says only that MI is at least that large.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
-        symmetric: average both directions, ys for a given x and xs for a given y.
+        symmetric: average over both directions, classification of y given x and of x given y.
 
     Source: van den Oord, Li and Vinyals, 2018, arXiv 1807.03748; Poole et al., 2019, arXiv 1905.06922.
 
@@ -40,7 +40,7 @@ class InfoNCE(Contrastive):
     kind = "lower"
     ceiling_formula = "log N"
     reference = "van den Oord, Li, Vinyals 2018, arXiv 1807.03748"
-    use_when = "a steady lower bound; MI well below log N"
+    use_when = "a lower bound of low variance; MI well below log N"
 
     def __init__(
         self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable", symmetric: bool = False
@@ -66,22 +66,22 @@ class InfoNCE(Contrastive):
 
 @register("cpc")
 class CPC(InfoNCE):
-    r"""Contrastive predictive coding: G predicts x from y; which of the N xs was meant?
+    r"""Contrastive predictive coding: G predicts x from y; classify which of N xs was predicted.
 
     .. math:: \frac1N \sum_i \log \frac{e^{x_i^\top G(y_i)}}{\frac1N \sum_j e^{x_j^\top G(y_i)}}
 
-    InfoNCE with the inner product of x and a prediction of it as the score, and the other xs as negatives. A lower
-    bound in expectation; loose where :math:`x^\top G(y)` cannot follow the log-ratio (it has no term in x alone).
-    :func:`infomax.estimate` therefore gives it, when asked for by name, the critic of the other bounds.
+    InfoNCE with the inner product of x and its prediction as the score, and the other xs as negatives. A lower bound
+    in expectation. It is loose if :math:`x^\top G(y)` cannot represent the log-ratio (it has no term in x alone).
+    :func:`infomax.estimate` therefore uses the critic of the other bounds if this bound is given by name.
 
     Args:
         x_dim, y_dim: dimensions of x and y.
-        critic: replaces the predictor; a name or a module. The four options that follow are the predictor's.
-        hidden: widths of G's hidden layers; none: G is linear.
+        critic: replaces the predictor; a name or a module. The next three options are those of the predictor.
+        hidden: widths of the hidden layers of G; without any, G is linear.
         normalize: score by the cosine of x and G(y), as MMIM does (Han et al. 2021, arXiv 2109.00412).
-        temperature: divides the scores; a positive number, or "learned". With ``normalize`` and T = 1 the value cannot
-            pass log N − log(1 + (N − 1) e^{−2/T}): 1.82 nats at N = 32 (:meth:`ceiling`).
-        symmetric: average with the direction that looks for y among the ys.
+        temperature: divisor of the scores; a positive number, or "learned". With ``normalize`` the value cannot exceed
+            log N − log(1 + (N − 1) e^{−2/T}): 1.82 nats at T = 1 and N = 32 (:meth:`ceiling`).
+        symmetric: average over both directions, classification of x given y and of y given x.
 
     Source: van den Oord, Li and Vinyals, 2018, arXiv 1807.03748.
 
@@ -92,7 +92,7 @@ class CPC(InfoNCE):
     (0, 1.82)
     """
 
-    use_when = "a training loss between representations (MMIM's fusion term)"
+    use_when = "a training loss between representations (the fusion term of MMIM)"
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class CPC(InfoNCE):
         return super().pointwise_objective(scores.T)
 
     def ceiling(self, n: int) -> float | None:
-        """Log n; lower for cosine scores, by their temperature."""
+        """Log n; for cosine scores less, depending on their temperature."""
         if isinstance(self.critic, critics.Predictor) and self.critic.normalize:
             gap = 2 * math.exp(-self.critic.temperature.log_temperature.item())
             return math.log(n) - math.log1p((n - 1) * math.exp(-gap))
@@ -130,16 +130,16 @@ class CPC(InfoNCE):
 
 @register("infonce_anchor")
 class InfoNCEAnchor(Discriminative):
-    r"""InfoNCE with an anchor class, "none of these": the critic learns the log-ratio with its constant.
+    r"""InfoNCE with an anchor class, "none of these": the critic learns the log-ratio including its constant.
 
-    The critic is fitted by :func:`~infomax.bounds.objectives.anchored_classification` and read as :math:`E_p[f]`, which
-    no log N limits. Neither a lower nor an upper bound: the value is as good as the critic, and follows its errors to
-    both sides.
+    The critic is trained with :func:`~infomax.bounds.objectives.anchored_classification`; the value is :math:`E_p[f]`,
+    which has no ceiling of log N. It is neither a lower nor an upper bound: errors of the critic move it in either
+    direction.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
-        anchor: prior weight ν of the anchor class, to which the N − 1 candidates add one each; ν → 0 is InfoNCE, whose
-            critic has a free constant in x. ``None``: N − 1, so that half of the sets have no true pair.
+        anchor: prior weight ν of the anchor class; each of the N − 1 candidates has weight 1. The limit ν → 0 is
+            InfoNCE, whose critic has a free term in x. ``None`` for N − 1: half of the sets have no true pair.
 
     Source: Ryu, Yeddanapudi, Xu and Wornell, "Contrastive Predictive Coding Done Right for Mutual Information
     Estimation", 2025, arXiv 2510.25983.
@@ -147,7 +147,7 @@ class InfoNCEAnchor(Discriminative):
 
     kind = "estimate"
     reference = "Ryu, Yeddanapudi, Xu, Wornell 2025, arXiv 2510.25983"
-    use_when = "as infonce, without its ceiling; no side guaranteed"
+    use_when = "as infonce, without its ceiling; not a bound"
 
     def __init__(
         self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable", anchor: float | None = None

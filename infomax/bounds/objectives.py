@@ -1,7 +1,7 @@
-r"""Objectives: pure functions of a score matrix. ``scores[i, j] = f(x_i, y_j)``; the diagonal holds the true pairs.
+r"""Objectives: pure functions of a score matrix ``scores[i, j] = f(x_i, y_j)``; the true pairs are on the diagonal.
 
-Values are in nats. Scores of half precision are widened to float32. Off-diagonal means leave the diagonal out.
-Scores are a tensor, or :class:`~infomax.InnerProducts`, of which no matrix is made where only sums are needed.
+Values are in nats. Half-precision scores are widened to float32. Off-diagonal means exclude the diagonal. Scores are a
+tensor or :class:`~infomax.InnerProducts`; for these no matrix is built if only sums are needed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from infomax.scores.statistics import LogSums
 
 Scores: TypeAlias = Tensor | InnerProducts
 
-#: Beyond this exponent exp continues as its tangent, so that wild scores give a huge but finite penalty.
+#: Exponent above which exp is continued by its tangent, so that extreme scores give a large but finite penalty.
 _EXPONENT_LIMIT = 30.0
 
 
@@ -27,19 +27,19 @@ def widen(scores: Tensor) -> Tensor: ...
 @overload
 def widen(scores: InnerProducts) -> InnerProducts: ...
 def widen(scores: Scores) -> Scores:
-    """``scores`` in float32 if they were narrower; of inner products all that is summed is."""
+    """``scores`` in float32 if they have half precision; inner products are widened when they are summed."""
     if isinstance(scores, InnerProducts):
         return scores
     return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
 def matrix(scores: Scores) -> Tensor:
-    """The scores as a tensor ``(N, N)``, widened: for what needs more than sums of them."""
+    """The scores as a tensor ``(N, N)``, widened, for objectives that need more than sums."""
     return widen(scores.dense() if isinstance(scores, InnerProducts) else scores)
 
 
 def tangent_exp(exponent: Tensor) -> Tensor:
-    """exp, continued by its tangent beyond 30."""
+    """exp, continued by its tangent above 30."""
     inside = exponent.clamp_max(_EXPONENT_LIMIT)
     return torch.exp(inside) * (1 + exponent - inside)
 
@@ -63,14 +63,14 @@ def mean_softplus_marginal(scores: Scores) -> Tensor:
 
 
 def of_rows(scores: Scores, kept: Tensor) -> Scores:
-    """The scores of some of the pairs with each other; ``kept`` are their numbers, or a boolean tensor ``(N,)``."""
+    """The scores of some pairs with each other; ``kept`` are their indices, or a boolean tensor ``(N,)``."""
     if isinstance(scores, InnerProducts):
         return scores.rows(kept)
     return scores[kept][:, kept]
 
 
 def infonce_pointwise(scores: Scores) -> Tensor:
-    r""":math:`f(x_i, y_i) - \log \frac1N \sum_j e^{f(x_i, y_j)}`, ``(N,)``: the summands of InfoNCE."""
+    r""":math:`f(x_i, y_i) - \log \frac1N \sum_j e^{f(x_i, y_j)}`, ``(N,)``: the terms of InfoNCE."""
     scores, n = widen(scores), len(scores)
     if isinstance(scores, InnerProducts):
         return scores.diagonal() - scores.log_sums() + math.log(n)
@@ -78,7 +78,7 @@ def infonce_pointwise(scores: Scores) -> Tensor:
 
 
 def infonce(scores: Scores) -> Tensor:
-    r"""Mean of :func:`infonce_pointwise`: a lower bound on MI that cannot pass log N.
+    r"""Mean of :func:`infonce_pointwise`: a lower bound on MI that cannot exceed log N.
 
     van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018, arXiv 1807.03748;
     with the log N as in Poole et al., 2019, arXiv 1905.06922, eq. 10.
@@ -89,7 +89,7 @@ def infonce(scores: Scores) -> Tensor:
 
 
 def infonce_both(scores: Scores) -> Tensor:
-    """The mean of :func:`infonce` of the scores and of their transpose: ys for a given x and xs for a given y."""
+    """The mean of :func:`infonce` over the scores and their transpose."""
     if isinstance(scores, InnerProducts):
         scores = scores.sharing([LogSums(), LogSums(by_column=True)])
     return 0.5 * (infonce(scores) + infonce(scores.T))
@@ -98,7 +98,7 @@ def infonce_both(scores: Scores) -> Tensor:
 def nwj(scores: Scores) -> Tensor:
     r"""Unbiased lower bound :math:`\frac1N \sum_i f(x_i, y_i) - \frac{1}{N(N-1)} \sum_{i \ne j} e^{f(x_i, y_j)} + 1`.
 
-    The usual form has :math:`e^{f - 1}`; here f is shifted by one, so that the best f is the log-ratio itself (Nguyen,
+    The usual form has :math:`e^{f - 1}`. Here f is shifted by one, so that the optimal f is the log-ratio (Nguyen,
     Wainwright and Jordan, 2010, arXiv 0809.0853).
     """
     scores = widen(scores)
@@ -115,20 +115,20 @@ def donsker_varadhan(scores: Scores) -> Tensor:
 
 
 def donsker_varadhan_pointwise(scores: Scores) -> Tensor:
-    r""":math:`f(x_i, y_i) - \log \frac{1}{N(N-1)} \sum_{i \ne j} e^{f}`, ``(N,)``: Donsker-Varadhan's summands."""
+    r""":math:`f(x_i, y_i) - \log \frac{1}{N(N-1)} \sum_{i \ne j} e^{f}`, ``(N,)``: the terms of Donsker-Varadhan."""
     scores = widen(scores)
     return scores.diagonal() - log_mean_exp_marginal(scores)
 
 
 def mine(scores: Scores, log_average: Tensor) -> Tensor:
-    r"""The Donsker-Varadhan value, with the gradient of its second term divided by a running average.
+    r"""The Donsker-Varadhan value; the gradient of its second term is divided by a moving average.
 
-    The gradient of :math:`\log \bar{e^f}` over a batch is a ratio of two batch means and therefore biased; dividing by
+    The gradient of :math:`\log \bar{e^f}` over a batch is a ratio of two batch means and therefore biased. Division by
     :math:`e^{\text{log\_average}}`, a moving average over many batches, removes the bias in the limit (Belghazi et al.,
     2018, arXiv 1801.04062, section 3.2).
 
     Args:
-        scores: ``(N, N)``. log_average: log of the running average of the mean of e^f, 0-d.
+        scores: ``(N, N)``. log_average: log of the moving average of the mean of e^f, 0-d.
     """
     scores = widen(scores)
     log_mean = log_mean_exp_marginal(scores)
@@ -147,10 +147,10 @@ def off_diagonal_mean(values: Tensor) -> Tensor:
 
 
 def leave_one_out_logsumexp(scores: Tensor) -> Tensor:
-    r""":math:`\log \sum_{j \ne k} e^{f(x_i, y_j)}` in entry [i, k], ``(N, N)``: each row without each of its entries.
+    r""":math:`\log \sum_{j \ne k} e^{f(x_i, y_j)}` in entry [i, k], ``(N, N)``: each row without its entry k.
 
-    The largest entry of a row is left out by summing the others; any other is at most half of the sum, from which it
-    can be subtracted without loss.
+    Without the largest entry of a row, the others are summed directly. Any other entry is at most half of the sum, and
+    can be subtracted from it without loss of precision.
     """
     total = torch.logsumexp(scores, 1, keepdim=True)
     top = scores.argmax(1, keepdim=True)
@@ -175,10 +175,10 @@ def interpolated(scores: Scores, alpha: float) -> Tensor:
     .. math:: 1 + E\Big[\log \frac{e^{f(x, y_1)}}{a(x, y_{1:K})}\Big] - E\Big[\frac{e^{f(x, y_1)}}{a(x, y_{1:K})}\Big],
         \quad a(x, y_{1:K}) = \frac{\alpha}{K} \sum_k e^{f(x, y_k)} + 1 - \alpha
 
-    where :math:`y_1` belongs to x in the first mean and no y does in the second. Both have K = N − 1 candidates: in the
-    first, each of the other ys is left out in turn.
+    In the first mean :math:`y_1` is the partner of x; in the second no candidate is. Both have K = N − 1 candidates: in
+    the first mean each of the other ys is left out in turn.
 
-    Poole et al., 2019, arXiv 1905.06922, eq. 15, with q(y) = 1, which the critic absorbs, and x and y exchanged.
+    Poole et al., 2019, arXiv 1905.06922, eq. 15, with x and y exchanged, and q(y) = 1, which the critic absorbs.
     """
     scores = matrix(scores)
     log_mean, log_a = _interpolated_logs(scores, alpha)
@@ -193,13 +193,14 @@ def interpolated_pointwise(scores: Scores, alpha: float) -> Tensor:
 
 
 def anchored_classification(scores: Scores, anchor: float) -> Tensor:
-    r"""Log-likelihood of the class that a set of K candidates is from, 0-d: which y belongs to x, or does none?
+    r"""Log-likelihood of the class of a set of K candidates, 0-d: which y is the partner of x, or none of them.
 
     .. math:: \frac{K}{K + \nu} E\Big[\log \frac{e^{f(x, y_1)}}{\nu + \sum_k e^{f(x, y_k)}}\Big] +
         \frac{\nu}{K + \nu} E\Big[\log \frac{\nu}{\nu + \sum_k e^{f(x, y_k)}}\Big]
 
-    where :math:`y_1` belongs to x in the first mean, and no y does in the second: the anchor class, of prior weight ν.
-    It is a proper score, greatest where f is the log-ratio, constant included. K = N − 1, as in :func:`interpolated`.
+    In the first mean :math:`y_1` is the partner of x; in the second no candidate is: the anchor class, of prior weight
+    ν. It is a proper scoring rule, maximal if f is the log-ratio including its constant. K = N − 1, as in
+    :func:`interpolated`.
 
     Ryu, Yeddanapudi, Xu and Wornell, 2025, arXiv 2510.25983.
     """
@@ -211,11 +212,11 @@ def anchored_classification(scores: Scores, anchor: float) -> Tensor:
 
 
 def jensen_shannon(scores: Scores) -> Tensor:
-    r"""Lower bound on the Jensen-Shannon divergence of joint and product, unbiased, at most log 2.
+    r"""Unbiased lower bound on the Jensen-Shannon divergence of joint p and product q, at most log 2.
 
     .. math:: \log 2 - \tfrac12 E_p[\mathrm{softplus}(-f)] - \tfrac12 E_q[\mathrm{softplus}(f)]
 
-    Tight where f is the log-ratio: the logistic regression that tells p from q.
+    Tight if f is the log-ratio. It is the log-likelihood of a logistic regression that discriminates p from q.
 
     Goodfellow et al., 2014, arXiv 1406.2661; Nowozin, Cseke and Tomioka, 2016, arXiv 1606.00709.
     """
@@ -227,7 +228,7 @@ def jensen_shannon(scores: Scores) -> Tensor:
 def squared_hellinger(scores: Scores) -> Tensor:
     r"""Lower bound on :math:`\int (\sqrt p - \sqrt q)^2`: :math:`2 - E_p[e^{-f/2}] - E_q[e^{f/2}]`, at most 2.
 
-    Tight where f is the log-ratio. Letizia, Novello and Tonello, 2023, arXiv 2305.20025, with D = e^{−f/2}.
+    Tight if f is the log-ratio. Letizia, Novello and Tonello, 2023, arXiv 2305.20025, with D = e^{−f/2}.
     """
     scores = widen(scores)
     joint = torch.logsumexp(-0.5 * scores.diagonal(), 0) - math.log(len(scores))
@@ -245,19 +246,19 @@ def smile_pointwise(scores: Scores, tau: float) -> Tensor:
 
 
 def club_pointwise(log_probs: Tensor) -> Tensor:
-    r""":math:`\log q(y_i|x_i) - \frac{1}{N-1} \sum_{j \ne i} \log q(y_j|x_i)`, ``(N,)``: the summands of CLUB.
+    r""":math:`\log q(y_i|x_i) - \frac{1}{N-1} \sum_{j \ne i} \log q(y_j|x_i)`, ``(N,)``: the terms of CLUB.
 
-    ``log_probs[i, j]`` is log q(y_j | x_i). Cheng et al., 2020, arXiv 2006.12013; there the sum has its term
-    j = i, which takes a share 1/N off the value.
+    ``log_probs[i, j]`` is log q(y_j | x_i). Cheng et al., 2020, arXiv 2006.12013, whose sum
+    includes the term j = i, which lowers the value by a factor of 1 − 1/N.
     """
     log_probs = widen(log_probs)
     return log_probs.diagonal() - _row_mean_off_diagonal(log_probs)
 
 
 def l1out_pointwise(log_probs: Tensor) -> Tensor:
-    r""":math:`\log q(y_i|x_i) - \log \frac{1}{N-1} \sum_{j \ne i} q(y_i|x_j)`, ``(N,)``: x_i against other xs.
+    r""":math:`\log q(y_i|x_i) - \log \frac{1}{N-1} \sum_{j \ne i} q(y_i|x_j)`, ``(N,)``: the terms of leave-one-out.
 
-    ``log_probs[i, j]`` is log q(y_j | x_i), so that the sum is over a column. Poole et al., 2019, arXiv 1905.06922.
+    ``log_probs[i, j]`` is log q(y_j | x_i), so the sum is over a column. Poole et al., 2019, arXiv 1905.06922.
     """
     log_probs = widen(log_probs)
     diagonal = torch.eye(len(log_probs), dtype=torch.bool, device=log_probs.device)

@@ -1,4 +1,4 @@
-"""Unnormalised bounds: Nguyen-Wainwright-Jordan, and what lowers its variance or learns its constant."""
+"""Unnormalised bounds: NWJ, NWJ with a learned baseline, and the interpolation between NWJ and InfoNCE."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from infomax.scores.statistics import LogSums, Statistic
 
 @register("nwj", "mine_f")
 class NWJ(Contrastive):
-    r"""Nguyen-Wainwright-Jordan: an unbiased lower bound without a ceiling, at the price of variance.
+    r"""Nguyen-Wainwright-Jordan: an unbiased lower bound without a ceiling, but with high variance.
 
     .. math:: E_p[f] - E_q[e^{f}] + 1
 
-    with the joint p and the product of the marginals q; tight when f is the log-ratio. The variance of the second term
-    grows like e^{MI}: above about 5 nats it needs very many pairs, and its training can diverge.
+    with the joint p and the product of the marginals q. It is tight if f is the log-ratio. The variance of the second
+    term grows like e^{MI}: above about 5 nats it needs very many pairs, and training can diverge.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
@@ -32,7 +32,7 @@ class NWJ(Contrastive):
 
     kind = "lower"
     reference = "Nguyen, Wainwright, Jordan 2010, arXiv 0809.0853"
-    use_when = "no ceiling wanted; MI below about 5 nats"
+    use_when = "a lower bound without a ceiling; MI below about 5 nats"
 
     def statistics(self) -> tuple[Statistic, ...]:
         return (LogSums(),)
@@ -45,14 +45,14 @@ class NWJ(Contrastive):
 
 
 class Constant(nn.Module):
-    """A learned number for every row, zero at first: ``(N, D) → (N,)``."""
+    """One learned number, initially zero, for all rows: ``(N, D) → (N,)``."""
 
     def __init__(self) -> None:
         super().__init__()
         self.value = nn.Parameter(torch.zeros(()))
 
     def reset_parameters(self) -> None:
-        """Go back to zero."""
+        """Set the number to zero."""
         nn.init.zeros_(self.value)
 
     def forward(self, y: Tensor) -> Tensor:
@@ -65,8 +65,8 @@ class TUBA(NWJ):
 
     .. math:: E_p[f - \log a(y)] - E_q\Big[\frac{e^{f}}{a(y)}\Big] + 1
 
-    A lower bound for every critic, every a > 0 and every number of pairs, with the variance of NWJ; tight when
-    :math:`f - \log a` is the log-ratio: a learns what f has too much.
+    A lower bound for every critic, every a > 0 and every number of pairs, with the variance of NWJ. It is tight if
+    :math:`f - \log a` is the log-ratio: log a learns the excess terms of f in y.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
@@ -79,7 +79,7 @@ class TUBA(NWJ):
     """
 
     reference = "Poole et al. 2019, arXiv 1905.06922"
-    use_when = "as nwj, with a critic of unknown offset"
+    use_when = "as nwj, with a critic known up to a term in y"
 
     def __init__(
         self,
@@ -108,13 +108,13 @@ class TUBA(NWJ):
 
 @register("flo")
 class FLO(NWJ):
-    r"""Contrastive Fenchel-Legendre optimisation: the log of each pair's own partition becomes a learned slack u.
+    r"""Contrastive Fenchel-Legendre optimisation: a learned u replaces the log-partition function of each pair.
 
     .. math:: -E_p\Big[u(x, y) + e^{-u(x, y)} E_{y'}\big[e^{g(x, y') - g(x, y)}\big]\Big] + 1
 
-    A lower bound for every g, every u and every number of pairs (u is the dual variable of the log, and the inner mean
-    enters linearly); tight when g is the log-ratio up to a term in x and −u is the log-ratio itself. Here
-    :math:`-u = g + c` with a learned correction c(x, y) that starts near zero: at c = 0 it is NWJ.
+    A lower bound for every g, every u and every number of pairs, because u is the dual variable of the logarithm and
+    the inner mean enters linearly. It is tight if g is the log-ratio up to a term in x, and −u is the log-ratio. Here
+    :math:`-u = g + c` with a learned correction c(x, y), initially near zero. With c = 0 it is NWJ.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`; the critic is g.
@@ -124,14 +124,14 @@ class FLO(NWJ):
     """
 
     reference = "Guo et al. 2021, arXiv 2107.01131"
-    use_when = "as nwj, with a critic that is known up to a term in x"
+    use_when = "as nwj, with a critic known up to a term in x"
 
     def __init__(self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable") -> None:
         super().__init__(x_dim, y_dim, critic=critic)
         self.correction = MLP(x_dim + y_dim, (64,), 1, last_gain=0.01)
 
     def scores(self, x: Tensor, y: Tensor) -> Scores:
-        """``g(x_i, y_j) + c(x_i, y_i)``, ``(N, N)``: −u on the diagonal, the exponents of the partitions off it."""
+        """``g(x_i, y_j) + c(x_i, y_i)``, ``(N, N)``: −u on the diagonal, the exponents of the means elsewhere."""
         scores = super().scores(x, y)
         shifted: Scores = objectives.widen(scores) + objectives.widen(self.correction(torch.cat([x, y], 1)))
         return shifted
@@ -139,26 +139,26 @@ class FLO(NWJ):
 
 @register("interpolated", "alpha")
 class Interpolated(Contrastive):
-    r"""Between NWJ (α = 0) and InfoNCE (α = 1): bias for variance.
+    r"""Interpolation between NWJ (α = 0) and InfoNCE (α = 1), which trades bias for variance.
 
     .. math:: 1 + E\Big[\log \frac{e^{f(x, y_1)}}{a(x, y_{1:K})}\Big] - E\Big[\frac{e^{f(x, y_1)}}{a(x, y_{1:K})}\Big],
         \quad a = \frac{\alpha}{K} \sum_k e^{f(x, y_k)} + 1 - \alpha
 
-    A lower bound in expectation for every critic, every α and every number of pairs; at α > 0 a batch cannot pass
-    log (N − 1) / α + 1 (:meth:`ceiling`), and the exponential is at most 1/α. See
+    A lower bound in expectation for every critic, every α and every number of pairs. With α > 0 a value cannot exceed
+    log ((N − 1)/α) + 1 (:meth:`ceiling`), and the exponential is at most 1/α. See
     :func:`~infomax.bounds.objectives.interpolated`.
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
-        alpha: share of the candidates' mean in the baseline, in [0, 1].
+        alpha: weight of the candidates' mean in the baseline, in [0, 1].
 
     Source: Poole et al., "On Variational Bounds of Mutual Information", 2019, arXiv 1905.06922, eq. 15.
     """
 
     kind = "lower"
-    ceiling_formula = "log (N − 1)/α + 1"
+    ceiling_formula = "log((N − 1)/α) + 1"
     reference = "Poole et al. 2019, arXiv 1905.06922"
-    use_when = "some nats more than infonce, less variance than nwj"
+    use_when = "a higher ceiling than infonce, less variance than nwj"
 
     def __init__(self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable", alpha: float = 0.5) -> None:
         super().__init__(x_dim, y_dim, critic=critic)
@@ -173,7 +173,7 @@ class Interpolated(Contrastive):
         return objectives.interpolated_pointwise(scores, self.alpha)
 
     def ceiling(self, n: int) -> float | None:
-        """Log (n − 1)/α + 1; log (n − 1) at α = 1, where the second mean is 1; none at α = 0."""
+        """Log ((n − 1)/α) + 1; log (n − 1) at α = 1, where the second mean is 1; ``None`` at α = 0."""
         if not self.alpha:
             return None
         return math.log((n - 1) / self.alpha) + (self.alpha < 1)

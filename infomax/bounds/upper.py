@@ -1,4 +1,4 @@
-"""Upper bounds, where q(y|x) is known: how much better is y_i described by its own x than by another one?"""
+"""Upper bounds if q(y|x) is known: log-densities of each y given its own x, compared with those given other xs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from infomax.densities.conditional import log_prob_matrix
 
 
 class Exchanged(Variational):
-    """Log-densities of each y given every x of the batch. Subclasses give the summands as a function of them.
+    """Log-densities of each y given every x of the batch. Subclasses define the terms as a function of them.
 
     Args:
         x_dim, y_dim: dimensions of x and y.
         density: module with ``log_prob(y, x) -> (N,)``, nats; by default :class:`~infomax.ConditionalGaussian`.
-        exact: whether ``density`` is the true p(y|x), with nothing left to learn. Then ``kind`` is "upper"; with a
-            learned density, which can be wrong in either direction, it is "estimate".
+        exact: whether ``density`` is the true p(y|x), without trainable parameters. Then ``kind`` is "upper". A learned
+            density can err in either direction; ``kind`` is then "estimate".
 
     Raises:
-        ValueError: for an exact density that is not given or still learns, and as
+        ValueError: for ``exact`` without a density or with one that has trainable parameters, and as
             :class:`~infomax.bounds.variational.Variational`.
     """
 
@@ -36,26 +36,26 @@ class Exchanged(Variational):
             raise ValueError("density must be given when exact=True; got None")
         learned = sum(parameter.requires_grad for parameter in self.density.parameters())
         if exact and learned:
-            raise ValueError(f"density must have no parameter that learns when exact=True; got {learned} that do")
+            raise ValueError(f"density must have no trainable parameters when exact=True; got {learned}")
         self.exact = exact
         if exact:
             self.kind = "upper"
 
     @abc.abstractmethod
     def pointwise_objective(self, log_probs: Tensor) -> Tensor:
-        """The summands ``(N,)``, nats, as a function of ``log_probs[i, j]`` = log q(y_j | x_i)."""
+        """The terms ``(N,)``, in nats, as a function of ``log_probs[i, j]`` = log q(y_j | x_i)."""
 
     def fixed_units(self) -> bool:
-        """True for an exact density."""
+        """True with an exact density."""
         return self.exact
 
     def warm_start(self, x: Tensor, y: Tensor) -> None:
-        """The linear part of q in closed form; nothing for an exact density."""
+        """Fit the linear part of q in closed form; an exact density is not changed."""
         if not self.exact:
             super().warm_start(x, y)
 
     def log_probs(self, x: Tensor, y: Tensor) -> Tensor:
-        """``(N, N)``, nats; entry [i, j] is log q(y_j | x_i)."""
+        """``(N, N)``, in nats; entry [i, j] is log q(y_j | x_i)."""
         self.check_pair(x, y, least=2)
         return log_prob_matrix(self.density, y, x)
 
@@ -66,21 +66,21 @@ class Exchanged(Variational):
         return self.pointwise(x, y).mean()
 
     def value_of_rows(self, x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
-        """The bound as a function of which rows to keep; all pairs are described once."""
+        """The bound as a function of the rows that are kept; all log-densities are computed only once."""
         log_probs = self.log_probs(x, y)
         return lambda kept: self.pointwise_objective(log_probs[kept][:, kept]).mean()
 
 
 @register("club")
 class CLUB(Exchanged):
-    r"""Contrastive log-ratio upper bound: the log-likelihood of y given its own x, less that given another x.
+    r"""Contrastive log-ratio upper bound: the log-likelihood of y given its own x, minus that given another x.
 
     .. math:: E_p[\log q(y|x)] - E_q[\log q(y|x)]
 
-    An upper bound in expectation *if q is the true conditional* (``exact``); made to be minimised. Not tight: it
-    exceeds MI by the divergence from the product to the joint, which is large where MI is (2.5 nats for five normal
-    columns that share 1). With a learned q it can lie on either side; q is fitted by its complete likelihood,
-    in which the variance costs its logarithm.
+    An upper bound in expectation *if q is the true conditional* (``exact``), designed to be minimised. It is not tight:
+    it exceeds MI by the divergence from the product to the joint, which is large if MI is (2.5 nats for five Gaussian
+    columns with 1 nat). With a learned q the value can be below MI. q is fitted by its full log-likelihood, including
+    the log of the variance.
 
     Args:
         x_dim, y_dim, density, exact: see :class:`Exchanged`.
@@ -90,7 +90,7 @@ class CLUB(Exchanged):
 
     tight = False
     reference = "Cheng et al. 2020, arXiv 2006.12013"
-    use_when = "a penalty on dependence, to be minimised; far above MI"
+    use_when = "a penalty on dependence, to be minimised; not tight"
 
     def pointwise_objective(self, log_probs: Tensor) -> Tensor:
         return objectives.club_pointwise(log_probs)
@@ -98,13 +98,13 @@ class CLUB(Exchanged):
 
 @register("l1out", "leave_one_out")
 class L1Out(Exchanged):
-    r"""Leave-one-out: the marginal of y is the mean of q(y|x') over the other xs of the batch.
+    r"""Leave-one-out: the marginal of y is estimated by the mean of q(y|x') over the other xs of the batch.
 
     .. math:: \frac1N \sum_i \log \frac{q(y_i|x_i)}{\frac{1}{N-1} \sum_{j \ne i} q(y_i|x_j)}
 
-    An upper bound in expectation for every number of pairs *if q is the true conditional* (``exact``), tight for many;
-    with a learned q neither. It needs some of the other xs to explain y_i: with far fewer than e^MI pairs it is far too
-    large.
+    An upper bound in expectation for every number of pairs *if q is the true conditional* (``exact``), and tight with
+    many pairs. With a learned q it is no bound. Some of the other xs must be able to explain y_i: with far fewer than
+    e^MI pairs the value is far too large.
 
     Args:
         x_dim, y_dim, density, exact: see :class:`Exchanged`.
@@ -113,7 +113,7 @@ class L1Out(Exchanged):
     """
 
     reference = "Poole et al. 2019, arXiv 1905.06922"
-    use_when = "an upper bound where p(y|x) is known, as of a noisy encoder"
+    use_when = "an upper bound if p(y given x) is known, as for a noisy encoder"
 
     def pointwise_objective(self, log_probs: Tensor) -> Tensor:
         return objectives.l1out_pointwise(log_probs)

@@ -1,4 +1,4 @@
-"""Bounds that model y given x by a density: (x, y) → log q(y|x), and the entropy of y → nats."""
+"""Bounds from a density of y given x and the entropy of y."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from infomax.densities.memory import EntropyName, GaussianMixtureMemory, entropi
 
 
 class Variational(Bound):
-    """A density q(y|x), fitted by maximum likelihood. Subclasses say what is read off it.
+    """A density q(y|x), fitted by maximum likelihood. Subclasses define the value.
 
-    ``loss`` fits q; ``bound(x, y)`` is the signal for whoever produces x and y.
+    ``loss`` fits q. The gradient of ``bound(x, y)`` is the training signal for the encoders of x and y.
 
     Args:
         x_dim, y_dim: dimensions of x and y.
         density: module with ``log_prob(y, x) -> (N,)``, nats; by default :class:`~infomax.ConditionalGaussian`.
 
     Raises:
-        ValueError: for shapes that do not fit, and a density that returns another one.
+        ValueError: for wrong shapes of x, y or the log-densities.
     """
 
     density_of_y = True
@@ -39,7 +39,7 @@ class Variational(Bound):
 
     @torch.no_grad()
     def warm_start(self, x: Tensor, y: Tensor) -> None:
-        """Passed on to the density, if that has a ``warm_start(x, y)``: the linear part of q in closed form."""
+        """Call ``warm_start(x, y)`` of the density, if it has that method: it fits the linear part in closed form."""
         warm_start = getattr(self.density, "warm_start", None)
         if callable(warm_start):
             warm_start(x, y)
@@ -53,31 +53,32 @@ class Variational(Bound):
         return log_prob
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Negative mean log-likelihood of y given x, 0-d."""
+        """The negative mean log-likelihood of y given x, 0-d."""
         return -self.log_prob(x, y).mean()
 
 
 @register("ba", "barber_agakov")
 class BA(Variational):
-    r"""Barber-Agakov: how much better is y described when x is known?
+    r"""Barber-Agakov: the mean log-density of y given x, plus the entropy of y.
 
     .. math:: E[\log q(y|x)] + H(y) \le I(x; y)
 
-    A lower bound on MI for every q, *if H(y) is exact*. Pass the entropy as a number where it is known, and ``kind`` is
-    "lower". Otherwise H(y) comes from a Gaussian-mixture memory, which can be too large for data that do not follow the
-    mixture, and the value can then exceed MI: ``kind`` is "estimate".
+    A lower bound on MI for every q, *if H(y) is exact*. If the entropy is known, pass it as a number; ``kind`` is then
+    "lower". Otherwise a Gaussian-mixture memory estimates H(y). Its estimate is too large for data that do not follow
+    the mixture, and the value can then exceed MI: ``kind`` is "estimate".
 
-    ``loss`` fits q by maximum likelihood; ``bound(x, y)`` is the signal for whoever produces x and y.
+    ``loss`` fits q by maximum likelihood. The gradient of ``bound(x, y)`` is the training signal for the encoders of x
+    and y.
 
     Args:
         x_dim, y_dim: dimensions of x and y.
         density: module with ``log_prob(y, x) -> (N,)``, nats; by default :class:`~infomax.ConditionalGaussian`.
-        components, capacity, weights: of the :class:`~infomax.GaussianMixtureMemory`; with several components,
-            ``labels`` are needed at every call of the bound.
-        entropy: how H(y) is had: "monte_carlo", "lower" or "upper" (see the memory), or a number in nats.
+        components, capacity, weights: options of the :class:`~infomax.GaussianMixtureMemory`. With several components,
+            every call of the bound needs ``labels``.
+        entropy: the estimate of H(y): "monte_carlo", "lower" or "upper" (see the memory), or a number in nats.
 
     Raises:
-        ValueError: for shapes that do not fit, labels that are missing, and the memory's own rules.
+        ValueError: for wrong shapes, missing labels, and as the memory.
 
     Source: Barber and Agakov, "The IM Algorithm", 2003; the memory: Han et al., 2021, arXiv 2109.00412.
 
@@ -115,7 +116,7 @@ class BA(Variational):
                 raise ValueError(f"entropy must be finite; got {entropy}")
 
     def fixed_units(self) -> bool:
-        """True if the entropy is a number that was passed in."""
+        """True if the entropy was passed as a number."""
         return self.memory is None
 
     @classmethod
@@ -124,20 +125,20 @@ class BA(Variational):
 
     @torch.no_grad()
     def warm_start(self, x: Tensor, y: Tensor) -> None:
-        """Fit the linear part of q in closed form, and fill the memory (of one component) with ``y``."""
+        """Fit the linear part of q in closed form, and fill a memory of one component with ``y``."""
         super().warm_start(x, y)
         if self.memory is not None and self.memory.components == 1:
             self.memory.reset_parameters()
             self.memory.update(y)
 
     def forward(self, x: Tensor, y: Tensor, labels: Tensor | None = None) -> Tensor:
-        """E log q(y|x) + H(y), 0-d, nats. In training mode the memory then remembers ``y`` (under ``labels``)."""
+        """E log q(y|x) + H(y), 0-d, in nats. In training mode the memory then stores ``y`` (under ``labels``)."""
         log_prob = self.log_prob(x, y).mean()
         value: Tensor = log_prob + (self.known_entropy if self.memory is None else self.memory(y, labels))
         return value
 
     def pointwise(self, x: Tensor, y: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Log q(y_i|x_i) − log m(y_i), with the memory's mixture m (or the known entropy): ``(N,)``, nats."""
+        """Log q(y_i|x_i) − log m(y_i), with the mixture m of the memory (or plus the known entropy): ``(N,)``, nats."""
         log_prob = self.log_prob(x, y)
         if self.memory is None:
             return log_prob + self.known_entropy
@@ -147,16 +148,16 @@ class BA(Variational):
 def barber_agakov(
     bounds: Sequence[BA], pairs: Sequence[tuple[Tensor, Tensor]], labels: Tensor | None = None
 ) -> list[Tensor]:
-    """Values of several Barber-Agakov bounds on the same samples, each of its own x and y: 0-d, nats.
+    """The values of several Barber-Agakov bounds on the same samples, each with its own x and y: 0-d, in nats.
 
-    They are those of ``bound(x, y, labels)``, to rounding. Entropies whose memories have the same sizes and options are
-    found in one pass (:func:`infomax.entropies`), and share a graph: take gradients of their sum, or keep it.
+    They equal ``bound(x, y, labels)`` up to rounding. Entropies of memories with the same sizes and options are
+    computed in one pass (:func:`infomax.entropies`) and share a graph: differentiate their sum, or retain the graph.
 
     Args:
-        pairs: for each bound its x ``(N, Dx)`` and y ``(N, Dy)``. labels: of all, ``(N,)``.
+        pairs: x ``(N, Dx)`` and y ``(N, Dy)`` of each bound. labels: ``(N,)``, the same for all bounds.
 
     Raises:
-        ValueError: for another number of pairs than bounds, and for what a bound refuses.
+        ValueError: if the numbers of pairs and bounds differ, and as each bound.
 
     >>> import torch
     >>> x, y, z = torch.randn(3, 64, 2)

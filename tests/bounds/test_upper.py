@@ -160,7 +160,7 @@ def test_flows_name_the_extra_that_they_need(monkeypatch):
         (lambda: CLUB(3, 2, exact=True), "density must be given when exact=True; got None"),
         (
             lambda: L1Out(3, 2, density=ConditionalGaussian(3, 2), exact=True),
-            "density must have no parameter that learns when exact=True; got 12 that do",
+            "density must have no trainable parameters when exact=True; got 12",
         ),
         (lambda: DoE(3, 2, densities="student"), "densities must be one of gaussian, flow; got 'student'"),
         (lambda: DoE(3, 2, marginal=Wrong()).double()(X, Y), r"marginal.log_prob must return shape \(9,\); got"),
