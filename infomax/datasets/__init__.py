@@ -1,4 +1,4 @@
-"""The data that ship: penguins for demonstrations, images of digits for tasks.
+"""Data sets that ship with the library: penguins for demonstrations, images of digits for tasks.
 
 Imports nothing else of infomax.
 """

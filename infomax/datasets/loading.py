@@ -1,4 +1,4 @@
-"""Loaders of the data that ship, in the manner of ``sklearn.datasets``."""
+"""Loaders of the data sets that ship with the library, with the interface of ``sklearn.datasets``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Dataset:
     Attributes:
         data: ``(N, D)``, float64. feature_names: the names of its columns.
         target: the class of each row, ``(N,)``, as indices of ``target_names``.
-        description: what was measured, by whom, and the licence.
+        description: what was measured, the source, and the licence.
     """
 
     data: NDArray[np.float64]
@@ -29,7 +29,7 @@ class Dataset:
     description: str
 
     def columns(self, *names: str) -> NDArray[np.float64]:
-        """The columns of these names, ``(N, len(names))``.
+        """The columns with these names, ``(N, len(names))``.
 
         Raises:
             ValueError: for a name that is not in ``feature_names``.
@@ -41,7 +41,7 @@ class Dataset:
 
 
 def load_penguins() -> Dataset:
-    """Body measurements of 333 penguins of three species, without the rows that have missing values.
+    """Body measurements of 333 penguins of three species, without rows that have missing values.
 
     Returns:
         bill length, bill depth and flipper length in millimetres and body mass in grams, ``(333, 4)``; the class is
@@ -66,7 +66,7 @@ def load_penguins() -> Dataset:
 
 
 def load_digits() -> Dataset:
-    """Images of 1,797 handwritten digits, 8 x 8 pixels with values from 0 to 16, in the order of their classes.
+    """Images of 1,797 handwritten digits, 8 x 8 pixels with values from 0 to 16, sorted by class.
 
     Returns:
         the pixels row by row, ``(1797, 64)``; the class is the digit.

@@ -1,4 +1,4 @@
-"""Discrete variables, whose values are counted: mutual information, its standard error, and what it cannot exceed."""
+"""Discrete variables: plug-in mutual information, its standard error, and an upper limit by the entropy."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 _Counted = tuple[tuple[Integers, Integers, Integers], Integers, Integers, Integers]
 
-#: A side is counted if its values occur so often on average, in at most so many columns, and if at most this share of
-#: its rows has a value of its own.
+#: A side counts as discrete if each value occurs so often on average, if it has at most so many columns, and if at most
+#: this share of its rows has a value that occurs only once.
 _ROWS_PER_VALUE, _MOST_COLUMNS, _MOST_ALONE = 5, 8, 0.02
-#: Rows of columns with no more values than this are bound to repeat each other.
+#: Columns with at most so many values necessarily have equal rows.
 _FEW_VALUES = 20
 
 
 def codes(samples: Floats) -> tuple[Integers, Integers]:
-    """Which of the distinct rows each row of ``samples (N, D)`` is, and how often each distinct row occurs."""
+    """The index of the distinct row that each row of ``samples (N, D)`` equals, and the count of each distinct row."""
     rows, axis = (samples[:, 0], None) if samples.shape[1] == 1 else (samples, 0)  # one column sorts much faster
     _, inverse, counts = np.unique(rows, axis=axis, return_inverse=True, return_counts=True)
     return inverse.reshape(-1), counts
 
 
 def copied_rows(x: Floats, y: Floats) -> int:
-    """How many rows repeat others exactly, where that is no coincidence: one column's value tells the whole row.
+    """The number of duplicated rows, if equal values of one column imply that the whole rows are equal; otherwise 0.
 
-    Codes, whole numbers in one column, may tell a class on the other side: then nothing is taken for a copy.
+    Integer codes in one column can determine a class on the other side. Such rows do not count as duplicates.
     """
     most, other = (max(len(np.unique(column)) for column in side.T) for side in (x, y))
     if other > most:
@@ -40,23 +40,24 @@ def copied_rows(x: Floats, y: Floats) -> int:
 
 
 def _distinct_pairs(x: Floats, y: Floats) -> int:
-    """By their hashes: sorting long rows takes minutes where there are many, and several times their memory."""
+    """The number of distinct pairs, by hashes: sorting many long rows would take minutes and much memory."""
     # A negative zero becomes zero.
     return len({hash(((a + 0.0).tobytes(), (b + 0.0).tobytes())) for a, b in zip(x, y, strict=True)})
 
 
 def plugin(x: Floats, y: Floats) -> Floats:
-    r"""Mutual information of the observed frequencies, for discrete x and y, less its bias by a jackknife.
+    r"""Plug-in mutual information of discrete x and y, with a jackknife correction of its bias.
 
-    :math:`N \hat I - (N - 1)\, \overline{\hat I_{-i}}`, where :math:`\hat I_{-i}` is the value without row i. It takes
-    away the bias of order 1/N, as Miller's formula does, and in sparse tables, where that formula counts only the cells
-    that occur, most of the rest too. Rows are values: of several columns, what counts is which combinations occur.
+    :math:`N \hat I - (N - 1)\, \overline{\hat I_{-i}}`, where :math:`\hat I_{-i}` is the value without row i. The
+    jackknife removes the bias of order 1/N, as Miller's formula does. In sparse tables it also removes most of the
+    remaining bias, because Miller's formula counts only the cells that occur. Several columns are treated as one
+    variable whose values are the combinations that occur.
 
     Args:
         x: ``(N, Dx)``. y: ``(N, Dy)``.
 
     Returns:
-        each pair's share of the estimate, ``(N,)``, in nats.
+        the term of each pair, ``(N,)``, in nats; their mean is the estimate.
 
     Source: Zahl, "Jackknifing an index of diversity", 1977, doi:10.2307/1936227.
 
@@ -73,11 +74,12 @@ def plugin(x: Floats, y: Floats) -> Floats:
 def plugin_stderr(x: Floats, y: Floats) -> float:
     r"""Standard error of :func:`plugin`, in nats.
 
-    Of the jackknife, :math:`\sqrt{\tfrac{N-1}{N} \sum_i (\hat I_{-i} - \overline{\hat I_{-i}})^2}`, which does not
-    vanish under independence as that of the rows' shares does; and, for the bias that is left in sparse tables, what
-    the jackknife takes away more than Miller's formula, :math:`(K_{xy} - K_x - K_y + 1) / 2N` with :math:`K` the
-    numbers of values that occur. It is still too small where most rows stand in few cells and the others are spread
-    thinly over many (a copy with a tenth of noise, five rows a cell).
+    The root of the sum of squares of three terms. The first is the jackknife's standard error,
+    :math:`\sqrt{\tfrac{N-1}{N} \sum_i (\hat I_{-i} - \overline{\hat I_{-i}})^2}`. Unlike that of the rows' terms, it
+    does not vanish under independence. The second allows for the remaining bias in sparse tables: it is the difference
+    between the jackknife's correction and Miller's, :math:`(K_{xy} - K_x - K_y + 1) / 2N`, with the numbers :math:`K`
+    of values that occur. The third is :math:`1 / N`. The result is still too small if most rows are in few cells and
+    the others are spread over many cells (a copy with 10 % noise, five rows a cell).
 
     Source: Efron and Stein, "The jackknife estimate of variance", 1981, doi:10.1214/aos/1176345462; Miller, "Note on
     the bias of information estimates", 1955; Panzeri and Treves, 1996, doi:10.1088/0954-898X/7/1/006.
@@ -91,7 +93,7 @@ def plugin_stderr(x: Floats, y: Floats) -> float:
 
 
 def _plugin(counted: _Counted) -> tuple[Floats, Floats]:
-    """Each row's log-ratio of observed frequencies, and their mean without that row, ``(N,)`` each."""
+    """The log-ratio of observed frequencies of each row, and their mean without that row, ``(N,)`` each."""
     (of_x, of_y, of_pair), counts_x, counts_y, counts = counted
     local = np.log(counts[of_pair] * len(of_x) / (counts_x[of_x] * counts_y[of_y]))
     without_x, without_y, without = map(_entropies_without, (counts_x, counts_y, counts))
@@ -106,25 +108,25 @@ def _count(x: Floats, y: Floats) -> _Counted:
 
 
 def _entropy(counts: Integers) -> float:
-    """Of the observed frequencies, in nats."""
+    """The entropy of the observed frequencies, in nats."""
     n = int(counts.sum())
     return math.log(n) - float((counts * np.log(counts)).sum()) / n
 
 
 def _entropies_without(counts: Integers) -> Floats:
-    """The same without one row, by which value that row has: ``(K,)``."""
+    """The same without one row, for each value that this row can have: ``(K,)``."""
     n, fewer = int(counts.sum()), counts - 1
     less = counts * np.log(counts) - fewer * np.log(np.maximum(fewer, 1))
     return np.asarray(math.log(n - 1) - (float((counts * np.log(counts)).sum()) - less) / (n - 1))
 
 
 def entropy_limit(x: Floats, y: Floats) -> float | None:
-    r"""What the mutual information cannot exceed because a side is discrete, in nats; None if neither is.
+    r"""An upper limit of the mutual information if a side is discrete, in nats; ``None`` if neither side is.
 
-    The smaller entropy of the sides that can be counted: jackknifed, and raised by two standard errors and by
-    :math:`\tfrac{F_1}{N} \log N`, where F₁ rows have a value of their own, for what values may be there that did not
-    occur. Counted are sides of at most eight columns whose (joint) values occur five times or more on average, with at
-    most 2 % of the rows alone.
+    The smaller entropy of the discrete sides, bias-corrected by a jackknife, plus two standard errors, plus
+    :math:`\tfrac{F_1}{N} \log N`, where F₁ rows have a value that occurs only once. The last term allows for values
+    that did not occur in the sample. A side is discrete if it has at most eight columns, if its (joint) values occur
+    five times or more on average, and if at most 2 % of the rows have a value that occurs only once.
     """
     limits = [limit for limit in map(_entropy_limit, (x, y)) if limit is not None]
     return min(limits, default=None)

@@ -1,6 +1,6 @@
-"""The closed forms of the Gaussian case, fitted with shrinkage: what every learned estimator starts from.
+"""Closed forms for Gaussian x and y, fitted with shrinkage. Learned estimators start from them.
 
-All functions are pure, take rows as samples and compute in the dtype that they are given.
+All functions are pure. Rows are samples. The computations are done in the dtype of the arguments.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-#: A canonical correlation is kept below ``sqrt(1 - _MIN_RESIDUAL)``, so that a deterministic relation stays finite.
+#: Canonical correlations are at most ``sqrt(1 - _MIN_RESIDUAL)``, so that deterministic relations give finite values.
 _MIN_RESIDUAL = 1e-6
-#: Rows for each column from which on a sample's own covariances are to be trusted.
+#: Number of rows per column from which unshrunk sample covariances are reliable.
 _ENOUGH = 10
 #: How to shrink the covariance between x and y, see :func:`couple`.
 Shrinkage = Literal["none", "sparse", "low-rank", "adjusted"]
@@ -33,11 +33,11 @@ def ledoit_wolf(x: Tensor, *, floor: float | Tensor = 0.0) -> Tensor:
 
     The intensity is the consistent estimate of the one that minimises the expected squared Frobenius distance to the
     true covariance (Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004,
-    doi:10.1016/S0047-259X(03)00096-4). With one row, or rows that are all alike, the sample covariance is zero.
+    doi:10.1016/S0047-259X(03)00096-4). With one row, or with equal rows, the sample covariance is zero.
 
     Args:
         x: samples, ``(N, D)``.
-        floor: variance that is added to every direction, in the squared unit of ``x``.
+        floor: variance that is added in every direction, in the squared unit of ``x``.
 
     Returns:
         ``(D, D)``, positive definite when ``floor`` is positive.
@@ -58,8 +58,8 @@ def ledoit_wolf(x: Tensor, *, floor: float | Tensor = 0.0) -> Tensor:
 def soft_threshold(coefficients: Tensor, noise: float) -> Tensor:
     r"""Shrink coefficients towards zero by the threshold that minimises Stein's unbiased risk estimate.
 
-    For coefficients that carry independent noise of standard deviation ``noise``: where most of them are zero the
-    threshold is large, where none is it vanishes (Donoho and Johnstone, "Adapting to unknown smoothness via wavelet
+    The coefficients have independent noise of standard deviation ``noise``. If most of them are zero, the threshold is
+    large; if none is, it vanishes (Donoho and Johnstone, "Adapting to unknown smoothness via wavelet
     shrinkage", 1995, doi:10.1080/01621459.1995.10476626).
     """
     z = coefficients.abs() / noise
@@ -70,16 +70,16 @@ def soft_threshold(coefficients: Tensor, noise: float) -> Tensor:
 
 
 def adjust_correlations(correlations: Tensor, n: int, columns: int) -> Tensor:
-    r"""Canonical correlations without what ``columns`` variables explain of ``n`` rows by chance: adjusted R².
+    r"""Canonical correlations corrected for what ``columns`` variables explain of ``n`` rows by chance: adjusted R².
 
-    :math:`1 - r^2` grows by :math:`(n - 1) / (n - \text{columns})`; what falls below zero is zero (Theil 1961).
+    :math:`1 - r^2` is multiplied by :math:`(n - 1) / (n - \text{columns})`; negative results become zero (Theil 1961).
     """
     unexplained = (1 - correlations.square()) * (n - 1) / max(n - columns, 1)
     return (1 - unexplained).clamp_min(0.0).sqrt()
 
 
 def shrink_singular_values(matrix: Tensor, noise: float) -> Tensor:
-    """Shrink the singular values of a low-rank matrix seen through white noise, optimally in Frobenius norm.
+    """Shrink the singular values of a low-rank matrix with white noise, optimally in Frobenius norm.
 
     ``noise`` is the standard deviation of each entry (Gavish and Donoho, "Optimal shrinkage of singular values", 2017,
     arXiv 1405.7511).
@@ -98,7 +98,7 @@ class GaussianCoupling:
     r"""A joint Gaussian of x and y in canonical form: means, whitening roots and the SVD of the cross-correlation.
 
     With :math:`u = U^\top \Sigma_x^{-1/2}(x - \mu_x)` and :math:`v` likewise, the pairs :math:`(u_k, v_k)` are
-    independent of each other and correlate by :math:`s_k`.
+    independent of each other, with correlations :math:`s_k`.
     """
 
     mean_x: Tensor  # (Dx,)
@@ -123,7 +123,7 @@ class GaussianCoupling:
 
 
 def _inverse_root(covariance: Tensor) -> Tensor:
-    """Symmetric inverse square root; directions without variance are dropped, not blown up."""
+    """Symmetric inverse square root; directions without variance are set to zero."""
     values, vectors = torch.linalg.eigh(covariance)
     floor = values[-1].clamp_min(torch.finfo(values.dtype).tiny) * 1e-10
     inverse = torch.where(values > floor, values.clamp_min(floor).rsqrt(), torch.zeros_like(values))
@@ -133,7 +133,7 @@ def _inverse_root(covariance: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Whitened:
-    """Means, inverse roots of the covariances within x and within y, and the covariance of what these whiten."""
+    """Means, inverse roots of the covariances within x and within y, and the covariance between whitened x and y."""
 
     mean_x: Tensor
     mean_y: Tensor
@@ -157,17 +157,17 @@ class Whitened:
         return GaussianCoupling(self.mean_x, self.mean_y, self.root_x @ u, self.root_y @ vt.T, s)
 
     def consistent(self, shrink: Shrinkage, x: Tensor, y: Tensor) -> tuple[GaussianCoupling, Whitened]:
-        """:meth:`canonical`, or, where that contradicts ``x`` and ``y``, that of what whitens them exactly.
+        """:meth:`canonical`; or the same with unshrunk covariances within x and y, if the shrunk ones are inconsistent.
 
-        What shrinks the covariances within x and within y leaves the one between them as noisy as it is. Where x and y
-        nearly determine each other, the three then contradict each other: a correlation comes near 1, or would pass
-        it, and the information of a few columns is nats too large. They are taken to do so where, with ten rows or more
-        for each column, the largest correlation leaves less than half of the variance that the sample's own leaves,
-        which is too large by itself.
+        Shrinkage of the covariances within x and within y does not reduce the noise of the covariance between them. If
+        x and y nearly determine each other, the three can become inconsistent: a correlation approaches or would exceed
+        1, and the mutual information of a few columns is nats too large. They count as inconsistent if there are ten
+        rows or more per column, and if the residual variance of the largest correlation is less than half of that of
+        the sample covariances, whose largest correlation is itself too large.
         """
         found = self.canonical(shrink)
         left = 1 - found.correlations.max().square()
-        if left >= 0.5 or len(x) < _ENOUGH * sum(self.cross.shape):  # a half is no less than half of anything
+        if left >= 0.5 or len(x) < _ENOUGH * sum(self.cross.shape):  # half of another one is at most 0.5
             return found, self
         exact = whiten(x, y, sample_covariance)
         greatest = exact.canonical("none").correlations.max()
@@ -177,7 +177,7 @@ class Whitened:
 
 
 def whiten(x: Tensor, y: Tensor, within: Callable[[Tensor], Tensor] = ledoit_wolf) -> Whitened:
-    """Whiten x and y, each by the root of the covariance that ``within`` makes of it."""
+    """Whiten x and y, each with the inverse root of the covariance that ``within`` computes."""
     mean_x, mean_y = x.mean(0), y.mean(0)
     root_x, root_y = _inverse_root(within(x)), _inverse_root(within(y))
     cross = root_x @ ((x - mean_x).T @ (y - mean_y) / len(x)) @ root_y
@@ -185,11 +185,12 @@ def whiten(x: Tensor, y: Tensor, within: Callable[[Tensor], Tensor] = ledoit_wol
 
 
 def couple(x: Tensor, y: Tensor, shrink: Shrinkage = "none") -> GaussianCoupling:
-    """Canonical form of the pairs' sample covariance (``"none"``), or of a shrunk one.
+    """Canonical form of the sample covariance (``"none"``) or of a shrunk covariance.
 
-    Within x and within y shrinkage is :func:`ledoit_wolf`; between them it is :func:`soft_threshold` (``"sparse"``),
-    :func:`shrink_singular_values` (``"low-rank"``), or :func:`adjust_correlations` of those that low rank keeps
-    (``"adjusted"``): low rank takes too much from correlations near 1, whose noise is small.
+    Covariances within x and within y are shrunk by :func:`ledoit_wolf`. The covariance between them is shrunk by
+    :func:`soft_threshold` (``"sparse"``), by :func:`shrink_singular_values` (``"low-rank"``), or by
+    :func:`adjust_correlations` of the correlations that the low-rank shrinkage keeps (``"adjusted"``). Low-rank
+    shrinkage reduces correlations near 1 too much, because their noise is small.
     """
     if shrink == "none":
         return whiten(x, y, sample_covariance).canonical(shrink)
@@ -199,8 +200,8 @@ def couple(x: Tensor, y: Tensor, shrink: Shrinkage = "none") -> GaussianCoupling
 def fit_gaussian(x: Tensor, y: Tensor) -> GaussianCoupling:
     """Fit a joint Gaussian to pairs, with a shrunk cross-correlation.
 
-    Two ways to shrink are tried, sparse entries and low rank; the one that gives the better mean log-ratio on every
-    fifth row, when fitted on the others, is then fitted on all. With fewer than 20 rows the sparse one is taken.
+    Sparse and low-rank shrinkage are compared by the mean log-ratio on held-out rows (every fifth row). The better one
+    is then fitted on all rows. With fewer than 20 rows sparse shrinkage is used.
 
     Args:
         x: ``(N, Dx)``. y: ``(N, Dy)``; row i of ``x`` is paired with row i of ``y``.

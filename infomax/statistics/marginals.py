@@ -1,4 +1,4 @@
-"""Maps of single coordinates that leave mutual information as it is, learned on training rows and applied to others."""
+"""Maps of single columns that do not change mutual information, fitted on training rows and applied to other rows."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ Margins = Literal["normal", "standard", "none"]
 
 
 def fit_margins(train: Floats, how: Margins = "normal") -> Callable[[Floats], Floats]:
-    """The map that standardises each column with the statistics of ``train (N, D)``.
+    """A map that standardises each column with statistics of ``train (N, D)``.
 
-    - ``"normal"``: normal scores. A value goes to the normal quantile of its mid-rank among the training values: every
-      margin becomes standard normal, outliers lose their leverage, ties stay ties, and values outside the training
-      range go to its ends. Strictly increasing on the training values, so mutual information is unchanged.
-    - ``"standard"``: subtract the mean, divide by the standard deviation.
-    - ``"none"``: nothing.
+    - ``"normal"``: normal scores. A value is mapped to the normal quantile of its mid-rank among the training values.
+      All marginals become standard normal, outliers lose their leverage, and ties remain ties. Values outside the
+      training range are mapped to its ends. The map is strictly increasing on the training values, so that mutual
+      information does not change.
+    - ``"standard"``: subtract the mean and divide by the standard deviation.
+    - ``"none"``: the identity.
 
-    With the first two, a column that is constant on the training rows becomes 0 on all.
+    With the first two, a column that is constant on the training rows becomes 0 on all rows.
 
     Raises:
-        ValueError: for another name.
+        ValueError: for an unknown name.
     """
     if how not in get_args(Margins):
         raise ValueError(f"margins must be one of {', '.join(get_args(Margins))}; got {how!r}")
@@ -49,7 +50,7 @@ def fit_margins(train: Floats, how: Margins = "normal") -> Callable[[Floats], Fl
 
 
 def normal_scores(values: Floats) -> Floats:
-    """``fit_margins(values)(values)``, normal scores of the rows that define them, ``(N, D)``: one sort a column."""
+    """``fit_margins(values)(values)``, the normal scores of the training rows, ``(N, D)``, with one sort a column."""
     n, dim = values.shape
     scores = np.empty((n, dim))
     for j in range(dim):

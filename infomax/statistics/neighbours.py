@@ -1,10 +1,10 @@
-"""Nearest neighbours by the maximum norm: how far the k-th one is, and how many points are closer.
+"""k-nearest neighbours in the maximum norm: distances to the k-th neighbour, and numbers of points within a distance.
 
-In few dimensions trees are used, with queries in an order in which neighbours follow each other; in a plane most
-neighbours are found without a tree (:mod:`infomax.statistics.planar_neighbours`). In many dimensions, where a tree
-visits every point anyway, all pairs are compared, a block of rows at a time. All methods give the same numbers, in
-memory that does not grow with the square of the rows. scikit-learn's tree is faster than SciPy's in most cases, and is
-used where it is installed and the rows are many.
+In few dimensions trees are used, and queries are sorted so that consecutive ones are close to each other. In a plane
+most neighbours are found without a tree (:mod:`infomax.statistics.planar_neighbours`). In many dimensions, where a tree
+would visit all points, all pairs are compared, a block of rows at a time. All methods give the same numbers, in memory
+that does not grow with the square of the number of rows. scikit-learn's tree is faster than SciPy's in most cases; it
+is used if it is installed and there are many rows.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
-#: From how many points of a plane on, and up to which neighbour, strips are tried before trees; of how many rows the
-#: distances say how high strips should be.
+#: In a plane, strips are tried before trees from so many points and up to this k; the height of the strips is chosen
+#: from the distances of so many rows.
 _PLANE, _FEW, _LOOKED_AT = 10_000, 5, 1000
-#: Queries of a tree at a time; rows of all pairs at a time.
+#: Queries of a tree at a time; rows that are compared with all others at a time.
 _QUERIES, _ROWS = 1 << 16, 16
-#: From how many dimensions on all pairs are faster than trees: to find the k-th, to count with SciPy's, scikit-learn's.
+#: Dimensions from which comparing all pairs is faster than trees: for distances; for counts by SciPy, scikit-learn.
 _CROWDED_JOINT, _CROWDED_SCIPY, _CROWDED_SKLEARN = 15, 2, 5
-#: From how many rows on scikit-learn's tree is worth the second that its import takes.
+#: Number of rows from which scikit-learn's tree saves more than the second that its import takes.
 _WORTH_IMPORT = 10_000
 
 
 def tie_breaker(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    """Uniform noise of 1e-6: added to normal scores, it leaves no points at equal distances."""
+    """Uniform noise of width 1e-6, to be added to normal scores so that no distances are equal."""
     return rng.uniform(-5e-7, 5e-7, shape)
 
 
 def ksg_terms(u: Floats, v: Floats, neighbours: int, *, workers: int = 1) -> Floats:
-    r"""Each pair's share of Kraskov, Stögbauer and Grassberger's first estimate, for samples without ties.
+    r"""The terms of the first estimator of Kraskov, Stögbauer and Grassberger (KSG), for samples without ties.
 
-    :math:`\psi(k) + \psi(N) - \psi(n_u + 1) - \psi(n_v + 1)`, where :math:`n_u` counts the other points that are nearer
-    in u than the k-th neighbour is in (u, v), by the maximum norm.
+    :math:`\psi(k) + \psi(N) - \psi(n_u + 1) - \psi(n_v + 1)`, where :math:`n_u` is the number of other
+    points that are closer in u than the k-th neighbour is in (u, v), in the maximum norm.
 
     Args:
-        u: ``(N, Du)``. v: ``(N, Dv)``. neighbours: k, in 1..N-1. workers: threads, of SciPy's trees; -1: as many as
-            there are processors.
+        u: ``(N, Du)``. v: ``(N, Dv)``. neighbours: k, in 1..N-1.
+        workers: threads of SciPy's trees; -1 for all processors.
 
     Returns:
         ``(N,)``, in nats; their mean is the estimate.
@@ -59,14 +59,14 @@ def ksg_terms(u: Floats, v: Floats, neighbours: int, *, workers: int = 1) -> Flo
 def near_and_far_terms(
     u: Floats, v: Floats, near: int, far: int, rows: Rows, *, workers: int = 1
 ) -> tuple[Floats, Floats]:
-    """:func:`ksg_terms` of all rows by the ``near``-th neighbour, and of ``rows (M,)`` by the ``far``-th: N and M."""
+    """Terms of KSG of all rows with k = ``near``, ``(N,)``, and of ``rows (M,)`` with k = ``far``, ``(M,)``."""
     by_near, by_far = _terms(u, v, [(near, np.arange(len(u))), (far, rows)], workers)
     return by_near, by_far
 
 
 def _terms(u: Floats, v: Floats, wanted: Sequence[tuple[int, Rows]], workers: int) -> list[Floats]:
     """:func:`ksg_terms` by one k after the other, each of some rows."""
-    from scipy.special import digamma  # noqa: PLC0415 - not needed by those who train
+    from scipy.special import digamma  # noqa: PLC0415 - not needed for training
 
     joint = np.hstack([u, v])
     radius = np.concatenate(neighbour_distances(joint, wanted, workers=workers))
@@ -81,7 +81,7 @@ def _terms(u: Floats, v: Floats, wanted: Sequence[tuple[int, Rows]], workers: in
 
 
 def neighbour_distances(points: Floats, wanted: Sequence[tuple[int, Rows]], *, workers: int = 1) -> list[Floats]:
-    """Distance by the maximum norm to the k-th nearest other one of ``points (N, D)``, for each k of some rows."""
+    """For each (k, rows): the distances of these rows of ``points (N, D)`` to their k-th nearest other points."""
     order, search = _searcher(points, workers)
     plane = points.shape[1] == 2 and workers == 1 and len(points) >= _PLANE
 
@@ -115,12 +115,12 @@ def neighbour_distances(points: Floats, wanted: Sequence[tuple[int, Rows]], *, w
     return distances
 
 
-#: From rows and numbers of neighbours to the distances, ``(rows, numbers)``.
+#: Maps rows and several k to distances, ``(rows, k)``.
 _Search = Callable[[Rows, Sequence[int]], Floats]
 
 
 def _searcher(points: Floats, workers: int) -> tuple[Rows, _Search]:
-    """The fastest way for these points, and the order in which it is best asked: neighbours follow each other."""
+    """The fastest search for these points, and an order of queries in which consecutive points are close."""
     dim = points.shape[1]
     if dim >= _CROWDED_JOINT and workers == 1:
         return np.arange(len(points)), _search_in_all_pairs(points)
@@ -145,7 +145,7 @@ def _searcher(points: Floats, workers: int) -> tuple[Rows, _Search]:
 
 
 def count_within(points: Floats, rows: Rows, radius: Floats, *, workers: int = 1) -> Counts:
-    """How many others of ``points (N, D)`` lie within ``radius (M,)`` of those in ``rows (M,)``: ``(M,)``."""
+    """The number of other ``points (N, D)`` within ``radius (M,)`` of each of the points ``rows (M,)``: ``(M,)``."""
     n, dim = points.shape
     if dim == 1:
         return _count_on_line(points[:, 0], rows, radius)
@@ -169,7 +169,7 @@ def count_within(points: Floats, rows: Rows, radius: Floats, *, workers: int = 1
 
 
 def _in_order(order: Rows, rows: Rows) -> Iterator[Rows]:
-    """Places in ``rows``, in the order of a tree, where neighbours follow each other, in parts."""
+    """Positions in ``rows`` in the order of a tree, in which consecutive points are close, in parts."""
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     ordered = np.argsort(place[rows], kind="stable")
@@ -178,7 +178,7 @@ def _in_order(order: Rows, rows: Rows) -> Iterator[Rows]:
 
 
 def _sklearn_tree(n: int) -> Callable[..., Any] | None:
-    """scikit-learn's tree, or None where it is not installed, or not worth loading for ``n`` rows."""
+    """scikit-learn's tree; ``None`` if it is not installed or does not pay for ``n`` rows."""
     if n < _WORTH_IMPORT:
         return None
     try:
@@ -190,12 +190,12 @@ def _sklearn_tree(n: int) -> Callable[..., Any] | None:
 
 
 def _count_on_line(values: Floats, rows: Rows, radius: Floats) -> Counts:
-    """:func:`count_within` of one column, by places in the sorted one."""
+    """:func:`count_within` of one column, by binary search in the sorted column."""
     line = np.sort(values)
     centres = values[rows]
-    counts = np.full(len(rows), -1)  # not itself
+    counts = np.full(len(rows), -1)  # without the point itself
     ends = centres + radius
-    ascending = np.argsort(ends)  # what is looked up in order stays in the cache
+    ascending = np.argsort(ends)  # sorted queries stay in the cache
     counts[ascending] += np.searchsorted(line, ends[ascending], "right")
     ends = centres - radius
     ascending = np.argsort(ends)
@@ -206,7 +206,7 @@ def _count_on_line(values: Floats, rows: Rows, radius: Floats) -> Counts:
 def _count_in_all_pairs(points: Floats, rows: Rows, radius: Floats) -> Counts:
     """:func:`count_within` of at most 65,535 points.
 
-    In each column the neighbours of a row are an interval of ranks; whether a rank lies in it is one subtraction of
+    In each column the neighbours of a row form an interval of ranks. To test a rank takes one subtraction of unsigned
     16-bit numbers, which wraps around below the interval, and one comparison.
     """
     n, dim = points.shape
@@ -232,9 +232,9 @@ def _count_in_all_pairs(points: Floats, rows: Rows, radius: Floats) -> Counts:
 
 
 def _search_in_all_pairs(points: Floats) -> _Search:
-    """A few candidates in single precision, measured in double precision.
+    """Find a few candidates in single precision, and compute their distances in double precision.
 
-    Rows where rounding could have hidden a nearer point are measured in double precision altogether.
+    Rows for which rounding could have excluded a closer point are searched in double precision.
     """
     n = len(points)
     scale = max(float(np.abs(points).max()), np.finfo(float).tiny)

@@ -1,4 +1,4 @@
-"""Are x and y independent? A permutation test of several statistics at once, exact at every number of rows."""
+"""A permutation test of independence with several statistics, exact for every number of rows."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch import Tensor
 
 from infomax.statistics.gaussian import whiten
 
-#: Random cosines of each side, in bands of frequencies; and the most columns that are taken as they are.
+#: Number of random cosines of each side; number of frequency bands; columns from which random projections are used.
 _COSINES, _BANDS, _MOST_COLUMNS = 48, 3, 64
-#: Rows that are tested, at most.
+#: Largest number of rows that are used.
 _MOST_ROWS = 20_000
 
 
 def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generator) -> float:
-    r"""P-value of independence: how often permuted pairs look as dependent as the pairs do.
+    r"""P-value of independence by permutations of the pairs.
 
-    Features of x and of y are made without regard to who is paired with whom: the whitened normal scores; their squares
-    and their norm; random cosines of low, middle and high frequency. For each kind of feature of x and each of y, the
-    squared covariances are summed (for cosines: the Hilbert-Schmidt independence criterion, Gretton et al. 2005, by
-    random features, Rahimi and Recht 2007), and all sums are tested together by :func:`permutation_pvalue`.
+    Features are computed from x and from y separately: the whitened normal scores; their squares and squared norm;
+    random cosines of low, middle and high frequency. For each kind of feature of x and each kind of feature of y, the
+    squared covariances are summed. For cosines this is the Hilbert-Schmidt independence criterion (Gretton et al. 2005)
+    with random features (Rahimi and Recht 2007). All sums are tested together by :func:`permutation_pvalue`.
 
     Args:
-        x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``; of more than 20,000 rows so many are drawn.
-        draws: permutations; the p-value is at least 1 / (1 + draws).
+        x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``. If there are more than 20,000 rows, 20,000 are drawn.
+        draws: number of permutations; the p-value is at least 1 / (1 + draws).
     """
     if len(x) > _MOST_ROWS:
         rows = torch.from_numpy(rng.permutation(len(x))[:_MOST_ROWS])
@@ -45,16 +45,16 @@ def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generat
 
 
 def permutation_pvalue(statistics: NDArray[np.float64]) -> float:
-    """Of several statistics, large under dependence, of the sample as it is and of permuted ones.
+    """P-value of the maximum of several standardised statistics that are large under dependence.
 
-    Each is standardised over all rows, and the largest of a row is that row's statistic, which is ranked among the
-    others: one test of the level that it claims, whatever the statistics have in common (Westfall and Young 1993).
+    Each statistic is standardised over the sample and its permutations; the largest one is the test statistic. The test
+    has its nominal level, however the statistics depend on each other (Westfall and Young 1993).
 
     Args:
-        statistics: ``(1 + B, S)``; the first row is the sample's.
+        statistics: ``(1 + B, S)``, of the sample in the first row and of permuted samples in the others.
 
     Returns:
-        a p-value, at least 1 / (1 + B).
+        the p-value, at least 1 / (1 + B).
 
     >>> statistics = np.arange(20.0)[:, None]
     >>> permutation_pvalue(statistics), permutation_pvalue(statistics[::-1])
@@ -63,12 +63,12 @@ def permutation_pvalue(statistics: NDArray[np.float64]) -> float:
     centred = statistics - statistics.mean(0)
     spread = centred.std(0)
     largest = (centred / np.where(spread > 0, spread, 1.0)).max(1)
-    # Equal but for rounding counts as equal.
+    # Values that differ only by rounding count as equal.
     return float((largest >= largest[0] - 1e-12).mean())
 
 
 def _features(scores: Tensor, root: Tensor, rng: np.random.Generator) -> tuple[Tensor, list[int]]:
-    """Centred features of one side, ``(N, F)`` in float32, and how many there are of each kind."""
+    """Centred features of one side, ``(N, F)`` in float32, and the number of features of each kind."""
     n, dim = scores.shape
     axes = torch.eye(dim, dtype=scores.dtype)
     if dim > _MOST_COLUMNS:
@@ -82,5 +82,5 @@ def _features(scores: Tensor, root: Tensor, rng: np.random.Generator) -> tuple[T
     features = torch.cat(kinds, 1)
     features = features - features.mean(0)
     spread = features.std(0)
-    varying = torch.where(spread > 1e-9, features / spread.clamp_min(1e-9), 0.0)  # rounding alone is no feature
+    varying = torch.where(spread > 1e-9, features / spread.clamp_min(1e-9), 0.0)  # rounding errors of constant features
     return (varying / math.sqrt(n)).float(), [kind.shape[1] for kind in kinds]

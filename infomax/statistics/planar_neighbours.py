@@ -1,8 +1,8 @@
-"""Nearest neighbours of all points of a plane, by the maximum norm: most of them found by whole arrays, without a tree.
+"""Nearest neighbours of all points of a plane in the maximum norm, by operations on whole arrays, without a tree.
 
-The points are cut into strips by one coordinate, and each strip is sorted by the other. Neighbours are looked
-for among a few points to both sides, in a point's own strip and in the two beside it: a handful of operations on
-vectors for each place that a neighbour may have. What lies further off is known to be far, or else the point is left.
+The points are divided into strips by one coordinate, and each strip is sorted by the other coordinate. The neighbours
+of a point are searched among a few points on both sides of it, in its own strip and in the two adjacent strips. A
+distance is certain if all other points are known to be farther away; the others are left to a tree.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-#: Points of a strip that are looked at to each side.
+#: Points of a strip that are searched on each side.
 _REACH = 7
-#: Points at a time, which fit a core's cache.
+#: Points that are processed at a time; they fit into the cache of a core.
 _AT_ONCE = 1 << 15
 
 
 def distances_by_strips(
     points: Floats, neighbours: int, near_x: Integers, near_y: Integers
 ) -> tuple[Floats, NDArray[np.bool_]] | None:
-    """Distance of each point to its k-th nearest other one, and whether that is certain, ``(N,)`` each.
+    """The distance of each point to its k-th nearest other point, and whether it is certain, ``(N,)`` each.
 
     Args:
-        points: ``(N, 2)``. neighbours: k. near_x, near_y: how many others are, in one coordinate, as near as the k-th
-            neighbour, of a sample of the points, ``(M,)``: they say which coordinate is to be cut, and where.
+        points: ``(N, 2)``. neighbours: k. near_x, near_y: for a sample of the points, ``(M,)``, the number of
+            other points that are as close in one coordinate as the k-th neighbour. They determine the strips.
 
     Returns:
-        None where many points share a value of both coordinates, so that hardly any distance would be certain.
+        ``None`` if too many points are equal in both coordinates, so that few distances would be certain.
     """
-    near = float(np.median(near_x)) + 1, float(np.median(near_y)) + 1  # and the point itself
+    near = float(np.median(near_x)) + 1, float(np.median(near_y)) + 1  # with the point itself
     sizes = [max(int(count), 4 * _REACH) for count in reversed(near)]  # cut by y, and by x
     crowds = [size * count / len(points) for size, count in zip(sizes, near, strict=True)]
     if min(crowds) > _REACH:
@@ -47,7 +47,7 @@ def search_strips(points: Floats, neighbours: int, size: int) -> tuple[Floats, N
     strips = _Strips.of(points, size)
     distance, certain = np.empty(len(points)), np.empty(len(points), dtype=bool)
     at_once = max(1, _AT_ONCE // size)
-    with np.errstate(invalid="ignore"):  # of places where there is no point
+    with np.errstate(invalid="ignore"):  # from positions without a point
         for start in range(0, len(strips.rows), at_once):
             block = slice(start, start + at_once)
             nearest, horizon = strips.search(block, neighbours)
@@ -59,13 +59,13 @@ def search_strips(points: Floats, neighbours: int, size: int) -> tuple[Floats, N
 
 @dataclass(frozen=True, eq=False)
 class _Strips:
-    """Points in S strips of M places, from left to right; the last strip is filled up.
+    """Points in S strips of M positions, sorted within each strip; the last strip is padded.
 
     Attributes:
-        rows: whose point is where, ``(S, M)``; -1 for nobody's.
-        x, y: coordinates, ``(S + 2, M + 2 * _REACH)``: with a strip of nothing before and behind, and with nothing, far
-            away, on both sides of each.
-        below, above: no point beyond the strips beside a strip is nearer in y than these, ``(S,)``.
+        rows: the index of the point at each position, ``(S, M)``; -1 for padding.
+        x, y: coordinates, ``(S + 2, M + 2 * _REACH)``, padded with infinity: one strip before and one after, and
+            positions on both sides of each strip.
+        below, above: the y of the closest points beyond the adjacent strips, ``(S,)``.
     """
 
     rows: Integers
@@ -91,7 +91,7 @@ class _Strips:
         return _Strips(rows, x, y, below, above)
 
     def search(self, block: slice, neighbours: int) -> tuple[Floats, Floats]:
-        """Of some strips' points, the distance to the k-th nearest of those looked at, and the least to any other."""
+        """For the points of some strips: the k-th smallest distance found, and a lower limit of all others."""
         strips = np.arange(len(self.rows))[block] + 1
         here = slice(strips[0], strips[-1] + 1)
         width, size = self.x.shape[1], self.rows.shape[1]
@@ -116,7 +116,7 @@ class _Strips:
 
 
 class _Nearest:
-    """The least distances from points at ``x``, ``y`` to those that were considered, in ascending order."""
+    """The smallest distances of points at ``x``, ``y`` to all candidates so far, in ascending order."""
 
     def __init__(self, x: Floats, y: Floats, neighbours: int) -> None:
         self._x, self._y = x, y

@@ -1,4 +1,4 @@
-"""Which of many pairs of columns depend on each other? Tests by ranks, and what many of them allow to say."""
+"""Rank tests of independence for many pairs of columns, and control of the false discovery rate."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Floats = NDArray[np.float64]
-#: What false-discovery control assumes of the p-values' dependence, see :func:`qvalues`.
+#: Methods of false-discovery control, see :func:`qvalues`.
 Correction = Literal["benjamini-hochberg", "benjamini-yekutieli"]
 
-#: Cosines of a column's ranks, and how many of them each statistic takes of either side.
+#: Number of cosines of the ranks of a column; how many of them each statistic uses.
 _COSINES, _WIDTHS = 16, (1, 2, 4, 8, 16)
-#: From how many rows on the null distribution is that of so many, scaled.
+#: Above this number of rows, the null distribution is that of this number.
 _NULL_ROWS = 1000
-#: Permutations at a time, and numbers of a block of features.
+#: Permutations at a time; elements of a block of features.
 _DRAWS, _BLOCK = 500, 1 << 24
-#: Columns of a block, at most.
+#: Largest number of columns in a block.
 _COLUMNS = 64
 
 
 def qvalues(pvalues: Floats, correction: Correction = "benjamini-hochberg") -> Floats:
-    """The smallest level of false discoveries at which each of several tests is one that is reported.
+    """Adjusted p-values: the smallest false discovery rate at which each test is rejected.
 
-    To report those of at most q keeps the expected share of false ones among them at q or less:
+    Rejecting all tests with a q-value of at most q keeps the expected share of false discoveries at q or less:
 
-    - ``"benjamini-hochberg"``: where p-values are independent or depend positively (PRDS: given that one true null
-      hypothesis has a large p-value, the others' are no smaller for it). Benjamini and Hochberg 1995,
-      doi:10.1111/j.2517-6161.1995.tb02031.x; PRDS: Benjamini and Yekutieli 2001.
-    - ``"benjamini-yekutieli"``: whatever their dependence, at the price of a factor of about log(tests). Benjamini and
-      Yekutieli 2001, doi:10.1214/aos/1013699998.
+    - ``"benjamini-hochberg"``: for p-values that are independent or positively dependent (PRDS: positive regression
+      dependence on each true null hypothesis). Benjamini and Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x;
+      PRDS: Benjamini and Yekutieli 2001.
+    - ``"benjamini-yekutieli"``: for any dependence; the q-values are larger by a factor of about log(tests). Benjamini
+      and Yekutieli 2001, doi:10.1214/aos/1013699998.
 
     Args:
         pvalues: ``(M,)``.
@@ -42,7 +42,7 @@ def qvalues(pvalues: Floats, correction: Correction = "benjamini-hochberg") -> F
         ``(M,)``, in the order of the p-values.
 
     Raises:
-        ValueError: for another correction.
+        ValueError: for an unknown correction.
 
     >>> qvalues(np.array([0.01, 0.5, 0.02])).tolist()
     [0.03, 0.5, 0.03]
@@ -59,20 +59,20 @@ def qvalues(pvalues: Floats, correction: Correction = "benjamini-hochberg") -> F
 
 
 def rank_pvalues(x: Floats, y: Floats, *, draws: int, rng: np.random.Generator) -> Floats:
-    r"""P-values of independence of every column of x and every column of y.
+    r"""P-values of independence of each column of x and each column of y.
 
-    Columns become ranks, equal values in random order. Independent columns then have ranks in a random order relative
-    to each other, whatever their distributions: one null distribution, drawn once by permutation, serves all pairs, and
-    the p-values are exact at every number of rows (beyond 1,000 rows the null distribution hardly depends on their
-    number, and is that of 1,000). Six statistics are taken of a pair: the squared correlation of normal scores, and the
-    sums of squared covariances of the first 1, 2, 4, 8 and 16 cosines of the ranks of either side (a smooth test of the
-    copula's density in the sense of Neyman 1937). Each goes to its chi-squared tail, and the smallest of the six tails
-    is the pair's statistic.
+    Columns are replaced by their ranks; ties are broken at random. If two columns are independent, their ranks are in
+    random order relative to each other, whatever their distributions. One null distribution, drawn once by permutation,
+    therefore serves all pairs, and the p-values are exact for every number of rows. (Above 1,000 rows the null
+    distribution hardly depends on their number; that of 1,000 rows is used.) A pair has six statistics: the squared
+    correlation of normal scores, and the sums of squared covariances of the first 1, 2, 4, 8 and 16 cosines of the
+    ranks of both columns (a smooth test of the copula density, Neyman 1937). Each is converted to its chi-squared tail
+    probability; the smallest of the six is the test statistic.
 
-    Random order loses power on columns with few values: of two coins, about the half.
+    Random ties reduce the power for columns with few values, by about one half for two binary columns.
 
     Args:
-        x: ``(N, D)``. y: ``(N, E)``. draws: permutations B; p-values are multiples of 1 / (1 + B).
+        x: ``(N, D)``. y: ``(N, E)``. draws: number of permutations B; p-values are multiples of 1 / (1 + B).
 
     Returns:
         ``(D, E)``.
@@ -89,13 +89,13 @@ def rank_pvalues(x: Floats, y: Floats, *, draws: int, rng: np.random.Generator) 
             right = _features(basis, ranks_y[:, second : second + block])
             products = (left.T @ right).reshape(-1, basis.shape[1], right.shape[1] // basis.shape[1], basis.shape[1])
             observed = _statistics(products.transpose(1, 2), n)
-            exceeding = draws - np.searchsorted(null, observed - 1e-9, "left")  # equal but for rounding is equal
+            exceeding = draws - np.searchsorted(null, observed - 1e-9, "left")  # equal up to rounding
             found[first : first + block, second : second + block] = (1 + exceeding) / (1 + draws)
     return found
 
 
 def _random_ranks(samples: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Ranks 0..N-1 in each column, equal values in random order."""
+    """Ranks 0..N-1 in each column, ties in random order."""
     ranks = np.empty(samples.shape, dtype=np.int64)
     for j, column in enumerate(samples.T):
         ranks[np.lexsort((rng.random(len(column)), column)), j] = np.arange(len(column))
@@ -103,7 +103,7 @@ def _random_ranks(samples: Floats, rng: np.random.Generator) -> NDArray[np.int64
 
 
 def _basis(n: int) -> Tensor:
-    """Centred functions of the ranks 0..n-1, of norm one, ``(n, F)``: the normal score, then cosines."""
+    """Centred functions of the ranks 0..n-1 with unit norm, ``(n, F)``: the normal score, then cosines."""
     share = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     scores = torch.special.ndtri(share)
     frequencies = math.pi * torch.arange(1, min(_COSINES, n - 1) + 1, dtype=torch.float64)
@@ -112,13 +112,13 @@ def _basis(n: int) -> Tensor:
 
 
 def _features(basis: Tensor, ranks: NDArray[np.int64]) -> Tensor:
-    """Functions of every column, ``(N, columns * F)``."""
+    """The functions of the ranks of every column, ``(N, columns * F)``."""
     return basis[torch.from_numpy(ranks)].reshape(len(ranks), -1)
 
 
 def _statistics(products: Tensor, n: int) -> Floats:
-    """The largest of minus the logarithms of chi-squared tails, of inner products ``(…, F, F)`` of functions."""
-    from scipy.special import chdtrc  # noqa: PLC0415 - not needed by those who train
+    """The largest negative log of the chi-squared tails, from inner products ``(…, F, F)`` of the functions."""
+    from scipy.special import chdtrc  # noqa: PLC0415 - not needed for training
 
     squares = products.double().square() * (n - 1)
     sums = [squares[..., 0, 0]]
@@ -143,10 +143,10 @@ def _null_statistics(n: int, draws: int, rng: np.random.Generator) -> Floats:
 
 
 def table_pvalue(codes_x: NDArray[np.int64], codes_y: NDArray[np.int64]) -> float:
-    """Of independence of two discrete columns, by the chi-squared approximation to the likelihood ratio (Wilks 1938).
+    """P-value of independence of two discrete columns by a likelihood-ratio test (chi-squared: Wilks 1938).
 
     Args:
-        codes_x, codes_y: numbers of the values, 0, 1, …, of which every one occurs, in ``(N,)``.
+        codes_x, codes_y: the values as integers 0, 1, …, each of which occurs, ``(N,)``.
     """
     from scipy.special import chdtrc  # noqa: PLC0415
 

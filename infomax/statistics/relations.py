@@ -1,4 +1,4 @@
-"""Do columns follow exactly from others? Then the mutual information of continuous columns is infinite."""
+"""Detect columns that are exact functions of others: the mutual information of continuous columns is then infinite."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-#: Rows that are looked at, at most; pairs of columns; columns in all for linear relations.
+#: Largest number of rows that are used; of pairs of columns; of columns in total, for linear relations.
 _MOST_ROWS, _MOST_PAIRS, _MOST_COLUMNS = 2_000, 64, 200
-#: A column with fewer distinct values than this share of its rows is not continuous.
+#: A column is continuous if the number of its distinct values is at least this share of its rows.
 _DISTINCT = 0.9
-#: What counts as none: of the error of interpolation, relative to the step between the neighbours; and of residuals,
-#: relative to the interquartile range. Noise that leaves e^-8 of a normal column has 0.01 of the first in 200 rows, and
-#: the second holds for what float32 stores.
+#: Thresholds below which a relation is exact: interpolation error relative to the step between neighbours, and
+#: residuals relative to the interquartile range. Noise of e^-8 standard deviations has an interpolation error of 0.01
+#: with 200 rows; the second threshold allows for values that were stored in float32.
 _NO_STEP, _NO_RESIDUAL = 0.01, 1e-5
 
 
 def follow_exactly(x: Floats, y: Floats) -> bool:
-    """Whether a continuous column of one side follows exactly from the other side, as far as these rows show.
+    """Whether a continuous column of one side is an exact function of the other side, judged by these rows.
 
-    Two kinds of relation are seen: one column is a smooth function, or one of smooth pieces, of another
-    (:func:`interpolation_error`; looked for among at most 64 pairs), and one is a linear combination of several
-    (:func:`linear_residual`; of at most 200 columns in all). A curved function of several columns is not seen, nor one
-    that is rougher than the rows are dense.
+    Two kinds of relation are detected: a column that is a (piecewise) smooth function of another one
+    (:func:`interpolation_error`; for at most 64 pairs of columns), and a column that is a linear combination of several
+    (:func:`linear_residual`; for at most 200 columns in total). Nonlinear functions of several columns, and functions
+    that vary faster than the spacing of the rows, are not detected.
 
     Args:
-        x, y: finite samples ``(N, Dx)``, ``(N, Dy)``, no constant column.
+        x, y: finite samples ``(N, Dx)``, ``(N, Dy)`` without constant columns.
 
     >>> x = np.random.default_rng(0).normal(size=(200, 1))
     >>> noise = np.random.default_rng(1).normal(size=(200, 1))
@@ -50,18 +50,18 @@ def follow_exactly(x: Floats, y: Floats) -> bool:
 
 
 def _is_linear(x: Floats, y: Floats) -> bool:
-    """Whether a column of y is a linear combination of those of x; no, if these are many beside the rows."""
+    """Whether a column of y is a linear combination of those of x; false if there are too few rows to tell."""
     columns = x.shape[1] + y.shape[1]
     possible = y.shape[1] and columns <= _MOST_COLUMNS and len(x) > 2 * x.shape[1] + 20
     return bool(possible) and linear_residual(x, y) < _NO_RESIDUAL
 
 
 def interpolation_error(x: Floats, y: Floats) -> float:
-    """How far y is from a cubic through its neighbours in x, relative to the step between them; a median.
+    """Median distance of y from the cubic through its neighbours in x, relative to the step between them.
 
-    Two neighbours on either side. Of the order of the squared or a higher power of the spacing for smooth functions, 0
-    for cubic ones, and about 1 where noise in y exceeds its change from one row to the next. Where several rows share
-    an x it counts as 1.
+    The cubic uses two neighbours on each side. The error is 0 for cubic functions, at least quadratic in the spacing
+    for smooth functions, and about 1 if the noise in y exceeds its change from one row to the next. It is 1 for rows
+    with equal x.
 
     Args:
         x, y: ``(N,)``.
@@ -89,9 +89,9 @@ def interpolation_error(x: Floats, y: Floats) -> float:
 
 
 def linear_residual(x: Floats, y: Floats) -> float:
-    """Of the column of y that is nearest to a linear combination of those of x: what is left, relative to its spread.
+    """The residual of the column of y that is closest to a linear combination of those of x, relative to its spread.
 
-    The median size of the residuals over the interquartile range; medians, lest a few large values decide.
+    The median absolute residual divided by the interquartile range, which are robust to a few large values.
 
     Args:
         x: ``(N, Dx)``. y: ``(N, Dy)``, continuous columns.
@@ -104,7 +104,7 @@ def linear_residual(x: Floats, y: Floats) -> float:
 
 
 def _scaled(values: Floats) -> Floats:
-    """Columns of mean 0 and variance 1; those that are constant become 0."""
-    values = values / np.abs(values).max(0).clip(min=np.finfo(np.float64).tiny)  # lest squares overflow
+    """Columns with mean 0 and variance 1; constant columns become 0."""
+    values = values / np.abs(values).max(0).clip(min=np.finfo(np.float64).tiny)  # so that squares do not overflow
     spread = values.std(0)
     return np.asarray((values - values.mean(0)) / np.where(spread > 0, spread, 1.0))

@@ -1,4 +1,4 @@
-"""Distributions whose mutual information is known. Every module of this folder registers its own."""
+"""Distributions with known mutual information. Each module of this folder registers its tasks."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ __all__ = ["Task", "TriModal", "families", "get", "names", "register", "tri_moda
 
 
 def __getattr__(name: str) -> Any:
-    """What registers tasks is imported when it is asked for, as the tasks are."""
+    """Import modules that register tasks on first use."""
     if name in ("TriModal", "tri_modal"):
         from infomax.tasks import trimodal  # noqa: PLC0415
 

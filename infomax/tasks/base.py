@@ -1,4 +1,4 @@
-"""What a task is, and the registry that lists them."""
+"""The class of tasks, and their registry."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Task:
     """A joint distribution of x and y with known mutual information.
 
     Attributes:
-        name: unique, readable. mi: the mutual information in nats.
+        name: a unique, readable name. mi: the mutual information in nats.
         x_dim, y_dim: dimensions of x and y.
-        reference: where the distribution and its ``mi`` come from.
-        sampler: draws ``n`` pairs from a generator.
-        family: tasks that belong together have the same.
-        mi_error: standard error of ``mi`` where it is a Monte Carlo mean; 0 where it is exact (closed forms, and
-            integrals solved to 1e-6 or better).
+        reference: the source of the distribution and of ``mi``.
+        sampler: draws ``n`` pairs with a generator.
+        family: a name for a group of related tasks.
+        mi_error: standard error of ``mi`` if it is a Monte Carlo mean; 0 if it is exact (closed forms, and integrals
+            with an error of at most 1e-6).
     """
 
     name: str
@@ -44,10 +44,10 @@ class Task:
 
     def __post_init__(self) -> None:
         if not (0 <= self.mi < np.inf and 0 <= self.mi_error < np.inf):
-            raise ValueError(f"mi must be finite and at least 0, and so its error; got {self.mi} ± {self.mi_error}")
+            raise ValueError(f"mi and its error must be finite and at least 0; got {self.mi} ± {self.mi_error}")
 
     def sample(self, n: int, seed: int) -> tuple[Array, Array]:
-        """Two float64 arrays ``(n, x_dim)`` and ``(n, y_dim)``; the same seed gives the same bytes.
+        """Two float64 arrays ``(n, x_dim)`` and ``(n, y_dim)``; equal seeds give equal bytes.
 
         Raises:
             ValueError: if ``n`` is less than 1.
@@ -63,10 +63,10 @@ _loading = _loaded = False
 
 
 def register(task: Task) -> Task:
-    """List a task under its name, and return it.
+    """Register a task under its name, and return it.
 
     Raises:
-        ValueError: if that name is taken.
+        ValueError: if the name is already registered.
     """
     _load()
     if task.name in _REGISTRY:
@@ -76,9 +76,9 @@ def register(task: Task) -> Task:
 
 
 def _load() -> None:
-    """Import every module of this folder, which registers its tasks: on first use, for ``import infomax`` is light.
+    """Import all modules of this folder, which register their tasks, on first use, so that ``import infomax`` is fast.
 
-    If one of them fails nothing is listed, and the next call tries again.
+    If one import fails, no task is registered, and the next call tries again.
     """
     global _loading, _loaded  # noqa: PLW0603
     if _loading or _loaded:
@@ -98,10 +98,10 @@ def _load() -> None:
 
 
 def names(family: str | None = None) -> list[str]:
-    """Names of the registered tasks, of one family or of all; families by letter, each in its own order.
+    """The names of the registered tasks, of one family or of all, sorted by family.
 
     Raises:
-        ValueError: for a family that no task belongs to; close matches are named.
+        ValueError: for an unknown family; the message names close matches.
     """
     _load()
     if family is not None and family not in families():
@@ -111,16 +111,16 @@ def names(family: str | None = None) -> list[str]:
 
 
 def families() -> list[str]:
-    """Families of the registered tasks, by letter."""
+    """The families of the registered tasks, in alphabetical order."""
     _load()
     return sorted({task.family for task in _REGISTRY.values()})
 
 
 def get(name: str) -> Task:
-    """The registered task of that name.
+    """The registered task with that name.
 
     Raises:
-        ValueError: if there is none; close matches are named.
+        ValueError: if there is none; the message names close matches.
     """
     _load()
     if name not in _REGISTRY:
@@ -128,22 +128,22 @@ def get(name: str) -> Task:
     return _REGISTRY[name]
 
 
-#: Nats that one pair of coordinates may share: beyond it x and y differ by less than a computer can tell.
+#: Largest mutual information of a pair of coordinates, in nats. Above it x and y differ by less than the precision.
 MOST = 25.0
 
 
 def check_mi(mi: float, pairs: int = 1) -> None:
-    """Raise unless ``mi`` nats can be wanted of so many pairs of coordinates."""
+    """Raise unless ``mi`` nats are possible with so many pairs of coordinates."""
     if not 0 <= mi <= MOST * pairs:
         raise ValueError(f"mi must be from 0 to {MOST * pairs:g} nats, {MOST:g} a pair; got {mi}")
 
 
 def check_dim(dim: int) -> None:
-    """Raise unless there is a coordinate."""
+    """Raise unless the dimension is at least 1."""
     if dim < 1:
         raise ValueError(f"dim must be at least 1; got {dim}")
 
 
 def correlation(mi: float) -> tuple[float, float]:
-    r"""Correlation :math:`\rho` of two normal variables that share ``mi`` nats, and :math:`\sqrt{1 - \rho^2}`."""
+    r"""Correlation :math:`\rho` of two normal variables with ``mi`` nats, and :math:`\sqrt{1 - \rho^2}`."""
     return math.sqrt(-math.expm1(-2 * mi)), math.exp(-mi)

@@ -1,8 +1,8 @@
-"""The 40 tasks of "Beyond Normal", under their public names.
+"""The 40 tasks of "Beyond Normal", with their published names.
 
 Czyż, Grabowski, Vogt, Beerenwinkel and Marx 2023, "Beyond Normal: On the Evaluation of Mutual Information Estimators",
-NeurIPS, arXiv 2306.11078. Names end in their parameters: correlation; dimensions and degrees of freedom; dimensions,
-number of pairs and strength λ, which makes a pair correlate by λ²/(1 + λ²).
+NeurIPS, arXiv 2306.11078. Names end in the parameters: the correlation; or the dimensions and degrees of freedom; or
+the dimensions, the number of pairs and the strength λ, for a correlation of λ²/(1 + λ²).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _cauchy = _task(correlated_student(df=1), "student-identity-1-1-1")
 _version("asinh", _cauchy, asinh, asinh)
 _version("swissroll_x", _uniform, swiss_roll)
 
-# Normal in more dimensions: any two coordinates correlate by 0.5, or two pairs alone by 0.8.
+# Multivariate normal: any two coordinates have correlation 0.5, or only two pairs have correlation 0.8.
 for _dim in (2, 3, 5, 25, 50):
     _rho = 0.5 * _dim / (1 + 0.5 * (_dim - 1))
     _task(dense_normal(_gaussian_mi(_rho), dim=_dim), f"multinormal-dense-{_dim}-{_dim}-0.5")
@@ -75,7 +75,7 @@ _student = {
     for _dim, _df in ((2, 1), (2, 2), (3, 2), (3, 3), (5, 2), (5, 3))
 }
 
-# Versions of these.
+# Transformed versions of these.
 for _dim in (3, 5, 25):
     _task_base, _turns = _sparse[_dim], (spiral(1 / _dim, (0, 1)), spiral(1 / _dim, (1, 2)))
     _version("normal_cdf", _task_base, normal_cdf, normal_cdf)

@@ -1,4 +1,4 @@
-"""Discrete and mixed variables: channels, labels, counts, quantised numbers."""
+"""Discrete and mixed variables: channels, labels, counts, quantised variables."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from infomax.tasks.base import Array, Task, check_dim, check_mi, register
 
 Integers = NDArray[np.int64]
 
-#: Nats that no root finder can tell from none.
+#: Mutual information, in nats, that is too small for a root finder.
 _LEAST = 1e-12
-#: Classes whose places on a line are summed over one by one.
+#: Largest number of classes of :func:`noisy_label`.
 _MOST_CLASSES = 50
 
 
 def symmetric_channel(mi: float, *, symbols: int) -> Task:
-    """One of some symbols, all alike; y is the same, or with some probability one of the others, all alike.
+    """A symmetric channel: x is a uniform symbol; y is the same symbol or, with some probability, any other one.
 
     Args:
-        mi: wanted mutual information in nats, at most log ``symbols``. symbols: how many, 2 or more.
+        mi: mutual information in nats, at most log ``symbols``. symbols: number of symbols, 2 or more.
 
     Raises:
         ValueError: for an ``mi`` above log ``symbols``, and fewer than 2 symbols.
@@ -38,14 +38,14 @@ def symmetric_channel(mi: float, *, symbols: int) -> Task:
 
 
 def flip_probability(mi: float, symbols: int) -> float:
-    r"""The probability e of a wrong symbol for which a symmetric channel carries ``mi`` nats.
+    r"""The error probability e of a symmetric channel with ``mi`` nats.
 
     :math:`I = \log m + (1 - e) \log (1 - e) + e \log \tfrac{e}{m - 1}`.
 
     Raises:
         ValueError: for an ``mi`` that is negative or above log ``symbols``, and fewer than 2 symbols.
     """
-    from scipy.optimize import brentq  # noqa: PLC0415 - a slow import for one root
+    from scipy.optimize import brentq  # noqa: PLC0415 - slow import
 
     check_mi(mi)
     if symbols < 2:
@@ -62,17 +62,18 @@ def flip_probability(mi: float, symbols: int) -> float:
 
 
 def transmit(symbol: Integers, symbols: int, flip: float, rng: np.random.Generator) -> Integers:
-    """Symbols after the channel; those that are flipped become any of the others."""
+    """The received symbols; a symbol that is flipped becomes any other one."""
     shift = rng.integers(1, symbols, size=symbol.shape) * (rng.random(symbol.shape) < flip)
     received: Integers = (symbol + shift) % symbols
     return received
 
 
 def quantised_uniform(mi: float, *, levels: int) -> Task:
-    """Uniform x on (0, 1); y is which of some equal intervals it lies in, sent through a symmetric channel.
+    """Uniform x on (0, 1); y is the index of its interval among equal ones, sent through a symmetric channel.
 
     Args:
-        mi: wanted mutual information in nats, at most log ``levels``, where y is x rounded. levels: 2 or more.
+        mi: mutual information in nats, at most log ``levels``, for a channel without errors.
+        levels: number of intervals, 2 or more.
 
     Raises:
         ValueError: for an ``mi`` above log ``levels``, and fewer than 2 levels.
@@ -84,14 +85,14 @@ def quantised_uniform(mi: float, *, levels: int) -> Task:
         y = transmit(np.floor(levels * x).astype(np.int64), levels, flip, rng)
         return x, y.astype(np.float64)
 
-    reference = "closed form: x tells of y only through its interval; Cover and Thomas 2006, section 7.2"
+    reference = "closed form: y depends on x only through its interval; Cover and Thomas 2006, section 7.2"
     return Task(f"quantised-{levels}-{mi:g}", mi, 1, 1, reference, sample, "discrete")
 
 
 def discrete_uniform(symbols: int, *, dim: int = 1) -> Task:
-    r"""One of 0, …, m - 1, and y uniform on (x, x + 2), in each coordinate.
+    r"""In each coordinate, x is uniform on 0, …, m - 1, and y is uniform on (x, x + 2).
 
-    :math:`\log m - \tfrac{m - 1}{m} \log 2` nats a coordinate.
+    :math:`I = \log m - \tfrac{m - 1}{m} \log 2` a coordinate.
 
     Args:
         symbols: m. dim: dimension of x, and of y.
@@ -113,20 +114,20 @@ def discrete_uniform(symbols: int, *, dim: int = 1) -> Task:
 
 
 def zero_inflated_poisson(inflation: float) -> Task:
-    r"""Exponential x of mean 1; y is 0 with some probability p, else a Poisson count of mean x.
+    r"""Exponential x with mean 1; y is 0 with probability p, otherwise a Poisson count with mean x.
 
-    The reference gives :math:`(1 - p)` times the information of the plain count, which is what y and the coin together
-    would tell; y alone does not tell a zero of the coin from a zero of the count, and less is known from it. Here is
-    H(y) - H(y|x): y is geometric but for the inflation, and H(y|x) is integrated over x to 1e-9.
+    The reference gives :math:`(1 - p)` times the mutual information without inflation. This is the value for y together
+    with the indicator of inflation. y alone has less, because zeros from inflation and zeros of the count are equal.
+    The value here is H(y) - H(y|x): y is geometric apart from the inflation, and H(y|x) is integrated over x to 1e-9.
 
     Args:
-        inflation: p, from 0 up to but not including 1.
+        inflation: p, in [0, 1).
 
     Raises:
         ValueError: for any other ``inflation``.
     """
     if not 0 <= inflation < 1:
-        raise ValueError(f"inflation must be from 0 up to 1, without 1; got {inflation}")
+        raise ValueError(f"inflation must lie in [0, 1); got {inflation}")
 
     def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         x = rng.standard_exponential((n, 1))
@@ -147,7 +148,7 @@ def _inflated_information(p: float) -> float:
         negative: Array = np.sum(np.exp(log_p) * log_p, axis=0)
         return -negative
 
-    # x = t²: then what is integrated is smooth at 0, where H(y|x) itself is as steep as x log x.
+    # Substitution x = t²: the integrand is smooth at 0, where H(y|x) is as steep as x log x.
     t = (np.arange(4000) + 0.5) * (10 / 4000)
     x = t**2
     conditional = entropy(counts[:, None] * np.log(x) - x - gammaln(counts + 1)[:, None])
@@ -157,18 +158,19 @@ def _inflated_information(p: float) -> float:
 
 
 def noisy_label(mi: float, *, classes: int = 2, dim: int = 1) -> Task:
-    """Classes y, all alike; x is the place of its class on a line, plus standard normal noise in ``dim`` dimensions.
+    """Uniform classes y; x is the position of the class on a line, plus standard normal noise.
 
-    The places lie one step apart; the step that gives the wanted information is found by quadrature, to 1e-9.
+    The positions are equidistant. Quadrature and root finding give the distance for ``mi``, to 1e-9.
 
     Args:
-        mi: wanted mutual information in nats, below log ``classes`` by 1e-6 at least.
-        classes: 2 to 50. dim: dimension of x; all places lie on its diagonal.
+        mi: mutual information in nats, below log ``classes`` by 1e-6 at least.
+        classes: number of classes, 2 to 50. dim: dimension of x; the line is its diagonal.
 
     Raises:
-        ValueError: for an ``mi`` that so many classes cannot carry, ``classes`` outside 2 to 50, or ``dim`` below 1.
+        ValueError: for an ``mi`` that is impossible with so many classes, ``classes`` outside 2 to 50, or
+            ``dim`` below 1.
     """
-    from scipy.optimize import brentq  # noqa: PLC0415 - a slow import for one root
+    from scipy.optimize import brentq  # noqa: PLC0415 - slow import
 
     check_mi(mi)
     check_dim(dim)
@@ -187,7 +189,7 @@ def noisy_label(mi: float, *, classes: int = 2, dim: int = 1) -> Task:
 
 
 def label_information(step: float, classes: int) -> float:
-    """Nats between a class and its place on a line, seen through standard normal noise; places are ``step`` apart."""
+    """Mutual information, in nats, of a class k and ``step * k`` plus standard normal noise."""
     x = np.arange(-12, step * (classes - 1) + 12, 0.02)
     log_density = logsumexp(-((x - step * np.arange(classes)[:, None]) ** 2) / 2, axis=0)
     log_density -= math.log(classes) + math.log(2 * math.pi) / 2

@@ -1,4 +1,4 @@
-"""Images: plates and rectangles whose places and sizes carry the information, and real digits paired by class."""
+"""Images: plates and rectangles with dependent positions and sizes, and real digits paired by class."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from infomax.tasks.discrete import flip_probability, transmit
 from infomax.tasks.normal import correlated_normal
 from infomax.tasks.transforms import Transform, chain, normal_cdf, transformed
 
-_SOURCE = "Butakov et al. 2024, arXiv 2305.08013; closed form: the image shows its parameters"
+_SOURCE = "Butakov et al. 2024, arXiv 2305.08013; closed form: the image determines its parameters"
 
 
 def gaussian_plates(mi: float, *, size: int = 16) -> Task:
-    """Pairs of images of one bright spot whose two coordinates and width correlate.
+    """Pairs of images of one bright spot, with dependent coordinates and widths.
 
-    The parameters are uniform with a normal copula. Each image shows them exactly, so it carries what they carry.
+    The parameters are uniform with a normal copula. Each image determines its parameters, so that the mutual
+    information of the images is that of the parameters.
 
     Args:
-        mi: wanted mutual information, in nats. size: pixels of a side, 4 or more.
+        mi: mutual information, in nats. size: pixels of a side, 4 or more.
 
     Raises:
         ValueError: for a negative ``mi``, or a ``size`` below 4.
@@ -32,13 +33,13 @@ def gaussian_plates(mi: float, *, size: int = 16) -> Task:
 
 
 def rectangles(mi: float, *, size: int = 16) -> Task:
-    """Pairs of images of one rectangle whose place, width and height correlate.
+    """Pairs of images of one rectangle, with dependent positions, widths and heights.
 
-    The parameters are uniform with a normal copula. A pixel that an edge crosses is as bright as the part covered, so
-    each image shows its parameters exactly, and carries what they carry.
+    The parameters are uniform with a normal copula. The brightness of a pixel is the part of it that the rectangle
+    covers. Each image therefore determines its parameters, and the mutual information is that of the parameters.
 
     Args:
-        mi: wanted mutual information, in nats. size: pixels of a side, 16 or more: each length is two pixels or more.
+        mi: mutual information, in nats. size: pixels of a side, 16 or more, so that each length is two pixels or more.
 
     Raises:
         ValueError: for a negative ``mi``, or a ``size`` below 16.
@@ -60,7 +61,7 @@ def draw_plates(parameters: Array, size: int) -> Array:
 
 
 def draw_rectangles(parameters: Array, size: int) -> Array:
-    """Images ``(n, size²)`` of rectangles from ``(n, 4)`` numbers in (0, 1): two places, two lengths."""
+    """Images ``(n, size²)`` of rectangles from ``(n, 4)`` numbers in (0, 1): two positions, two lengths."""
     pixels = np.arange(size)
     start = size * 0.5 * parameters[:, :2]
     end = start + size * (0.125 + 0.375 * parameters[:, 2:])
@@ -83,14 +84,14 @@ def _images(mi: float, parameters: int, draw: Transform, *, size: int, name: str
 
 
 def digits(mi: float) -> Task:
-    """Pairs of real images of handwritten digits whose classes went through a symmetric channel.
+    """Pairs of images of handwritten digits whose classes are the ends of a symmetric channel.
 
-    A class is drawn, sent through the channel, and an image of each of the two classes is drawn from the 1,797 there
-    are (8 x 8 pixels, values 0 to 16). No image belongs to two classes, so the images carry what the classes carry.
-    Images repeat from a hundred rows on: an estimator that remembers them has seen some of those it is measured on.
+    A class is drawn and sent through the channel. An image is drawn for each of the two classes, from 1,797 images of
+    8 x 8 pixels with values from 0 to 16. An image determines its class, so that the mutual information of the images
+    is that of the classes. Images repeat from about a hundred rows: held-out rows contain images of the training rows.
 
     Args:
-        mi: wanted mutual information in nats, at most log 10.
+        mi: mutual information in nats, at most log 10.
 
     Raises:
         ValueError: for an ``mi`` above log 10.
@@ -111,7 +112,7 @@ def digits(mi: float) -> Task:
 
 @lru_cache(maxsize=1)
 def _digits() -> tuple[Array, NDArray[np.int64]]:
-    """Images ``(1797, 64)`` in the order of their classes, and where each class begins, with the end."""
+    """Images ``(1797, 64)`` sorted by class, and the boundaries of the classes."""
     digits = load_digits()
     return digits.data, np.searchsorted(digits.target, np.arange(11))
 

@@ -1,4 +1,4 @@
-"""Independent pairs: the mutual information is zero whatever the margins."""
+"""Independent pairs: the mutual information is zero, whatever the marginals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from infomax.tasks.base import Array, Task, register
 
 
 def independent_cauchy(dim: int = 10) -> Task:
-    """Independent standard Cauchy coordinates: no mean, no variance, nothing to find."""
+    """Independent standard Cauchy coordinates, which have neither mean nor variance."""
 
     def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         return rng.standard_cauchy((n, dim)), rng.standard_cauchy((n, dim))

@@ -1,4 +1,4 @@
-"""Normal pairs behind other margins: what changes each coordinate alone changes no information."""
+"""Normal copulas with other marginals: maps of single coordinates do not change mutual information."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from infomax.tasks.transforms import (
 
 
 def correlated_uniform(mi: float, *, dim: int = 1) -> Task:
-    """Uniform coordinates on (0, 1), joined by the copula of :func:`~infomax.tasks.normal.correlated_normal`.
+    """Uniform coordinates on (0, 1) with the copula of :func:`~infomax.tasks.normal.correlated_normal`.
 
     Args:
-        mi: wanted mutual information, in nats. dim: dimension of x, and of y.
+        mi: mutual information, in nats. dim: dimension of x, and of y.
     """
-    return _behind(mi, dim, normal_cdf, "uniform")
+    return _with_marginals(mi, dim, normal_cdf, "uniform")
 
 
 def exponentiated_normal(mi: float, *, dim: int = 1) -> Task:
-    """Log-normal coordinates, joined by the copula of :func:`~infomax.tasks.normal.correlated_normal`.
+    """Log-normal coordinates with the copula of :func:`~infomax.tasks.normal.correlated_normal`.
 
     Args:
-        mi: wanted mutual information, in nats. dim: dimension of x, and of y.
+        mi: mutual information, in nats. dim: dimension of x, and of y.
     """
-    return _behind(mi, dim, exponential, "lognormal")
+    return _with_marginals(mi, dim, exponential, "lognormal")
 
 
-def _behind(mi: float, dim: int, margin: Transform, name: str) -> Task:
+def _with_marginals(mi: float, dim: int, margin: Transform, name: str) -> Task:
     base = correlated_normal(mi, dim=dim)
     return transformed(base, x=margin, y=margin, name=f"{name}-{dim}d-{mi:g}", family="margins")
 
@@ -44,7 +44,7 @@ for _make in (correlated_uniform, exponentiated_normal):
     for _dim, _mi in ((1, 0.5), (5, 1.0), (20, 2.0)):
         register(_make(_mi, dim=_dim))
 
-# Composed: rotated on one side and bent by couplings on the other; behind other margins and rotated; lying in a plane.
+# Compositions: couplings and a rotation; other marginals and rotations; embeddings in more dimensions.
 for _dim, _mi in ((2, 1.0), (5, 1.0), (20, 2.0)):
     _base = correlated_normal(_mi, dim=_dim)
     for _name, _x, _y in (

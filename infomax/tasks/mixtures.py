@@ -1,7 +1,7 @@
-"""Mixtures of normals, and the second suite that is made of them.
+"""Mixtures of normal distributions, and a suite of tasks.
 
 The shapes are those of Czyż, Grabowski, Vogt, Beerenwinkel and Marx 2023, "On the Properties and Estimation of
-Pointwise Mutual Information Profiles", arXiv 2310.10240, and of its package; the truth is computed here.
+Pointwise Mutual Information Profiles", arXiv 2310.10240, and of its package. The values of MI are computed here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NormalMixture:
         if not ((self.weights > 0).all() and math.isclose(self.weights.sum(), 1)):
             raise ValueError(f"weights must be positive and sum to 1; got {self.weights.tolist()}")
         if not 1 <= self.x_dim < dim:
-            raise ValueError(f"x_dim must leave coordinates to both x and y, of {dim}; got {self.x_dim}")
+            raise ValueError(f"x_dim must leave at least one of {dim} coordinates to x and to y; got {self.x_dim}")
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """``n`` pairs."""
@@ -92,19 +92,19 @@ def normal_mixture(
     """A task from a mixture of normals of (x, y).
 
     Args:
-        name: of the task. weights: ``(K,)``. means: ``(K, D)``. covariances: ``(K, D, D)``.
-        x_dim: how many of the D coordinates are x.
-        mi: mutual information in nats and its standard error, if known; else the Monte Carlo mean over a million pairs
-            is computed now, which takes a second or more.
-        reference: where the distribution comes from.
+        name: the name of the task. weights: ``(K,)``. means: ``(K, D)``. covariances: ``(K, D, D)``.
+        x_dim: number of coordinates that are x.
+        mi: mutual information in nats and its standard error, if known. By default the Monte Carlo mean over a million
+            pairs, which takes a second or more.
+        reference: the source of the distribution.
 
     Raises:
-        ValueError: for shapes that disagree, and weights that are no distribution.
+        ValueError: for inconsistent shapes, and weights that are not a probability distribution.
     """
     w, m, c = (np.asarray(part, dtype=np.float64) for part in (weights, means, covariances))
     mixture = NormalMixture(w, m, c, x_dim)
     value, error = mi or mixture.mutual_information()
-    value = max(0.0, value)  # independent parts may come out below 0 by rounding
+    value = max(0.0, value)  # rounding can make it negative for independent parts
     how = f"{reference}; MI {'by Monte Carlo' if error else 'by quadrature'}"
     return Task(name, value, x_dim, mixture.means.shape[1] - x_dim, how, mixture.sample, "mixtures", error)
 
@@ -115,13 +115,13 @@ def _pair(variance_x: float, variance_y: float, rho: float = 0.0) -> list[list[f
 
 
 def cross(rho: float = 0.9, mi: tuple[float, float] | None = None) -> Task:
-    """The letter X: two normals that correlate by rho and by -rho."""
+    """The letter X: two normal components with correlations rho and -rho."""
     covariances = [_pair(1, 1, -rho), _pair(1, 1, rho)]
     return normal_mixture(f"1v1-X-{rho}", [0.5, 0.5], np.zeros((2, 2)), covariances, x_dim=1, mi=mi, reference=_SOURCE)
 
 
 def letters(mi: tuple[float, float] | None = None) -> Task:
-    """The letters A and I, of three strokes each."""
+    """The letters A and I, with three strokes each."""
     strokes = [
         ((1.0, 0.0), _pair(0.01, 0.2)),
         ((1.0, 1.0), _pair(0.05, 0.001)),
@@ -135,7 +135,7 @@ def letters(mi: tuple[float, float] | None = None) -> Task:
 
 
 def galaxy(speed: float = 0.5, distance: float = 3.0, mi: tuple[float, float] | None = None) -> Task:
-    """Two balls in three dimensions; the two of x wound into a spiral."""
+    """Two balls in three dimensions; the two coordinates of x are transformed by a spiral."""
     means = np.outer([-0.5, 0.5], np.full(3, distance))
     base = normal_mixture("", [0.5, 0.5], means, [np.eye(3)] * 2, x_dim=2, mi=mi, reference=_SOURCE)
     return transformed(base, x=spiral(speed), name=f"2v1-galaxy-{speed}-{distance}")
@@ -144,7 +144,7 @@ def galaxy(speed: float = 0.5, distance: float = 3.0, mi: tuple[float, float] | 
 def waves(
     components: int = 12, amplitude: float = 5.0, frequency: float = 3.0, mi: tuple[float, float] | None = None
 ) -> Task:
-    """Stripes side by side at four levels of y, bent into waves."""
+    """Parallel stripes at four levels of y; x is transformed into waves."""
     steps = np.arange(components)
     means = 1.5 * np.stack([steps, 0 * steps, steps % 4], axis=1)
     covariances = [np.diag([0.1, 1.0, 0.1])] * components
@@ -160,7 +160,7 @@ def waves(
 
 
 def concentric(dim: int, components: int = 5, mi: tuple[float, float] | None = None) -> Task:
-    """Balls of radii 1, 2, … around one point; y tells which."""
+    """Concentric balls with radii 1, 2, …; y determines the radius."""
     radii = np.arange(1, components + 1)
     means = np.hstack([np.zeros((components, dim)), radii[:, None]])
     covariances = [np.diag([float(radius) ** 2] * dim + [1e-4]) for radius in radii]
@@ -170,7 +170,7 @@ def concentric(dim: int, components: int = 5, mi: tuple[float, float] | None = N
 
 
 def normal_with_inliers(dim: int, share: float, mi: tuple[float, float] | None = None) -> Task:
-    """Two pairs of ``dim`` that correlate by 0.8, and a share of rows whose y belongs to another x."""
+    """Two of ``dim`` pairs have correlation 0.8; in a share of the rows x and y are independent."""
     joint = np.eye(2 * dim)
     for i in range(2):
         joint[i, dim + i] = joint[dim + i, i] = 0.8
@@ -181,8 +181,8 @@ def normal_with_inliers(dim: int, share: float, mi: tuple[float, float] | None =
     )
 
 
-# The truths are quadratures over the coordinates that matter: two, four for the inliers, the radius of the balls.
-# Tests do them again, and hold them against Monte Carlo means.
+# The values of MI are quadratures over the informative coordinates: two; four for the inliers; the radius of the balls.
+# Tests repeat the quadratures, and compare them with Monte Carlo means.
 register(cross(mi=(0.4084425, 0.0)))
 register(letters(mi=(0.7759526, 0.0)))
 register(waves(mi=(1.3070174, 0.0)))

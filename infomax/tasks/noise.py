@@ -1,4 +1,4 @@
-"""One variable seen through another's noise: uniform, and exponential with a gamma rate."""
+"""Noisy observations: a uniform variable with uniform noise, and an exponential variable with a gamma rate."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from infomax.tasks.base import Array, Task, check_dim, register
 
 
 def smoothed_uniform(mi: float, *, dim: int = 1) -> Task:
-    r"""Uniform x on (0, 1), and y = x + noise uniform on :math:`(-\varepsilon, \varepsilon)`, in each coordinate.
+    r"""In each coordinate x is uniform on (0, 1), y is x plus noise uniform on :math:`(-\varepsilon, \varepsilon)`.
 
-    A coordinate shares :math:`\varepsilon - \log 2\varepsilon` nats for :math:`\varepsilon \le \tfrac12` and
-    :math:`1 / 4\varepsilon` above.
+    A pair of coordinates has :math:`\varepsilon - \log 2\varepsilon` nats for :math:`\varepsilon \le \tfrac12`, and
+    :math:`1 / 4\varepsilon` nats above.
 
     Args:
-        mi: wanted mutual information, in nats. dim: dimension of x, and of y.
+        mi: mutual information, in nats. dim: dimension of x, and of y.
 
     Raises:
-        ValueError: unless each coordinate's share of ``mi`` is from 1e-6 to 20 nats, and ``dim`` at least 1.
+        ValueError: unless ``mi / dim`` is from 1e-6 to 20 nats, and ``dim`` at least 1.
     """
     check_dim(dim)
     share = _share(mi, dim)
-    # ε - log 2ε = I is (-ε) exp(-ε) = -exp(-I)/2, whose solution is Lambert's function.
+    # ε - log 2ε = I is equivalent to (-ε) exp(-ε) = -exp(-I)/2, which Lambert's function solves.
     epsilon = float(-lambertw(-math.exp(-share) / 2).real) if share >= 0.5 else 1 / (4 * share)
 
     def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -36,19 +36,19 @@ def smoothed_uniform(mi: float, *, dim: int = 1) -> Task:
 
 
 def gamma_exponential(mi: float, *, dim: int = 1) -> Task:
-    r"""The logarithms of x, gamma with shape a, and of y, exponential with rate x, in each coordinate.
+    r"""In each coordinate, the logarithms of a gamma variable x with shape a and an exponential y with rate x.
 
-    Logarithms, for with little shape x itself is 0 to the computer; they change no information. A
-    coordinate shares :math:`\psi(a + 1) - \log a` nats: h(y|x) is :math:`1 - \psi(a)`, and y has Lomax's distribution,
-    of entropy :math:`1 + 1/a - \log a`.
+    Logarithms do not change the mutual information; x itself would underflow for small shapes. A pair of coordinates
+    has :math:`\psi(a + 1) - \log a` nats: h(y|x) is :math:`1 - \psi(a)`, and y has a Lomax distribution with entropy
+    :math:`1 + 1/a - \log a`.
 
     Args:
-        mi: wanted mutual information, in nats. dim: dimension of x, and of y.
+        mi: mutual information, in nats. dim: dimension of x, and of y.
 
     Raises:
-        ValueError: unless each coordinate's share of ``mi`` is from 1e-6 to 20 nats, and ``dim`` at least 1.
+        ValueError: unless ``mi / dim`` is from 1e-6 to 20 nats, and ``dim`` at least 1.
     """
-    from scipy.optimize import brentq  # noqa: PLC0415 - a slow import for one root
+    from scipy.optimize import brentq  # noqa: PLC0415 - slow import
 
     check_dim(dim)
     share = _share(mi, dim)
@@ -66,7 +66,7 @@ def gamma_exponential(mi: float, *, dim: int = 1) -> Task:
 
 def _share(mi: float, dim: int) -> float:
     if not 1e-6 <= mi / dim <= 20:
-        raise ValueError(f"mi must give each coordinate 1e-6 to 20 nats; got {mi} for {dim}")
+        raise ValueError(f"mi / dim must be from 1e-6 to 20 nats; got {mi / dim}")
     return mi / dim
 
 

@@ -1,4 +1,4 @@
-"""Correlated normal pairs: the one family in which everything is known in closed form."""
+"""Correlated normal pairs, with closed forms."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _COVER = "closed form: Cover and Thomas 2006, eq. 8.56"
 
 
 def correlated_normal(mi: float, *, dim: int = 1, x_dim: int | None = None, pairs: int | None = None) -> Task:
-    r"""Standard normal x and y in which some pairs of coordinates correlate equally, and no others.
+    r"""Standard normal x and y; some pairs of coordinates have equal correlations, and all others are independent.
 
     With k pairs, :math:`I = -\tfrac{k}{2} \log(1 - \rho^2)`, so :math:`\rho = \sqrt{1 - e^{-2I/k}}`.
 
     Args:
-        mi: wanted mutual information, in nats. dim: dimension of y, and of x unless ``x_dim`` is given.
-        x_dim: dimension of x, at least ``dim``. pairs: number of pairs that correlate, ``dim`` of them by default.
+        mi: mutual information, in nats. dim: dimension of y, and of x unless ``x_dim`` is given.
+        x_dim: dimension of x, at least ``dim``. pairs: number of correlated pairs; by default ``dim``.
 
     Raises:
         ValueError: for an ``mi`` that is negative or above 25 nats a pair, an ``x_dim`` below ``dim``, or ``pairs``
@@ -44,9 +44,9 @@ def correlated_normal(mi: float, *, dim: int = 1, x_dim: int | None = None, pair
 
 
 def dense_normal(mi: float, *, dim: int) -> Task:
-    r"""Standard normal coordinates, ``dim`` of x and ``dim`` of y, of which any two correlate by the same r.
+    r"""Standard normal coordinates, ``dim`` of x and ``dim`` of y; any two have the same correlation r.
 
-    Only the sums over x and over y see each other, with correlation :math:`\rho = dr / (1 + (d - 1) r)`, so
+    Only the sums over x and over y are dependent, with correlation :math:`\rho = dr / (1 + (d - 1) r)`, so
     :math:`I = -\tfrac12 \log(1 - \rho^2)`.
 
     Raises:
@@ -68,12 +68,12 @@ def dense_normal(mi: float, *, dim: int) -> Task:
 
 for _dim in (1, 5, 20):
     for _mi in (0.0, 0.5, 1.0, 2.0):
-        if (_dim, _mi) != (20, 2.0):  # a stair
+        if (_dim, _mi) != (20, 2.0):  # part of the staircase below
             register(correlated_normal(_mi, dim=_dim))
-# The oracle for Barber-Agakov: rho = 0.8 in 16 pairs.
+# A reference for Barber-Agakov: rho = 0.8 in 16 pairs.
 register(correlated_normal(-8 * math.log(1 - 0.8**2), dim=16, x_dim=32))
 
-# The staircases: 20 pairs, as they are and with y cubed.
+# The staircases: 20 pairs, without and with a cubed y.
 for _mi in (2.0, 4.0, 6.0, 8.0, 10.0):
     _stair = replace(
         correlated_normal(_mi, dim=20),

@@ -1,4 +1,4 @@
-"""Many dimensions, of which a few directions that no axis shows carry everything."""
+"""High-dimensional x and y that depend on each other in a few hidden directions only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from infomax.tasks.transforms import rotation, transformed
 
 
 def secret(mi: float, *, directions: int, dim: int, seed: int = 0) -> Task:
-    """Standard normal x and y in which some hidden directions correlate, and all others are noise.
+    """Standard normal x and y; some hidden directions are correlated, and all others are noise.
 
     Args:
-        mi: wanted mutual information, in nats. directions: how many carry it, alike.
-        dim: dimension of x, and of y. seed: of the rotations that hide the directions.
+        mi: mutual information, in nats. directions: number of correlated directions.
+        dim: dimension of x, and of y. seed: seed of the rotations that hide the directions.
 
     Raises:
         ValueError: for a negative ``mi``, or ``directions`` that are not from 1 to ``dim``.

@@ -1,4 +1,4 @@
-"""Student pairs: heavy tails, and information that no correlation shows."""
+"""Multivariate Student pairs: heavy tails, and dependence without correlation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from infomax.tasks.base import Array, Task, check_dim, check_mi, correlation, re
 
 
 def tail_information(df: float, x_dim: int, y_dim: int) -> float:
-    r"""Mutual information, in nats, of the two parts of an uncorrelated Student vector.
+    r"""Mutual information, in nats, of the two parts of an uncorrelated multivariate Student vector.
 
     :math:`f(\nu) + f(\nu + m + n) - f(\nu + m) - f(\nu + n)` with
     :math:`f(t) = \log \Gamma(t/2) - \tfrac{t}{2} \psi(t/2)`: Arellano-Valle, Contreras-Reyes and Genton 2013,
@@ -19,7 +19,7 @@ def tail_information(df: float, x_dim: int, y_dim: int) -> float:
         ValueError: for degrees of freedom outside 0.1 to 1e6, or a dimension below 1.
     """
     if not 0.1 <= df <= 1e6:
-        raise ValueError(f"df must be from 0.1 to 1e6, where samples and their information are exact; got {df}")
+        raise ValueError(f"df must be from 0.1 to 1e6, the range in which samples and MI are exact; got {df}")
     check_dim(min(x_dim, y_dim))
 
     def f(t: float) -> float:
@@ -29,22 +29,22 @@ def tail_information(df: float, x_dim: int, y_dim: int) -> float:
 
 
 def correlated_student(mi: float | None = None, *, df: float, dim: int = 1) -> Task:
-    r"""Multivariate Student x and y of which ``dim`` pairs of coordinates correlate equally.
+    r"""Multivariate Student x and y with equal correlations of ``dim`` pairs of coordinates.
 
-    :math:`I = -\tfrac{d}{2} \log(1 - \rho^2)` plus :func:`tail_information`, the least there can be.
+    :math:`I = -\tfrac{d}{2} \log(1 - \rho^2)` plus :func:`tail_information`, the smallest possible value.
 
     Args:
-        mi: wanted mutual information in nats; by default the least, with no correlation at all.
+        mi: mutual information in nats; by default the smallest possible value, without correlation.
         df: degrees of freedom. dim: dimension of x, and of y.
 
     Raises:
-        ValueError: for an ``mi`` below the least, and as :func:`tail_information` does.
+        ValueError: for an ``mi`` below the smallest possible value, and as :func:`tail_information` does.
     """
     least = tail_information(df, dim, dim)
     mi = least if mi is None else mi
     check_mi(mi, dim)
     if mi < least:
-        raise ValueError(f"mi must be at least {least:.6g}, what the tails share; got {mi}")
+        raise ValueError(f"mi must be at least {least:.6g}, its value without correlation; got {mi}")
     rho, rest = correlation((mi - least) / dim)
 
     def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:

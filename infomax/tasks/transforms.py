@@ -1,8 +1,8 @@
-"""Maps that leave mutual information unchanged, for composition onto any task.
+"""Transforms that do not change mutual information, to be applied to any task.
 
-A transform is a function of an ``(n, d)`` array, one row at a time in effect, that can be undone: a monotone map of
-each coordinate, a rotation, an invertible coupling, an embedding into more dimensions. :func:`transformed` puts
-transforms on the two sides of a task. That a map can be undone is for its author to know: nothing here can test it.
+A transform is an invertible function of the rows of an ``(n, d)`` array: a monotone map of each coordinate, a rotation,
+an invertible coupling, an embedding into more dimensions. :func:`transformed` applies transforms to x and y of a task.
+The caller must ensure that a transform is invertible; this cannot be tested here.
 
 >>> from infomax.tasks.normal import correlated_normal
 >>> task = transformed(correlated_normal(1.0, dim=3), x=rotation(seed=0), y=chain(cube, coupling(seed=1)), name="bent")
@@ -28,11 +28,11 @@ Transform = Callable[[Array], Array]
 def transformed(
     task: Task, *, name: str, x: Transform | None = None, y: Transform | None = None, family: str | None = None
 ) -> Task:
-    """The task with its x, its y or both sent through a transform that can be undone.
+    """The task with invertible transforms of x, of y or of both.
 
     Args:
-        task: any task. name: of the new task. x, y: transforms of its sides; None leaves a side as it is.
-        family: of the new task; by default that of ``task``.
+        task: any task. name: the name of the new task. x, y: transforms of x and y; ``None`` for none.
+        family: the family of the new task; by default that of ``task``.
 
     Raises:
         ValueError: if a transform does not give one row for each row.
@@ -52,7 +52,7 @@ def transformed(
 
 
 def chain(*transforms: Transform) -> Transform:
-    """One transform after the other, the first one first."""
+    """The composition of transforms; the first one is applied first."""
 
     def chained(values: Array) -> Array:
         for transform in transforms:
@@ -63,7 +63,7 @@ def chain(*transforms: Transform) -> Transform:
 
 
 def identity(values: Array) -> Array:
-    """Values as they are."""
+    """The values unchanged."""
     return values
 
 
@@ -71,35 +71,35 @@ def identity(values: Array) -> Array:
 
 
 def normal_cdf(values: Array) -> Array:
-    """Standard normal coordinates become uniform on (0, 1)."""
+    """Map standard normal coordinates to uniform ones on (0, 1)."""
     return np.asarray(ndtr(values))
 
 
 def exponential(values: Array) -> Array:
-    """Normal coordinates become log-normal."""
+    """Map normal coordinates to log-normal ones."""
     return np.exp(values)
 
 
 def cube(values: Array) -> Array:
-    """The cubed version of the staircase: Song and Ermon 2020, arXiv 1910.06222."""
+    """The cube, for the cubed staircase: Song and Ermon 2020, arXiv 1910.06222."""
     return values**3
 
 
 def half_cube(values: Array) -> Array:
-    r""":math:`x \sqrt{|x|}`, which makes tails longer: Czyż et al. 2023, arXiv 2306.11078."""
+    r""":math:`x \sqrt{|x|}`, which makes tails heavier: Czyż et al. 2023, arXiv 2306.11078."""
     return values * np.sqrt(np.abs(values))
 
 
 def asinh(values: Array) -> Array:
-    """The inverse hyperbolic sine, which makes tails shorter: Czyż et al. 2023, arXiv 2306.11078."""
+    """The inverse hyperbolic sine, which makes tails lighter: Czyż et al. 2023, arXiv 2306.11078."""
     return np.arcsinh(values)
 
 
 def sines(*waves: tuple[float, float, float]) -> Transform:
-    """Coordinates plus sine waves, each of an amplitude, a frequency and a phase, of slopes that sum to less than 1.
+    """Add sine waves (amplitude, frequency, phase) to the coordinates.
 
     Raises:
-        ValueError: if they do not, for then the map may not be monotone.
+        ValueError: unless amplitudes times frequencies sum to less than 1, which makes the map monotone.
     """
     slope = sum(abs(amplitude * frequency) for amplitude, frequency, _ in waves)
     if slope >= 1:
@@ -115,7 +115,7 @@ def sines(*waves: tuple[float, float, float]) -> Transform:
 
 
 def two_normals(first: tuple[float, float], second: tuple[float, float]) -> Transform:
-    """Standard normal coordinates become mixtures of two normals of unit variance, each a (weight, mean).
+    """Map standard normal coordinates to mixtures of two normals (weight, mean) with unit variance.
 
     Raises:
         ValueError: if the weights are not positive, or do not sum to 1.
@@ -125,7 +125,7 @@ def two_normals(first: tuple[float, float], second: tuple[float, float]) -> Tran
         raise ValueError(f"weights must be positive and sum to 1; got {weights.tolist()}")
 
     def quantile(values: Array) -> Array:
-        # Bisection between the quantiles of the two parts: 64 halvings reach the last bit.
+        # Bisection between the quantiles of the two components: 64 steps reach full precision.
         wanted, low, high = ndtr(values), values + means.min(), values + means.max()
         for _ in range(64):
             middle = (low + high) / 2
@@ -143,10 +143,10 @@ def two_normals(first: tuple[float, float], second: tuple[float, float]) -> Tran
 def spiral(speed: float, plane: tuple[int, int] = (0, 1)) -> Transform:
     r"""Rotate two coordinates by the angle :math:`v \lVert x \rVert^2`: Czyż et al. 2023, arXiv 2306.11078, appendix.
 
-    The norm is that of all coordinates, and no rotation changes it, which is why the map can be undone.
+    The norm is that of all coordinates. The rotation does not change it, so that the map is invertible.
 
     Raises:
-        ValueError: unless the two coordinates differ and are counted from 0.
+        ValueError: unless the two coordinates are different and not negative.
     """
     i, j = plane
     if not (i != j and min(i, j) >= 0):
@@ -164,12 +164,12 @@ def spiral(speed: float, plane: tuple[int, int] = (0, 1)) -> Transform:
 
 
 def rotation(seed: int) -> Transform:
-    """A rotation (or reflection) drawn evenly from all of them, the same for the same seed and dimension."""
+    """A random rotation (or reflection) from the Haar measure, determined by the seed and the dimension."""
     return lambda values: values @ _orthogonal(values.shape[1], seed).T
 
 
 def embedding(dim: int, seed: int) -> Transform:
-    """Coordinates become those of a plane that lies askew in ``dim`` dimensions, which keeps distances.
+    """Embed the coordinates isometrically in ``dim`` dimensions, as a randomly oriented subspace.
 
     Raises:
         ValueError: when applied to values of more than ``dim`` dimensions.
@@ -184,10 +184,10 @@ def embedding(dim: int, seed: int) -> Transform:
 
 
 def coupling(seed: int, layers: int = 4) -> Transform:
-    r"""Random affine couplings: half of the coordinates scale and shift the others, turn by turn.
+    r"""Random affine couplings: one half of the coordinates scales and shifts the other half, alternately.
 
-    :math:`b \mapsto b \, e^{s(a)} + t(a)` with a unchanged can be undone whatever s and t are: Dinh, Sohl-Dickstein and
-    Bengio 2017, arXiv 1605.08803. Here both are tanh of random linear maps.
+    :math:`b \mapsto b \, e^{s(a)} + t(a)` with unchanged a is invertible for all functions s and t: Dinh,
+    Sohl-Dickstein and Bengio 2017, arXiv 1605.08803. Here both are tanh of random linear maps.
 
     Raises:
         ValueError: when applied to values of one dimension.
@@ -210,7 +210,7 @@ def coupling(seed: int, layers: int = 4) -> Transform:
 
 
 def swiss_roll(values: Array) -> Array:
-    r"""One uniform coordinate u becomes a spiral line in the plane: Czyż et al. 2023, arXiv 2306.11078.
+    r"""Map one uniform coordinate u to a spiral in the plane: Czyż et al. 2023, arXiv 2306.11078.
 
     :math:`\tfrac{1}{21} (t \cos t, t \sin t)` with :math:`t = \tfrac{3\pi}{2} (1 + 2u)`.
 
@@ -225,7 +225,7 @@ def swiss_roll(values: Array) -> Array:
 
 @lru_cache(maxsize=16)
 def _orthogonal(dim: int, seed: int) -> Array:
-    """An orthogonal matrix of Haar's measure: Mezzadri 2007, arXiv math-ph/0609050."""
+    """A random orthogonal matrix from the Haar measure: Mezzadri 2007, arXiv math-ph/0609050."""
     q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, dim)))
     matrix: Array = q * np.sign(np.diag(r))
     matrix.setflags(write=False)

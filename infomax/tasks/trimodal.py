@@ -1,4 +1,4 @@
-"""Three modalities and a target: what each tells of it, and what all tell together."""
+"""Three modalities and a target, with known mutual information of any two groups of them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 from infomax.tasks.base import Array, Task, check_dim, check_mi, correlation, register
 from infomax.tasks.transforms import rotation
 
-#: Nats that a modality may tell about the target.
+#: Largest mutual information of a modality and the target, in nats.
 _MOST = 8.0
 
 
 @dataclass(frozen=True, eq=False)
 class TriModal:
-    """Text, audio and vision, each a hidden normal number among noise, and a normal target.
+    """Text, audio and vision, each a latent normal variable with noise columns, and a normal target.
 
     Attributes:
-        modalities: their names, in this order everywhere.
-        correlations: ``(4, 4)``, of the hidden numbers of text, audio and vision, and of the target.
-        dims: how many columns each modality has: its number and noise, rotated. seed: of the rotations.
+        modalities: the names of the modalities, in this order everywhere.
+        correlations: ``(4, 4)``, of the latent variables of text, audio and vision, and of the target.
+        dims: number of columns of each modality: the latent variable and noise, rotated. seed: seed of the rotations.
     """
 
     modalities: ClassVar[tuple[str, str, str]] = ("text", "audio", "vision")
@@ -33,7 +33,7 @@ class TriModal:
     seed: int = 0
 
     def sample(self, n: int, seed: int) -> dict[str, Array]:
-        """Arrays ``(n, dims)`` by name of modality, and the ``"target"``, ``(n, 1)``.
+        """Arrays ``(n, dims)`` by the name of the modality, and the ``"target"``, ``(n, 1)``.
 
         Raises:
             ValueError: if ``n`` is less than 1.
@@ -43,10 +43,10 @@ class TriModal:
         return self._draw(n, np.random.default_rng(seed))
 
     def mi(self, first: Sequence[str], second: Sequence[str]) -> float:
-        """Nats that some of text, audio, vision and target tell about others, in closed form.
+        """Mutual information of two groups of text, audio, vision and target, in nats, in closed form.
 
         Raises:
-            ValueError: for other names, none, or a name on both sides.
+            ValueError: for unknown names, an empty group, or a name in both groups.
         """
         a, b = self._places(first), self._places(second)
         if not a or not b or set(a) & set(b):
@@ -55,7 +55,7 @@ class TriModal:
         return max(0.0, 0.5 * float(log_dets[0] + log_dets[1] - log_dets[2]))
 
     def task(self, first: Sequence[str], second: Sequence[str], name: str = "") -> Task:
-        """The task in which x is the columns of ``first`` side by side, and y those of ``second``.
+        """The task whose x are the concatenated columns of ``first``, and whose y are those of ``second``.
 
         Raises:
             ValueError: as :meth:`mi` does.
@@ -94,21 +94,21 @@ def tri_modal(
     dims: tuple[int, int, int] = (8, 5, 6),
     seed: int = 0,
 ) -> TriModal:
-    r"""Three modalities that tell set amounts about a target, each alone and all together.
+    r"""Three modalities with given mutual information with a target, each alone and all together.
 
-    The number of modality m is :math:`\rho_m T + \sqrt{1 - \rho_m^2} E_m` with normal T and E; the noises E correlate
-    equally, by c. Alone, each tells :math:`-\tfrac12 \log(1 - \rho_m^2)`; together,
-    :math:`\tfrac12 \log(1 + a^\top R_c^{-1} a)` with :math:`a_m = \rho_m / \sqrt{1 - \rho_m^2}`. The more the noises
-    correlate, the more of what the modalities say they say alike.
+    The latent variable of modality m is :math:`\rho_m T + \sqrt{1 - \rho_m^2} E_m` with normal T and E. Any two
+    noises E have correlation c. One modality has :math:`-\tfrac12 \log(1 - \rho_m^2)` nats with the target. All three
+    together have :math:`\tfrac12 \log(1 + a^\top R_c^{-1} a)` nats, with :math:`a_m = \rho_m / \sqrt{1 - \rho_m^2}`.
+    The larger c is, the more redundant are the modalities.
 
     Args:
-        text, audio, vision: wanted nats of each about the target. joint: wanted nats of all; by default what follows
-            from noises that do not correlate.
-        dims: columns of text, audio and vision. seed: of the rotations that hide the informative direction.
+        text, audio, vision: mutual information of each with the target, in nats.
+        joint: mutual information of all three with the target; by default that of independent noises.
+        dims: columns of text, audio and vision. seed: seed of the rotations that hide the informative direction.
 
     Raises:
-        ValueError: for amounts outside 0 to 8 nats, ``dims`` below 1, and a ``joint`` that no correlation of the
-            noises gives.
+        ValueError: for values outside 0 to 8 nats, ``dims`` below 1, and a ``joint`` that is impossible for every
+            correlation of the noises.
     """
     for amount in (text, audio, vision):
         if not 0 <= amount <= _MOST:
@@ -121,7 +121,7 @@ def tri_modal(
 
 
 def _noise_correlation(a: Array, joint: float) -> float:
-    from scipy.optimize import brentq, minimize_scalar  # noqa: PLC0415 - a slow import for one root
+    from scipy.optimize import brentq, minimize_scalar  # noqa: PLC0415 - slow import
 
     check_mi(joint)
 
@@ -129,7 +129,7 @@ def _noise_correlation(a: Array, joint: float) -> float:
         power = (a @ a - c / (1 + 2 * c) * a.sum() ** 2) / (1 - c)
         return 0.5 * math.log1p(power)
 
-    # Convex in c, as the inverse of a matrix is; c below the minimum covers every amount.
+    # Convex in c, as the inverse of a matrix is; values of c below the minimum give all possible values.
     lowest, highest = -0.5 + 1e-9, 1 - 1e-9
     at_least = minimize_scalar(together, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-12}).x
     if not together(at_least) <= joint <= together(lowest):
