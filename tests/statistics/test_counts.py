@@ -118,5 +118,5 @@ class TestLimits:
         result = estimate(x, x > 0, bound="ksg")
         (text,) = judge_result(type(result)(0.8, 0.01, 0.0, "estimate", "b", 300, limit=0.7), 300)
         assert isinstance(text, SaturationWarning)
-        assert "larger than the entropy of a discrete side (0.700 nats" in str(text)
+        assert "exceeds the entropy of a discrete variable (0.700 nats" in str(text)
         assert not list(judge_result(type(result)(0.8, 0.01, 0.0, "upper", "b", 300, limit=0.7), 300))
