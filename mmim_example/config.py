@@ -1,4 +1,4 @@
-"""What a run is: modalities, terms of the loss and their weights, optimisation; read from and written to JSON."""
+"""The configuration of a run: modalities, loss terms and weights, optimisation. Stored as JSON."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
 
 
-#: By the type of a default: what a value must be, in words and in types.
+#: By the type of a default: the types that a value may have, in words and as classes.
 _KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
     bool: ("true or false", (bool,)),
-    int: ("a whole number", (int,)),
+    int: ("an integer", (int,)),
     float: ("a number", (int, float)),
     str: ("text", (str,)),
 }
 
 
 def _typed(given: Any) -> None:
-    """Refuse a value that is not of its default's kind: a text "False", a whole number with a fraction."""
+    """Refuse a value of another type than its default, as the text "False" or a fraction for an integer."""
     for setting in dataclasses.fields(given):
         value, default = getattr(given, setting.name), setting.default
         if type(default) not in _KINDS:
@@ -60,15 +60,16 @@ class Modality:
     """How one modality is encoded.
 
     Attributes:
-        kind: "vector" (one row an utterance), "frames" (an LSTM over frames) or "transformer" (tokens, by a Hugging
-            Face model).
-        out: dimension of the representation; 0: what the encoder has, with no layer of ours (vectors as they are, the
-            transformer's first token).
-        hidden: width of the hidden layer of "vector" (0: linear), or of the LSTM. layers, bidirectional: of the LSTM.
-        dropout: before the last layer.
-        standardize: centre and scale each column by the training split's mean and deviation, and cut it at 5 of them.
-        pretrained: directory or name of the transformer. frozen: do not fine-tune it. pooling: "first" (the [CLS]
-            token) or "mean" over the tokens.
+        kind: "vector" (one row for each utterance), "frames" (an LSTM over frames) or "transformer" (a Hugging Face
+            model over tokens).
+        out: dimension of the representation. 0: no final linear layer, so the dimension of what comes before it.
+        hidden: width of the hidden layer of "vector" (0: linear), or of the LSTM.
+        layers, bidirectional: depth and direction of the LSTM.
+        dropout: dropout rate before the last layer.
+        standardize: standardise each column by the training split's mean and deviation, and clip it at 5 deviations.
+        pretrained: directory or name of the transformer.
+        frozen: do not fine-tune the transformer.
+        pooling: "first" (the [CLS] token) or "mean" over the tokens.
     """
 
     kind: EncoderKind = "vector"
@@ -95,38 +96,45 @@ class Modality:
             _at_least("out", self.out, 1)
         if (self.kind == "transformer") != bool(self.pretrained):
             raise ValueError(
-                f"pretrained must name a model for kind 'transformer', and only there; got {self.pretrained!r} "
-                f"for {self.kind!r}"
+                f"pretrained must name a model for kind 'transformer', and be empty for other kinds; got "
+                f"{self.pretrained!r} for {self.kind!r}"
             )
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides a run's result, but for the data.
+    """Everything that determines the result of a run, except the data.
 
     Attributes:
-        modalities: by name; two or more. The order is that of the fusion.
-        target: "regression" (L1 loss) or "classification" (cross-entropy) into ``classes``.
-        fusion: dimension of the fused representation Z. dropout: before the fusion.
-        pairs: which modalities' MI is raised at the input level; of each, the first predicts the second.
-        pair_bound, pair_options: the bound of each pair, by its name in ``infomax.bounds``, and its keywords.
-        fusion_bound, fusion_options: the same, between each modality and Z. ``critic`` may be among the keywords.
-        alpha, beta: weights of the fusion level's and of the input level's bounds. use_fusion, use_pairs: switches.
-        correlated: whether BA's q(y|x) has correlated coordinates; in the paper it has none.
-        noise: deviation of the noise that is added to what a pair's bound predicts, in units of each coordinate's own
-            deviation. MI with a noisy copy is at most MI, so a value that is right for it stays below. Without noise,
-            representations that lie near a surface have no density that a shrunk covariance follows, and the value can
-            exceed MI by nats; with ``entropy_classes`` "none" it can do so even with noise.
+        modalities: two or more, by name. Their order is that of the fusion.
+        target: "regression" (L1 loss) or "classification" (cross-entropy).
+        classes: number of classes; 1 for regression.
+        fusion: dimension of the fused representation Z.
+        dropout: dropout rate before the fusion.
+        pairs: modalities whose MI is maximised at the input level. The first of a pair predicts the second.
+        pair_bound, pair_options: the bound for each pair, by its name in ``infomax.bounds``, and its keywords.
+        fusion_bound, fusion_options: the bound between each modality and Z, likewise. Keywords may include ``critic``.
+        alpha, beta: weights of the bounds at the fusion level and at the input level.
+        use_fusion, use_pairs: switches for the two levels.
+        correlated: whether q(y|x) of BA has correlated coordinates. In the paper it has not.
+        noise: deviation of the noise added to the second modality of a pair, in units of each coordinate's deviation.
+            MI with a noisy copy is at most MI, so a correct value for the copy is a lower bound. Without noise,
+            representations may lie near a surface, where no shrunk covariance follows their density, and the value can
+            exceed MI by nats. With ``entropy_classes`` "none" it can do so even with noise.
         entropy_classes: components of the entropy memory: by the "sign" of the label (negative, zero, positive), by
-            the "label" itself (classification), or "none". memory: rows that it remembers for each.
-        legacy: the objective of the published code instead (see ``legacy.py``).
-        batch_size, epochs, seed: as usual; the last, smaller batch is used.
-        lr: of all that is not named otherwise; lr_transformer, lr_pairs: of transformers and of the pairs' bounds.
-        weight_decay: L2, of every optimiser. clip: largest norm of the gradient. accumulate: batches a step.
-        patience: epochs without a better validation loss before training stops. lr_patience: before the learning rates
-            are halved. pair_share: share of each epoch's batches that the pairs' bounds are fitted on in stage 0.
-        pair_start: whether stage 0 begins with the closed form, where a bound has one (BA: the linear part of q).
-        threads: of PyTorch on the CPU; 0: as it is.
+            the "label" itself (classification), or "none".
+        memory: rows that the memory keeps for each component.
+        legacy: use the objective of the published code instead; see ``legacy.py``.
+        batch_size, epochs, seed: as usual. The last, smaller batch is used.
+        lr, lr_transformer, lr_pairs: learning rates: of transformers, of the pairs' bounds, and (``lr``) of the rest.
+        weight_decay: L2 penalty of both optimisers.
+        clip: largest gradient norm.
+        accumulate: batches for each optimiser step.
+        patience: epochs without a better validation loss before training stops.
+        lr_patience: epochs without a better validation loss before learning rates are halved.
+        pair_share: share of the training rows that stage 0 uses in each epoch.
+        pair_start: start stage 0 from the closed-form solution, where a bound has one (BA: the linear part of q).
+        threads: number of PyTorch threads on the CPU; 0 leaves it unchanged.
     """
 
     modalities: Mapping[str, Modality]
@@ -186,7 +194,7 @@ class Config:
     def _check_modalities(self) -> None:
         for name in self.modalities:
             if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) or hasattr(nn.ModuleDict, name):
-                raise ValueError(f"modalities must have names of letters, digits and _; got {name!r}")
+                raise ValueError(f"names of modalities must consist of letters, digits and _; got {name!r}")
         for name in ("pair_options", "fusion_options"):
             if not isinstance(getattr(self, name), Mapping):
                 raise ValueError(f"{name} must be an object of keywords; got {getattr(self, name)!r}")
@@ -199,12 +207,11 @@ class Config:
             raise ValueError(f"pairs must differ from each other; got {self.pairs!r}")
         for pair in self.pairs:
             if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(self.modalities):
-                raise ValueError(
-                    f"pairs must be of two different modalities among {', '.join(self.modalities)}; got {tuple(pair)!r}"
-                )
+                known = ", ".join(self.modalities)
+                raise ValueError(f"each pair must be two different modalities among {known}; got {tuple(pair)!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain containers, as JSON takes them."""
+        """The configuration as plain containers, which JSON can represent."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return plain | {
             "modalities": {name: dataclasses.asdict(m) for name, m in self.modalities.items()},
@@ -218,15 +225,15 @@ class Config:
         """The inverse of :meth:`to_dict`.
 
         Raises:
-            ValueError: for unknown names (close ones are told) and values out of range.
+            ValueError: for unknown names, with a suggestion, and for values out of range.
         """
         _known(plain, cls)
         if not isinstance(plain.get("modalities"), Mapping):
-            raise ValueError(f"modalities must be an object of names; got {plain.get('modalities')!r}")
+            raise ValueError(f"modalities must be an object; got {plain.get('modalities')!r}")
         modalities = {}
         for name, modality in plain["modalities"].items():
             if not isinstance(modality, Mapping):
-                raise ValueError(f"modalities.{name} must be an object of settings; got {modality!r}")
+                raise ValueError(f"modalities.{name} must be an object; got {modality!r}")
             _known(modality, Modality)
             modalities[name] = Modality(**modality)
         given = dict(plain) | {"modalities": modalities}
@@ -239,13 +246,13 @@ class Config:
         return cls(**given)
 
     def changed(self, changes: Mapping[str, Any]) -> Config:
-        """This configuration with settings changed, each by its name: "alpha", or "modalities.text.hidden".
+        """A copy with changed settings, each by its name: "alpha", or "modalities.text.hidden".
 
         Args:
-            changes: name → value, in plain containers as JSON has them; made one after the other.
+            changes: name → value, in plain containers; applied in this order.
 
         Raises:
-            ValueError: for names of no setting, and as :meth:`from_dict` does.
+            ValueError: for unknown settings, and as :meth:`from_dict`.
         """
         plain, changes = copy.deepcopy((self.to_dict(), dict(changes)))
         for name, value in changes.items():
@@ -255,28 +262,28 @@ class Config:
                 place = place.get(step)
                 if not isinstance(place, dict):
                     raise ValueError(
-                        f"settings must be those of config.json; got {name!r}, and there is no {step!r} with parts"
+                        f"settings must be those in config.json; got {name!r}, but there is no group {step!r}"
                     )
             place[last] = value
         return Config.from_dict(plain)
 
     def replace(self, **changes: Any) -> Config:
-        """This configuration with some values changed; validated anew."""
+        """A validated copy with changed values."""
         return dataclasses.replace(self, **changes)
 
 
 def read(path: Path) -> Config:
-    """The configuration in a JSON file.
+    """Read the configuration in a JSON file.
 
     Raises:
-        ValueError: for text that is not JSON, and as :meth:`Config.from_dict` does.
+        ValueError: if the text is not JSON, and as :meth:`Config.from_dict`.
     """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} must be JSON; got: {error}") from None
     if not isinstance(plain, dict):
-        raise ValueError(f"{path} must hold a JSON object; got {type(plain).__name__}")
+        raise ValueError(f"{path} must contain a JSON object; got {type(plain).__name__}")
     return Config.from_dict(plain)
 
 
@@ -291,7 +298,7 @@ def _frames(hidden: int) -> Modality:
 
 _BERT = Modality("transformer", out=0, pretrained="bert-base-uncased")
 
-#: Presets: the paper's values for its two data sets, and small ones for generated data.
+#: The paper's values for its two data sets, and a small configuration for generated data.
 PRESETS: dict[str, Config] = {
     "mosi": Config(
         modalities={"text": _BERT, "audio": _frames(32), "vision": _frames(32)},
@@ -314,7 +321,7 @@ def preset(name: str) -> Config:
     """The preset of that name.
 
     Raises:
-        ValueError: if there is none; the names are told.
+        ValueError: if there is none; names the presets.
     """
     if name not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")

@@ -1,4 +1,4 @@
-"""One modality in, one vector an utterance out: utterance vectors, frames of any true length, or tokens of a text."""
+"""Encoders: from utterance vectors, frames of varying length, or text tokens to one vector for each utterance."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from mmim_example.config import Modality
 
+#: Columns with a smaller relative deviation count as constant.
 _LEAST_DEVIATION = 1e-6
-#: Deviations at which a standardised value is cut: one wild number would rule every bound that its row is in.
+#: Standardised values are clipped at this many deviations: one outlier would dominate every bound on its row.
 _FARTHEST = 5.0
 
 
 class Standardize(nn.Module):
-    """Centre and scale columns by statistics that are set once, and cut what is far out; before that, the identity."""
+    """Standardise and clip columns, by statistics that :meth:`fit` sets; the identity before that."""
 
     mean: Tensor
     scale: Tensor
@@ -31,7 +32,7 @@ class Standardize(nn.Module):
 
     @torch.no_grad()
     def fit(self, blocks: Iterable[Tensor]) -> None:
-        """Take mean and deviation over the rows of all blocks ``(n, dim)``; a constant column is only centred."""
+        """Set mean and deviation from the rows of all blocks ``(n, dim)``. A constant column is only centred."""
         count, total, squares = 0, torch.zeros_like(self.mean).double(), torch.zeros_like(self.mean).double()
         for block in blocks:
             rows = block.to(total)
@@ -40,7 +41,7 @@ class Standardize(nn.Module):
             return
         mean = total / count
         deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
-        # Relative to the mean, so that a constant column's rounding error is not blown up to unit variance.
+        # Relative to the mean: rounding errors in a constant column must not be scaled to unit variance.
         constant = deviation <= _LEAST_DEVIATION * (1 + mean.abs())
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(constant, torch.ones_like(deviation), deviation))
@@ -51,7 +52,7 @@ class Standardize(nn.Module):
 
 
 class VectorEncoder(nn.Module):
-    """Utterance vectors ``(B, D)`` → ``(B, out_dim)``: linear, with one hidden layer, or as they are."""
+    """Utterance vectors ``(B, D)`` → ``(B, out_dim)``: linear, with one hidden layer, or unchanged."""
 
     def __init__(self, dim: int, spec: Modality) -> None:
         super().__init__()
@@ -70,11 +71,12 @@ class VectorEncoder(nn.Module):
 
 
 class FrameEncoder(nn.Module):
-    """Frames ``(B, T, D)``, right-padded, with true lengths ``(B,)`` → ``(B, out_dim)``: an LSTM's last state.
+    """Right-padded frames ``(B, T, D)`` with lengths ``(B,)`` → ``(B, out_dim)``: the last state of an LSTM.
 
-    The LSTM runs over the padded batch, and the state at each row's last true frame is taken: the same numbers as with
-    packed sequences, several times faster on a CPU (one fused kernel a layer). Directions and layers are LSTMs of their
-    own, because the backward one has to start at the last true frame. No state that is used has seen any padding.
+    The LSTM runs over the padded batch, and the state at the last valid frame of each row is used. The result equals
+    that of packed sequences, and is several times faster on a CPU, with one fused kernel for each layer. Each direction
+    and layer is a separate LSTM, because the backward one has to start at the last valid frame. No padding enters a
+    state that is used.
     """
 
     def __init__(self, dim: int, spec: Modality) -> None:
@@ -91,10 +93,10 @@ class FrameEncoder(nn.Module):
         self.out_dim = spec.out
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        outputs = [self.standardize(x).transpose(0, 1)]  # (T, B, D), as the kernels have it
+        outputs = [self.standardize(x).transpose(0, 1)]  # (T, B, D), the layout of the kernels
         last = (lengths - 1).clamp_min(0)[None, :, None]
         backwards = last
-        if self.bidirectional:  # from the last true frame to the first; what comes after is padding again
+        if self.bidirectional:  # from the last valid frame to the first, then padding
             steps = torch.arange(x.shape[1], device=x.device)[:, None, None]
             backwards = (last - steps).clamp_min(0)
         for depth, layer in enumerate(self.layers):
@@ -116,7 +118,7 @@ class TransformerEncoder(nn.Module):
 
     Raises:
         ImportError: without the package ``transformers``.
-        ValueError: if ``spec.pretrained`` names no model that can be had.
+        ValueError: if the model ``spec.pretrained`` cannot be loaded.
     """
 
     def __init__(self, spec: Modality) -> None:
@@ -142,11 +144,11 @@ class TransformerEncoder(nn.Module):
 
 
 def load_transformer(pretrained: str) -> Any:
-    """The Hugging Face model in that directory, or of that name; no code that comes with it is run.
+    """Load a Hugging Face model by directory or name. Code that comes with a model is not executed.
 
     Raises:
         ImportError: without the package ``transformers``.
-        ValueError: if it cannot be had.
+        ValueError: if the model cannot be loaded.
     """
     return _from_pretrained("AutoModel", pretrained)
 
@@ -159,11 +161,11 @@ def _from_pretrained(kind: str, pretrained: str) -> Any:
     try:
         return getattr(transformers, kind).from_pretrained(pretrained, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"pretrained must be a model's directory or name; got {pretrained!r}: {error}") from None
+        raise ValueError(f"pretrained must be the directory or name of a model; got {pretrained!r}: {error}") from None
 
 
 def tokenize(texts: Sequence[str], pretrained: str, *, most: int = 50) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Tokens of each text by the model's own tokenizer, cut and padded to ``most``: ``(N, 3, most)``.
+    """Tokenize texts with the model's own tokenizer, truncated and padded to ``most`` tokens: ``(N, 3, most)``.
 
     Raises:
         ImportError, ValueError: as :func:`load_transformer`.
@@ -175,7 +177,7 @@ def tokenize(texts: Sequence[str], pretrained: str, *, most: int = 50) -> np.nda
 
 @torch.no_grad()
 def embed(texts: Sequence[str], pretrained: str, *, pooling: str = "mean", batch: int = 64) -> Tensor:
-    """Embeddings of texts by a frozen model, ``(N, D)``; to be kept with the data and used as vectors.
+    """Embeddings of texts by a frozen model, ``(N, D)``, to be stored with the data and used as vectors.
 
     Raises:
         ImportError, ValueError: as :func:`load_transformer`.
@@ -190,9 +192,9 @@ def embed(texts: Sequence[str], pretrained: str, *, pooling: str = "mean", batch
 
 
 def pooled(model: Any, tokens: Tensor, pooling: str) -> Tensor:
-    """The model's last layer at the first token, or its mean over true tokens: ``(B, width)``."""
+    """The last layer at the first token, or its mean over tokens that are not padding: ``(B, width)``."""
     ids, mask, types = tokens.unbind(1)
-    if pooling == "first":  # attention to nothing at all is not a number
+    if pooling == "first":  # attention over no token would be NaN
         mask = torch.cat([torch.ones_like(mask[:, :1]), mask[:, 1:]], 1)
     accepts_types = getattr(model.config, "type_vocab_size", 0)
     extra = {"token_type_ids": types} if accepts_types else {}
@@ -204,11 +206,11 @@ def pooled(model: Any, tokens: Tensor, pooling: str) -> Tensor:
 
 
 def make(spec: Modality, dim: int | None) -> VectorEncoder | FrameEncoder | TransformerEncoder:
-    """The encoder of a modality whose input has ``dim`` columns (a transformer's has none)."""
+    """Make the encoder of a modality whose input has ``dim`` columns; ``None`` for a transformer."""
     if spec.kind == "transformer":
         return TransformerEncoder(spec)
     if dim is None:
-        raise ValueError(f"dim must be given for an encoder of {spec.kind}; got None")
+        raise ValueError(f"dim must be given for an encoder of kind {spec.kind!r}; got None")
     return VectorEncoder(dim, spec) if spec.kind == "vector" else FrameEncoder(dim, spec)
 
 

@@ -1,7 +1,7 @@
-"""The objective of the paper's published code, faults included, so that it can be compared with the correct one.
+"""The objective of the paper's published code, including its errors, for comparison with the correct one.
 
-None of this measures information (see each class); it is here for ``Config(legacy=True)`` alone. Shapes and names of
-parameters follow the published code, so that :mod:`mmim_example.published_weights` can copy its weights.
+None of its terms measures information; see each class. Only ``Config(legacy=True)`` uses them. Shapes and parameter
+names follow the published code, so that :mod:`mmim_example.published_weights` can copy its weights.
 """
 
 from __future__ import annotations
@@ -9,31 +9,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-#: Batches of an epoch after which the published code first adds the entropy to its loss.
+#: The published code adds the entropy to its loss after this many batches of each epoch.
 _ENTROPY_AFTER = 2
 
 
 class OfficialPair(nn.Module):
-    """The published code's input-level term: a likelihood without its normaliser, plus an entropy of something else.
+    """The published input-level term: a likelihood without its normaliser, plus the entropy of another variable.
 
-    The "likelihood" lacks −½ log σ², so that σ → ∞ maximises it; the entropy is that of tanh(W y) in a quarter of the
-    dimensions, with a random W that no stage trains, without constants, from this batch and the last one, and only of
-    rows with a label that is not 0. It is NaN where a class has too few rows.
+    The "likelihood" lacks −½ log σ², so σ → ∞ maximises it. The entropy is that of tanh(W y) in a quarter of the
+    dimensions, with a random W that is never trained. It lacks the constants, uses the current and the previous batch
+    only, ignores rows with label 0, and is NaN if a class has too few rows.
     """
 
     def __init__(self, x_dim: int, y_dim: int) -> None:
         super().__init__()
         if y_dim < 4:
-            raise ValueError(f"y_dim must be at least 4 for the published code's entropy; got {y_dim}")
+            raise ValueError(f"y_dim must be at least 4 for the published entropy; got {y_dim}")
         self.mlp_mu = nn.Sequential(nn.Linear(x_dim, y_dim), nn.ReLU(), nn.Linear(y_dim, y_dim))
         self.mlp_logvar = nn.Sequential(nn.Linear(x_dim, y_dim), nn.ReLU(), nn.Linear(y_dim, y_dim))
         self.entropy_prj = nn.Sequential(nn.Linear(y_dim, y_dim // 4), nn.Tanh())
         self.start_epoch()
 
     def start_epoch(self) -> None:
-        """Forget the last batch, as the published code does at each epoch."""
+        """Forget the previous batch, as the published code does in each epoch."""
         self._last: tuple[Tensor, Tensor] | None = None
         self._batches = 0
+
+    def ceiling(self, n: int) -> None:
+        """None: this is not a bound."""
 
     def likelihood(self, x: Tensor, y: Tensor) -> Tensor:
         """−Σ (y − μ)² / 2σ², mean over rows."""
@@ -46,7 +49,7 @@ class OfficialPair(nn.Module):
         return -self.likelihood(x, y)
 
     def entropy(self, y: Tensor, labels: Tensor) -> Tensor | None:
-        """¼ (log det Σ₊ + log det Σ₋) of this batch and the last; ``None`` where there is no last one."""
+        """¼ (log det Σ₊ + log det Σ₋) of this batch and the previous one; ``None`` if there is no previous one."""
         projected = self.entropy_prj(y)
         classes = projected[labels > 0], projected[labels < 0]
         value = None
@@ -58,7 +61,7 @@ class OfficialPair(nn.Module):
         return value
 
     def forward(self, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
-        """What the published loss subtracts, times β."""
+        """The value that the published loss subtracts, times β."""
         likelihood, entropy = self.likelihood(x, y), self.entropy(y, labels)
         if self.training:
             self._batches += 1
@@ -66,14 +69,14 @@ class OfficialPair(nn.Module):
 
 
 class OfficialCPC(nn.Module):
-    """The published code's fusion-level term: InfoNCE less log N, over the fusions for a given modality."""
+    """The published fusion-level term: InfoNCE minus log N, over the fusions for a given modality."""
 
     def __init__(self, x_dim: int, y_dim: int) -> None:
         super().__init__()
         self.net = nn.Linear(y_dim, x_dim)
 
     def ceiling(self, n: int) -> None:
-        """Not a bound, so none."""
+        """None: this is not a bound."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Mean over i of cos(x_i, G(y_i)) − log Σ_j exp cos(x_i, G(y_j))."""

@@ -1,13 +1,12 @@
-"""MMIM: encoders, a fusion, a task, and bounds on mutual information at two levels.
+"""MMIM: encoders, a fusion network, a task loss, and bounds on mutual information at two levels.
 
 Han, Chen and Poria, "Improving Multimodal Fusion with Hierarchical Mutual Information Maximization for Multimodal
-Sentiment Analysis", EMNLP 2021, arXiv 2109.00412. The bounds are those of :mod:`infomax`, by name; here they are only
-put in their places.
+Sentiment Analysis", EMNLP 2021, arXiv 2109.00412. The bounds come from :mod:`infomax`, by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +23,13 @@ from mmim_example.reading import Batch
 
 @dataclass(frozen=True)
 class Output:
-    """What the network makes of a batch of B utterances.
+    """The output of the network for a batch of B utterances.
 
     Attributes:
         representations: h_m ``(B, d_m)`` of each modality; zero where it is missing.
-        present: where it is not, ``(B,)``.
-        fused: Z ``(B, fusion)``. prediction: ``(B,)``, or class scores ``(B, classes)``.
+        present: by modality, ``(B,)``, False where it is missing.
+        fused: Z ``(B, fusion)``.
+        prediction: ``(B,)``, or class scores ``(B, classes)``.
     """
 
     representations: dict[str, Tensor]
@@ -40,7 +40,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Terms:
-    """The parts of the loss, each a 0-d tensor: the task's loss, and MI in nats by pair and by modality."""
+    """The terms of the loss, each a 0-d tensor: the task loss, and MI in nats for each pair and each modality."""
 
     task: Tensor
     pairs: dict[str, Tensor]
@@ -48,7 +48,7 @@ class Terms:
 
 
 class Fusion(nn.Module):
-    """Z = tanh(W₂ tanh(W₁ [h_text, h_audio, h_vision])), and the head that predicts from it."""
+    """Z = tanh(W₂ tanh(W₁ [h_text, h_audio, h_vision])), and the prediction head."""
 
     def __init__(self, in_dim: int, dim: int, classes: int, dropout: float) -> None:
         super().__init__()
@@ -64,14 +64,14 @@ class Fusion(nn.Module):
 
 
 class MMIM(nn.Module):
-    """MultiModal InfoMax over any two or more modalities.
+    """MultiModal InfoMax over two or more modalities.
 
     Args:
-        config: which modalities, bounds and weights.
-        dims: columns of each modality's input; a transformer's needs none.
+        config: modalities, bounds and weights.
+        dims: number of columns of each modality's input. Transformers need none.
 
     Raises:
-        ValueError: if ``dims`` lacks a modality, or a bound refuses its keywords.
+        ValueError: if ``dims`` lacks a modality, or a bound does not accept its keywords.
     """
 
     def __init__(self, config: Config, dims: Mapping[str, int]) -> None:
@@ -85,7 +85,7 @@ class MMIM(nn.Module):
         )
         width = {name: int(encoder.out_dim) for name, encoder in self.encoders.items()}  # type: ignore[arg-type]
         self.fusion = Fusion(sum(width.values()), config.fusion, config.classes, config.dropout)
-        # Input level: the first of a pair predicts the second. Fusion level: Z predicts each modality.
+        # Input level: the first modality of a pair predicts the second. Fusion level: Z predicts each modality.
         self.pair_bounds = nn.ModuleDict(
             {f"{a}-{b}": self._pair_bound(width[a], width[b]) for a, b in config.pairs if config.use_pairs}
         )
@@ -93,8 +93,9 @@ class MMIM(nn.Module):
             {name: self._fusion_bound(width[name]) for name in width if config.use_fusion}
         )
         if config.legacy:
+            pretrained = {id(p) for p in self.transformer_parameters()}
             for parameter in self.parameters():
-                if parameter.ndim > 1 and parameter.requires_grad and not self._pretrained(parameter):
+                if parameter.ndim > 1 and parameter.requires_grad and id(parameter) not in pretrained:
                     nn.init.xavier_normal_(parameter)
 
     def _pair_bound(self, x_dim: int, y_dim: int) -> nn.Module:
@@ -115,16 +116,13 @@ class MMIM(nn.Module):
         bound = infomax.bounds.get(self.config.fusion_bound)
         return _built(bound, dim, self.config.fusion, self.config.fusion_options, "fusion_options")
 
-    def _pretrained(self, parameter: nn.Parameter) -> bool:
-        return any(parameter is p for p in self.transformer_parameters())
-
     @property
     def entropy_components(self) -> int:
-        """How many classes the entropy memory tells apart."""
+        """The number of components in the entropy memory."""
         return {"none": 1, "sign": 3, "label": self.config.classes}[self.config.entropy_classes]
 
     def _memory_labels(self, labels: Tensor) -> Tensor | None:
-        """The memory's class of each row ``(B,)``: negative, zero or positive; or the label itself."""
+        """The component of each row ``(B,)``: negative, zero or positive label; or the label itself."""
         if self.entropy_components == 1:
             return None
         return labels.long() if self.config.entropy_classes == "label" else (labels.sign() + 1).long()
@@ -132,13 +130,13 @@ class MMIM(nn.Module):
     # --- The network -------------------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
-        """h_m of each modality, zero where it is missing: h_t = BERT(X_t), h_m = LSTM(X_m) in the paper."""
+        """h_m of each modality, zero where it is missing. In the paper h_t = BERT(X_t), and h_v, h_a are LSTMs."""
         representations = {}
         for name, encoder in self.encoders.items():
             key = "tokens" if self.config.modalities[name].kind == "transformer" else name
             encoded = encoder(batch.inputs[key], batch.lengths.get(name))
-            there = batch.present[name]
-            representations[name] = encoded if bool(there.all()) else encoded.masked_fill(~there[:, None], 0.0)
+            present = batch.present[name]
+            representations[name] = encoded if bool(present.all()) else encoded.masked_fill(~present[:, None], 0.0)
         return representations
 
     def forward(self, batch: Batch) -> Output:
@@ -153,11 +151,11 @@ class MMIM(nn.Module):
     # --- The loss ----------------------------------------------------------------------------------------------------
 
     def terms(self, output: Output, labels: Tensor) -> Terms:
-        """Task loss and every bound that is switched on, on this batch.
+        """The task loss and every bound that is switched on, for this batch.
 
-        Of a pair, the paper's Eq. (3): I(X; Y) ≥ E log q(y|x) + H(Y), with X the first modality and H(Y) from the
-        memory of Gaussian mixtures. Of a modality, its CPC loss with the sign changed, and + log N, so that it is MI in
-        nats: log s(h, Z) / Σ_j s(h_j, Z), s(h, Z) = exp(h · G(Z) / (|h| |G(Z)|)).
+        For a pair, the paper's Eq. (3): I(X; Y) ≥ E log q(y|x) + H(Y), where X is the first modality and H(Y) comes
+        from the Gaussian-mixture memory. For a modality, the negative CPC loss plus log N, which makes it MI in nats:
+        log s(h, Z) / Σ_j s(h_j, Z), with s(h, Z) = exp(h · G(Z) / (|h| |G(Z)|)).
         """
         h, present = output.representations, output.present
         if self.config.target == "regression":
@@ -165,36 +163,39 @@ class MMIM(nn.Module):
         else:
             task = F.cross_entropy(output.prediction, labels.long())
         rows = []
-        for (x, y), _ in zip(self.config.pairs, self.pair_bounds, strict=False):
-            given, predicted, told = _there(present[x] & present[y], h[x], h[y], labels)
-            rows.append((given, self._noisy(predicted), told))
+        for x, y, _ in self._pairs():
+            given, predicted, labelled = _rows(present[x] & present[y], h[x], h[y], labels)
+            rows.append((given, self._noisy(predicted), labelled))
         pairs = dict(zip(self.pair_bounds, self._pair_values(rows), strict=True))
         fusion = {}
         for name, bound in self.fusion_bounds.items():
-            given, fused = _there(present[name], h[name], output.fused)
+            given, fused = _rows(present[name], h[name], output.fused)
             fusion[name] = bound(given, fused) if len(given) > 1 else task.new_zeros(())
         return Terms(task, pairs, fusion)
 
-    def _pair_values(self, rows: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """Of each pair, from rows of its first modality, of its second, and their labels."""
+    def _pairs(self) -> Iterator[tuple[str, str, nn.Module]]:
+        """The modalities and the bound of each pair; nothing if pairs are switched off."""
+        for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
+            yield x, y, bound
+
+    def _pair_values(self, rows: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[Tensor]:
+        """The value of each pair's bound, from rows of both modalities and their labels."""
         bounds = list(self.pair_bounds.values())
-        known = [bound for bound in bounds if isinstance(bound, infomax.BA)]
-        if rows and len(known) == len(bounds) and all(told is rows[0][2] for _, _, told in rows) and len(rows[0][2]):
-            pairs = [(x, y) for x, y, _ in rows]
-            values = infomax.bounds.barber_agakov(known, pairs, self._memory_labels(rows[0][2]))
-        else:
-            values = [self._pair_value(bound, *row) for bound, row in zip(bounds, rows, strict=True)]
-        return values
+        ba = [bound for bound in bounds if isinstance(bound, infomax.BA)]
+        # Where all pairs have the same rows, which is usual, their memories are read in one pass.
+        if rows and len(ba) == len(bounds) and all(labels is rows[0][2] for _, _, labels in rows) and len(rows[0][2]):
+            return infomax.bounds.barber_agakov(ba, [(x, y) for x, y, _ in rows], self._memory_labels(rows[0][2]))
+        return [self._pair_value(bound, *row) for bound, row in zip(bounds, rows, strict=True)]
 
     def _pair_value(self, bound: nn.Module, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
         if len(x) < (1 if isinstance(bound, infomax.BA) else 2):
             return x.new_zeros(())
+        extra: tuple[Tensor | None, ...] = ()
         if isinstance(bound, OfficialPair):
-            value: Tensor = bound(x, y, labels)
+            extra = (labels,)
         elif isinstance(bound, infomax.BA):
-            value = bound(x, y, self._memory_labels(labels))
-        else:
-            value = bound(x, y)
+            extra = (self._memory_labels(labels),)
+        value: Tensor = bound(x, y, *extra)
         return value
 
     def _noisy(self, h: Tensor) -> Tensor:
@@ -203,7 +204,7 @@ class MMIM(nn.Module):
         return h + self.config.noise * h.detach().std(0) * torch.randn_like(h)
 
     def loss(self, terms: Terms) -> Tensor:
-        """L = L_task + α L_CPC + β L_BA: each bound is subtracted, since it is to grow (stage 1)."""
+        """L = L_task + α L_CPC + β L_BA, where each bound enters with a minus sign: stage 1 maximises it."""
         loss = terms.task
         for value in terms.fusion.values():
             loss = loss - self.config.alpha * value
@@ -213,8 +214,8 @@ class MMIM(nn.Module):
 
     @torch.no_grad()
     def start_pairs(self, representations: Mapping[str, Tensor], present: Mapping[str, Tensor], labels: Tensor) -> None:
-        """Before stage 0: what has a closed form is set, and entropy memories are filled, since encoders have moved."""
-        for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
+        """Prepare stage 0 for the current encoders: set what has a closed form, and refill the entropy memories."""
+        for x, y, bound in self._pairs():
             rows = present[x] & present[y]
             if not isinstance(bound, infomax.Bound) or rows.sum() < 2:
                 continue
@@ -227,38 +228,40 @@ class MMIM(nn.Module):
                 bound.memory.update(predicted, self._memory_labels(labels[rows]))
 
     def pair_loss(self, representations: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor | None:
-        """What stage 0 minimises: −log q(y|x) of each pair for BA; ``None`` if no pair has enough rows."""
+        """The loss of stage 0, for BA −log q(y|x) of each pair; ``None`` if no pair has enough rows."""
         losses = []
-        for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
-            given, predicted = _there(present[x] & present[y], representations[x], representations[y])
+        for x, y, bound in self._pairs():
+            given, predicted = _rows(present[x] & present[y], representations[x], representations[y])
             if len(given) > 1:
                 losses.append(bound.loss(given, self._noisy(predicted)))  # type: ignore[operator]
         return torch.stack(losses).sum() if losses else None
 
     def ceilings(self, n: int) -> dict[str, dict[str, float | None]]:
-        """The largest value, in nats, that each bound can reach on ``n`` rows; ``None``: no such limit."""
-        pairs = {name: getattr(bound, "ceiling", lambda _: None)(n) for name, bound in self.pair_bounds.items()}
-        fusion = {name: bound.ceiling(n) for name, bound in self.fusion_bounds.items()}  # type: ignore[operator]
-        return {"pairs": pairs, "fusion": fusion}
+        """The largest value in nats that each bound can reach on ``n`` rows; ``None`` if it is unlimited."""
+        levels = {"pairs": self.pair_bounds, "fusion": self.fusion_bounds}
+        return {
+            level: {name: bound.ceiling(n) for name, bound in bounds.items()}  # type: ignore[operator]
+            for level, bounds in levels.items()
+        }
 
     # --- For the trainer ---------------------------------------------------------------------------------------------
 
     def transformer_parameters(self) -> list[nn.Parameter]:
-        """Parameters of pretrained models that are fine-tuned."""
+        """Parameters of fine-tuned pretrained models."""
         found = [e.model for e in self.encoders.values() if isinstance(e, encoders.TransformerEncoder)]
         return [p for model in found for p in model.parameters() if p.requires_grad]
 
     def pair_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the pairs' bounds: stage 0 trains them and nothing else."""
+        """Parameters of the pairs' bounds, the only ones that stage 0 trains."""
         return [p for p in self.pair_bounds.parameters() if p.requires_grad]
 
     def main_parameters(self) -> list[nn.Parameter]:
-        """All other parameters that learn."""
+        """All other trainable parameters."""
         others = {id(p) for p in (*self.transformer_parameters(), *self.pair_parameters())}
         return [p for p in self.parameters() if p.requires_grad and id(p) not in others]
 
     def start_epoch(self) -> None:
-        """Tell the legacy terms that an epoch begins; the correct ones keep their memory."""
+        """Reset the legacy terms at the start of an epoch. The correct terms keep their memory."""
         for bound in self.pair_bounds.values():
             if isinstance(bound, OfficialPair):
                 bound.start_epoch()
@@ -273,6 +276,6 @@ def _built(bound: type[infomax.Bound], x_dim: int, y_dim: int, options: Mapping[
         ) from None
 
 
-def _there(rows: Tensor, *values: Tensor) -> list[Tensor]:
-    """Of each tensor the rows that are true; where all are, as is usual, the tensors themselves."""
+def _rows(rows: Tensor, *values: Tensor) -> list[Tensor]:
+    """The selected rows of each tensor; the tensors themselves if all rows are selected, which is usual."""
     return list(values) if bool(rows.all()) else [value[rows] for value in values]

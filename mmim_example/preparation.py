@@ -1,9 +1,10 @@
-"""Before training: what the configuration needs of the data, checked and made."""
+"""What a configuration needs of a data set: modalities of the right kind, class labels, tokens, column statistics."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,102 +18,94 @@ from mmim_example.reading import DataError, Dataset, Split, batches
 
 
 def prepared(config: Config, dataset: Dataset) -> Dataset:
-    """The dataset with what the configuration needs: tokens for a transformer, made from the raw text.
+    """Check a data set against a configuration, and tokenize its text for a transformer.
 
     Raises:
-        DataError: if a modality is not in the data.
+        DataError: if a modality is missing or of the wrong kind, or labels are not classes in a classification.
     """
     for name, spec in config.modalities.items():
         if spec.kind == "transformer":
-            tokenized = {part: _tokenized(split, part, spec.pretrained) for part, split in dataset.splits().items()}
-            dataset = dataclasses.replace(dataset, **tokenized)  # type: ignore[arg-type]
+            tokenized: dict[str, Any] = {
+                part: _tokenized(split, part, spec.pretrained) for part, split in dataset.splits().items()
+            }
+            dataset = dataclasses.replace(dataset, **tokenized)
             continue
         features = dataset.train.features.get(name)
         if features is None:
             raise DataError(
-                f"{dataset.source}: features must have every modality of the configuration; got "
+                f"{dataset.source}: features must include every modality of the configuration; got "
                 f"{', '.join(dataset.train.features)} without {name!r}"
             )
-        wanted = 3 if spec.kind == "frames" else 2
-        if features.ndim != wanted:
+        axes = 3 if spec.kind == "frames" else 2
+        if features.ndim != axes:
             raise DataError(
-                f"{dataset.source}: {name} must have {wanted} dimensions for an encoder of {spec.kind}; got shape "
+                f"{dataset.source}: {name} must have {axes} axes for an encoder of kind {spec.kind!r}; got shape "
                 f"{features.shape}"
             )
-    check_labels(config, dataset)
+    if config.target == "classification":
+        for part, split in dataset.splits().items():
+            _check_classes(split, part, config.classes)
     return dataset
 
 
-def check_labels(config: Config, dataset: Dataset) -> None:
-    """Refuse labels that are no classes, for a classification.
-
-    Raises:
-        DataError: names the split, the rule and the first label that breaks it.
-    """
-    if config.target != "classification":
-        return
-    for part, split in dataset.splits().items():
-        labels = split.labels
-        bad = (labels != np.round(labels)) | (labels < 0) | (labels >= config.classes)
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise DataError(
-                f"{part}: labels must be whole numbers in 0..{config.classes - 1}; got {labels[row]} in row {row}"
-            )
+def _check_classes(split: Split, part: str, classes: int) -> None:
+    labels = split.labels
+    bad = (labels != np.round(labels)) | (labels < 0) | (labels >= classes)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise DataError(f"{part}: labels must be integers from 0 to {classes - 1}; got {labels[row]} in row {row}")
 
 
 def _tokenized(split: Split, part: str, pretrained: str) -> Split:
     if split.text is not None:
         tokens = encoders.tokenize(split.text, pretrained)
-        tokens[[not text.strip() for text in split.text], 1] = 0  # an utterance without words has no text
+        tokens[_empty(split.text), 1] = 0  # an utterance without words has no text
     elif split.tokens is not None:
         tokens = np.asarray(split.tokens)
     else:
-        raise DataError(f"{part}: text or tokens must be there for a transformer; got neither")
-    others = {name: array for name, array in split.features.items() if name != "text"}
-    lengths = {name: array for name, array in split.lengths.items() if name != "text"}
-    missing = {name: array for name, array in split.missing.items() if name != "text"}
-    return dataclasses.replace(split, features=others, lengths=lengths, missing=missing, tokens=tokens)
+        raise DataError(f"{part}: a transformer needs text or tokens; got neither")
+    others: dict[str, Any] = {
+        field: {name: array for name, array in getattr(split, field).items() if name != "text"}
+        for field in ("features", "lengths", "missing")
+    }
+    return dataclasses.replace(split, **others, tokens=tokens)
 
 
 def with_embedded_text(dataset: Dataset, pretrained: str) -> Dataset:
-    """The dataset with each text as a vector, by a frozen model; an utterance without words has none.
+    """Replace text by embeddings of a frozen model. An utterance without words has no text.
 
     Raises:
-        DataError: if there is no text.
-        ImportError, ValueError: if the model cannot be had.
+        DataError: if the data set has no text.
+        ImportError, ValueError: if the model cannot be loaded.
     """
-    splits = {}
+    splits: dict[str, Any] = {}
     for name, split in dataset.splits().items():
         if split.text is None:
             raise DataError(f"{dataset.source}: {name}: there must be text to embed; got none")
-        vectors = encoders.embed(split.text, pretrained).numpy()
-        lengths = {modality: values for modality, values in split.lengths.items() if modality != "text"}
-        wordless = np.array([not text.strip() for text in split.text])
         splits[name] = dataclasses.replace(
             split,
-            features={**split.features, "text": vectors},
-            lengths=lengths,
-            missing={**split.missing, "text": wordless},
+            features={**split.features, "text": encoders.embed(split.text, pretrained).numpy()},
+            lengths={modality: values for modality, values in split.lengths.items() if modality != "text"},
+            missing={**split.missing, "text": _empty(split.text)},
             tokens=None,
         )
-    nonfinite = {**dataset.nonfinite, "text": 0}
-    return Dataset(splits["train"], splits["valid"], splits["test"], nonfinite, dataset.source)
+    return dataclasses.replace(dataset, **splits, nonfinite={**dataset.nonfinite, "text": 0})
+
+
+def _empty(texts: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.array([not text.strip() for text in texts])
 
 
 def set_statistics(model: MMIM, train: Split) -> None:
-    """Give each encoder that standardises its input the training split's mean and deviation."""
+    """Give each encoder that standardises its input the mean and deviation of the training split."""
     for name, spec in model.config.modalities.items():
         encoder = model.encoders[name]
         if spec.standardize and not isinstance(encoder, encoders.TransformerEncoder):
-            encoder.standardize.fit(_true_rows(model, train, name))  # type: ignore[union-attr, operator]
+            encoder.standardize.fit(_valid_rows(model, train, name))  # type: ignore[union-attr, operator]
 
 
-def _true_rows(model: MMIM, split: Split, name: str) -> Iterator[Tensor]:
+def _valid_rows(model: MMIM, split: Split, name: str) -> Iterator[Tensor]:
     for rows in batches(len(split), 256):
         batch = batch_of(model, split, rows)
         x = batch.inputs[name]
-        if x.ndim == 2:
-            yield x[batch.present[name]]
-        else:
-            yield x[torch.arange(x.shape[1]) < batch.lengths[name][:, None]]
+        yield x[batch.present[name] if x.ndim == 2 else torch.arange(x.shape[1]) < batch.lengths[name][:, None]]

@@ -1,4 +1,4 @@
-"""Weights of the paper's published code, copied into a model with ``legacy=True``."""
+"""Copy the weights of the paper's published code into a model with ``legacy=True``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor
 
 from mmim_example.model import MMIM
 
-#: Of the modalities, in the published fusion.
+#: The order of the modalities in the published fusion.
 _ORDER = ("text", "audio", "vision")
 
 
 def load_official(model: MMIM, state: Mapping[str, Tensor]) -> None:
-    """Copy a state of the published model into ours, built with ``legacy=True`` and text, audio and vision.
+    """Copy the state of a published model into ``model``, which has ``legacy=True`` and text, audio and vision.
 
     Raises:
-        ValueError: if the modalities of ours are others, or in another order.
-        KeyError: if a parameter of ours is missing in ``state``.
+        ValueError: if the model has other modalities, or another order.
+        KeyError: if ``state`` lacks a parameter of the model.
         RuntimeError: if shapes differ.
     """
     if tuple(model.config.modalities) != _ORDER:
@@ -25,10 +25,11 @@ def load_official(model: MMIM, state: Mapping[str, Tensor]) -> None:
     names = {name: official_name(name) for name in model.state_dict() if ".standardize." not in name}
     for ours, theirs in names.items():
         if theirs not in state:
-            raise KeyError(f"state must have {theirs}, which is {ours} here; got {len(state)} others")
+            raise KeyError(f"state must have {theirs}, the counterpart of {ours}; got {len(state)} other names")
     model.load_state_dict({ours: state[theirs] for ours, theirs in names.items()}, strict=False)
 
 
+#: The modules of this model, and their published names.
 _PARTS = {
     "encoders.text.model": "text_enc.bertmodel",
     "encoders.audio.project": "acoustic_enc.linear_1",
@@ -48,10 +49,10 @@ _PARTS = {
 
 
 def official_name(name: str) -> str:
-    """What the published model calls the parameter that ours has by this name.
+    """The published name of a parameter of this model.
 
     Raises:
-        KeyError: if it has none.
+        KeyError: if the published model has no such parameter.
     """
     for ours, theirs in _PARTS.items():
         if name.startswith(ours + "."):

@@ -1,4 +1,4 @@
-"""Data whose mutual information is known."""
+"""Synthetic data: three modalities and a label with known mutual information."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def generate(
     seed: int = 0,
     dims: tuple[int, int, int] = (8, 5, 6),
 ) -> tuple[Dataset, dict[str, float]]:
-    """Vectors of three modalities, and a label, whose mutual information is known.
+    """Draw vectors of three modalities and a label with known mutual information.
 
     Args:
-        n: utterances in train, valid and test.
+        n: number of utterances in train, valid and test.
         text, audio, vision, joint, seed, dims: as in :func:`infomax.tasks.tri_modal`.
 
     Returns:
-        The data, and nats by what they are between: ``"text-vision"`` and so on in the order text, audio, vision;
-        ``"text-target"`` and so on; ``"all-target"``. Labels are 1.5 times a standard normal number, as spread as
-        sentiment is; one in 22 lies outside -3 to 3.
+        The data, and their mutual information in nats: between modalities, ``"text-vision"`` and so on in the order
+        text, audio, vision; with the label, ``"text-target"`` and so on; and ``"all-target"``. Labels are normal with
+        standard deviation 1.5, similar to sentiment; one in 22 lies outside -3 to 3.
 
     Raises:
-        ValueError: as ``tri_modal`` does, and for a split of no utterances.
+        ValueError: as ``tri_modal``, and if a split has no utterances.
     """
     if len(n) != 3 or min(n) < 1:
-        raise ValueError(f"n must be three sizes of 1 or more; got {n}")
+        raise ValueError(f"n must be three sizes of at least 1; got {n}")
     speech = tasks.tri_modal(text=text, audio=audio, vision=vision, joint=joint, dims=dims, seed=seed)
     drawn = {name: array.astype(np.float32) for name, array in speech.sample(sum(n), seed).items()}
     modalities = speech.modalities

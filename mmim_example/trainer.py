@@ -1,12 +1,10 @@
-"""Two stages an epoch, validation-only selection, and runs that can be killed and resumed to the same bits."""
+"""Training: two stages in each epoch, model selection on validation data only, and bit-exact resumption."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from torch import Tensor
 from infomax import distributed
 from mmim_example import config as configuration
 from mmim_example.config import Config
-from mmim_example.measurement import Sums, batch_of, measure, whole
+from mmim_example.measurement import Means, batch_of, measure, whole
 from mmim_example.model import MMIM, Terms
 from mmim_example.preparation import prepared, set_statistics
 from mmim_example.reading import Batch, Dataset, Split, batches
@@ -26,25 +24,26 @@ from mmim_example.reading.batches import of_similar_length
 from mmim_example.runs import checkpoint
 from mmim_example.runs.environment import pick_device, seeded, threads
 from mmim_example.runs.log import log_of, require_tensorboard
+from mmim_example.runs.progress import progress_bar
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Streams of random numbers: functions of seed and epoch alone, so that a resumed run needs no random state.
+#: Random streams. Each is a function of seed and epoch alone, so a resumed run needs no saved random state.
 _INITIAL, _PAIRS, _MAIN, _DROPOUT = range(4)
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message says where and why."""
+    """Training cannot continue. The message says where and why."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What training left.
+    """A finished run.
 
     Attributes:
-        directory: of ``config.json``, ``log.jsonl``, ``best.safetensors`` and ``last.safetensors``.
-        best_epoch, best_valid: where the validation loss was least, and that loss.
-        epochs: how many were trained, resumed ones included.
+        directory: contains ``config.json``, ``log.jsonl``, ``best.safetensors`` and ``last.safetensors``.
+        best_epoch, best_valid: the epoch with the smallest validation loss, and that loss.
+        epochs: number of epochs in total, including those before the run was resumed.
     """
 
     directory: Path
@@ -55,7 +54,7 @@ class Run:
 
 @dataclass
 class Progress:
-    """What a resumed run has to know, besides tensors."""
+    """The state of a run besides its tensors."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -73,35 +72,36 @@ def train(
     progress: bool = True,
     tensorboard: bool = False,
 ) -> Run:
-    """Train, and keep the model of the best validation loss.
+    """Train, and keep the model with the smallest validation loss.
 
-    The directory gets ``config.json``, ``log.jsonl`` (one line an epoch), ``last.safetensors`` (to resume from) and
-    ``best.safetensors``. A run that was killed at any step and is resumed ends with the same weights, bit for bit on a
-    CPU, as one that was never stopped: it goes on from the last finished epoch. Started by ``torchrun``, each process
-    takes its part of each batch.
+    Writes ``config.json``, ``log.jsonl`` (one line for each epoch), ``last.safetensors`` (to resume from) and
+    ``best.safetensors``. A run may be interrupted at any step and resumed. It continues after the last finished epoch,
+    and on a CPU its weights equal those of an uninterrupted run bit for bit. With ``torchrun``, each process takes its
+    share of each batch.
 
     Args:
-        config, dataset: what to train, and on what.
-        directory: made if it is not there.
-        resume: go on with the run in ``directory``.
-        device: as PyTorch names it; by default a GPU if there is one.
-        progress: whether to show a bar (needs ``tqdm``).
-        tensorboard: also write TensorBoard's files (needs ``tensorboard``).
+        config: the model and its training.
+        dataset: the data.
+        directory: created if it does not exist.
+        resume: continue the run in ``directory``.
+        device: a PyTorch device; by default a GPU if there is one.
+        progress: show a progress bar (needs ``tqdm``).
+        tensorboard: also write TensorBoard files (needs ``tensorboard``).
 
     Raises:
-        FileExistsError: if the directory holds a run, and ``resume`` is false.
-        FileNotFoundError: if it holds none, and ``resume`` is true.
-        CheckpointError: if its checkpoint is damaged, or of another configuration or other data.
+        FileExistsError: if the directory contains a run and ``resume`` is false.
+        FileNotFoundError: if it contains none and ``resume`` is true.
+        CheckpointError: if its checkpoint is damaged, or belongs to another configuration or other data.
         DataError: if the data lack a modality of the configuration.
         TrainingError: if the loss is not finite.
-        OSError: if a checkpoint cannot be written; the last one is kept.
+        OSError: if a checkpoint cannot be written; the previous one is kept.
     """
     last = directory / "last.safetensors"
     if resume and not last.is_file():
         raise FileNotFoundError(f"there is no run to resume in {directory}: it has no {last.name}")
     if not resume and last.exists():
-        raise FileExistsError(f"{directory} holds a run already; resume it, or name another directory")
-    distributed.barrier()  # before the first process makes what the others have looked for
+        raise FileExistsError(f"{directory} already contains a run; resume it, or use another directory")
+    distributed.barrier()  # no process may create the files before all have checked
     where = pick_device(device)
     if tensorboard:
         require_tensorboard()
@@ -118,7 +118,7 @@ def train(
                 log({"event": "start", **trainer.describe()})
             while not trainer.finished():
                 record, better = trainer.epoch()
-                # `last` comes last: a run killed before it does the epoch again, and makes line and `best` again.
+                # `last` is saved last: a run interrupted before it repeats the epoch, its log line and `best`.
                 log(record)
                 if distributed.rank() == 0:
                     if better:
@@ -129,11 +129,11 @@ def train(
 
 
 class Trainer:
-    """A model, its two optimisers and schedulers, and the epoch that they go through."""
+    """A model with its two optimisers and schedulers, trained one epoch at a time."""
 
     def __init__(self, config: Config, dataset: Dataset, device: torch.device, *, progress: bool = False) -> None:
         dataset = prepared(config, dataset)
-        self.config, self.dataset, self.device, self.bar = config, dataset, device, progress
+        self.config, self.dataset, self.device, self.shown = config, dataset, device, progress
         with seeded(config.seed, 0, _INITIAL):
             self.model = MMIM(config, dataset.dims())
         set_statistics(self.model, dataset.train)
@@ -158,10 +158,10 @@ class Trainer:
     # --- One epoch ---------------------------------------------------------------------------------------------------
 
     def epoch(self) -> tuple[dict[str, Any], bool]:
-        """Both stages and the validation: what to log, and whether the model is the best so far.
+        """Run both stages and validate. Returns a record for the log, and whether the model is the best so far.
 
-        The stages alternate as in the paper, 0, 1, 0, 1, ..., and end with a stage 0 more: so the pairs' bounds that
-        are measured and saved are of the encoders beside them.
+        The stages alternate as in the paper, 0, 1, 0, 1, ..., and end with an additional stage 0: the pairs' bounds
+        that are measured and saved then fit the current encoders.
         """
         started = time.perf_counter()
         progress, config = self.progress, self.config
@@ -194,21 +194,22 @@ class Trainer:
         return record, better
 
     def finished(self) -> bool:
-        """Whether all epochs are done, or the validation loss has not fallen for long enough."""
+        """Whether all epochs are done, or the validation loss has not improved for ``patience`` epochs."""
         return self.progress.epoch >= self.config.epochs or self.progress.waited >= self.config.patience
 
     def fit_pairs(self, epoch: int) -> float | None:
-        """Stage 0: tighten the pairs' bounds on representations that stay as they are, computed once.
+        """Stage 0: tighten the pairs' bounds on fixed representations, which are computed once.
 
-        They have dropout, as in the published code and in stage 1, where a q that knows only representations without is
-        far too sure of itself. The memory has the same: without dropout the reading is then too low, not too high.
+        Representations have dropout, as in the published code and in stage 1. A q fitted without dropout is
+        overconfident in stage 1. The entropy memory has dropout as well, so values in evaluation mode are too low
+        rather than too high.
         """
         if self.pairs is None:
             return None
         config, train = self.config, self.dataset.train
         order = np.random.default_rng([config.seed, epoch, _PAIRS]).permutation(len(train))
         order = order[: math.ceil(config.pair_share * len(train))]
-        with seeded(config.seed, epoch, _DROPOUT, distributed.rank()):  # as many draws as a process has rows
+        with seeded(config.seed, epoch, _DROPOUT, distributed.rank()):  # the number of draws depends on the process
             h, present = self._represent(order)
         labels = torch.from_numpy(np.asarray(train.labels)[order]).to(self.device)
         with seeded(config.seed, epoch, _PAIRS):  # the same draws in every process
@@ -231,16 +232,17 @@ class Trainer:
         return total / steps if steps else None
 
     def fit_main(self) -> dict[str, Any]:
-        """Stage 1: everything else learns by the whole loss; the means of its terms."""
+        """Stage 1: train everything else on the total loss. Returns the means of its terms."""
         config, train, model = self.config, self.dataset.train, self.model
         model.train()
         model.start_epoch()
         model.pair_bounds.requires_grad_(False)
         order = np.random.default_rng([config.seed, self.progress.epoch, _MAIN]).permutation(len(train))
         parts = list(batches(len(order), config.batch_size))
-        sums = Sums()
+        means = Means()
         learned = [*model.main_parameters(), *model.transformer_parameters()]
-        with self._progress_bar(len(parts)) as bar:
+        title = f"epoch {self.progress.epoch}/{config.epochs}"
+        with progress_bar(len(parts), title, shown=self.shown) as advance:
             for start in range(0, len(parts), config.accumulate):
                 group = parts[start : start + config.accumulate]
                 for rows in group:
@@ -249,16 +251,16 @@ class Trainer:
                     terms = model.terms(output, labels)
                     loss = model.loss(terms)
                     (loss / len(group)).backward()  # type: ignore[no-untyped-call]
-                    sums.add(terms, self._finite(loss, "stage 1", terms), len(rows))
-                    bar(sums)
+                    means.add(terms, self._finite(loss, "stage 1", terms), len(rows))
+                    advance(means.values)
                 self._step(self.main, learned)
-        return sums.means()
+        return means.values()
 
     def _step(self, optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]) -> None:
         distributed.average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         optimizer.step()
-        optimizer.zero_grad()  # the other stage needs the memory
+        optimizer.zero_grad()  # frees the gradients before the other stage
 
     def _finite(self, loss: Tensor, stage: str, terms: Terms | None = None) -> float:
         value = loss.item()
@@ -269,7 +271,7 @@ class Trainer:
         raise TrainingError(
             f"the loss of {stage} must be finite; got {value} in epoch {self.progress.epoch}"
             + (f", from {', '.join(bad)}" if bad else "")
-            + ("; the published code's entropy is undefined for classes of few rows" if self.config.legacy else "")
+            + ("; the published entropy is undefined for classes with few rows" if self.config.legacy else "")
         )
 
     def _share(self, split: Split, rows: Array) -> Batch:
@@ -278,52 +280,32 @@ class Trainer:
 
     @torch.no_grad()
     def _represent(self, order: Array) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """h_m of rows of the training split, in this order, as stage 1 will see them: with dropout; no gradients."""
+        """h_m of training rows, in this order, with dropout as in stage 1, without gradients."""
         self.model.train()
         found: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
-        names = list(self.config.modalities)
-        for some in of_similar_length(self.dataset.train, order, self.config.batch_size, names):
+        for some in of_similar_length(self.dataset.train, order, self.config.batch_size, self.config.modalities):
             batch, places = self._share(self.dataset.train, order[some]), torch.from_numpy(some).to(self.device)
             for part, values in zip(found, (self.model.encode(batch), batch.present), strict=True):
                 for name, own in values.items():
-                    all_of = distributed.gather(own)
-                    part.setdefault(name, all_of.new_empty(len(order), *all_of.shape[1:]))[places] = all_of
+                    gathered = distributed.gather(own)
+                    part.setdefault(name, gathered.new_empty(len(order), *gathered.shape[1:]))[places] = gathered
         return found
-
-    @contextmanager
-    def _progress_bar(self, total: int) -> Iterator[Any]:
-        try:
-            from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
-        except ImportError:
-            tqdm = None
-        if not self.bar or tqdm is None:
-            yield lambda _: None
-            return
-        with tqdm(total=total, desc=f"epoch {self.progress.epoch}/{self.config.epochs}", leave=False) as bar:
-
-            def show(sums: Sums) -> None:
-                means = sums.means()
-                shown = {"task": means["task"], **means["pairs"], **{f"Z-{k}": v for k, v in means["fusion"].items()}}
-                bar.set_postfix({name: f"{value:.2f}" for name, value in shown.items()}, refresh=False)
-                bar.update()
-
-            yield show
 
     # --- State -------------------------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
-        """What a reader of the log wants to know of the run."""
+        """Facts about the run, for the log."""
         return {
             "torch": torch.__version__,
             "device": str(self.device),
             "processes": distributed.world_size(),
-            "rows": {name: len(getattr(self.dataset, name)) for name in ("train", "valid", "test")},
+            "rows": {name: len(split) for name, split in self.dataset.splits().items()},
             "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             "nonfinite": dict(self.dataset.nonfinite),
         }
 
     def save(self, path: Path) -> None:
-        """Everything that the next epoch depends on."""
+        """Save everything that the next epoch depends on."""
         tensors = {f"model/{name}": t for name, t in checkpoint.module_tensors(self.model).items()}
         optimizers = {}
         for name, optimizer in self.optimizers.items():
@@ -340,7 +322,7 @@ class Trainer:
         checkpoint.save(path, tensors, facts)
 
     def save_model(self, path: Path) -> None:
-        """The model alone, to evaluate and to use."""
+        """Save the model alone, for evaluation and use."""
         facts = {
             "config": self.config.to_dict(),
             "dims": self.dataset.dims(),
@@ -350,15 +332,13 @@ class Trainer:
         checkpoint.save(path, checkpoint.module_tensors(self.model), facts)
 
     def load(self, path: Path) -> None:
-        """Go on from :meth:`save`.
+        """Restore what :meth:`save` wrote.
 
         Raises:
-            CheckpointError: if it is damaged, or of another configuration or other data.
+            CheckpointError: if the file is damaged, or belongs to another configuration or other data.
         """
         tensors, facts = checkpoint.load(path)
-        checkpoint.check_resumable(facts, self.config, path)
-        if facts["data"] != checkpoint.fingerprint(self.dataset):
-            raise checkpoint.CheckpointError(f"{path} is of other data than {self.dataset.source}")
+        checkpoint.check_resumable(facts, self.config, self.dataset, path)
         parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", *self.optimizers)}
         for key, tensor in tensors.items():
             part, name = key.split("/", 1)

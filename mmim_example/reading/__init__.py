@@ -1,6 +1,6 @@
-"""Data files: the formats they come in, the checks they pass, and the batches that are read from them.
+"""Data files: the formats, the rules that data must satisfy, and the batches that a model reads.
 
-May import: the library ``infomax``, and nothing else of this example.
+Imports nothing else of this example; of infomax, only public names.
 """
 
 from mmim_example.reading.batches import Batch, batch, batches

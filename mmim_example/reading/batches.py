@@ -1,8 +1,8 @@
-"""Batches."""
+"""Batches: utterances as padded tensors, and how the rows of a split are divided into batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from infomax import distributed
 from mmim_example.reading.files import Array, DataError
-from mmim_example.reading.splits import Split, rows_of
+from mmim_example.reading.splits import Split, copy_rows
 
-#: Lengths that batches can have, at most: kernels are made, and kept, for each one that occurs.
+#: The largest number of different lengths that batches have: PyTorch compiles and keeps kernels for each length.
 _LENGTHS = 16
-#: Numbers that a transformer makes of a token, about.
+#: Approximate number of values that a transformer computes for each token.
 _TOKEN = 768
 
 
@@ -24,9 +24,10 @@ class Batch:
     """Some utterances as tensors.
 
     Attributes:
-        inputs: by modality, ``(B, D)`` or ``(B, T, D)`` with T little more than the longest of this batch; 0 where
-            there is nothing. ``"tokens"``, ``(B, 3, T)`` int64, if the split has them.
-        lengths: by modality of frames, ``(B,)`` int64. present: by modality, ``(B,)`` bool.
+        inputs: by modality, ``(B, D)`` or ``(B, T, D)``, where T is slightly more than the longest length in the batch;
+            0 in padding and where the modality is missing. ``"tokens"``, ``(B, 3, T)`` int64, if the split has them.
+        lengths: for each modality of frames, ``(B,)`` int64.
+        present: by modality, ``(B,)`` bool.
         labels: ``(B,)`` float32.
     """
 
@@ -39,7 +40,7 @@ class Batch:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same on another device."""
+        """The same batch on another device."""
 
         def move(part: dict[str, Tensor]) -> dict[str, Tensor]:
             return {name: tensor.to(device, non_blocking=True) for name, tensor in part.items()}
@@ -48,14 +49,14 @@ class Batch:
         return Batch(move(self.inputs), move(self.lengths), move(self.present), labels)
 
 
-def batch(split: Split, index: Array, *, names: Sequence[str]) -> Batch:
-    """The utterances of ``index`` as tensors; feature values that are not finite, and padding, are 0.
+def batch(split: Split, index: Array, *, names: Collection[str]) -> Batch:
+    """Read the utterances of ``index`` as tensors. Padding and non-finite feature values become 0.
 
     Args:
-        names: modalities. "text" may be one of which the split has only the tokens.
+        names: modalities. "text" is allowed if the split has tokens but no text features.
 
     Raises:
-        DataError: for a modality that the split has not.
+        DataError: if the split lacks a modality.
     """
     index = np.asarray(index)
     inputs, lengths, present = {}, {}, {}
@@ -79,7 +80,7 @@ def batch(split: Split, index: Array, *, names: Sequence[str]) -> Batch:
 
 
 def padded(length: Array, most: int) -> Array:
-    """Frames ``(B,)`` that a batch of utterances of that length has, of ``most`` in the file."""
+    """The number of frames to which a batch pads utterances of these lengths ``(B,)``, if the file has ``most``."""
     step = -(-most // _LENGTHS)
     frames: Array = np.minimum(most, -(-np.maximum(length, 1) // step) * step)
     return frames
@@ -87,11 +88,11 @@ def padded(length: Array, most: int) -> Array:
 
 def _values(features: Array, index: Array, absent: Array, length: Array | None) -> Array:
     if length is None:
-        values = rows_of(features, index, slice(None))
+        values = copy_rows(features, index)
         values[absent] = 0
     else:
         longest = int(padded(length, features.shape[1]).max(initial=1))
-        values = rows_of(features, index, slice(longest))
+        values = copy_rows(features, index, slice(longest))
         values[np.arange(longest) >= length[:, None]] = 0
     finite = np.isfinite(values)
     if not finite.all():
@@ -100,7 +101,7 @@ def _values(features: Array, index: Array, absent: Array, length: Array | None) 
 
 
 def batches(n: int, size: int) -> Iterator[Array]:
-    """``range(n)`` in pieces of ``size``; a last piece too small to split or to contrast joins the one before."""
+    """Divide ``range(n)`` into batches of ``size``. A last batch that is too small joins the one before it."""
     edges = list(range(0, n, size))
     if len(edges) > 1 and n - edges[-1] < _least_rows():
         edges.pop()
@@ -109,12 +110,14 @@ def batches(n: int, size: int) -> Iterator[Array]:
 
 
 def _least_rows() -> int:
-    """Of a piece that is to be split among processes and contrasted."""
+    """The smallest batch: a contrastive bound needs two rows, and each process needs one."""
     return max(2, distributed.world_size())
 
 
-def of_similar_length(split: Split, rows: Array, size: int, names: Sequence[str]) -> Iterator[Array]:
-    """Places in ``rows``, the longest utterances' first, in pieces that take the memory of ``size`` long ones at most.
+def of_similar_length(split: Split, rows: Array, size: int, names: Collection[str]) -> Iterator[Array]:
+    """Divide ``rows`` into batches of similar length, the longest utterances first; yields positions in ``rows``.
+
+    No batch needs more memory than ``size`` utterances of the largest length.
 
     Args:
         names: modalities that are read.
@@ -122,7 +125,7 @@ def of_similar_length(split: Split, rows: Array, size: int, names: Sequence[str]
     fixed = sum(
         split.features[name].shape[-1] for name in names if name in split.features and name not in split.lengths
     )
-    numbers = []  # of each sequence, with its padding
+    numbers = []  # values of each sequence, including its padding
     for name in names:
         if name in split.lengths:
             length = np.where(split.missing[name][rows], 0, split.lengths[name][rows])

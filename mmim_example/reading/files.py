@@ -1,4 +1,4 @@
-"""Files as they come: mapped instead of read, tables of text, and what is said of those that are wrong."""
+"""Memory-mapped files, CSV tables, and the errors that name a faulty file."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from infomax import InfomaxWarning
 
 Array = NDArray[Any]
 
-#: Bytes that are looked at at once.
+#: Bytes that :func:`chunks` reads at a time.
 _CHUNK = 1 << 24
 
 
 class DataError(ValueError):
-    """What is wrong with a file: its name, the split, the field, the rule, and what came."""
+    """Data that break a rule. The message names the file, the split, the field, the rule and the value."""
 
 
 class DataWarning(InfomaxWarning):
-    """Data that can be used, but look like a mistake."""
+    """Data that can be used but look like a mistake."""
 
 
 class FileMap(mmap.mmap):
-    """A file mapped to be read only."""
+    """A read-only memory map of a file."""
 
     def release(self) -> None:
-        """Let go of the pages that were read: until then they count as memory of this process."""
-        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows, which takes such pages back when it needs them
+        """Return the pages that were read to the system; until then they count as memory of this process."""
+        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows, which reclaims such pages when it needs them
             self.madvise(mmap.MADV_DONTNEED)
 
 
 def map_file(path: Path) -> FileMap:
-    """The whole file, mapped.
+    """Map a whole file.
 
     Raises:
         DataError: if there is no such file, or it is empty.
@@ -50,7 +50,7 @@ def map_file(path: Path) -> FileMap:
 
 
 def release(array: Array) -> None:
-    """Let go of the pages of the file that the array is mapped from, if it is from a :class:`FileMap`."""
+    """Release the pages of the :class:`FileMap` behind an array, if there is one."""
     owner: Any = array
     while isinstance(owner, (np.ndarray, memoryview)):
         owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
@@ -59,7 +59,7 @@ def release(array: Array) -> None:
 
 
 def chunks(array: Array) -> Iterator[tuple[slice, Array]]:
-    """Some rows after others, with their places, so that a mapped array is never all in memory."""
+    """Consecutive rows with their positions. A mapped array is never in memory as a whole."""
     rows = max(1, _CHUNK // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
         place = slice(start, start + rows)
@@ -68,21 +68,20 @@ def chunks(array: Array) -> Iterator[tuple[slice, Array]]:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file in UTF-8, by the names of its first line.
+    """Read the rows of a CSV file in UTF-8, keyed by the names in its first line.
 
     Args:
-        columns: names that must be there; others may be.
+        columns: required names. Others are allowed.
 
     Raises:
-        DataError: for a file that cannot be read, columns that are not there, and rows of another length.
+        DataError: if the file cannot be read, a column is missing, or a row has another number of fields.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} must be a table (CSV, UTF-8); got: {error}") from None
-    absent = [name for name in columns if name not in header]
-    if absent or len(set(header)) < len(header):
+    if not set(columns) <= set(header) or len(set(header)) < len(header):
         raise DataError(f"{path} must have columns {', '.join(columns)}, each once; got {', '.join(header) or 'none'}")
     for i, row in enumerate(rows):
         if len(row) != len(header):

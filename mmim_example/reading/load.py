@@ -1,4 +1,4 @@
-"""Load and save data sets."""
+"""Load a data set in any of the formats, save it in the plain format, and add transcripts from a table."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mmim_example.reading.files import DataError, read_table
 from mmim_example.reading.splits import Dataset
 from mmim_example.reading.validation import validate
 
-#: What pickles are called; no other file is read as one.
+#: File names that are read as pickles. No other file is.
 PICKLES = (".pkl", ".pickle", ".p")
 
 
 def load(path: Path | str, *, label_range: tuple[float, float] | None = None) -> Dataset:
-    """Data of the plain format (a directory) or of a pickle of MMSA's, or MulT's, form; validated.
+    """Load and validate a directory in the plain format, or a pickle in the form of MMSA or MulT.
 
     Args:
-        label_range: where labels must lie; for pickles, -3 to 3 unless told otherwise.
+        label_range: smallest and largest label allowed. Default: -3 and 3 for pickles, no limit otherwise.
 
     Raises:
-        DataError: for what cannot be read, or breaks a rule.
+        DataError: if a file cannot be read, or the data break a rule.
     """
     path = Path(path)
     if path.is_dir():
@@ -33,35 +33,34 @@ def load(path: Path | str, *, label_range: tuple[float, float] | None = None) ->
 
 
 def save(dataset: Dataset, directory: Path | str) -> None:
-    """Write the plain format; what was there is replaced only when all is written.
+    """Write the plain format. Existing files are replaced only after both new ones are complete.
 
     Raises:
-        DataError: as :func:`validate` does, and for text that UTF-8 cannot hold.
+        DataError: as :func:`~mmim_example.reading.validation.validate`, and for text that UTF-8 cannot encode.
     """
     validate(dataset)
     plain_format.write(dataset, Path(directory))
 
 
 def join_text(dataset: Dataset, labels_csv: Path) -> Dataset:
-    """The data set with the text of a table: by id, never by row.
+    """Add the transcripts in a table, matched by utterance id and never by row number.
 
     Raises:
-        DataError: for a table without ``video_id``, ``clip_id`` and ``text``, or with an utterance twice; and if any id
-            is not in it.
+        DataError: if the table lacks ``video_id``, ``clip_id`` or ``text``, has an utterance twice, or lacks one.
     """
     texts: dict[str, str] = {}
     for row in read_table(labels_csv, ("video_id", "clip_id", "text")):
         key = f"{row['video_id']}_{row['clip_id']}"
         if key in texts:
-            raise DataError(f"{labels_csv}: video_id and clip_id must name an utterance once; got {key!r} twice")
+            raise DataError(f"{labels_csv}: each video_id and clip_id must occur once; got {key!r} twice")
         texts[key] = row["text"]
     keys = {name: [i.replace("$_$", "_") for i in split.ids] for name, split in dataset.splits().items()}
-    strange = [(name, key) for name, part in keys.items() for key in part if key not in texts]
-    if strange:
-        name, first = strange[0]
+    unknown = [(name, key) for name, part in keys.items() for key in part if key not in texts]
+    if unknown:
+        name, first = unknown[0]
         raise DataError(
-            f"{dataset.source}: ids must be video_id_clip_id of {labels_csv}; got {len(strange)} of "
-            f"{sum(map(len, keys.values()))} that are not, the first {first!r} in {name}"
+            f"{dataset.source}: every id must be a video_id_clip_id in {labels_csv}; {len(unknown)} of "
+            f"{sum(map(len, keys.values()))} are not, the first is {first!r} in {name}"
         )
     joined: dict[str, Any] = {
         name: dataclasses.replace(split, text=tuple(texts[key] for key in keys[name]))

@@ -1,4 +1,4 @@
-"""Files that people have: pickles of MMSA, and of the official code (those of MulT); and the way to the plain format.
+"""Pickles in the two published forms: that of MMSA, and that of MulT, which the paper's code uses too.
 
 Sources: Mao et al., "M-SENA", ACL 2022 (``thuiar/MMSA``); Tsai et al., "Multimodal Transformer", ACL 2019.
 """
@@ -16,21 +16,21 @@ from mmim_example.reading.pickles import read_pickle
 from mmim_example.reading.splits import SPLITS, Dataset, Split
 from mmim_example.reading.validation import assemble
 
-#: Our names of modalities are those of both kinds of pickles.
+#: Both forms use these names.
 _MODALITIES = ("text", "audio", "vision")
 
 
 def read(path: Path, *, label_range: tuple[float, float] | None = None) -> Dataset:
-    """The data set in a pickle, whichever of the two it is; validated.
+    """Read and validate the data set in a pickle of either form.
 
-    Large arrays of MMSA's are mapped from the file; those of MulT's are copied, since their padding is moved.
+    Large arrays in MMSA's form are mapped from the file; those in MulT's are copied, because their padding is moved.
 
     Raises:
-        DataError: for what ``read_pickle`` refuses, fields that are not there or no numbers, and as ``validate`` does.
+        DataError: if ``read_pickle`` refuses the file, a field is missing or not numeric, or the data break a rule.
     """
     content = read_pickle(path)
     if not isinstance(content, dict):
-        raise DataError(f"{path} must hold a dict of splits; got {type(content).__name__}")
+        raise DataError(f"{path} must contain a dict of splits; got {type(content).__name__}")
     splits = {}
     for name in SPLITS:
         part = content.get("dev") if name == "valid" and name not in content else content.get(name)
@@ -45,10 +45,10 @@ def read(path: Path, *, label_range: tuple[float, float] | None = None) -> Datas
 
 
 def _mmsa(part: Mapping[Any, Any], where: str) -> Split:
-    """A split of MMSA's, padded on the right.
+    """A split in MMSA's form, padded on the right.
 
-    How many frames are real is told by ``<modality>_lengths``. Features without them, as text and all of the aligned
-    files, go with the tokens: up to the last one that is no padding; without tokens, all frames are taken.
+    ``<modality>_lengths`` are the numbers of valid frames. Features without lengths (text, and everything in the
+    aligned files) are as long as the tokens, up to the last that is not padding; without tokens, all frames are valid.
     """
     tokens = _tokens(part, where)
     features: dict[str, Array] = {}
@@ -80,9 +80,9 @@ def _mmsa(part: Mapping[Any, Any], where: str) -> Split:
 
 
 def _official(part: Mapping[Any, Any], where: str) -> Split:
-    """A split of MulT's: what is padded on the left is moved, so that frames begin at 0.
+    """A split in MulT's form: the padding is moved from the left to the right.
 
-    Real frames begin with the first that is not zero; zeros after it are data.
+    Valid frames begin with the first that is not all zero; zeros after it are data.
     """
     features: dict[str, Array] = {}
     lengths: dict[str, Array] = {}
@@ -99,13 +99,13 @@ def _official(part: Mapping[Any, Any], where: str) -> Split:
 
 
 def to_right(frames: Array) -> tuple[Array, Array]:
-    """Frames padded on the left, with the padding moved to the right, and how many are real.
+    """Move the padding of frames from the left to the right.
 
     Args:
-        frames: ``(N, T, D)``.
+        frames: ``(N, T, D)``. Valid frames are those from the first that is not all zero to the last.
 
     Returns:
-        ``(N, T, D)`` float32 and ``(N,)``: the frames from the first that is not all zero, to the last.
+        The moved frames ``(N, T, D)``, float32, and the numbers of valid frames ``(N,)``.
     """
     steps = frames.shape[1]
     moved = np.zeros(frames.shape, np.float32)
@@ -119,11 +119,9 @@ def to_right(frames: Array) -> tuple[Array, Array]:
 
 
 def _before(real: Array) -> Array:
-    """How many columns of each row come before the first True; all, if there is none."""
-    n, steps = real.shape
-    padded = np.concatenate([real, np.ones((n, 1), bool)], 1)
-    first: Array = padded.argmax(1)
-    return np.minimum(first, steps).astype(np.int64)
+    """The number of columns before the first True in each row; all, if there is none."""
+    first: Array = np.concatenate([real, np.ones((len(real), 1), bool)], 1).argmax(1)
+    return first.astype(np.int64)
 
 
 def _tokens(part: Mapping[Any, Any], where: str) -> Array | None:
@@ -132,17 +130,17 @@ def _tokens(part: Mapping[Any, Any], where: str) -> Array | None:
     tokens = _numbers(part, "text_bert", where)
     whole = tokens.astype(np.int64) if np.isfinite(tokens).all() else None
     if whole is None or not np.array_equal(tokens, whole):
-        raise DataError(f"{where}: text_bert must be of whole numbers; got {tokens.dtype} that are not")
+        raise DataError(f"{where}: text_bert must be integers; got other values of type {tokens.dtype}")
     if whole.ndim != 3 or whole.shape[1] != 3:
         raise DataError(f"{where}: text_bert must have shape (N, 3, T); got {whole.shape}")
     return whole
 
 
 def _labels(part: Mapping[Any, Any], name: str, where: str) -> Array:
-    """The first column: MOSEI's labels are sentiment, and six emotions after it."""
+    """The first column: in MOSEI, sentiment, followed by six emotions."""
     labels = _numbers(part, name, where)
     if labels.ndim < 1 or labels.shape[-1:] == (0,):
-        raise DataError(f"{where}: {name} must have a number for each utterance; got shape {labels.shape}")
+        raise DataError(f"{where}: {name} must have one value for each utterance; got shape {labels.shape}")
     return labels.reshape(len(labels), -1)[:, 0].astype(np.float32)
 
 
@@ -153,13 +151,13 @@ def _floats(part: Mapping[Any, Any], name: str, where: str) -> Array:
 
 def _numbers(part: Mapping[Any, Any], name: str, where: str) -> Array:
     if name not in part:
-        raise DataError(f"{where}: {name} must be there; got {_names(part)}")
+        raise DataError(f"{where}: {name} is required; got {_names(part)}")
     try:
         array = np.asarray(part[name])
     except ValueError as error:
         raise DataError(f"{where}: {name} must be an array; got: {error}") from None
     if array.dtype.kind not in "fiub":
-        raise DataError(f"{where}: {name} must be of numbers; got {array.dtype}")
+        raise DataError(f"{where}: {name} must be numeric; got {array.dtype}")
     return array
 
 
@@ -171,7 +169,7 @@ def _sequence(part: Mapping[Any, Any], name: str, where: str) -> Any:
 
 
 def _word(value: Any) -> str:
-    """An id or a text: bytes as UTF-8, or else as what is never wrong; rows of several parts joined by ``_``."""
+    """An id or a text. Bytes are UTF-8 or, if they are not valid UTF-8, Latin-1; several parts are joined by ``_``."""
     if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value):
         return "_".join(_word(part) for part in value)
     if isinstance(value, bytes):

@@ -1,14 +1,12 @@
-"""The plain format: read where it lies, and written row by row.
+"""The plain format: a directory with two files that any tool can write.
 
-It is a directory with two files that any tool can write:
+- ``utterances.csv``, UTF-8: ``id``, ``split`` (train, valid or test), ``label`` and, optionally, ``text``.
+- ``features.npz``, rows in the order of the table. One float32 array for each modality, under its name: ``(N, D)``
+  vectors, or ``(N, T, D)`` right-padded frames with ``<modality>_lengths`` ``(N,)``, the numbers of valid frames.
+  Optionally ``<modality>_missing`` ``(N,)``: True where the modality is missing; and ``tokens`` ``(N, 3, T)``: ids,
+  mask and type.
 
-- ``utterances.csv``, UTF-8: ``id``, ``split`` (train, valid or test), ``label`` and, if there is any, ``text``.
-- ``features.npz``, rows in the order of the table. An array of float32 for each modality, by its name: ``(N, D)`` one
-  vector an utterance, or ``(N, T, D)`` frames, right-padded, with ``<modality>_lengths`` ``(N,)``: how many are real.
-  ``<modality>_missing`` ``(N,)``: True where there is nothing. ``tokens`` ``(N, 3, T)``: ids, mask and type.
-
-What is stored without compression, as ``numpy.savez`` does, is read where it lies : the
-file may be larger than the memory.
+An uncompressed file, as ``numpy.savez`` writes it, is memory-mapped: it may be larger than the memory.
 """
 
 from __future__ import annotations
@@ -27,18 +25,18 @@ from mmim_example.reading.splits import SPLITS, Dataset, Split
 from mmim_example.reading.validation import assemble
 
 TABLE, FEATURES = "utterances.csv", "features.npz"
-#: Arrays that may be copied, because the rows of a split do not lie side by side.
+#: Bytes up to which an array is copied if the rows of a split are not contiguous.
 _COPIED = 1 << 30
 
 
 def read(directory: Path, *, label_range: tuple[float, float] | None = None) -> Dataset:
-    """The data set in a directory.
+    """Read and validate the data set in a directory.
 
-    Rows of a split need not lie side by side unless an array is larger than 1 GiB: then it could not be read where it
-    lies. :func:`write` puts them so.
+    The rows of a split may be in any place, but must be contiguous in an array of more than 1 GiB, which can only be
+    mapped. :func:`write` makes them contiguous.
 
     Raises:
-        DataError: for what cannot be read, or breaks a rule.
+        DataError: if a file cannot be read, or the data break a rule.
     """
     table = read_table(directory / TABLE, ("id", "split", "label"))
     for i, row in enumerate(table):
@@ -48,8 +46,8 @@ def read(directory: Path, *, label_range: tuple[float, float] | None = None) -> 
     for name, array in arrays.items():
         if array.ndim < 1 or len(array) != len(table):
             raise DataError(
-                f"{directory / FEATURES}: {name} must have a row for each of {TABLE}; got {len(table)} rows there "
-                f"and shape {array.shape}"
+                f"{directory / FEATURES}: {name} must have one row for each of the {len(table)} rows of {TABLE}; "
+                f"got shape {array.shape}"
             )
     split_of = np.array([row["split"] for row in table])
     splits = {}
@@ -70,7 +68,7 @@ def _split(rows: list[dict[str, str]], arrays: dict[str, Array], places: Array, 
         modality, _, what = name.rpartition("_")
         if what in ("lengths", "missing"):
             if modality not in arrays:
-                raise DataError(f"{directory / FEATURES}: {name} must belong to an array {modality!r}; got none")
+                raise DataError(f"{directory / FEATURES}: {name} needs an array {modality!r}; got none")
             if array.ndim != 1 or array.dtype.kind not in "iub":
                 raise DataError(f"{directory / FEATURES}: {name} must be (N,) integers; got {array.dtype}{array.shape}")
             (lengths if what == "lengths" else missing)[modality] = array
@@ -78,7 +76,7 @@ def _split(rows: list[dict[str, str]], arrays: dict[str, Array], places: Array, 
             with np.errstate(over="ignore"):
                 features[name] = array.astype(np.float32, copy=False)
         else:
-            raise DataError(f"{directory / FEATURES}: {name} must be of numbers; got {array.dtype}")
+            raise DataError(f"{directory / FEATURES}: {name} must be numeric; got {array.dtype}")
     missing = {name: array != 0 for name, array in missing.items()}
     for name, array in lengths.items():
         lengths[name] = np.where(missing.get(name, False), 0, array.astype(np.int64))
@@ -100,8 +98,8 @@ def _rows(array: Array, places: Array, what: str) -> Array:
         return array[start:end]
     if array.nbytes > _COPIED:
         raise DataError(
-            f"{what} must have the rows of a split side by side, for an array of more than {_COPIED >> 20} MiB is read "
-            f"where it lies; got {array.nbytes >> 20} MiB with other rows between {start} and {end - 1}"
+            f"{what}: the rows of a split must be contiguous in an array of more than {_COPIED >> 20} MiB; got "
+            f"{array.nbytes >> 20} MiB with other rows between {start} and {end - 1}"
         )
     return array[places]
 
@@ -114,10 +112,10 @@ def _label(row: dict[str, str], path: Path) -> float:
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of an npz file: mapped if they are stored as they are, loaded if they are compressed.
+    """Read the arrays of an npz file: uncompressed ones are mapped, compressed ones are loaded.
 
     Raises:
-        DataError: for a file that is no npz, and for arrays of objects.
+        DataError: if the file is not an npz file of numeric arrays.
     """
     mapped = map_file(path)
     try:
@@ -134,29 +132,29 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, mapped: FileMap) -> 
     with archive.open(info) as member:
         version = np.lib.format.read_magic(member)
         if version not in ((1, 0), (2, 0)):
-            raise DataError(f"{where} must be of npy version 1.0 or 2.0; got {version}")
+            raise DataError(f"{where} must have npy version 1.0 or 2.0; got {version}")
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = header(member)
         start = member.tell()
         if dtype.hasobject or dtype.kind not in "fiub":
-            raise DataError(f"{where} must be of numbers, not of objects or records; got {dtype}")
+            raise DataError(f"{where} must be numeric; got {dtype}")
         count = int(np.prod(shape, dtype=object))
         if count * dtype.itemsize != info.file_size - start:
             raise DataError(f"{where} must hold the {count} values of {shape}; got {info.file_size - start} bytes")
         if info.compress_type != zipfile.ZIP_STORED or not count:
             flat = np.frombuffer(member.read(), dtype)
             return flat.reshape(shape, order="F" if fortran else "C")
-    # A member lies behind its local header: 30 bytes, of which the last four tell how long two fields are that follow.
+    # The data follow a local header of 30 bytes, whose last four are the lengths of two further fields.
     name, extra = struct.unpack_from("<HH", mapped, info.header_offset + 26)
     start += info.header_offset + 30 + name + extra
     return np.frombuffer(mapped, dtype, count, start).reshape(shape, order="F" if fortran else "C")
 
 
 def write(dataset: Dataset, directory: Path) -> None:
-    """Write both files; those that are there are replaced only when all is written.
+    """Write both files. Existing files are replaced only after both new ones are complete.
 
     Raises:
-        DataError: for text that UTF-8 cannot hold.
+        DataError: for text that UTF-8 cannot encode.
     """
     directory.mkdir(parents=True, exist_ok=True)
     parts = [directory / f"{name}.part" for name in (TABLE, FEATURES)]
@@ -167,7 +165,7 @@ def write(dataset: Dataset, directory: Path) -> None:
         for part in parts:
             part.replace(part.with_suffix(""))
     except UnicodeEncodeError as error:
-        raise DataError(f"{dataset.source}: ids and text must be of characters that UTF-8 has; got {error}") from None
+        raise DataError(f"{dataset.source}: ids and text must be valid UTF-8; got {error}") from None
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
@@ -198,7 +196,7 @@ def _write_arrays(dataset: Dataset, file: BinaryIO) -> None:
 
 
 def _write_array(archive: zipfile.ZipFile, name: str, parts: list[Array]) -> None:
-    """One member, the parts below each other; those with fewer frames are padded."""
+    """Concatenate the parts into one member; those with fewer frames are padded."""
     time = {"tokens": 2}.get(name, 1)
     longest = list(np.max([part.shape for part in parts], axis=0))
     shape = (sum(map(len, parts)), *map(int, longest[1:]))

@@ -1,4 +1,4 @@
-"""Utterances and their features in train, valid and test."""
+"""A data set: utterances and their features in three splits, train, valid and test."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Utterances that belong together.
+    """The utterances of one split.
 
     Attributes:
-        ids: ``(N,)``, unique. labels: ``(N,)`` float32.
-        features: by modality, ``(N, D)`` vectors or ``(N, T, D)`` frames, right-padded; float32. They may be mapped
-            from a file, be read-only, and hold values that are not finite, which :func:`batch` reads as 0.
-        lengths: by modality of frames, ``(N,)`` int64: the real ones. What lies beyond is never read.
-        missing: by modality, ``(N,)`` bool; what is there in the features is not read. By default: no vector; frames
-            whose length is 0.
-        text: what was said, where it is known.
-        tokens: ``(N, 3, T)`` integers: ids, mask (1, and 0 for padding), and type.
+        ids: ``(N,)``, unique.
+        labels: ``(N,)`` float32.
+        features: by modality, ``(N, D)`` vectors or ``(N, T, D)`` right-padded frames; float32. They may be mapped from
+            a file, be read-only, and contain non-finite values, which :func:`~mmim_example.reading.batch` reads as 0.
+        lengths: for each modality of frames, the number of valid frames: ``(N,)`` int64. Later frames are never read.
+        missing: by modality, ``(N,)`` bool. Features of a missing modality are never read. By default no vector is
+            missing, and frames are missing where their length is 0.
+        text: the transcript, if known.
+        tokens: ``(N, 3, T)`` integers: ids, attention mask (0 for padding), and types.
     """
 
     ids: tuple[str, ...]
@@ -37,24 +38,24 @@ class Split:
     tokens: Array | None = None
 
     def __post_init__(self) -> None:
-        nothing = {name: np.zeros(len(self.ids), bool) for name in self.features}
-        nothing |= {name: np.asarray(length) == 0 for name, length in self.lengths.items()}
-        object.__setattr__(self, "missing", nothing | dict(self.missing))
+        default = {name: np.zeros(len(self.ids), bool) for name in self.features}
+        default |= {name: np.asarray(length) == 0 for name, length in self.lengths.items()}
+        object.__setattr__(self, "missing", default | dict(self.missing))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def dims(self) -> dict[str, int]:
-        """Columns of each modality."""
+        """Number of columns of each modality."""
         return {name: array.shape[-1] for name, array in self.features.items()}
 
     def rows(self, index: Array) -> Split:
-        """Some utterances, in the order of ``index``; a copy."""
+        """A copy of some utterances, in the order of ``index``."""
         index = np.asarray(index)
         return Split(
             tuple(self.ids[i] for i in index),
             self.labels[index],
-            {name: rows_of(array, index, slice(None)) for name, array in self.features.items()},
+            {name: copy_rows(array, index) for name, array in self.features.items()},
             {name: length[index] for name, length in self.lengths.items()},
             {name: absent[index] for name, absent in self.missing.items()},
             None if self.text is None else tuple(self.text[i] for i in index),
@@ -64,10 +65,11 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three splits of the same modalities.
+    """Three splits with the same modalities.
 
     Attributes:
-        nonfinite: by modality, how many values of its features are not finite. source: a name for messages.
+        nonfinite: by modality, the number of non-finite feature values.
+        source: a name for messages.
     """
 
     train: Split
@@ -77,31 +79,31 @@ class Dataset:
     source: str = "data"
 
     def dims(self) -> dict[str, int]:
-        """Columns of each modality."""
+        """Number of columns of each modality."""
         return self.train.dims()
 
     def splits(self) -> dict[str, Split]:
-        """By name: train, valid, test."""
+        """The splits by name: train, valid, test."""
         return {name: getattr(self, name) for name in SPLITS}
 
 
-def rows_of(features: Array, index: Array, columns: slice) -> Array:
-    """A copy of these rows; pages of a mapped file that were read for it are released."""
+def copy_rows(features: Array, index: Array, columns: slice = slice(None)) -> Array:
+    """Copy rows of an array, and release the pages of the file that it may be mapped from."""
     chosen = np.ascontiguousarray(features[index, columns])
     release(features)
     return chosen
 
 
 def without(split: Split, modality: str, rows: Array) -> Split:
-    """The split with a modality taken away from some rows."""
+    """The split with a modality marked as missing in some rows."""
     missing = np.array(split.missing.get(modality, np.zeros(len(split), bool)))
     missing[rows] = True
     return dataclasses.replace(split, missing={**split.missing, modality: missing})
 
 
 def video_of(utterance: str) -> str:
-    """The video of an utterance's id: ``video$_$clip``, ``video[clip]`` or ``video_clip``."""
-    for sign in ("$_$", "["):
-        if sign in utterance:
-            return utterance.split(sign, maxsplit=1)[0]
+    """The video of an utterance, from its id: ``video$_$clip``, ``video[clip]`` or ``video_clip``."""
+    for separator in ("$_$", "["):
+        if separator in utterance:
+            return utterance.split(separator, maxsplit=1)[0]
     return utterance.rpartition("_")[0] or utterance

@@ -1,4 +1,4 @@
-"""What utterances have to satisfy before anything is made of them."""
+"""The rules that a data set must satisfy: shapes, types, unique ids, disjoint splits, labels in range."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mmim_example.reading.splits import SPLITS, Dataset, Split
 
 
 def assemble(splits: Mapping[str, Split], source: str, *, label_range: tuple[float, float] | None = None) -> Dataset:
-    """Validate splits, count the values that are not finite, and warn where splits seem swapped.
+    """Make a data set of three splits: validate it, count non-finite values, and warn if splits seem swapped.
 
     Raises:
-        DataError: as :func:`validate` does, and if a split is absent.
+        DataError: as :func:`validate`, and if a split is missing.
     """
     for name in SPLITS:
         if name not in splits:
@@ -49,13 +49,13 @@ def _nonfinite(split: Split, name: str) -> int:
 
 
 def validate(dataset: Dataset, *, label_range: tuple[float, float] | None = None) -> None:
-    """Check everything but the values of the features.
+    """Check everything except the values of the features.
 
     Args:
-        label_range: where labels must lie, both ends included.
+        label_range: smallest and largest label allowed.
 
     Raises:
-        DataError: for the first rule that is broken.
+        DataError: names the first rule that is broken.
     """
     homes: dict[str, str] = {}
     for name, split in dataset.splits().items():
@@ -63,18 +63,18 @@ def validate(dataset: Dataset, *, label_range: tuple[float, float] | None = None
         shared = [i for i in split.ids if i in homes]
         if shared:
             refuse(
-                f"{dataset.source}: {name}: ids must be in no other split",
-                f"{len(shared)} that are, the first {shared[0]!r} in {homes[shared[0]]}",
+                f"{dataset.source}: {name}: splits must not share ids",
+                f"{len(shared)} shared ids, the first {shared[0]!r} in {homes[shared[0]]}",
             )
         homes |= dict.fromkeys(split.ids, name)
-        if _has(split) != _has(dataset.train):
+        if _fields(split) != _fields(dataset.train):
             refuse(
                 f"{dataset.source}: {name}: modalities, their axes and columns, text and tokens must be as in train",
-                f"{_has(split)} and {_has(dataset.train)}",
+                f"{_fields(split)} and {_fields(dataset.train)}",
             )
 
 
-def _has(split: Split) -> str:
+def _fields(split: Split) -> str:
     parts = [f"{name} ({array.ndim} axes, {array.shape[-1]})" for name, array in sorted(split.features.items())]
     return ", ".join(parts + ["text"] * (split.text is not None) + ["tokens"] * (split.tokens is not None)) or "nothing"
 
@@ -82,7 +82,7 @@ def _has(split: Split) -> str:
 def _check(split: Split, where: str, label_range: tuple[float, float] | None) -> None:
     n = len(split)
     if not n:
-        refuse(f"{where}: utterances must be 1 or more", "none")
+        refuse(f"{where}: there must be at least one utterance", "none")
     if len(set(split.ids)) < n or "" in split.ids:
         name, times = Counter(split.ids).most_common(1)[0]
         refuse(f"{where}: ids must be unique and not empty", f"{name!r} {times} times" if times > 1 else "''")
@@ -93,13 +93,13 @@ def _check(split: Split, where: str, label_range: tuple[float, float] | None) ->
         inside = (split.labels >= low) & (split.labels <= high)
         _each(split, f"{where}: labels must lie in {low:g}..{high:g}", split.labels, inside)
     if not split.features and split.tokens is None and split.text is None:
-        refuse(f"{where}: there must be features of a modality", "none")
+        refuse(f"{where}: there must be features of at least one modality", "none")
     for name, array in split.features.items():
         _check_modality(split, name, array, where)
     known = {*split.features, "text"}
     for name in (*split.lengths, *split.missing):
         if name not in known:
-            refuse(f"{where}: lengths and missing must be of modalities", f"those of {name!r}")
+            refuse(f"{where}: lengths and missing must belong to modalities with features", repr(name))
     if split.text is not None and len(split.text) != n:
         refuse(f"{where}: text must have as many rows as ids", f"{len(split.text)} and {n}")
     if split.tokens is not None:
@@ -116,7 +116,7 @@ def _check_modality(split: Split, name: str, array: Array, where: str) -> None:
         refuse(f"{where}: {name} must be float32", str(array.dtype))
     if frames != (name in split.lengths):
         have = "frames without" if frames else "vectors with"
-        refuse(f"{where}: {name}_lengths must be given for frames, and only there", f"{have} lengths")
+        refuse(f"{where}: {name}_lengths must be given for frames, and only for frames", f"{have} lengths")
     if frames:
         lengths = split.lengths[name]
         _shape(lengths, (n,), f"{where}: {name}_lengths")
@@ -129,8 +129,8 @@ def _check_modality(split: Split, name: str, array: Array, where: str) -> None:
     if missing.dtype != bool:
         refuse(f"{where}: {name}_missing must be True or False", str(missing.dtype))
     if frames:
-        told = missing | (split.lengths[name] > 0)
-        _each(split, f"{where}: {name}_missing must be True where {name}_lengths are 0", missing, told)
+        consistent = missing | (split.lengths[name] > 0)
+        _each(split, f"{where}: {name}_missing must be True where {name}_lengths are 0", missing, consistent)
 
 
 def _shape(array: Array, wanted: tuple[int | None, ...], what: str) -> None:
@@ -149,5 +149,5 @@ def _each(split: Split, rule: str, values: Array, good: Array) -> None:
 
 
 def refuse(rule: str, got: str) -> NoReturn:
-    """Raise what says which rule is broken, and what came instead."""
+    """Raise an error that names the rule and the value."""
     raise DataError(f"{rule}; got {got}")

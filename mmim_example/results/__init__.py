@@ -1,4 +1,4 @@
-"""What comes of runs: metrics with intervals, paired comparisons, figures.
+"""What trained models achieve: metrics with confidence intervals, paired comparisons, tables and figures.
 
-May import: everything that trains a model, but not ``ablation``.
+Imports the model and :mod:`mmim_example.runs`, but neither the trainer nor the ablation.
 """

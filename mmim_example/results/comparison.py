@@ -1,28 +1,28 @@
-"""Paired comparison of arms over seeds: differences with intervals, tests, a correction for their number, a table."""
+"""Paired comparison of arms over seeds: differences with intervals, tests, correction for multiple tests, a table."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
 
+from mmim_example.reading.files import Array
 from mmim_example.results.metrics import LABELS
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
 class Paired:
-    """One arm against another, on the same seeds.
+    """The difference between two arms on the same seeds.
 
     Attributes:
-        difference: mean of first − second. low, high: its t interval.
-        t_pvalue: of the paired t test. wilcoxon_pvalue: of the signed-rank test. Both two-sided.
-        n: seeds.
+        difference: mean of first − second.
+        low, high: t interval of the difference.
+        t_pvalue: two-sided, of the paired t test.
+        wilcoxon_pvalue: two-sided, of the signed-rank test.
+        n: number of seeds.
     """
 
     difference: float
@@ -36,22 +36,23 @@ class Paired:
 def paired(a: Sequence[float] | Array, b: Sequence[float] | Array, *, level: float = 0.95) -> Paired:
     """Compare two arms seed by seed.
 
-    Where all differences are the same number there is no spread, and the t test is undefined: the signed-rank test's
-    p value stands in for it, and the interval is a point. If that number is 0, both p values are 1.
+    If all differences are equal, the t test is undefined: its p value is then that of the signed-rank test, and the
+    interval is a point. If all are 0, both p values are 1.
 
     Args:
-        a: one value a seed.
-        b: one value for each seed of ``a``, in the same order.
-        level: of the interval.
+        a: one value for each seed.
+        b: one value for each seed, in the same order.
+        level: nominal coverage of the interval.
 
     Raises:
-        ValueError: for lengths that differ, fewer than two seeds, values that are not finite, and a level out of range.
+        ValueError: if lengths differ, there are fewer than two seeds, values are not finite, or ``level`` is out of
+            range.
     """
     x, y = _finite("a", a), _finite("b", b)
     if len(x) != len(y):
         raise ValueError(f"a must have as many values as b; got {len(x)} and {len(y)}")
     if len(x) < 2:
-        raise ValueError(f"a must have two values or more; got {len(x)}")
+        raise ValueError(f"a must have at least two values; got {len(x)}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1; got {level}")
     differences, n = x - y, len(x)
@@ -69,16 +70,16 @@ def paired(a: Sequence[float] | Array, b: Sequence[float] | Array, *, level: flo
 
 
 def holm(pvalues: Sequence[float] | Array) -> list[float]:
-    """Adjusted p values that keep the chance of *any* false finding among them below the level they are held to.
+    """P values adjusted by Holm's method, which controls the family-wise error rate under any dependence.
 
-    The i-th smallest of m is multiplied by m − i + 1, and is no smaller than the one before (Holm, "A simple
-    sequentially rejective multiple test procedure", 1979). Valid whatever the dependence between the tests.
+    The i-th smallest of m is multiplied by m − i + 1, and is at least as large as the one before (Holm, "A simple
+    sequentially rejective multiple test procedure", 1979).
 
     Args:
-        pvalues: of all the tests that were made; in any order, which is kept.
+        pvalues: those of all tests, in any order. The result has the same order.
 
     Raises:
-        ValueError: for none, and values outside [0, 1].
+        ValueError: if there are none, or one is outside [0, 1].
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -95,30 +96,30 @@ def holm(pvalues: Sequence[float] | Array) -> list[float]:
 def detectable(sd_of_differences: float, n: int, power: float = 0.8, alpha: float = 0.05) -> float:
     """The smallest true difference that a two-sided paired t test on ``n`` seeds detects with this power.
 
-    Exact for normal differences: by the noncentral t distribution.
+    Exact for normal differences, by the noncentral t distribution.
 
     Args:
         sd_of_differences: standard deviation, over seeds, of the difference between the arms.
-        n: seeds, two or more.
-        power: chance that the difference is detected; above ``alpha``.
-        alpha: chance that a difference of 0 is "detected".
+        n: number of seeds, at least 2.
+        power: probability of detecting the difference; larger than ``alpha``.
+        alpha: significance level.
 
     Raises:
-        ValueError: for values out of range.
+        ValueError: if a value is out of range.
 
     >>> round(detectable(0.016, 20), 4)
     0.0106
     """
     if not 0 <= sd_of_differences < math.inf:
-        raise ValueError(f"sd_of_differences must be 0 or more and finite; got {sd_of_differences}")
+        raise ValueError(f"sd_of_differences must be at least 0 and finite; got {sd_of_differences}")
     if n < 2:
-        raise ValueError(f"n must be 2 or more; got {n}")
+        raise ValueError(f"n must be at least 2; got {n}")
     if not 0 < alpha < power < 1:
-        raise ValueError(f"alpha and power must keep 0 < alpha < power < 1; got {alpha} and {power}")
+        raise ValueError(f"alpha and power must satisfy 0 < alpha < power < 1; got {alpha} and {power}")
     critical = stats.t.isf(alpha / 2, n - 1)
 
     def excess(shift: float) -> float:
-        # SciPy has NaN for lower tails that are too small to matter.
+        # SciPy returns NaN for negligible lower tails.
         below = np.nan_to_num(stats.nct.cdf(-critical, n - 1, shift))
         return float(stats.nct.sf(critical, n - 1, shift) + below - power)
 
@@ -135,20 +136,20 @@ def table(
     *,
     level: float = 0.95,
 ) -> str:
-    """A Markdown table: each arm's metrics, and its first metric against the baseline's.
+    """A Markdown table of each arm's metrics, and the difference of its first metric to the baseline.
 
-    The p values are of the paired t test, raw and corrected by Holm for the number of arms. They cover the *first*
-    metric: name the one that was chosen beforehand. A dash stands for what an arm does not have, and for what cannot be
-    computed because a run's value is NaN or there is one seed only.
+    P values are those of the paired t test, without and with Holm's correction for the number of arms. They refer to
+    the *first* metric, which should be chosen beforehand. A dash marks a metric that an arm does not have, and a value
+    that is undefined because a run has NaN or there is only one seed.
 
     Args:
-        results: arm → metric → one value a seed, in the same order of seeds for all.
+        results: arm → metric → one value for each seed, in the same order for all arms.
         baseline: the arm to compare with.
-        metrics: columns, the one to test first.
-        level: of the intervals.
+        metrics: columns; the first is tested.
+        level: nominal coverage of the intervals.
 
     Raises:
-        ValueError: for an unknown baseline or metric, no metrics, and arms with different numbers of seeds.
+        ValueError: if a baseline or metric is unknown, there are no metrics, or arms have different numbers of seeds.
     """
     _check_results(results, baseline, metrics)
     first, against = metrics[0], results[baseline].get(metrics[0], ())
@@ -177,14 +178,14 @@ def _check_results(results: Mapping[str, Mapping[str, Sequence[float]]], baselin
     if baseline not in results:
         raise ValueError(f"baseline must be one of {', '.join(results)}; got {baseline!r}")
     if not metrics:
-        raise ValueError("metrics must name one or more; got none")
+        raise ValueError("metrics must name at least one; got none")
     known = list(dict.fromkeys(metric for values in results.values() for metric in values))
     for metric in metrics:
         if metric not in known:
             raise ValueError(f"metrics must be among {', '.join(known)}; got {metric!r}")
         seeds = {arm: len(values[metric]) for arm, values in results.items() if metric in values}
         if len(set(seeds.values())) > 1:
-            raise ValueError(f"results must have as many seeds in every arm; got {seeds} for {metric!r}")
+            raise ValueError(f"every arm must have the same number of seeds; got {seeds} for {metric!r}")
 
 
 def _comparable(values: Sequence[float]) -> bool:
@@ -218,7 +219,7 @@ def _row(cells: Iterable[str]) -> str:
 def _finite(name: str, values: Sequence[float] | Array) -> Array:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
-        raise ValueError(f"{name} must be a flat list of numbers; got shape {array.shape}")
+        raise ValueError(f"{name} must be one-dimensional; got shape {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; got {array[~np.isfinite(array)][0]}")
     return array

@@ -1,9 +1,10 @@
-"""A trained model on data that it has not seen: metrics with intervals, and what missing modalities cost."""
+"""Evaluate a trained model on held-out data: metrics with confidence intervals, and a curve over missing modalities."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from mmim_example.measurement import measure
 from mmim_example.model import MMIM
 from mmim_example.preparation import prepared
 from mmim_example.reading import DataError, Dataset, Split, without
+from mmim_example.reading.files import Array
 from mmim_example.results import metrics
 from mmim_example.runs import checkpoint
 from mmim_example.runs.environment import pick_device
 
-Array = np.ndarray[Any, np.dtype[Any]]
-#: Shares of rows without a modality at which the curve is drawn.
+#: Shares of rows without a modality at which :func:`missing_curve` evaluates.
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -30,37 +31,37 @@ class Evaluation:
     """One model on one split.
 
     Attributes:
-        values: metric → value. intervals: metric → (low, high), at 95 %.
-        terms: the loss and its terms, MI in nats, as the log has them.
-        predictions: ``(N,)``, or class scores ``(N, C)``. labels: ``(N,)``.
-        missing: modality → metric's value at each of ``SHARES``; empty if it was not asked for.
-        epoch: of the model: values, intervals and predictions are all of this one.
-        data, split: what they were measured on.
+        data, split: the data.
+        epoch: the epoch of the model.
+        values: metric → value.
+        intervals: metric → 95 % confidence interval, (low, high).
+        terms: the loss and its terms as in the log; MI in nats.
+        missing: modality → metric → values at ``SHARES``; empty unless requested.
+        predictions: ``(N,)``, or class scores ``(N, C)``.
+        labels: ``(N,)``.
     """
 
+    data: str
+    split: str
+    epoch: int
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     terms: dict[str, Any]
+    missing: dict[str, dict[str, list[float]]]
     predictions: Array
     labels: Array
-    missing: dict[str, dict[str, list[float]]]
-    epoch: int
-    data: str
-    split: str
 
 
-def load_model(path: Path, config: Config | None = None, device: torch.device | None = None) -> tuple[MMIM, int]:
-    """The model of a checkpoint, and the epoch that it is of.
+def load_model(path: Path, device: torch.device | None = None) -> tuple[MMIM, int]:
+    """Load the model in a checkpoint, in evaluation mode, and its epoch.
 
     Raises:
-        FileNotFoundError: if there is none.
-        CheckpointError: if it is damaged, or of another configuration than ``config``.
+        FileNotFoundError: if there is no checkpoint.
+        CheckpointError: if it is damaged or not a model.
     """
     tensors, facts = checkpoint.load(path)
     if "config" not in facts or "dims" not in facts:
-        raise checkpoint.CheckpointError(f"{path} must be a model, best.safetensors; it has no dimensions")
-    if config is not None:
-        checkpoint.check_config(facts, config, path)
+        raise checkpoint.CheckpointError(f"{path} must be a model, as best.safetensors; it has no dimensions")
     model = MMIM(Config.from_dict(facts["config"]), facts["dims"])
     checkpoint.load_module(model, tensors)
     return model.to(device or torch.device("cpu")).eval(), int(facts["epoch"])
@@ -77,62 +78,60 @@ def evaluate(
     device: str | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Metrics of a checkpoint on a split, with bootstrap intervals.
+    """Evaluate a model on a split.
 
     Args:
         path: ``best.safetensors`` of a run.
-        dataset: with the modalities that the model was trained on.
-        groups: of each row, its video: rows of a group are drawn together, since they are not independent.
-        intervals: whether to make them. missing: also the curve over the share of rows that lack each modality in turn.
-        seed: of the bootstrap, and of which rows lack a modality.
+        dataset: data with the modalities that the model was trained on.
+        split: the split to evaluate.
+        groups: the video of each row. The bootstrap then resamples whole videos, because their rows are not
+            independent.
+        intervals: compute bootstrap intervals.
+        missing: also evaluate with each modality missing in a share of the rows.
+        device: a PyTorch device; by default a GPU if there is one.
+        seed: of the bootstrap, and of the choice of rows without a modality.
 
     Raises:
         FileNotFoundError, CheckpointError: as :func:`load_model`.
-        DataError: if the data lack a modality.
+        DataError: if the data lack a modality or have other columns.
     """
     where = pick_device(device)
-    model, epoch = load_model(path, device=where)
+    model, epoch = load_model(path, where)
     dataset = prepared(model.config, dataset)
     for name, dim in model.dims.items():
-        if dataset.dims().get(name, dim) != dim:
-            raise DataError(
-                f"{dataset.source}: {name} must have the {dim} columns of training; got {dataset.dims()[name]}"
-            )
+        if (found := dataset.dims().get(name, dim)) != dim:
+            raise DataError(f"{dataset.source}: {name} must have {dim} columns, as in training; got {found}")
     part: Split = getattr(dataset, split)
     terms, predictions = measure(model, part, where)
-    labels = np.asarray(part.labels)
-    metric = metric_of(model.config)
-    scores = predictions.numpy()
-    curve = missing_curve(model, part, where, seed=seed) if missing else {}
+    scores, labels = predictions.numpy(), np.asarray(part.labels)
+    metric = _metric(model.config)
     return Evaluation(
-        metric(scores, labels),
-        metrics.bootstrap(metric, scores, labels, seed=seed, groups=groups) if intervals else {},
-        terms,
-        scores,
-        labels,
-        curve,
-        epoch,
-        dataset.source,
-        split,
+        data=dataset.source,
+        split=split,
+        epoch=epoch,
+        values=metric(scores, labels),
+        intervals=metrics.bootstrap(metric, scores, labels, seed=seed, groups=groups) if intervals else {},
+        terms=terms,
+        missing=missing_curve(model, part, where, seed=seed) if missing else {},
+        predictions=scores,
+        labels=labels,
     )
 
 
-def metric_of(config: Config) -> Any:
-    """The function ``(predictions, labels) → metrics`` of a configuration's target."""
+def _metric(config: Config) -> Callable[[Array, Array], dict[str, float]]:
     return metrics.regression if config.target == "regression" else metrics.classification
 
 
 def missing_curve(
-    model: MMIM, split: Split, device: torch.device, *, shares: Sequence[float] = SHARES, seed: int = 0
+    model: MMIM, split: Split, device: torch.device, *, seed: int = 0
 ) -> dict[str, dict[str, list[float]]]:
-    """Metrics when a share of the rows lacks a modality, for each. A share's rows are among those of the next."""
+    """Modality → metric → values when a share of rows lacks it, for each of ``SHARES``. The sets of rows are nested."""
     order = np.random.default_rng(seed).permutation(len(split))
-    metric, curve = metric_of(model.config), {}
+    metric, curve = _metric(model.config), {}
     for name in model.config.modalities:
         values: dict[str, list[float]] = {}
-        for share in shares:
-            lacking = without(split, name, order[: round(share * len(split))])
-            _, predictions = measure(model, lacking, device)
+        for share in SHARES:
+            _, predictions = measure(model, without(split, name, order[: round(share * len(split))]), device)
             for key, value in metric(predictions.numpy(), np.asarray(split.labels)).items():
                 values.setdefault(key, []).append(value)
         curve[name] = values
@@ -143,30 +142,23 @@ def report(evaluation: Evaluation) -> str:
     """Metrics and their intervals as lines of text."""
     lines = [f"{'':18} {'value':>8}   95 % interval"]
     for name, value in evaluation.values.items():
-        low, high = evaluation.intervals.get(name, (float("nan"), float("nan")))
+        low, high = evaluation.intervals.get(name, (math.nan, math.nan))
         lines.append(f"{metrics.LABELS.get(name, name):18} {value:8.3f}   {low:.3f} to {high:.3f}")
     return "\n".join(lines)
 
 
 def to_json(evaluation: Evaluation) -> Mapping[str, Any]:
-    """What of an evaluation a file keeps; null where a number is not defined."""
-    kept: Mapping[str, Any] = _defined(
-        {
-            "data": evaluation.data,
-            "split": evaluation.split,
-            "epoch": evaluation.epoch,
-            "values": evaluation.values,
-            "intervals": evaluation.intervals,
-            "terms": evaluation.terms,
-            "missing": {"shares": list(SHARES), **evaluation.missing} if evaluation.missing else {},
-        }
-    )
+    """An evaluation for a file, without predictions; null for numbers that are not finite."""
+    plain = {field.name: getattr(evaluation, field.name) for field in dataclasses.fields(evaluation)}
+    del plain["predictions"], plain["labels"]
+    missing = {"shares": list(SHARES), **evaluation.missing} if evaluation.missing else {}
+    kept: Mapping[str, Any] = _finite(plain | {"missing": missing})
     return kept
 
 
-def _defined(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _defined(part) for name, part in value.items()}
+        return {name: _finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_defined(part) for part in value]
+        return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

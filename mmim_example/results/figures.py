@@ -1,76 +1,49 @@
-"""Figures of a run: its losses, the MI that its bounds measured, its predictions, and what missing modalities cost.
+"""Figures of a run: losses, estimates of mutual information, predictions, and the effect of missing modalities.
 
-Each is drawn by a function that returns a figure, and saved as PNG by one of the same name without ``_figure``.
-matplotlib is an extra and is loaded on first use.
+Each function returns a matplotlib figure. matplotlib is an extra, which is loaded on first use.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmim_example.reading.files import Array
 from mmim_example.results import metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Record = Mapping[str, Any]
 
-#: Okabe and Ito's colours, which people with colour blindness tell apart.
+#: The palette of Okabe and Ito, which is safe for colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
-#: How each split's line looks.
+#: Line styles of the splits.
 _SPLITS: dict[str, dict[str, Any]] = {
     "train": {"color": "#56B4E9", "linewidth": 1.3, "marker": ".", "markersize": 3},
     "valid": {"color": "#00456B", "linewidth": 1.3, "marker": "o", "markersize": 3},
 }
-#: What lines mean, in the order of the legend.
-_LEGEND = (*_SPLITS, "ceiling of the bound", "truth (upper limit)", "kept epoch")
-_DPI = 150
+_CEILING, _TRUTH, _SELECTED = "ceiling of the bound", "true MI (upper limit)", "selected epoch"
+#: Order of the legend.
+_LEGEND = (*_SPLITS, _CEILING, _TRUTH, _SELECTED)
 
 
-def losses(records: Sequence[Record], path: Path) -> None:
-    """Save :func:`losses_figure`."""
-    losses_figure(records).savefig(path, dpi=_DPI)
-
-
-def information(records: Sequence[Record], path: Path, truth: Mapping[str, float] | None = None) -> None:
-    """Save :func:`information_figure`."""
-    information_figure(records, truth).savefig(path, dpi=_DPI)
-
-
-def predictions(predicted: Array, labels: Array, path: Path) -> None:
-    """Save :func:`predictions_figure`."""
-    predictions_figure(predicted, labels).savefig(path, dpi=_DPI)
-
-
-def confusion(scores: Array, labels: Array, path: Path) -> None:
-    """Save :func:`confusion_figure`."""
-    confusion_figure(scores, labels).savefig(path, dpi=_DPI)
-
-
-def missing(curve: Mapping[str, Any], path: Path, metric: str | None = None) -> None:
-    """Save :func:`missing_figure`."""
-    missing_figure(curve, metric).savefig(path, dpi=_DPI)
-
-
-def losses_figure(records: Sequence[Record]) -> Figure:
-    """The whole loss, the task's, and the sum of each level's MI by epoch; a grey line marks the epoch that is kept.
+def losses(records: Sequence[Record]) -> Figure:
+    """The total loss, the task loss, and the sum of MI at each level, by epoch. A grey line marks the selected epoch.
 
     Args:
-        records: of the log; those that are not of an epoch are ignored.
+        records: the log; only records of epochs are used.
 
     Raises:
-        ValueError: if none is of an epoch.
+        ValueError: if there is no record of an epoch.
     """
     epochs = _epochs(records)
-    panels: list[tuple[str, str, list[str]]] = [("whole loss", "loss", []), ("task loss", "task", [])]
+    panels: list[tuple[str, str, list[str]]] = [("total loss", "loss", []), ("task loss", "task", [])]
     for level, title in (("pairs", "input level, between modalities"), ("fusion", "fusion level, with Z")):
         names = _names(epochs, level)
         if names:
@@ -82,55 +55,55 @@ def losses_figure(records: Sequence[Record]) -> Figure:
                 values = [sum(_value(record, split, key, name) for name in names) for record in epochs]
             else:
                 values = [_value(record, split, key) for record in epochs]
-            ax.plot(_numbers_of(epochs), values, label=split, **look)
+            ax.plot([record["epoch"] for record in epochs], values, label=split, **look)
         ax.set_title(title, loc="left", fontsize=10)
-        ax.set_ylabel(f"MI, nats, sum of {len(names)}" if names else "loss")
+        ax.set_ylabel(f"sum of {len(names)} MI values (nats)" if names else "loss")
     _finish(figure, axes, epochs)
     return figure
 
 
-def information_figure(records: Sequence[Record], truth: Mapping[str, float] | None = None) -> Figure:
-    """What MI each bound measured by epoch, with the largest value that it can reach and the largest that is true.
+def information(records: Sequence[Record], truth: Mapping[str, float] | None = None) -> Figure:
+    """The MI that each bound measures by epoch, with the ceiling of the bound and the true MI.
 
     Args:
-        records: of the log; those that are not of an epoch are ignored.
-        truth: nats by the name of a pair ("text-vision", either way round) or modality: what the representations'
-            MI cannot exceed, by data processing. Names that the log has not are ignored.
+        records: the log; only records of epochs are used.
+        truth: true MI of the inputs in nats, by the name of a pair ("text-vision", in either order) or of a modality.
+            It is an upper limit for the representations, by the data-processing inequality. Other names are ignored.
 
     Raises:
-        ValueError: if no record is of an epoch, or none of them has a bound.
+        ValueError: if there is no record of an epoch, or records have no bounds.
     """
     epochs, truth = _epochs(records), truth or {}
     named = {level: _names(epochs, level) for level in ("pairs", "fusion")}
     bounds = [(level, name) for level, names in named.items() for name in names]
     if not bounds:
-        raise ValueError("records must hold the value of a bound; got epochs without any")
+        raise ValueError("records must contain values of bounds; got none")
     figure, axes = _panels([len(names) for names in named.values()])
     for ax, (level, name) in zip(axes, bounds, strict=True):
         for split, look in _SPLITS.items():
             values = [_value(record, split, level, name) for record in epochs]
-            ax.plot(_numbers_of(epochs), values, label=split, **look)
+            ax.plot([record["epoch"] for record in epochs], values, label=split, **look)
         ceiling = _value(epochs[-1], "ceilings", level, name)
         if not math.isnan(ceiling):
-            _limit(ax, ceiling, _LEGEND[2], "--", "#D55E00")
+            _limit(ax, ceiling, _CEILING, "--", "#D55E00")
         limit = truth.get(name, truth.get("-".join(reversed(name.split("-"))), math.nan))
         if not math.isnan(limit):
-            _limit(ax, limit, _LEGEND[3], ":", "#000000")
+            _limit(ax, limit, _TRUTH, ":", "#000000")
         ax.set_title(f"I({name.replace('-', '; ') if level == 'pairs' else f'{name}; Z'})", loc="left", fontsize=10)
-        ax.set_ylabel("MI, nats")
+        ax.set_ylabel("MI (nats)")
     _finish(figure, axes, epochs)
     return figure
 
 
-def predictions_figure(predicted: Array, labels: Array) -> Figure:
-    """Predictions against labels, darker where there are more, with the line where they are equal.
+def predictions(predicted: Array, labels: Array) -> Figure:
+    """Predictions against labels, with the identity line. Points are transparent, so dense regions are darker.
 
     Args:
         predicted: ``(N,)``.
         labels: ``(N,)``.
 
     Raises:
-        ValueError: as :func:`mmim_example.results.metrics.regression` does.
+        ValueError: as :func:`mmim_example.results.metrics.regression`.
     """
     found = metrics.regression(predicted, labels)
     figure = _figure(4.8, 4.8)
@@ -153,15 +126,15 @@ def predictions_figure(predicted: Array, labels: Array) -> Figure:
     return figure
 
 
-def confusion_figure(scores: Array, labels: Array) -> Figure:
-    """Which classes are taken for which: numbers are rows, shades their share of the true class.
+def confusion(scores: Array, labels: Array) -> Figure:
+    """Confusion matrix: numbers are rows, and shades are their share of the true class.
 
     Args:
         scores: ``(N, C)``.
-        labels: ``(N,)``, whole numbers from 0 to C - 1.
+        labels: ``(N,)``, integers from 0 to C - 1.
 
     Raises:
-        ValueError: as :func:`mmim_example.results.metrics.classification` does.
+        ValueError: as :func:`mmim_example.results.metrics.classification`.
     """
     s, y = metrics.class_scores(scores, labels)
     found, classes = metrics.classification(s, y), s.shape[1]
@@ -187,32 +160,30 @@ def confusion_figure(scores: Array, labels: Array) -> Figure:
     return figure
 
 
-def missing_figure(curve: Mapping[str, Any], metric: str | None = None) -> Figure:
-    """A metric against the share of rows that lack a modality, one line a modality.
+def missing(curve: Mapping[str, Any], metric: str | None = None) -> Figure:
+    """A metric against the share of rows that lack a modality, with one line for each modality.
 
     Args:
         curve: "shares" → list; modality → metric → one value for each share.
-        metric: the one to draw; by default the curve's first.
+        metric: the metric to draw; by default the first in ``curve``.
 
     Raises:
-        ValueError: without shares or modalities, for an unknown metric, and for lengths that differ.
+        ValueError: if shares, modalities or the metric are missing, or lengths differ.
     """
     shares = list(curve.get("shares", ()))
     lines = {name: values for name, values in curve.items() if name != "shares"}
     if not shares or not lines:
-        raise ValueError(f"curve must have 'shares' and one modality or more; got {', '.join(curve) or 'nothing'}")
+        raise ValueError(f"curve must have 'shares' and at least one modality; got {', '.join(curve) or 'nothing'}")
     metric = metric or next(iter(next(iter(lines.values()))))
     figure = _figure(5.6, 3.8)
     ax = figure.subplots()
     for i, (name, values) in enumerate(lines.items()):
         if len(values.get(metric, ())) != len(shares):
             got = len(values.get(metric, ()))
-            raise ValueError(
-                f"curve must have {len(shares)} values of {metric!r} for {name!r}, as of shares; got {got}"
-            )
+            raise ValueError(f"curve must have {len(shares)} values of {metric!r} for {name!r}; got {got}")
         look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
         ax.plot([100 * share for share in shares], values[metric], label=name, markersize=5, linewidth=1.5, **look)
-    ax.set_xlabel("rows without the modality, %")
+    ax.set_xlabel("rows without the modality (%)")
     ax.set_ylabel(metrics.LABELS.get(metric, metric))
     ax.legend(frameon=False, title="missing", fontsize=9, alignment="left")
     ax.grid(axis="y", color="#e4e4e4", linewidth=0.8)
@@ -224,12 +195,8 @@ def missing_figure(curve: Mapping[str, Any], metric: str | None = None) -> Figur
 def _epochs(records: Sequence[Record]) -> list[Record]:
     epochs = [record for record in records if record.get("event") == "epoch"]
     if not epochs:
-        raise ValueError(f"records must hold an epoch; got {len(records)} records, none of them of one")
+        raise ValueError(f"records must contain an epoch; got {len(records)} records without one")
     return epochs
-
-
-def _numbers_of(epochs: Sequence[Record]) -> list[int]:
-    return [record["epoch"] for record in epochs]
 
 
 def _names(epochs: Sequence[Record], level: str) -> list[str]:
@@ -239,7 +206,7 @@ def _names(epochs: Sequence[Record], level: str) -> list[str]:
 
 
 def _value(record: Record, *keys: str) -> float:
-    """The number under nested keys; NaN, which no line passes through, where it is null or absent."""
+    """The number under nested keys; NaN, which leaves a gap in the line, if it is null or missing."""
     found: Any = record
     for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
@@ -261,7 +228,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _panels(counts: Sequence[int]) -> tuple[Figure, list[Axes]]:
-    """A panel for each, those of a count in a row of their own, or in several rows of up to four."""
+    """Panels in rows of at most four. Each count starts a new row."""
     rows = [min(4, count - start) for count in counts for start in range(0, count, 4)]
     columns = max(rows)
     figure = _figure(3.0 * columns + 0.2, 2.4 * len(rows) + 0.3)
@@ -272,22 +239,20 @@ def _panels(counts: Sequence[int]) -> tuple[Figure, list[Axes]]:
 
 
 def _finish(figure: Figure, axes: Sequence[Axes], epochs: Sequence[Record]) -> None:
-    """Spines, ticks, the kept epoch, and one legend for all panels."""
+    """Add ticks, the selected epoch, and one legend for all panels."""
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - an extra
 
     kept = epochs[-1].get("best_epoch")
     for ax in axes:
         if kept:
-            ax.axvline(kept, color="0.7", linewidth=1, zorder=0, label=_LEGEND[4])
+            ax.axvline(kept, color="0.7", linewidth=1, zorder=0, label=_SELECTED)
         ax.spines[["top", "right"]].set_visible(False)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.set_xlabel("epoch")
-    known = {label: line for line, label in _labelled(axes)}
-    order = [label for label in _LEGEND if label in known]
-    lines = [known[label] for label in order]
-    figure.legend(lines, order, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
-
-
-def _labelled(axes: Sequence[Axes]) -> Iterator[tuple[Any, str]]:
+    known: dict[str, Any] = {}
     for ax in axes:
-        yield from zip(*ax.get_legend_handles_labels(), strict=True)
+        known |= {str(line.get_label()): line for line in ax.get_lines()}
+    order = [label for label in _LEGEND if label in known]
+    figure.legend(
+        [known[label] for label in order], order, loc="outside upper left", ncols=3, frameon=False, fontsize=9
+    )

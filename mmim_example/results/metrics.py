@@ -1,4 +1,4 @@
-"""Metrics of sentiment regression and of classification, and bootstrap intervals of them."""
+"""Metrics of sentiment regression and of classification, and bootstrap confidence intervals."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from mmim_example.reading.files import Array
 
-#: What tables call a metric.
+#: Names of metrics in tables.
 LABELS = {
     "mae": "MAE",
     "corr": "Corr",
@@ -27,26 +27,26 @@ LABELS = {
 
 
 def regression(predictions: Array, labels: Array) -> dict[str, float]:
-    """The metrics of the MOSI and MOSEI tables.
+    """The metrics in MOSI and MOSEI tables.
 
-    Conventions, since more than one is in use:
+    More than one convention is in use. These are ours:
 
-    - Acc-7 clips predictions and labels to [-3, 3], Acc-5 to [-2, 2]; both then round halves to the even neighbour, so
-      that 0.5 is 0, and 1.5 is 2.
-    - "With zeros" is negative against non-negative, over all rows: a 0 is non-negative, predicted or true.
-    - "No zeros" is negative against positive, without the rows of label 0; a prediction of 0 counts as negative.
-    - F1 is the mean of the two classes' F1, weighted by how often each is *true*.
+    - Acc-7 clips predictions and labels to [-3, 3], and Acc-5 to [-2, 2]. Both then round half to even: 0.5 becomes 0,
+      and 1.5 becomes 2.
+    - "With zeros" compares negative with non-negative on all rows. A 0 is non-negative, predicted or true.
+    - "No zeros" compares negative with positive, without rows whose label is 0. A prediction of 0 counts as negative.
+    - F1 is the mean of both classes' F1, weighted by the *true* frequency of each class.
 
     Args:
         predictions: ``(N,)``.
         labels: ``(N,)``.
 
     Returns:
-        ``mae``; ``corr`` (Pearson; NaN if either is constant); ``acc7``, ``acc5``; ``acc2_zero``, ``f1_zero`` with
+        ``mae``; ``corr`` (Pearson; NaN if either side is constant); ``acc7``, ``acc5``; ``acc2_zero``, ``f1_zero`` with
         zeros; ``acc2``, ``f1`` without (NaN if every label is 0). Accuracies and F1 lie in [0, 1].
 
     Raises:
-        ValueError: for shapes that differ, no rows, and values that are not finite.
+        ValueError: if shapes differ, there are no rows, or values are not finite.
 
     >>> found = regression(np.array([0.4, -1.2, 2.6, 0.1]), np.array([1.0, -1.0, 3.0, 0.0]))
     >>> round(found["mae"], 3), found["acc7"], found["acc2_zero"]
@@ -73,15 +73,15 @@ def classification(scores: Array, labels: Array) -> dict[str, float]:
     """Accuracy, F1 and cross-entropy of class scores.
 
     Args:
-        scores: ``(N, C)``, unnormalised log-probabilities. The largest decides; of equal ones, the first.
-        labels: ``(N,)``, whole numbers from 0 to C - 1.
+        scores: ``(N, C)``, unnormalised log-probabilities. The prediction is the largest, and the first of equal ones.
+        labels: ``(N,)``, integers from 0 to C - 1.
 
     Returns:
-        ``accuracy``; ``f1_macro``, the plain mean over the classes that are predicted or true in some row;
-        ``f1_weighted``, the mean weighted by how often each is true; ``cross_entropy`` in nats.
+        ``accuracy``; ``f1_macro``, the mean over classes that occur as prediction or label; ``f1_weighted``, the mean
+        weighted by true frequency; ``cross_entropy`` in nats.
 
     Raises:
-        ValueError: for shapes that do not fit, no rows, values that are not finite, and labels of no class.
+        ValueError: if shapes differ, there are no rows, values are not finite, or a label is not a class.
     """
     s, y = class_scores(scores, labels)
     table = confusion(s.argmax(1), y, s.shape[1])
@@ -97,22 +97,22 @@ def classification(scores: Array, labels: Array) -> dict[str, float]:
 
 
 def class_scores(scores: Array, labels: Array) -> tuple[Array, Array]:
-    """Scores as float64 and labels as whole numbers.
+    """Scores as float64, and labels as integers.
 
     Raises:
-        ValueError: as :func:`classification` does.
+        ValueError: as :func:`classification`.
     """
     s, y = _numbers("scores", scores, 2), _numbers("labels", labels, 1)
     _same_rows(s, y, "scores")
     classes = s.shape[1]
     wrong = y[(y != np.floor(y)) | (y < 0) | (y >= classes)]
     if wrong.size:
-        raise ValueError(f"labels must be whole numbers from 0 to {classes - 1}; got {wrong[0]:g}")
+        raise ValueError(f"labels must be integers from 0 to {classes - 1}; got {wrong[0]:g}")
     return s, y.astype(np.int64)
 
 
 def confusion(guesses: Array, labels: Array, classes: int) -> Array:
-    """How many rows of class i are taken for class j: ``(classes, classes)``."""
+    """Confusion matrix ``(classes, classes)``: the number of rows of class i that are predicted as class j."""
     return np.bincount(labels * classes + guesses, minlength=classes**2).reshape(classes, classes)
 
 
@@ -126,36 +126,36 @@ def bootstrap(
     seed: int,
     groups: Sequence[Any] | Array | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of each metric, by drawing rows, or groups of rows, with replacement.
+    """Percentile bootstrap intervals of each metric, by resampling rows, or groups of rows, with replacement.
 
-    Utterances of one video are not independent: without ``groups`` their intervals are too narrow. Percentile
-    intervals are themselves too narrow for few groups (below about 30). They tell how the metrics of *this* model vary
-    with the test data, not how training varies with the seed.
+    Utterances of one video are not independent: without ``groups`` their intervals are too narrow. With few groups
+    (below about 30), percentile intervals are too narrow in any case. They describe how the metrics of *this* model
+    vary with the test data, not how training varies with the seed.
 
     Args:
-        metric_function: :func:`regression`, :func:`classification`, or another of the kind.
+        metric_function: :func:`regression`, :func:`classification`, or a similar function.
         predictions: ``(N,)`` or ``(N, C)``.
         labels: ``(N,)``.
-        level: share of the resamples' values that an interval holds.
-        resamples: how often to draw.
-        seed: of the draws.
-        groups: ``(N,)``, of each row its video or the like, which is then drawn as a whole.
+        level: nominal coverage.
+        resamples: number of resamples.
+        seed: random seed.
+        groups: ``(N,)``, the group of each row, for example its video. Groups are resampled as a whole.
 
     Returns:
-        Metric → (low, high). Resamples in which a metric is NaN are left out of its interval. Both ends are NaN where
-        none is left, and where there is only one row, or one group: nothing can be said then.
+        Metric → (low, high). Resamples in which a metric is NaN are ignored. Both ends are NaN if none is left, or if
+        there is only one row or group.
 
     Raises:
-        ValueError: for lengths that differ, no rows, NaN, and a level or number of resamples out of range.
+        ValueError: if lengths differ, there are no rows, a value is NaN, or ``level`` or ``resamples`` is out of range.
     """
     x, y = np.asarray(predictions), np.asarray(labels)
     _same_rows(x, y)
     if not len(y):
-        raise ValueError("labels must have one row or more; got none")
+        raise ValueError("labels must have at least one row; got none")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1; got {level}")
     if resamples < 1:
-        raise ValueError(f"resamples must be 1 or more; got {resamples}")
+        raise ValueError(f"resamples must be at least 1; got {resamples}")
     units = _units(groups, len(y))
     if len(units) == 1:
         return dict.fromkeys(metric_function(x, y), (np.nan, np.nan))
@@ -170,7 +170,7 @@ def bootstrap(
 
 
 def _units(groups: Sequence[Any] | Array | None, n: int) -> Sequence[Array]:
-    """Rows that are drawn together."""
+    """The rows of each group; single rows without groups."""
     if groups is None:
         return np.arange(n)[:, None]  # type: ignore[return-value]
     if len(groups) != n:
@@ -200,7 +200,7 @@ def _rounded_accuracy(x: Array, y: Array, limit: int) -> float:
 
 
 def _binary(guesses: Array, labels: Array) -> tuple[float, float]:
-    """Accuracy and weighted F1; NaN for no rows."""
+    """Accuracy and weighted F1; NaN if there are no rows."""
     if not labels.size:
         return float("nan"), float("nan")
     table = confusion(guesses.astype(np.int64), labels.astype(np.int64), 2)
@@ -208,7 +208,7 @@ def _binary(guesses: Array, labels: Array) -> tuple[float, float]:
 
 
 def _f1(table: Array) -> tuple[float, float]:
-    """Macro and weighted F1 of a confusion table."""
+    """Macro and weighted F1 of a confusion matrix."""
     true, guessed, right = table.sum(1), table.sum(0), np.diag(table)
     seen = true + guessed > 0
     f1 = 2 * right[seen] / (true + guessed)[seen]
@@ -220,7 +220,7 @@ def _numbers(name: str, values: Array, dimensions: int) -> Array:
     if array.ndim != dimensions:
         raise ValueError(f"{name} must be of shape {'(N,)' if dimensions == 1 else '(N, C)'}; got {array.shape}")
     if not array.size:
-        raise ValueError(f"{name} must have one row or more; got {'none' if dimensions == 1 else array.shape}")
+        raise ValueError(f"{name} must have at least one row; got {'none' if dimensions == 1 else array.shape}")
     finite = np.isfinite(array)
     if not finite.all():
         raise ValueError(f"{name} must be finite; got {np.count_nonzero(~finite)} values that are not")

@@ -1,4 +1,4 @@
-"""What a run needs beside the model: its device and seeds, its checkpoints, its log.
+"""What a training run needs besides the model: device and random state, checkpoints, a log, a progress bar.
 
-May import: ``config`` and ``reading``.
+Imports the configuration, the encoders and :mod:`mmim_example.reading`.
 """

@@ -1,4 +1,4 @@
-"""One file a state: tensors by safetensors, everything else as JSON in its header; replaced whole or not at all."""
+"""Checkpoints: a safetensors file with everything else as JSON in its header, replaced only when it is complete."""
 
 from __future__ import annotations
 
@@ -14,46 +14,49 @@ import torch
 from torch import Tensor, nn
 
 from mmim_example.config import Config
+from mmim_example.encoders import TransformerEncoder
 from mmim_example.reading import Dataset
 
-#: Of how this example trains: goes up when a configuration and a seed come to give other weights, so that older runs
-#: are neither resumed nor compared with newer ones. 2: stage 0 sees representations with dropout.
+#: Revision of the training procedure. It increases when the same configuration and seed give other weights, so that
+#: older runs are neither resumed nor compared with newer ones. 2: stage 0 uses representations with dropout.
 REVISION = 2
+#: Settings that may change when a run is resumed.
+_MAY_CHANGE = ("epochs", "patience", "threads")
+#: Approximate number of rows of each modality that :func:`fingerprint` reads.
+_ROWS = 64
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, or is of another configuration."""
+    """A checkpoint that cannot be read, or belongs to another run."""
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors and JSON-able facts. If writing fails, what was at ``path`` is still there.
+    """Write tensors and values that JSON can represent.
 
     Raises:
-        OSError: if the disk is full, say; ``path`` is then as it was.
+        OSError: if writing fails, for example on a full disk. The previous file at ``path`` is kept.
     """
     from safetensors.torch import save as serialise  # noqa: PLC0415 - an extra
 
     data = serialise({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {"facts": json.dumps(facts)})
-    beside = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + ".partial")
     try:
-        with beside.open("wb") as file:
+        with partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        partial.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OSError(
-            error.errno, f"could not save {path}: {error.strerror}; the file that was there is kept"
-        ) from None
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, f"could not save {path}: {error.strerror}; the previous file is kept") from None
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and facts of a checkpoint. Nothing in it is executed.
+    """Read what :func:`save` wrote. Nothing in the file is executed.
 
     Raises:
-        CheckpointError: if it is not one of ours, or damaged.
-        FileNotFoundError: if there is none.
+        CheckpointError: if the file is damaged or not a checkpoint.
+        FileNotFoundError: if there is no file.
     """
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - an extra
 
@@ -68,44 +71,39 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def module_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """State of a module; what a frozen transformer holds is left out, since it is read from where it came."""
-    frozen = [
-        f"{name}."
-        for name, part in model.named_modules()
-        if getattr(part, "config", None) is not None and name and not any(p.requires_grad for p in part.parameters())
-        and any(True for _ in part.parameters())
-    ]  # fmt: skip
-    return {k: v for k, v in model.state_dict().items() if not any(k.startswith(name) for name in frozen)}
+    """The state of a module, without frozen transformers, which are loaded from their original files."""
+    parts = model.named_modules()
+    frozen = tuple(f"{name}.model." for name, part in parts if isinstance(part, TransformerEncoder) and part.frozen)
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(frozen)}
 
 
 def load_module(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Set a module's state from :func:`module_tensors`.
+    """The inverse of :func:`module_tensors`.
 
     Raises:
         CheckpointError: if names or shapes differ.
     """
     expected = {name: tuple(t.shape) for name, t in module_tensors(model).items()}
-    came = {name: tuple(t.shape) for name, t in tensors.items()}
-    if expected != came:
-        differing = sorted(name for name in expected | came if expected.get(name) != came.get(name))
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    if expected != found:
+        differing = sorted(name for name in expected | found if expected.get(name) != found.get(name))
         first = differing[0]
         raise CheckpointError(
-            f"the checkpoint must be of this configuration; {len(differing)} tensors differ, the first {first!r}: "
-            f"{came.get(first, 'absent')} for {expected.get(first, 'absent')}"
+            f"the checkpoint must fit the configuration; {len(differing)} tensors differ, the first is {first!r}: "
+            f"expected {expected.get(first, 'none')}, got {found.get(first, 'none')}"
         )
     model.load_state_dict(dict(tensors), strict=False)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimiser's state as tensors and JSON-able facts."""
+    """The state of an optimiser: its tensors, and values that JSON can represent."""
     state = optimizer.state_dict()
-    tensors, scalars = {}, {}
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, Any] = {}
     for index, values in state["state"].items():
         for key, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"{index}.{key}"] = value
-            else:
-                scalars[f"{index}.{key}"] = value
+            part: dict[str, Any] = tensors if isinstance(value, Tensor) else scalars
+            part[f"{index}.{key}"] = value
     return tensors, {"scalars": scalars, "groups": state["param_groups"]}
 
 
@@ -118,48 +116,34 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
 
 
-def check_resumable(facts: Mapping[str, Any], config: Config, path: Path) -> None:
-    """Refuse to go on from a checkpoint of another configuration, or of another revision of this example.
+def check_resumable(facts: Mapping[str, Any], config: Config, dataset: Dataset, path: Path) -> None:
+    """Refuse a checkpoint of another revision, configuration or data set.
 
     Raises:
-        CheckpointError: names what differs.
+        CheckpointError: names the first difference.
     """
     if facts.get("revision", 1) != REVISION:
         raise CheckpointError(
-            f"{path} must be of revision {REVISION} of this example's training; got {facts.get('revision', 1)}, which "
-            "gives other weights: train anew"
+            f"{path} must be of revision {REVISION} of the training procedure; got {facts.get('revision', 1)}, which "
+            "gives other weights: start a new run"
         )
-    check_config(facts, config, path)
-
-
-def check_config(facts: Mapping[str, Any], config: Config, path: Path) -> None:
-    """Refuse a checkpoint, or a model, of another configuration.
-
-    Raises:
-        CheckpointError: names the first setting that differs.
-    """
-    ours = json.loads(json.dumps(config.to_dict()))
-    theirs = facts.get("config", {})
+    ours, theirs = json.loads(json.dumps(config.to_dict())), facts["config"]
     for name in sorted(ours | theirs):
         if name not in _MAY_CHANGE and ours.get(name) != theirs.get(name):
             raise CheckpointError(
-                f"{path} is of another configuration: its {name} is {theirs.get(name)!r}, not {ours.get(name)!r}"
+                f"{path} has another configuration: its {name} is {theirs.get(name)!r}, not {ours.get(name)!r}"
             )
-
-
-#: Settings that a resumed run may change: how long to go on, and on how many threads.
-_MAY_CHANGE = ("epochs", "patience", "threads")
-#: Rows of each modality that :func:`fingerprint` reads, about.
-_LOOKED_AT = 64
+    if facts["data"] != fingerprint(dataset):
+        raise CheckpointError(f"{path} belongs to other data than {dataset.source}")
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """A hash of ids, labels, dimensions and some rows of the features: a resumed run must find the same."""
+    """A hash of ids, labels, dimensions and some rows of the features. A resumed run must have the same."""
     digest = hashlib.sha256()
     for part, split in dataset.splits().items():
         digest.update(json.dumps([part, split.ids, sorted(split.dims().items())]).encode())
         digest.update(np.ascontiguousarray(split.labels).tobytes())
         for name, array in sorted(split.features.items()):
-            some = array[:: max(1, len(array) // _LOOKED_AT)]  # of a large file, not all of it
+            some = array[:: max(1, len(array) // _ROWS)]
             digest.update(name.encode() + np.ascontiguousarray(some).tobytes())
     return digest.hexdigest()

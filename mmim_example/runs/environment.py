@@ -1,4 +1,4 @@
-"""Device, threads and random numbers of PyTorch."""
+"""PyTorch's device, number of threads and random state."""
 
 from __future__ import annotations
 
@@ -9,32 +9,11 @@ import numpy as np
 import torch
 
 
-@contextmanager
-def seeded(*numbers: int) -> Iterator[None]:
-    """PyTorch's random numbers from these inside; as they were outside. Dropout knows no other source."""
-    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
-    with torch.random.fork_rng():
-        torch.manual_seed(int(state >> np.uint64(1)))
-        yield
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """PyTorch on so many threads inside, and as before outside; 0: as it is."""
-    before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def pick_device(name: str | None) -> torch.device:
     """The device of that name; by default a GPU if there is one.
 
     Raises:
-        ValueError: if this machine has none of that name.
+        ValueError: if this machine has no such device.
     """
     if name is None:
         if not torch.cuda.is_available():
@@ -44,5 +23,26 @@ def pick_device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device must be one that this machine has; got {name!r}: {error}") from None
+        raise ValueError(f"device must be available on this machine; got {name!r}: {error}") from None
     return device
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Set PyTorch's number of threads, and restore it on exit; 0 leaves it unchanged."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """Seed PyTorch's global random state by these numbers, and restore it on exit. Dropout has no other source."""
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    with torch.random.fork_rng():
+        torch.manual_seed(int(state >> np.uint64(1)))
+        yield

@@ -97,8 +97,8 @@ def test_arms_change_settings_by_dotted_names(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"modalities.smell.out": 3}, r"arm 'odd': .*got 'modalities.smell.out', and there is no 'smell' with parts"),
-        ({"alpha.text": 3}, r"arm 'odd': .*there is no 'alpha' with parts"),
+        ({"modalities.smell.out": 3}, r"arm 'odd': .*got 'modalities.smell.out', but there is no group 'smell'"),
+        ({"alpha.text": 3}, r"arm 'odd': .*there is no group 'alpha'"),
         ({"alfa": 3}, "arm 'odd': Config has no 'alfa'; did you mean 'alpha'"),
     ],
 )
@@ -115,15 +115,17 @@ def test_runs_of_another_revision_are_neither_resumed_nor_compared(tmp_path, mon
         older.setattr(checkpoint, "REVISION", checkpoint.REVISION - 1)
         ablation.ablate(small_config(epochs=1), small_data(), tmp_path / "done", arms={"a": {}}, seeds=[0])
         train(small_config(epochs=1), small_data(), place, progress=False)
-    with pytest.raises(checkpoint.CheckpointError, match=r"result.json is of another revision; name another directory"):
+    with pytest.raises(
+        checkpoint.CheckpointError, match=r"result.json belongs to another revision; use another directory"
+    ):
         ablation.ablate(small_config(epochs=1), small_data(), tmp_path / "done", arms={"a": {}}, seeds=[0])
-    with pytest.raises(checkpoint.CheckpointError, match=r"last.safetensors must be of revision .*: train anew"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"last.safetensors must be of revision .*: start a new run"):
         ablation.ablate(small_config(epochs=1), small_data(), tmp_path / "killed", arms={"a": {}}, seeds=[0])
 
 
 def test_runs_of_other_settings_are_not_taken_for_these(tmp_path):
     ablation.ablate(small_config(epochs=1), small_data(), tmp_path, arms={"a": {}}, seeds=[0], progress=False)
-    with pytest.raises(checkpoint.CheckpointError, match="is of another configuration; name another directory"):
+    with pytest.raises(checkpoint.CheckpointError, match="belongs to another configuration; use another directory"):
         ablation.ablate(small_config(epochs=2), small_data(), tmp_path, arms={"a": {}}, seeds=[0], progress=False)
 
 
@@ -131,12 +133,12 @@ def test_runs_on_other_data_are_not_taken_for_these(tmp_path):
     changed = small_data()
     ablation.ablate(small_config(epochs=1), small_data(), tmp_path, arms={"a": {}}, seeds=[0], progress=False)
     changed.train.features["audio"][:] = 0.5
-    with pytest.raises(checkpoint.CheckpointError, match="is of other data than generated"):
+    with pytest.raises(checkpoint.CheckpointError, match="belongs to other data than generated"):
         ablation.ablate(small_config(epochs=1), changed, tmp_path, arms={"a": {}}, seeds=[0], progress=False)
 
 
 def test_arms_whose_folders_would_be_one_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"arms must differ in their letters and digits.* got CPC\+, CPC-"):
+    with pytest.raises(ValueError, match=r"arms must differ in letters or digits.* got CPC\+, CPC-"):
         ablation.ablate(small_config(), small_data(), tmp_path, arms={"CPC+": {}, "CPC-": {}}, progress=False)
 
 

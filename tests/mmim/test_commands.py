@@ -30,7 +30,7 @@ def test_from_generated_data_to_figures(work, tmp_path, capsys):
     common = ["--data", str(work / "data")]
     words = ["train", str(run), *common, "--config", str(work / "config.json"), "--set", "alpha=0.3", "--no-progress"]
     assert main(words) == 0
-    assert "2 epochs; the best is" in capsys.readouterr().out
+    assert "2 epochs; the best is epoch" in capsys.readouterr().out
     assert config.read(run / "config.json").alpha == 0.3
     truth = ["--truth", str(work / "data" / "truth.json")]
     assert main(["evaluate", str(run), *common, "--missing", "--by-video", *truth]) == 0
@@ -122,7 +122,7 @@ class TestBadInput:
         [
             ("alpha", "--set must be NAME=VALUE; got 'alpha'"),
             ("alfa=1", "Config has no 'alfa'; did you mean 'alpha'?"),
-            ("modalities.smell.hidden=1", "there is no 'smell'"),
+            ("modalities.smell.hidden=1", "there is no group 'smell'"),
             ("alpha=-1", "alpha must be at least 0 and finite; got -1"),
             ("fusion_bound=nwk", "did you mean"),
         ],
@@ -134,7 +134,7 @@ class TestBadInput:
     def test_a_run_is_not_overwritten(self, work, tmp_path, capsys):
         words = ("train", tmp_path, "--data", work / "data", "--config", work / "config.json", "--no-progress")
         assert main([str(word) for word in words]) == 0
-        assert "holds a run already" in fails(capsys, *words)
+        assert "already contains a run" in fails(capsys, *words)
 
     def test_resuming_what_is_not_there(self, work, tmp_path, capsys):
         said = fails(capsys, "train", tmp_path / "none", "--data", work / "data", "--resume")
@@ -166,4 +166,4 @@ class TestBadInput:
         words = ("--data", tmp_path / "frames", "--config", tmp_path / "frames.json", "--no-progress")
         assert main([str(word) for word in ("train", tmp_path / "run", *words)]) == 0
         said = fails(capsys, "evaluate", tmp_path / "run", "--data", work / "data")
-        assert "audio must have 3 dimensions for an encoder of frames" in said
+        assert "audio must have 3 axes for an encoder of kind 'frames'" in said

@@ -33,8 +33,8 @@ def test_the_presets_hold_the_papers_values():
     ("changes", "message"),
     [
         ({"modalities": {"text": Modality()}}, "modalities must be two or more; got text"),
-        ({"pairs": (("text", "smell"),)}, "pairs must be of two different modalities among text, audio; got"),
-        ({"pairs": (("text", "text"),)}, "pairs must be of two different modalities"),
+        ({"pairs": (("text", "smell"),)}, "each pair must be two different modalities among text, audio; got"),
+        ({"pairs": (("text", "text"),)}, "each pair must be two different modalities"),
         ({"classes": 3}, "classes must be 1 for regression"),
         ({"target": "classification"}, "classes must be 1 for regression and more for classification; got 1"),
         ({"entropy_classes": "label"}, "entropy_classes must be 'sign' or 'none' for regression"),
@@ -47,14 +47,14 @@ def test_the_presets_hold_the_papers_values():
         ({"seed": -1}, "seed must be at least 0"),
         ({"use_pairs": "False"}, "use_pairs must be true or false; got 'False'"),
         ({"legacy": 1}, "legacy must be true or false; got 1"),
-        ({"epochs": 1.5}, "epochs must be a whole number; got 1.5"),
-        ({"epochs": True}, "epochs must be a whole number; got True"),
+        ({"epochs": 1.5}, "epochs must be an integer; got 1.5"),
+        ({"epochs": True}, "epochs must be an integer; got True"),
         ({"alpha": "foo"}, "alpha must be a number; got 'foo'"),
         ({"pair_bound": 5}, "pair_bound must be text; got 5"),
         ({"fusion_options": 3}, "fusion_options must be an object of keywords; got 3"),
         ({"pairs": (("text", "audio"), ("text", "audio"))}, "pairs must differ from each other"),
-        ({"modalities": {"a.b": Modality(), "text": Modality()}}, "names of letters, digits and _; got 'a.b'"),
-        ({"modalities": {"type": Modality(), "text": Modality()}}, "names of letters, digits and _; got 'type'"),
+        ({"modalities": {"a.b": Modality(), "text": Modality()}}, "must consist of letters, digits and _; got 'a.b'"),
+        ({"modalities": {"type": Modality(), "text": Modality()}}, "must consist of letters, digits and _; got 'type'"),
     ],
 )
 def test_values_out_of_range_are_told(changes, message):
@@ -67,11 +67,14 @@ def test_values_out_of_range_are_told(changes, message):
     ("given", "message"),
     [
         ({"kind": "cnn"}, "kind must be one of vector, frames, transformer; got 'cnn'"),
-        ({"kind": "transformer"}, "pretrained must name a model for kind 'transformer', and only there; got ''"),
-        ({"pretrained": "bert"}, "pretrained must name a model for kind 'transformer', and only there"),
+        (
+            {"kind": "transformer"},
+            "pretrained must name a model for kind 'transformer', and be empty for other kinds; got ''",
+        ),
+        ({"pretrained": "bert"}, "pretrained must name a model for kind 'transformer', and be empty for other kinds"),
         ({"kind": "frames", "hidden": 0}, "hidden must be at least 1"),
         ({"out": -1}, "out must be at least 0"),
-        ({"hidden": "16"}, "hidden must be a whole number; got '16'"),
+        ({"hidden": "16"}, "hidden must be an integer; got '16'"),
     ],
 )
 def test_encoders_that_cannot_be_are_refused(given, message):
@@ -90,13 +93,13 @@ def test_unknown_names_are_told_with_the_closest(tmp_path):
     for plain, message in (
         ({"modalities": {}, "alfa": 1}, "Config has no 'alfa'; did you mean 'alpha'"),
         ({"modalities": {"text": {"hiden": 3}}}, "Modality has no 'hiden'; did you mean 'hidden'"),
-        ({}, "modalities must be an object of names; got None"),
-        ({"modalities": {"text": 3}}, "modalities.text must be an object of settings; got 3"),
+        ({}, "modalities must be an object; got None"),
+        ({"modalities": {"text": 3}}, "modalities.text must be an object; got 3"),
         (
             {"modalities": {"text": {}, "audio": {}}, "pairs": ["text", "audio"]},
             "pairs must be a list of pairs of names",
         ),
-        ([], "must hold a JSON object; got list"),
+        ([], "must contain a JSON object; got list"),
     ):
         path.write_text(json.dumps(plain), encoding="utf-8")
         with pytest.raises(ValueError, match=message):

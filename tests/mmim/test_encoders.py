@@ -127,5 +127,7 @@ class TestTransformer:
         torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
 
     def test_a_model_that_is_not_there_is_named(self, tmp_path):
-        with pytest.raises(ValueError, match=r"pretrained must be a model's directory or name; got .*nothing-here"):
+        with pytest.raises(
+            ValueError, match=r"pretrained must be the directory or name of a model; got .*nothing-here"
+        ):
             encoders.load_transformer(str(tmp_path / "nothing-here"))

@@ -10,14 +10,14 @@ from mmim_example.trainer import train
 
 def test_frames_are_not_taken_for_vectors(tmp_path):
     with pytest.raises(
-        DataError, match=r"audio must have 2 dimensions for an encoder of vector; got shape \(48, 7, 3\)"
+        DataError, match=r"audio must have 2 axes for an encoder of kind 'vector'; got shape \(48, 7, 3\)"
     ):
         train(small_config(), frames_data(), tmp_path, progress=False)
 
 
 def test_classes_that_are_not_whole_numbers_are_refused(tmp_path):
     settings = small_config(target="classification", classes=3)
-    with pytest.raises(DataError, match=r"train: labels must be whole numbers in 0..2; got .* in row 0"):
+    with pytest.raises(DataError, match=r"train: labels must be integers from 0 to 2; got .* in row 0"):
         train(settings, small_data(), tmp_path, progress=False)
 
 

@@ -36,5 +36,5 @@ def test_generated_data_are_those_of_their_seed():
     same(a.train, b.train)
     assert not np.array_equal(a.train.labels, c.train.labels)
     assert not set(a.train.ids) & set(a.test.ids)
-    with pytest.raises(ValueError, match=re.escape("n must be three sizes of 1 or more; got (2, 0, 1)")):
+    with pytest.raises(ValueError, match=re.escape("n must be three sizes of at least 1; got (2, 0, 1)")):
         generate((2, 0, 1))

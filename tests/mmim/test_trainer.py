@@ -43,7 +43,7 @@ class TestResume:
             more = ("--data", stored / "data", "--resume", "--no-progress") if epochs > 1 else words
             process = subprocess.Popen(command("train", broken, *more), env=environment, stderr=subprocess.PIPE)
             deadline = time.monotonic() + 60
-            while len(log.read_lines(broken / "log.jsonl")) < 1 + epochs and time.monotonic() < deadline:
+            while len(log.records(broken)) < 1 + epochs and time.monotonic() < deadline:
                 time.sleep(0.002)
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -80,21 +80,21 @@ class TestResume:
 
     def test_other_data_are_refused(self, tmp_path):
         train(small_config(epochs=1), small_data(), tmp_path, progress=False)
-        with pytest.raises(checkpoint.CheckpointError, match="is of other data than generated, seed 1"):
+        with pytest.raises(checkpoint.CheckpointError, match="belongs to other data than generated, seed 1"):
             train(small_config(epochs=2), small_data(seed=1), tmp_path, resume=True, progress=False)
 
     def test_other_features_are_other_data(self, tmp_path):
         train(small_config(epochs=1), small_data(), tmp_path, progress=False)
         changed = small_data()
         changed.train.features["audio"][:] = 0.5
-        with pytest.raises(checkpoint.CheckpointError, match="is of other data than generated"):
+        with pytest.raises(checkpoint.CheckpointError, match="belongs to other data than generated"):
             train(small_config(epochs=2), changed, tmp_path, resume=True, progress=False)
 
     def test_a_run_is_neither_overwritten_nor_made_up(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="no run to resume"):
             train(small_config(), small_data(), tmp_path, resume=True, progress=False)
         train(small_config(epochs=1), small_data(), tmp_path, progress=False)
-        with pytest.raises(FileExistsError, match="holds a run already"):
+        with pytest.raises(FileExistsError, match="already contains a run"):
             train(small_config(epochs=1), small_data(), tmp_path, progress=False)
 
 

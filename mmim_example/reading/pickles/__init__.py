@@ -1,6 +1,8 @@
-"""Pickles of unknown origin, read without executing them.
+"""Pickles from untrusted sources: arrays and plain containers are read, and nothing is executed.
 
-May import: ``reading.files``.
+Imports :mod:`mmim_example.reading.files` alone.
 """
 
-from mmim_example.reading.pickles.interpreter import read_pickle as read_pickle
+from mmim_example.reading.pickles.interpreter import read_pickle
+
+__all__ = ["read_pickle"]

@@ -1,4 +1,4 @@
-"""How far data may be nested and repeated."""
+"""Limits on nesting and repetition of the data that were read."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ import numpy as np
 
 from mmim_example.reading.pickles.source import refuse
 
+#: The deepest nesting.
 _DEEPEST = 50
 
 
 def check_growth(root: Any, most: int) -> None:
-    """Refuse data within themselves, nested too deep, or sharing parts so that a walk over them would hardly end.
+    """Refuse data that contain themselves, are nested too deeply, or repeat parts until a walk would hardly end.
 
     Args:
-        most: values there may be, those of a shared part counted each time.
+        most: the largest number of values. Those of a shared part count each time.
 
     Raises:
-        DataError: if so.
+        DataError: names the limit.
     """
     known: dict[int, tuple[int, int]] = {}
     path: set[int] = set()
 
     def measure(value: Any) -> tuple[int, int]:
-        """How many values, and how deep."""
+        """The number of values, and the depth."""
         parts = _parts(value)
         if parts is None:
             return 1, 0
         here = id(value)
         if here not in known:
             if here in path:
-                refuse("must hold data that do not contain themselves; got some that do")
+                refuse("data must not contain themselves; got some that do")
             path.add(here)
             size, depth = 1, 0
             for part in parts if len(path) <= _DEEPEST else ():
@@ -40,9 +41,9 @@ def check_growth(root: Any, most: int) -> None:
                 size, depth = size + more, max(depth, below)
             path.remove(here)
             if depth >= _DEEPEST or len(path) >= _DEEPEST:
-                refuse(f"must be nested at most {_DEEPEST} deep; got more")
+                refuse(f"data must be nested at most {_DEEPEST} levels deep; got more")
             if size > most:
-                refuse("must hold what its size allows; got repeats that grow far beyond it")
+                refuse("must not expand far beyond its size; got too many repeats")
             known[here] = size, depth + 1
         return known[here]
 

@@ -1,10 +1,9 @@
-"""Pickles from strangers: arrays and plain containers are read, and nothing is executed.
+"""An interpreter for the subset of the pickle language that data need.
 
-A pickle is a program, and Python's unpickler runs it: it imports what the program names and calls it. Restricting the
-names (``find_class``) is not enough: extension codes pass it by, a claimed index can fill the memory, and a deep tuple
-as a key ends the process. So this is an interpreter of the few operations that data are made of. It imports nothing
-and calls nothing that comes from a file: of the names that numpy's pickles have, it knows what is meant, and makes the
-array itself. The bytes of a large array are not read but mapped from the file.
+A pickle is a program. Python's unpickler runs it: it imports the objects that the program names and calls them.
+Restricting the names (``find_class``) is not enough: extension codes bypass it, a large memo index can fill the memory,
+and a deeply nested tuple as a key crashes the process. This interpreter imports and calls nothing that a file names. It
+knows the few names in numpy's pickles and makes the arrays itself. Large arrays are mapped from the file, not read.
 
 Source of the operations: CPython's ``pickletools``, protocols 0 to 5.
 """
@@ -24,11 +23,11 @@ from mmim_example.reading.pickles.growth import check_growth
 from mmim_example.reading.pickles.objects import Arguments, LongString, Name, Unfinished
 from mmim_example.reading.pickles.source import Source, refuse, refuse_name, shown
 
-#: Strings of at least so many bytes stay in the file until they are needed.
+#: Strings of at least this many bytes stay in the file until they are needed.
 _LARGE = 1 << 16
 _KEYS = (str, bytes, int, float, bool, type(None))
 _MULTIARRAY, _BUILTINS = ("numpy.core.multiarray", "numpy._core.multiarray"), ("builtins", "__builtin__")
-#: The names that data need, by what this interpreter makes of them.
+#: The names that data need, and their meaning.
 _NAMES = {
     (module, name): name
     for name, modules in {
@@ -48,13 +47,14 @@ _NAMES = {
 
 
 def read_pickle(path: Path | str) -> Any:
-    """What a pickle holds: dict, list, tuple, set, str, bytes, numbers, None and numpy arrays of these.
+    """Read a pickle of dict, list, tuple, set, str, bytes, numbers, None and numpy arrays of these.
 
-    An OrderedDict is read as a dict, strings of Python 2 as Latin-1. Arrays may be read-only, and mapped from the file.
+    An OrderedDict is read as a dict, and strings of Python 2 as Latin-1. Arrays may be read-only and mapped from the
+    file.
 
     Raises:
-        DataError: for whatever else a pickle asks for, by its name; for files that are damaged or no pickles; for
-            data within themselves, or that grow far beyond the size of the file.
+        DataError: if the pickle needs anything else, which the message names; if the file is damaged or no pickle; if
+            the data contain themselves or expand far beyond the size of the file.
     """
     path = Path(path)
     file = Source(map_file(path))
@@ -62,15 +62,15 @@ def read_pickle(path: Path | str) -> Any:
         value = _Reader(file).run()
         check_growth(value, file.limit)
     except DataError as error:
-        raise DataError(f"{path} {error}") from None
+        raise DataError(f"{path}: {error}") from None
     except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError, Warning, struct.error) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} must be a pickle of data; got, before byte {file.at}, {reason}") from None
+        raise DataError(f"{path} must be a valid pickle; got, before byte {file.at}, {reason}") from None
     return value
 
 
 class _Reader:
-    """A file, a stack and a memo."""
+    """The state of the interpreter: a file, a stack and a memo."""
 
     def __init__(self, file: Source) -> None:
         self.file = file
@@ -99,7 +99,7 @@ class _Reader:
         return values
 
     def datum(self, value: Any) -> Any:
-        """The value as others will see it, in a container or at the end."""
+        """A finished value, as it enters a container or is returned."""
         if isinstance(value, Unfinished) and value.value is not None:
             return value.value
         if isinstance(value, LongString):
@@ -108,19 +108,16 @@ class _Reader:
         if isinstance(value, Name):
             refuse_name(value.spelling)
         if isinstance(value, (Unfinished, Arguments)):
-            what = (
-                "an array within itself, or without content"
-                if isinstance(value, Unfinished)
-                else "a tuple that is no datum"
-            )
-            refuse(f"must hold finished values; got {what}, before byte {self.file.at}")
+            unfinished = isinstance(value, Unfinished)
+            got = "an array that contains itself or has no content" if unfinished else "a tuple of names"
+            refuse(f"must contain finished values; got {got}, before byte {self.file.at}")
         return value
 
     def key(self, value: Any) -> Any:
         value = self.datum(value)
-        # A tuple's hash descends into it, however deep; integers of any length can be chosen to collide.
+        # Hashing a tuple recurses into it, however deep; long integers can be chosen to collide.
         if type(value) not in _KEYS or (isinstance(value, int) and value.bit_length() > 64):
-            refuse(f"must have keys that are strings or numbers; got {type(value).__name__} at byte {self.file.at}")
+            refuse(f"keys must be strings or numbers; got {type(value).__name__} at byte {self.file.at}")
         return value
 
     # The operations.
@@ -141,7 +138,7 @@ class _Reader:
     def quoted(self) -> None:
         line = self.file.line().strip()
         if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
-            raise ValueError("a string without its quotes")
+            raise ValueError("a string without quotes")
         self.push(line[1:-1].decode("unicode_escape"))
 
     def integer(self) -> None:
@@ -162,7 +159,7 @@ class _Reader:
 
     def set_items(self, values: list[Any]) -> None:
         if len(values) % 2:
-            raise ValueError("a key without its value")
+            raise ValueError("a key without a value")
         pairs = zip(values[::2], values[1::2], strict=True)
         self.container(dict).update({self.key(key): self.datum(value) for key, value in pairs})
 
@@ -180,7 +177,7 @@ class _Reader:
 
     def container(self, kind: type) -> Any:
         if type(self.stack[-1]) is not kind:
-            raise TypeError(f"{type(self.stack[-1]).__name__} where {kind.__name__} is needed")
+            raise TypeError(f"{type(self.stack[-1]).__name__} instead of {kind.__name__}")
         return self.stack[-1]
 
     def make_tuple(self, values: list[Any]) -> None:
@@ -191,7 +188,7 @@ class _Reader:
     def tuple_of(self, size: int) -> None:
         values = self.stack[-size:]
         if len(values) < size:
-            raise IndexError("a stack with fewer values")
+            raise IndexError("too few values on the stack")
         del self.stack[-size:]
         self.make_tuple(values)
 
@@ -224,7 +221,7 @@ class _Reader:
         refuse_name(f"extension {code}")
 
     def elsewhere(self, name: Any = "a buffer") -> None:
-        refuse_name(f"{shown(name)}, an object of another file")
+        refuse_name(f"{shown(name)}, an object in another file")
 
     def reduce(self) -> None:
         arguments, name = self.stack.pop(), self.stack.pop()
@@ -254,7 +251,7 @@ class _Reader:
 
     def empty(self, kind: Any, *_: Any) -> Unfinished:
         if not isinstance(kind, Name) or kind.meaning != "ndarray":
-            raise TypeError("an array of another class")
+            raise TypeError("an array of an unknown class")
         return Unfinished()
 
     def from_buffer(self, data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> Unfinished:
@@ -275,12 +272,12 @@ class _Reader:
         return {self.key(value) for value in values}
 
     def dict_of(self, pairs: Any = ()) -> dict[Any, Any]:
-        """Of an OrderedDict: Python 2 passes its items, Python 3 none, and adds them afterwards."""
+        """An OrderedDict. Python 2 passes its items; Python 3 adds them afterwards."""
         if type(pairs) not in (list, tuple):
             raise TypeError(f"an OrderedDict of {type(pairs).__name__}")
         self.file.charge(len(pairs))
         if any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs):
-            raise TypeError("an OrderedDict of what are no pairs")
+            raise TypeError("an OrderedDict of items that are not pairs")
         return {self.key(key): self.datum(value) for key, value in pairs}
 
     def array(self, shape: Any, dtype: Any, order: str, data: Any) -> Array:
@@ -289,8 +286,8 @@ class _Reader:
         elif isinstance(data, str):
             data = self.encode(data, "latin1")
         if not isinstance(dtype, np.dtype):
-            raise TypeError("an array of no type")
-        if dtype.kind in "bUO":  # the others are only looked at where they lie
+            raise TypeError("an array without a dtype")
+        if dtype.kind in "bUO":  # other arrays are not copied or read
             self.file.charge(len(data))
         return objects.array(shape, dtype, order, data)
 
@@ -307,7 +304,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "OrderedDict": _Reader.dict_of,
 }
 
-#: Operations that take a number, and how it is written.
+#: Operations that take a number, and its format.
 _SIZED: dict[bytes, tuple[Callable[[_Reader, Any], None], str]] = {
     b"J": (_Reader.push, "i"),
     b"K": (_Reader.push, "B"),

@@ -1,4 +1,4 @@
-"""The bytes of a file of unknown origin, and what is refused of it."""
+"""The bytes of an untrusted file, a limit on what they may expand to, and refusals."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from typing import Any, NoReturn
 
 from mmim_example.reading.files import DataError, FileMap
 
-#: What may be made of each byte of a file, and of none: more is a bomb.
+#: The largest size of the result: per byte of the file, and for any file. More is a decompression bomb.
 _PER_BYTE, _FREE = 4, 1 << 20
 
 
 def refuse(why: str) -> NoReturn:
-    """Whoever knows the file's name puts it in front."""
+    """Refuse the file. The caller adds its name."""
     raise DataError(why)
 
 
 def refuse_name(name: str) -> NoReturn:
-    """Say what the file wanted."""
+    """Refuse the file because of a name in it."""
     name = name if name.isprintable() and len(name) <= 100 else ascii(name)[:100]
-    refuse(f"asks for {name}, which a data file has no need of; nothing was executed")
+    refuse(f"asks for {name}, which data do not need; nothing was executed")
 
 
 def shown(value: Any) -> str:
-    """A value in a message: containers only by their kind, for their text may have no end."""
+    """A value as text for a message. Containers are named only by type: their text may be endless."""
     return ascii(value)[:100] if value is None or isinstance(value, (str, bytes, int, float)) else type(value).__name__
 
 
 class Source:
-    """A file read from its beginning, never beyond its end.
+    """A file that is read from the beginning and never beyond its end.
 
     Attributes:
-        at: the next byte. limit: how much may be made of the whole; what repeats is charged.
+        at: position of the next byte.
+        limit: how many values or bytes the file may expand to.
     """
 
     def __init__(self, file: FileMap) -> None:
@@ -40,14 +41,14 @@ class Source:
         self._left = self.limit
 
     def charge(self, size: int) -> None:
-        """What repeats cost: a file of n bytes that makes far more than n values or bytes is refused."""
+        """Count copies that a file makes of its parts; refuse it above the limit."""
         self._left -= size
         if self._left < 0:
-            refuse("must hold what its size allows; got repeats that grow far beyond it")
+            refuse("must not expand far beyond its size; got too many repeats")
 
     def take(self, size: int) -> memoryview:
         if not 0 <= size <= len(self.data) - self.at:
-            refuse(f"must be whole; got {size} bytes announced at byte {self.at}, of {len(self.data)}")
+            refuse(f"must be complete; got {size} bytes announced at byte {self.at} of {len(self.data)}")
         self.at += size
         return self.data[self.at - size : self.at]
 
@@ -57,13 +58,13 @@ class Source:
     def line(self) -> bytes:
         end = self.file.find(b"\n", self.at)
         if end < 0:
-            refuse(f"must be whole; got a line without an end at byte {self.at}")
+            refuse(f"must be complete; got an unfinished line at byte {self.at}")
         line = bytes(self.take(end - self.at))
         self.at += 1
         return line
 
     def digits(self) -> int:
         line = self.line()
-        if len(line) > 200:  # the time that an integer takes grows with the square of its digits
-            refuse(f"must have numbers of fewer digits; got {len(line)} before byte {self.at}")
+        if len(line) > 200:  # parsing an integer takes time quadratic in its digits
+            refuse(f"numbers must have at most 200 digits; got {len(line)} before byte {self.at}")
         return int(line.rstrip(b"L"))

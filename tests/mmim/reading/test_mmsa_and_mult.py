@@ -234,10 +234,10 @@ def test_ids_that_do_not_join_are_counted(tmp_path, capsys):
     source = dump(tmp_path / "mosi_data.pkl", official())
     labels = write_labels(tmp_path / "labels.csv", [f"trainvid_{i}" for i in range(4)])
     assert main(["convert", str(tmp_path / "plain"), "--data", str(source), "--labels-csv", str(labels)]) == 2
-    assert "got 6 of 10 that are not, the first 'trainvid_4' in train" in capsys.readouterr().err
+    assert "6 of 10 are not, the first is 'trainvid_4' in train" in capsys.readouterr().err
     assert not (tmp_path / "plain").exists()
     dataset = load(source)
-    with pytest.raises(DataError, match=r"must name an utterance once; got 'a_1' twice"):
+    with pytest.raises(DataError, match=r"each video_id and clip_id must occur once; got 'a_1' twice"):
         join_text(dataset, write_labels(labels, ["a_1", "a_1"]))
     labels.write_text("id,text\na,b\n")
     with pytest.raises(
@@ -266,7 +266,7 @@ def swapped(content):
 
 
 REFUSED = {
-    "no splits": (lambda: [1, 2], r"must hold a dict of splits; got list"),
+    "no splits": (lambda: [1, 2], r"must contain a dict of splits; got list"),
     "no test": (lambda: {"train": mmsa_part("a", 3, aligned=True)}, r"splits must be train, valid, test; got train"),
     "no labels": (lambda: without(official(), "labels"), r"train must be a dict with .* got text, audio, vision, id"),
     "a split of no dict": (lambda: mmsa(aligned=True) | {"test": 3}, r"test must be a dict .*; got int"),
@@ -289,11 +289,11 @@ REFUSED = {
     ),
     "leaked": (
         lambda: changed(official(), "test", id=official()["train"]["id"][:3]),
-        r"test: ids must be in no other split; got 3 that are, the first 'trainvid_0' in train",
+        r"test: splits must not share ids; got 3 shared ids, the first 'trainvid_0' in train",
     ),
     "words": (
         lambda: changed(official(), "test", audio=np.array([["a"]] * 3)),
-        r"test: audio must be of numbers; got <U1",
+        r"test: audio must be numeric; got <U1",
     ),
     "ragged": (
         lambda: changed(mmsa(aligned=True), "test", audio=[[1.0], [1.0, 2.0], [3.0]]),
@@ -301,7 +301,7 @@ REFUSED = {
     ),
     "half a token": (
         lambda: changed(mmsa(aligned=True), "test", text_bert=np.full((3, 3, 6), 0.5)),
-        r"test: text_bert must be of whole numbers",
+        r"test: text_bert must be integers; got other values",
     ),
     "tokens": (
         lambda: changed(mmsa(aligned=True), "test", text_bert=np.ones((3, 6))),

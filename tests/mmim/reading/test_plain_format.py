@@ -74,7 +74,7 @@ def test_rows_side_by_side_are_mapped_and_others_are_in_the_order_of_the_table(t
     assert mixed.train.lengths["audio"].tolist() == [3, 0]
     np.testing.assert_array_equal(mixed.valid.features["text"], text[[1]])
     monkeypatch.setattr(plain_format, "_COPIED", 10)
-    with pytest.raises(DataError, match=r"text must have the rows of a split side by side.* rows between 0 and 2"):
+    with pytest.raises(DataError, match=r"text: the rows of a split must be contiguous .* rows between 0 and 2"):
         load(tmp_path / "mixed")
 
 
@@ -129,14 +129,18 @@ REFUSED = {
     "label": (rows(_1="a,train,good"), {"text": GOOD}, r"label must be a number; got 'good' for 'a'"),
     "columns": (rows(_0="id,part,label"), {"text": GOOD}, r"must have columns id, split, label.*got id, part, label"),
     "short": (rows(_2="b,train"), {"text": GOOD}, r"must have 3 fields in each row; got 2 in row 1"),
-    "twice": (rows(_4="a,test,3"), {"text": GOOD}, r"test: ids must be in no other split; .* 'a' in train"),
-    "length": (ROWS, {"text": GOOD[:3]}, r"text must have a row for each of utterances.csv; got 4 .* \(3, 2\)"),
-    "objects": (ROWS, {"text": np.array([{}, 1, 2, 3], object)}, r"text must be of numbers, not of objects"),
-    "strings": (ROWS, {"text": np.array(["a"] * 4)}, r"text must be of numbers, not of objects or records; got <U1"),
+    "twice": (rows(_4="a,test,3"), {"text": GOOD}, r"test: splits must not share ids; .* 'a' in train"),
+    "length": (
+        ROWS,
+        {"text": GOOD[:3]},
+        r"text must have one row for each of the 4 rows of utterances.csv; got shape \(3, 2\)",
+    ),
+    "objects": (ROWS, {"text": np.array([{}, 1, 2, 3], object)}, r"text must be numeric; got object"),
+    "strings": (ROWS, {"text": np.array(["a"] * 4)}, r"text must be numeric; got <U1"),
     "orphan": (
         ROWS,
         {"text": GOOD, "audio_lengths": np.ones(4, int)},
-        r"audio_lengths must belong to an array 'audio'",
+        r"audio_lengths needs an array 'audio'",
     ),
     "lengths": (ROWS, {"a": GOOD, "a_lengths": np.ones(4)}, r"a_lengths must be \(N,\) integers; got float64\(2,\)"),
 }

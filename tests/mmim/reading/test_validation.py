@@ -23,16 +23,19 @@ BROKEN = {
             "text": None,
             "tokens": None,
         },
-        r"set: valid: utterances must be 1 or more; got none",
+        r"set: valid: there must be at least one utterance; got none",
     ),
     "same ids": ({"ids": ("a", "b", "a")}, r"set: valid: ids must be unique and not empty; got 'a' 2 times"),
     "empty id": ({"ids": ("a", "", "b")}, r"ids must be unique and not empty; got ''"),
-    "leak": ({"ids": ("a", "train_4", "train_0")}, r"valid: ids .* got 2 that are, the first 'train_4' in train"),
+    "leak": (
+        {"ids": ("a", "train_4", "train_0")},
+        r"valid: splits must not share ids; got 2 shared ids, the first 'train_4' in train",
+    ),
     "label": ({"labels": np.array([0, np.nan, 1], "f4")}, r"labels must be finite; got nan in row 1 \('valid_1'\)"),
     "labels": ({"labels": np.zeros(4, "f4")}, r"valid: labels must have shape \(3\); got \(4,\)"),
     "long": (lengths_of(1, 2, 61), r"valid: audio_lengths must lie in 0\.\.6; got 61 in row 2 \('valid_2'\)"),
     "negative": (lengths_of(1, -2, 1), r"audio_lengths must lie in 0\.\.6; got -2 in row 1"),
-    "no lengths": ({"lengths": {}, "missing": {}}, r"audio_lengths must be given for frames, and only there"),
+    "no lengths": ({"lengths": {}, "missing": {}}, r"audio_lengths must be given for frames, and only for frames"),
     "features": (
         {"features": {"text": np.zeros((2, 4), "f4")}},
         r"valid: text must have shape \(3, \*\); got \(2, 4\)",
@@ -52,7 +55,7 @@ BROKEN = {
     ),
     "unknown": (
         {"missing": {"smell": np.zeros(3, bool)}},
-        r"lengths and missing must be of modalities; got those of 'smell'",
+        r"lengths and missing must belong to modalities with features; got 'smell'",
     ),
 }
 

@@ -59,11 +59,11 @@ def test_intervals_hold_the_truth_and_the_test_errs_as_often_as_it_says():
     ("a", "b", "level", "text"),
     [
         ([1, 2, 3], [1, 2], 0.95, "a must have as many values as b; got 3 and 2"),
-        ([1], [1], 0.95, "a must have two values or more; got 1"),
-        ([], [], 0.95, "a must have two values or more; got 0"),
+        ([1], [1], 0.95, "a must have at least two values; got 1"),
+        ([], [], 0.95, "a must have at least two values; got 0"),
         ([1, math.nan], [1, 2], 0.95, "a must be finite; got nan"),
         ([1, 2], [1, math.inf], 0.95, "b must be finite; got inf"),
-        ([[1, 2]], [1, 2], 0.95, r"a must be a flat list of numbers; got shape \(1, 2\)"),
+        ([[1, 2]], [1, 2], 0.95, r"a must be one-dimensional; got shape \(1, 2\)"),
         ([1, 2], [1, 3], 0, "level must lie between 0 and 1; got 0"),
     ],
 )
@@ -131,10 +131,10 @@ def test_more_seeds_and_less_spread_detect_less():
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ((-1.0, 20), "sd_of_differences must be 0 or more and finite; got -1.0"),
-        ((math.nan, 20), "sd_of_differences must be 0 or more and finite; got nan"),
-        ((1.0, 1), "n must be 2 or more; got 1"),
-        ((1.0, 20, 0.04), "alpha and power must keep 0 < alpha < power < 1; got 0.05 and 0.04"),
+        ((-1.0, 20), "sd_of_differences must be at least 0 and finite; got -1.0"),
+        ((math.nan, 20), "sd_of_differences must be at least 0 and finite; got nan"),
+        ((1.0, 1), "n must be at least 2; got 1"),
+        ((1.0, 20, 0.04), "alpha and power must satisfy 0 < alpha < power < 1; got 0.05 and 0.04"),
         ((1.0, 20, 1.0), "got 0.05 and 1.0"),
     ],
 )
@@ -189,8 +189,8 @@ def test_a_run_without_a_value_leaves_the_comparison_out():
     [
         ("task onyl", ["mae"], "baseline must be one of task only, .*; got 'task onyl'"),
         ("task only", ["mea"], "metrics must be among .*mae.*; got 'mea'"),
-        ("task only", [], "metrics must name one or more; got none"),
-        ("task only", ["corr", "mae"], "results must have as many seeds in every arm; got .*'short': 2"),
+        ("task only", [], "metrics must name at least one; got none"),
+        ("task only", ["corr", "mae"], "every arm must have the same number of seeds; got .*'short': 2"),
     ],
 )
 def test_a_table_of_what_is_not_there_is_refused(baseline, metrics, text):

@@ -74,14 +74,8 @@ def test_a_file_has_null_for_what_is_not_defined(run):
 
 def test_a_checkpoint_to_resume_from_is_not_taken_for_a_model(run):
     folder, dataset = run
-    with pytest.raises(checkpoint.CheckpointError, match=r"must be a model, best.safetensors"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"must be a model, as best.safetensors"):
         evaluation.evaluate(folder / "last.safetensors", dataset)
-
-
-def test_a_model_of_another_configuration_is_refused(run):
-    folder, _ = run
-    with pytest.raises(checkpoint.CheckpointError, match="its fusion is 8, not 16"):
-        evaluation.load_model(folder / "best.safetensors", small_config(epochs=8, lr=5e-3, fusion=16))
 
 
 def test_tensors_that_do_not_fit_the_configuration_are_told(run, tmp_path):
@@ -89,7 +83,7 @@ def test_tensors_that_do_not_fit_the_configuration_are_told(run, tmp_path):
     tensors, facts = checkpoint.load(folder / "best.safetensors")
     tensors["fusion.first.weight"] = torch.zeros(3, 3)
     checkpoint.save(tmp_path / "best.safetensors", tensors, facts)
-    with pytest.raises(checkpoint.CheckpointError, match=r"'fusion.first.weight': \(3, 3\) for \(8, 12\)"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"'fusion.first.weight': expected \(8, 12\), got \(3, 3\)"):
         evaluation.load_model(tmp_path / "best.safetensors")
 
 
@@ -99,7 +93,7 @@ def test_data_without_a_modality_are_refused(run):
     features = {name: array for name, array in test.features.items() if name != "vision"}
     poorer = Dataset(*[Split(test.ids, test.labels, features)] * 3, source="poorer")
     with pytest.raises(
-        DataError, match=r"poorer: features must have every modality .* got text, audio without 'vision'"
+        DataError, match=r"poorer: features must include every modality .* got text, audio without 'vision'"
     ):
         evaluation.evaluate(folder / "best.safetensors", poorer)
 
@@ -110,7 +104,7 @@ def test_data_of_other_columns_are_refused_even_where_they_could_be_stretched(ru
     for name, split in dataset.splits().items():
         splits[name] = Split(split.ids, split.labels, {**split.features, "audio": split.features["audio"][:, :1]})
     narrow = Dataset(**splits, source="narrow")
-    with pytest.raises(DataError, match="narrow: audio must have the 5 columns of training; got 1"):
+    with pytest.raises(DataError, match="narrow: audio must have 5 columns, as in training; got 1"):
         evaluation.evaluate(folder / "best.safetensors", narrow)
 
 

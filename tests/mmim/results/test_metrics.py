@@ -126,14 +126,14 @@ ONE = np.ones(3)
     ("function", "x", "y", "text"),
     [
         (metrics.regression, ONE, np.ones(4), "predictions must have as many rows as labels; got 3 and 4"),
-        (metrics.regression, [], [], "predictions must have one row or more; got none"),
+        (metrics.regression, [], [], "predictions must have at least one row; got none"),
         (metrics.regression, [1, np.nan, np.inf], ONE, "predictions must be finite; got 2 values that are not"),
         (metrics.regression, ONE, [1, np.nan, 0], "labels must be finite; got 1 values"),
         (metrics.regression, np.ones((3, 1)), ONE, r"predictions must be of shape \(N,\); got \(3, 1\)"),
         (metrics.classification, ONE, ONE, r"scores must be of shape \(N, C\); got \(3,\)"),
-        (metrics.classification, np.ones((3, 0)), ONE, r"scores must have one row or more; got \(3, 0\)"),
+        (metrics.classification, np.ones((3, 0)), ONE, r"scores must have at least one row; got \(3, 0\)"),
         (metrics.classification, np.ones((3, 2)), [0, 1], "scores must have as many rows as labels; got 3 and 2"),
-        (metrics.classification, np.ones((3, 2)), [0, 1, 2], "labels must be whole numbers from 0 to 1; got 2"),
+        (metrics.classification, np.ones((3, 2)), [0, 1, 2], "labels must be integers from 0 to 1; got 2"),
         (metrics.classification, np.ones((3, 2)), [0, 1, 0.5], "from 0 to 1; got 0.5"),
         (metrics.classification, np.full((3, 2), np.nan), [0, 1, 0], "scores must be finite; got 6 values"),
     ],
@@ -236,11 +236,11 @@ def test_one_row_or_group_says_nothing_of_its_spread(groups):
     [
         ({"predictions": np.ones(4)}, "predictions must have as many rows as labels; got 4 and 3"),
         ({"predictions": np.array([1, np.nan, 1])}, "predictions must be finite"),
-        ({"predictions": [], "labels": []}, "labels must have one row or more; got none"),
+        ({"predictions": [], "labels": []}, "labels must have at least one row; got none"),
         ({"groups": ["a", "b"]}, "groups must have as many rows as labels; got 2 and 3"),
         ({"level": 1.0}, "level must lie between 0 and 1; got 1.0"),
         ({"level": math.nan}, "level must lie between 0 and 1; got nan"),
-        ({"resamples": 0}, "resamples must be 1 or more; got 0"),
+        ({"resamples": 0}, "resamples must be at least 1; got 0"),
     ],
 )
 def test_bad_input_of_the_bootstrap_is_refused(change, text):

@@ -26,7 +26,7 @@ except OSError as error:
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert re.search(r"could not save .*last.safetensors: .*; the file that was there is kept", done.stdout)
+    assert re.search(r"could not save .*last.safetensors: .*; the previous file is kept", done.stdout)
     kept, facts = checkpoint.load(tmp_path / "last.safetensors")
     assert facts == {"epoch": 1}
     assert kept["a"].tolist() == [1, 1, 1]
