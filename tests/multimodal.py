@@ -1,8 +1,7 @@
 """Small configurations and data for the tests of mmim_example."""
 
-import os
-import subprocess
-import sys
+import multiprocessing
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,12 @@ from mmim_example.config import Config, Modality
 from mmim_example.measurement import whole
 from mmim_example.model import MMIM
 from mmim_example.reading import Dataset, Split, batch
+from mmim_example.runs import checkpoint
 from mmim_example.synthetic import generate
 from mmim_example.trainer import Trainer
 
-ROOT = Path(__file__).parents[1]
+#: Seconds that a process may take.
+TIMEOUT = 120
 
 
 def small_config(**changes):
@@ -71,17 +72,20 @@ def assert_same(a: dict, b: dict):
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
 
 
-def command(*words, processes=0):
-    start = [sys.executable, "-m"]
-    if processes:
-        start += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
-    return [*start, "mmim_example", *map(str, words)]
+def start(function, *arguments):
+    """A process that runs a function. All are forked from one server, which imports PyTorch and the example once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch._dynamo", "mmim_example.__main__", "mmim_example.trainer"])
+    started = context.Process(target=function, args=arguments, daemon=True)
+    started.start()
+    return started
 
 
-def run_command(*words, processes=0, **options):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    settings = {"env": environment, "capture_output": True, "text": True, "timeout": 120} | options
-    return subprocess.run(command(*words, processes=processes), check=False, **settings)
+def finish(*started):
+    """Wait for processes, and expect that all succeed."""
+    for one in started:
+        one.join(TIMEOUT)
+    assert [one.exitcode for one in started] == [0] * len(started)
 
 
 def two_batches(parts):
@@ -101,7 +105,8 @@ def two_batches(parts):
     return state | {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def process(rank, world, store, results, cuts):
+def halves_of_batches(rank, world, store, results, cuts):
+    """Save what :func:`two_batches` gives for this process's share of each batch."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
     parts = [np.split(np.arange(start, start + 16), cuts)[rank] for start in (0, 16)]
@@ -111,7 +116,7 @@ def process(rank, world, store, results, cuts):
 
 
 def stage_0(rank, world, store, results):
-    """What stage 0 leaves in the pairs' bounds of this process, with dropout and batches that do not split evenly."""
+    """Save the pairs' bounds of this process after stage 0, with dropout and batches that do not split evenly."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
     modalities = {name: Modality(out=4, dropout=0.5) for name in ("text", "audio", "vision")}
@@ -120,3 +125,12 @@ def stage_0(rank, world, store, results):
     made.fit_pairs(1)
     torch.save(made.model.pair_bounds.state_dict(), f"{results}-{rank}")
     dist.destroy_process_group()
+
+
+def save_on_a_full_disk(path):
+    """Save a large checkpoint. A limit on file sizes stands for a full disk; the error becomes a file beside it."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+    try:
+        checkpoint.save(path, {"a": torch.ones(100_000)}, {"epoch": 2})
+    except OSError as error:
+        path.with_name("error").write_text(str(error), encoding="utf-8")

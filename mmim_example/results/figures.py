@@ -185,7 +185,7 @@ def missing(curve: Mapping[str, Any], metric: str | None = None) -> Figure:
         ax.plot([100 * share for share in shares], values[metric], label=name, markersize=5, linewidth=1.5, **look)
     ax.set_xlabel("rows without the modality (%)")
     ax.set_ylabel(metrics.LABELS.get(metric, metric))
-    ax.legend(frameon=False, title="missing", fontsize=9, alignment="left")
+    ax.legend(frameon=False, title="missing modality", fontsize=9, alignment="left")
     ax.grid(axis="y", color="#e4e4e4", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)

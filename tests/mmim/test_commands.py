@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,14 @@ def work(tmp_path_factory):
     assert main(["generate", str(folder / "data"), "--rows", "96", "32", "40", "--seed", "3"]) == 0
     config.write(small_config(epochs=2), folder / "config.json")
     return folder
+
+
+@pytest.fixture(scope="module")
+def run(work):
+    """A trained run. Tests that continue it copy it first."""
+    words = ("train", work / "run", "--data", work / "data", "--config", work / "config.json", "--no-progress")
+    assert main([str(word) for word in words]) == 0
+    return work / "run"
 
 
 def fails(capsys, *words):
@@ -131,18 +140,17 @@ class TestBadInput:
         words = ("--data", work / "data", "--config", work / "config.json", "--set", assignment)
         assert message in fails(capsys, "train", tmp_path / "run", *words)
 
-    def test_a_run_is_not_overwritten(self, work, tmp_path, capsys):
-        words = ("train", tmp_path, "--data", work / "data", "--config", work / "config.json", "--no-progress")
-        assert main([str(word) for word in words]) == 0
+    def test_a_run_is_not_overwritten(self, work, run, capsys):
+        words = ("train", run, "--data", work / "data", "--config", work / "config.json", "--no-progress")
         assert "already contains a run" in fails(capsys, *words)
 
     def test_resuming_what_is_not_there(self, work, tmp_path, capsys):
         said = fails(capsys, "train", tmp_path / "none", "--data", work / "data", "--resume")
         assert "there is no run to resume" in said
 
-    def test_resuming_with_other_settings(self, work, tmp_path, capsys):
-        words = ("train", tmp_path, "--data", work / "data", "--no-progress")
-        assert main([str(word) for word in (*words, "--config", work / "config.json")]) == 0
+    def test_resuming_with_other_settings(self, work, run, tmp_path, capsys):
+        shutil.copytree(run, tmp_path / "run")
+        words = ("train", tmp_path / "run", "--data", work / "data", "--no-progress")
         assert "its alpha is 0.1, not 9" in fails(capsys, *words, "--resume", "--set", "alpha=9")
         assert main([str(word) for word in (*words, "--resume", "--set", "epochs=3")]) == 0
         assert "3 epochs" in capsys.readouterr().out

@@ -1,39 +1,45 @@
-"""Two processes with half a batch each are one process with the whole."""
+"""Several processes with a share of each batch give what one process gives with the whole batch."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from multimodal import (
-    ROOT,
+    TIMEOUT,
     assert_same,
+    finish,
     frames_config,
     frames_data,
-    process,
-    run_command,
+    halves_of_batches,
     stage_0,
+    start,
     tensors,
     two_batches,
 )
 
 from mmim_example import config, reading
+from mmim_example.__main__ import main
 
-TIMEOUT = 120
+ROOT = Path(__file__).parents[2]
+
+
+def torchrun(*words):
+    """Run a command as two processes."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    settings = {"env": environment, "capture_output": True, "text": True, "timeout": TIMEOUT}
+    return subprocess.run([*start, *map(str, words)], check=False, **settings)
 
 
 @pytest.mark.parametrize("cuts", [[8], [11], [5, 9]], ids=["halves", "unequal parts", "three processes"])
 def test_gradients_and_memories_are_those_of_one_process_with_the_whole_batch(tmp_path, cuts):
     world = len(cuts) + 1
-    started = mp.spawn(
-        process, (world, tmp_path / "store", tmp_path / "found", cuts), nprocs=world, join=False, daemon=True
-    )
-    for _ in range(world + 1):
-        if started.join(timeout=TIMEOUT):
-            break
+    shared = (world, tmp_path / "store", tmp_path / "found", cuts)
+    finish(*[start(halves_of_batches, rank, *shared) for rank in range(world)])
     alone = two_batches([np.arange(16), np.arange(16, 32)])
     for rank in range(world):
         found = torch.load(tmp_path / f"found-{rank}", weights_only=True)
@@ -43,10 +49,7 @@ def test_gradients_and_memories_are_those_of_one_process_with_the_whole_batch(tm
 
 
 def test_with_dropout_and_noise_all_processes_leave_stage_0_with_the_same_bounds(tmp_path):
-    started = mp.spawn(stage_0, (2, tmp_path / "store", tmp_path / "found"), nprocs=2, join=False, daemon=True)
-    for _ in range(3):
-        if started.join(timeout=TIMEOUT):
-            break
+    finish(*[start(stage_0, rank, 2, tmp_path / "store", tmp_path / "found") for rank in range(2)])
     assert_same(*(torch.load(tmp_path / f"found-{rank}", weights_only=True) for rank in range(2)))
 
 
@@ -54,9 +57,8 @@ def test_torchrun_trains_as_one_process_does(tmp_path):
     reading.save(frames_data((64, 16, 16)), tmp_path / "data")
     config.write(frames_config(epochs=2, lr=1e-3), tmp_path / "config.json")
     words = ("--data", tmp_path / "data", "--config", tmp_path / "config.json", "--no-progress")
-    alone = run_command("train", tmp_path / "alone", *words)
-    assert alone.returncode == 0, alone.stderr
-    both = run_command("train", tmp_path / "both", *words, processes=2)
+    assert main([str(word) for word in ("train", tmp_path / "alone", *words)]) == 0
+    both = torchrun("-m", "mmim_example", "train", tmp_path / "both", *words)
     assert both.returncode == 0, both.stderr
     a, b = tensors(tmp_path / "alone"), tensors(tmp_path / "both")
     for name, value in a.items():
@@ -77,8 +79,4 @@ def test_a_process_that_dies_ends_the_job(tmp_path):
         "    distributed.gather(torch.ones(2))\n",
         encoding="utf-8",
     )
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
-    done = subprocess.run(
-        words, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=TIMEOUT, check=False
-    )
-    assert done.returncode != 0
+    assert torchrun(program).returncode != 0

@@ -1,24 +1,22 @@
-import os
 import signal
-import subprocess
 import time
 
 import numpy as np
 import pytest
 import torch
 from multimodal import (
-    ROOT,
+    TIMEOUT,
     assert_same,
-    command,
     frames_config,
     frames_data,
-    run_command,
     small_config,
     small_data,
+    start,
     tensors,
 )
 
 from mmim_example import config, reading
+from mmim_example.__main__ import main
 from mmim_example.reading import Split
 from mmim_example.runs import checkpoint, log
 from mmim_example.trainer import Trainer, TrainingError, train
@@ -37,19 +35,17 @@ class TestResume:
     def test_a_killed_run_goes_on_to_the_same_bits(self, stored, tmp_path):
         words = ("--data", stored / "data", "--config", stored / "config.json", "--no-progress")
         whole, broken = tmp_path / "whole", tmp_path / "broken"
-        assert run_command("train", whole, *words).returncode == 0
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        resume = ("--data", stored / "data", "--resume", "--no-progress")
+        assert main([str(word) for word in ("train", whole, *words)]) == 0
         for epochs in (1, 3):  # killed twice, in the middle of an epoch
-            more = ("--data", stored / "data", "--resume", "--no-progress") if epochs > 1 else words
-            process = subprocess.Popen(command("train", broken, *more), env=environment, stderr=subprocess.PIPE)
-            deadline = time.monotonic() + 60
+            process = start(main, [str(word) for word in ("train", broken, *(resume if epochs > 1 else words))])
+            deadline = time.monotonic() + TIMEOUT
             while len(log.records(broken)) < 1 + epochs and time.monotonic() < deadline:
                 time.sleep(0.002)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            process.stderr.close()
-        done = run_command("train", broken, "--data", stored / "data", "--resume", "--no-progress")
-        assert done.returncode == 0, done.stderr
+            process.kill()
+            process.join()
+            assert process.exitcode == -signal.SIGKILL
+        assert main([str(word) for word in ("train", broken, *resume)]) == 0
         assert_same(tensors(whole), tensors(broken))
         assert_same(tensors(whole, "best.safetensors"), tensors(broken, "best.safetensors"))
         records = [
@@ -213,7 +209,9 @@ class TestTwoStages:
         train(small_config(epochs=1), dataset, tmp_path, progress=False)
 
     def test_the_task_is_learned(self, tmp_path):
-        run = train(small_config(epochs=15, lr=5e-3), small_data((400, 200, 32)), tmp_path, progress=False)
+        run = train(
+            small_config(epochs=8, lr=1e-2, batch_size=32), small_data((400, 200, 32)), tmp_path, progress=False
+        )
         guess_the_median = 1.5 * np.sqrt(2 / np.pi)  # the mean absolute deviation of the labels, 1.197
         assert run.best_valid < 0.65 * guess_the_median
 
