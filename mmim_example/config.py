@@ -212,13 +212,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain containers, which JSON can represent."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return plain | {
-            "modalities": {name: dataclasses.asdict(m) for name, m in self.modalities.items()},
-            "pairs": [list(pair) for pair in self.pairs],
-            "pair_options": dict(self.pair_options),
-            "fusion_options": dict(self.fusion_options),
-        }
+        return dataclasses.asdict(self) | {"pairs": [list(pair) for pair in self.pairs]}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Config:
@@ -254,7 +248,7 @@ class Config:
         Raises:
             ValueError: for unknown settings, and as :meth:`from_dict`.
         """
-        plain, changes = copy.deepcopy((self.to_dict(), dict(changes)))
+        plain, changes = self.to_dict(), copy.deepcopy(dict(changes))
         for name, value in changes.items():
             place: Any = plain
             *path, last = name.split(".")

@@ -140,7 +140,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, mapped: FileMap) -> 
             raise DataError(f"{where} must be numeric; got {dtype}")
         count = int(np.prod(shape, dtype=object))
         if count * dtype.itemsize != info.file_size - start:
-            raise DataError(f"{where} must hold the {count} values of {shape}; got {info.file_size - start} bytes")
+            raise DataError(f"{where} must have {count} values of shape {shape}; got {info.file_size - start} bytes")
         if info.compress_type != zipfile.ZIP_STORED or not count:
             flat = np.frombuffer(member.read(), dtype)
             return flat.reshape(shape, order="F" if fortran else "C")

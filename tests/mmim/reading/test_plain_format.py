@@ -177,7 +177,7 @@ def test_a_claimed_shape_must_fit_the_file(tmp_path):
     for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         with zipfile.ZipFile(tmp_path / "features.npz", "w", kind) as archive:
             archive.writestr("text.npy", header.getvalue() + b"1234")
-        with pytest.raises(DataError, match=rf"text must hold the {4 << 40} values of \(4, {1 << 40}\); got 4 bytes"):
+        with pytest.raises(DataError, match=rf"text must have {4 << 40} values of shape \(4, {1 << 40}\); got 4 bytes"):
             load(tmp_path)
 
 
