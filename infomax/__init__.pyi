@@ -32,8 +32,8 @@ from .exceptions import (
     TrainingWarning,
 )
 from .io.batches import batches
-from .io.files import read_columns
-from .io.stored import StoredColumns, open_columns
+from .io.files import open_columns, read_columns
+from .io.stored import StoredColumns
 from .results.composition import Composition, Term
 from .results.estimate import Estimate
 from .results.pairwise import Pairwise

@@ -1,4 +1,4 @@
-"""A bar that shows how far training is."""
+"""A progress bar on standard error."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 
 def no_progress(steps: int) -> None:
-    """Take note of ``steps`` steps and do nothing."""
+    """Show nothing."""
 
 
 @contextmanager
 def progress_bar(show: bool, total: int, unit: str = "step") -> Iterator[Callable[[int], None]]:
-    """A function that advances a bar on standard error by so many units; no bar unless asked for and tqdm is there."""
+    """A function that advances a bar by a number of steps. Without ``show`` or without tqdm there is no bar."""
     try:
         from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
     except ImportError:
@@ -21,7 +21,7 @@ def progress_bar(show: bool, total: int, unit: str = "step") -> Iterator[Callabl
     if not show:
         yield no_progress
         return
-    pause = 0.1 if sys.stderr.isatty() else 10.0  # a log file is not flooded
+    pause = 0.1 if sys.stderr.isatty() else 10.0  # seconds; few lines in a log file
     with tqdm(total=total, unit=unit, leave=False, desc="estimating", mininterval=pause) as bar:
 
         def advance(steps: int) -> None:

@@ -20,10 +20,9 @@ from infomax.estimation.estimate import estimate
 from infomax.estimation.pairwise import pairwise
 from infomax.estimators import chosen
 from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
-from infomax.io.files import check_writable, read_named
-from infomax.io.frames import Columns
-from infomax.io.samples import Floats
-from infomax.io.stored import MAPPED, StoredColumns, open_columns
+from infomax.io.files import MAPPED, check_writable, open_columns, read_named
+from infomax.io.samples import Columns, Floats
+from infomax.io.stored import StoredColumns
 from infomax.results.composition import Composition
 from infomax.results.estimate import Estimate
 from infomax.training.streaming import gather_drawn

@@ -16,8 +16,7 @@ from infomax.estimators.default.folds import FEWEST_DISTINCT
 from infomax.estimators.nearest_neighbours import NEAR
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
-from infomax.io.frames import Columns
-from infomax.io.samples import Floats, as_samples, check_indexes
+from infomax.io.samples import Columns, Floats, as_samples, check_indexes
 from infomax.progress import progress_bar
 from infomax.results.pairwise import Pairwise
 from infomax.statistics.counts import codes, plugin, plugin_stderr

@@ -1,13 +1,12 @@
-"""Samples on their way in: arrays, data frames and files, checked once; batches of data larger than memory.
+"""Input: arrays, data frames and files, checked once; batches of data larger than memory.
 
-Imports nothing else of infomax.
+Imports nothing else from infomax.
 """
 
 from infomax.io.batches import batches
-from infomax.io.files import read_columns, read_named
-from infomax.io.frames import Columns
-from infomax.io.samples import as_aligned, as_pair, as_samples
-from infomax.io.stored import StoredColumns, open_columns
+from infomax.io.files import open_columns, read_columns, read_named
+from infomax.io.samples import Columns, as_aligned, as_pair, as_samples
+from infomax.io.stored import StoredColumns
 
 __all__ = [
     "Columns",

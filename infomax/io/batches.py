@@ -1,9 +1,9 @@
-"""Batches of rows, each row once a pass: from memory by one indexing, from disk by stretches of rows and a pool."""
+"""Batches of paired rows: drawn by index from memory, or read in ranges of rows from disk and shuffled in a pool."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any
@@ -13,43 +13,45 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from infomax.io.samples import as_samples
-from infomax.io.stored import LANES, MOST_CELLS, Rows, StoredColumns, columns_of
+from infomax.io.parquet import GROUPS_IN_TURN
+from infomax.io.samples import as_samples, common_length
+from infomax.io.stored import MOST_CELLS, Rows, StoredColumns, columns_of
 
-#: Batches that are gathered from memory by one indexing.
+#: Batches in memory that one indexing operation gathers.
 _AHEAD = 16
-#: Rows that are read together, stretches that are mixed in the pool, and most cells of the pool (16 MiB).
+#: Rows of a range that is read at once, ranges that are shuffled in one pool, and most cells of a pool (16 MiB).
 _STRETCH, _POOLED, _MOST_POOLED = 1024, 32, 2**22
 
-#: Aligned rows to what a network sees of them.
+#: From paired rows to the network's input.
 Map = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def batches(
     *samples: Any, batch_size: int = 256, seed: int = 0, epochs: int | None = None
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Batches of paired rows for training, far faster than a data loader that fetches them one by one.
+    """Batches of paired rows for training, far faster than a data loader that fetches rows one by one.
 
-    Each row is drawn once an epoch, in an order that the seed decides. What is left at an epoch's end, less than a
-    batch, begins the next, so that all batches are of the same size; after the last epoch it is a smaller batch.
+    Each row is drawn once per epoch, in an order that depends on the seed. If the last rows of an epoch do not fill a
+    batch, they start the first batch of the next epoch; only the very last batch may be smaller.
 
-    Samples of more than 2²⁴ cells in all stay where they are. They are read in stretches of up to 1,024 rows in random
-    order (of Parquet, from eight row groups in turn), of which 32 are mixed in a pool: rows that are neighbours in the
-    file come in the same 32,768. If neighbours are alike, and the order matters, shuffle the file once.
+    Samples with more than 2²⁴ cells in total are not copied into memory. They are read in ranges of up to 1,024 rows in
+    random order (Parquet: from eight row groups in turn), and the rows of 32 ranges are shuffled together. Rows that
+    are neighbours in the file therefore appear within the same 32,768 rows. If neighbouring rows are similar and the
+    order matters, shuffle the file once.
 
     Args:
-        samples: arrays, tensors, memory maps or :class:`~infomax.StoredColumns` of equally many rows, ``(N,)`` or
-            ``(N, D)``. What is on a device stays there.
-        batch_size: rows of a batch, at most N. seed: decides the order.
-        epochs: passes over the rows; by default without end.
+        samples: arrays, tensors, memory maps or :class:`~infomax.StoredColumns` with the same number of rows, ``(N,)``
+            or ``(N, D)``. Tensors on a device stay there.
+        batch_size: rows per batch, at most N. seed: decides the order.
+        epochs: passes over the rows; by default unlimited.
 
     Yields:
         float32 tensors ``(batch_size, D)``, one for each sample; they may be views of one tensor.
 
     Raises:
-        ValueError: for rows that differ, a batch larger than N, and values that are missing or infinite (when they are
-            met, if the samples stay where they are).
-        TypeError: for columns that are not numbers.
+        ValueError: for different numbers of rows, a batch larger than N, and missing or infinite values (for samples
+            that are not copied, when they are read).
+        TypeError: for columns that are not numeric.
 
     >>> x, y = np.arange(10.0), np.arange(10.0) ** 2
     >>> for first, second in batches(x, y, batch_size=4, epochs=1):
@@ -69,11 +71,8 @@ def batches(
         feed = aligned.batches(batch_size, np.random.default_rng(seed), checked=True)
         n = len(aligned)
     else:
-        tensors = [_as_tensor(data, name) for name, data in named.items()]
-        n = len(tensors[0])
-        for name, tensor in zip(named, tensors, strict=True):
-            if len(tensor) != n:
-                raise ValueError(f"{name} must have as many rows as sample 0; got {len(tensor)} and {n}")
+        checked = {name: _as_tensor(data, name) for name, data in named.items()}
+        n, tensors = common_length(checked), list(checked.values())
         generator, widths = torch.Generator().manual_seed(seed), [tensor.shape[1] for tensor in tensors]
         together = len({tensor.device for tensor in tensors}) == 1
         feed = from_memory([torch.cat(tensors, 1)] if together else tensors, batch_size, generator, widths * together)
@@ -88,7 +87,7 @@ def _as_tensor(data: Any, name: str) -> Tensor:
 
 
 def _first(feed: Iterator[tuple[Tensor, ...]], rows: int) -> Iterator[tuple[Tensor, ...]]:
-    """The first so many rows."""
+    """The first ``rows`` rows; the last batch may be smaller."""
     while rows:
         batch = next(feed)
         yield tuple(part[:rows] for part in batch)
@@ -96,12 +95,12 @@ def _first(feed: Iterator[tuple[Tensor, ...]], rows: int) -> Iterator[tuple[Tens
 
 
 def draws(n: int, batch: int, generator: torch.Generator, *, ahead: int = 1) -> Iterator[Tensor]:
-    """Without end, indices of ``batch`` of ``n`` rows, on the CPU: pass after pass over all of them in random order.
+    """Endless batches of row indices, on the CPU: one random permutation of ``n`` rows after another.
 
-    What a pass leaves, if it is no batch, begins the next one.
+    The indices that a permutation leaves over start the next batch.
 
     Args:
-        ahead: batches that come as one tensor, at most; fewer where a pass has no more.
+        ahead: most batches that are returned as one tensor; fewer at the end of a permutation.
     """
     order = torch.empty(0, dtype=torch.long)
     while True:
@@ -115,12 +114,12 @@ def draws(n: int, batch: int, generator: torch.Generator, *, ahead: int = 1) -> 
 def from_memory(
     tensors: Sequence[Tensor], batch: int, generator: torch.Generator, widths: Sequence[int] = ()
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Endless batches of the rows of tensors ``(N, …)``, in passes; the remainder of one comes first in the next.
+    """Endless batches of the rows of tensors ``(N, …)``, in the order of :func:`draws`.
 
     Args:
-        batch: rows of each, at most N. generator: draws the order, on the CPU.
-        widths: if the first tensor holds several samples side by side, whose rows are then fetched at once, the number
-            of columns of each; the batches are views.
+        batch: rows per batch, at most N. generator: draws the order, on the CPU.
+        widths: if the only tensor holds several samples side by side, the number of columns of each. The rows are then
+            gathered in one operation, and the batches are views.
     """
     for order in draws(len(tensors[0]), batch, generator, ahead=_AHEAD):
         rows = order.to(tensors[0].device)
@@ -132,17 +131,17 @@ def from_memory(
 # --- from disk --------------------------------------------------------------------------------------------------------
 
 
-def stays(samples: Any) -> bool:
-    """Whether samples are so large, in all, that they stay where they are."""
+def stays(samples: Iterable[Any]) -> bool:
+    """Whether samples have more cells in total than are copied into memory."""
     return sum(math.prod(getattr(data, "shape", (0,))) for data in samples) > MOST_CELLS
 
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """StoredColumns of equally many rows, where they are.
+    """Stored columns with paired rows, read in ranges of rows.
 
     Attributes:
-        columns: by name. edges: first rows of the parts that must be read from their beginning, and N.
+        columns: by name. edges: first rows of the parts that can only be read from their beginning, and N.
     """
 
     columns: Mapping[str, StoredColumns]
@@ -150,20 +149,16 @@ class Aligned:
 
     @staticmethod
     def of(samples: Mapping[str, Any]) -> Aligned:
-        """Of arrays, memory maps, columns of files.
+        """The columns of arrays, memory maps and files.
 
         Raises:
-            TypeError: for what are not numbers. ValueError: for rows that differ.
+            TypeError: for columns that are not numeric. ValueError: for different numbers of rows.
         """
         columns = {name: columns_of(data, name) for name, data in samples.items()}
-        first, *others = columns
-        n = len(columns[first])
-        for name in others:
-            if len(columns[name]) != n:
-                raise ValueError(f"{name} must have as many rows as {first}; got {len(columns[name])} and {n}")
+        n = common_length(columns)
         known = [column.edges for column in columns.values() if column.edges is not None]
-        stretch = _stretch(sum(column.shape[1] for column in columns.values()))
-        edges = np.unique(np.concatenate(known)) if known else np.append(np.arange(0, n, stretch), n)
+        length = _length(sum(column.shape[1] for column in columns.values()))
+        edges = np.unique(np.concatenate(known)) if known else np.append(np.arange(0, n, length), n)
         return Aligned(columns, edges)
 
     def __len__(self) -> int:
@@ -171,11 +166,11 @@ class Aligned:
 
     @property
     def width(self) -> int:
-        """StoredColumns in all."""
+        """Number of columns of all samples."""
         return sum(column.shape[1] for column in self.columns.values())
 
     def in_order(self, cells: int) -> Iterator[tuple[int, int]]:
-        """Stretches ``(start, stop)`` that cover all rows from the first to the last, of so many cells at most."""
+        """Ranges ``(start, stop)`` of at most so many cells that cover all rows in their order."""
         most = max(1, cells // self.width)
         apart = any(columns.edges is not None for columns in self.columns.values())
         for start, stop in pairwise(self.edges.tolist() if apart else [0, len(self)]):
@@ -183,20 +178,20 @@ class Aligned:
                 yield begin, min(begin + most, stop)
 
     def shuffled(self, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-        """Stretches ``(start, stop)`` that cover each row once, in random order, forwards within a part."""
-        most = _stretch(self.width)
+        """Ranges ``(start, stop)`` that cover each row once, in random order, but forwards within a part."""
+        most = _length(self.width)
         waiting = iter(rng.permutation(len(self.edges) - 1).tolist())
-        lanes: list[tuple[int, int]] = []
+        begun: list[tuple[int, int]] = []
         while True:
-            new = islice(waiting, LANES - len(lanes))
-            lanes += [(int(self.edges[part]), int(self.edges[part + 1])) for part in new]
-            if not lanes:
+            new = islice(waiting, GROUPS_IN_TURN - len(begun))
+            begun += [(int(self.edges[part]), int(self.edges[part + 1])) for part in new]
+            if not begun:
                 return
-            start, end = lanes.pop(int(rng.integers(len(lanes))))
+            start, end = begun.pop(int(rng.integers(len(begun))))
             stop = min(start + most, end)
             yield start, stop
             if stop < end:
-                lanes.append((stop, end))
+                begun.append((stop, end))
 
     def batches(
         self,
@@ -207,79 +202,60 @@ class Aligned:
         without: Rows | None = None,
         checked: bool = False,
     ) -> Iterator[tuple[Tensor, ...]]:
-        """Endless float32 batches, in passes; what is left of a pool comes first in the next.
+        """Endless float32 batches, epoch after epoch; the rows that a pool leaves over start the next batch.
 
         Args:
-            batch: rows of each. rng: decides the order. maps: of each sample's rows, before they are narrowed.
-            without: rows that are left out, in ascending order. checked: whether to raise for what is not finite.
+            batch: rows per batch. rng: decides the order. maps: applied to each sample's rows before the conversion to
+                float32. without: rows that are left out, in ascending order.
+            checked: whether values that are not finite raise ValueError.
         """
         rest: list[Tensor] = []
-        for stretches in self._pools(rng):
-            pool = self._read(stretches, maps or {}, without, checked)
+        for ranges in self._pools(rng):
+            pool = self._read(ranges, maps or {}, without, checked)
             order = torch.from_numpy(rng.permutation(len(pool[0])))
             if rest and len(rest[0]):
                 order = torch.cat([torch.arange(len(rest[0])), order + len(rest[0])])
                 pool = [torch.cat(parts) for parts in zip(rest, pool, strict=True)]
             whole = len(order) // batch * batch
-            for begin in range(0, whole, _AHEAD * batch):
-                rows = order[begin : min(begin + _AHEAD * batch, whole)]
-                yield from zip(*[torch.split(part.index_select(0, rows), batch) for part in pool], strict=True)
+            if whole:
+                yield from zip(*[torch.split(part[order[:whole]], batch) for part in pool], strict=True)
             rest = [part[order[whole:]] for part in pool]
 
     def _pools(self, rng: np.random.Generator) -> Iterator[list[tuple[int, int]]]:
-        """Stretches that are mixed with each other, in the order of the file, in passes without end."""
-        stretches = int(np.ceil(np.diff(self.edges) / _stretch(self.width)).sum())
-        size = math.ceil(stretches / math.ceil(stretches / _POOLED))
+        """The ranges of one pool after another, in the order of the file, in epochs without end."""
+        ranges = int(np.ceil(np.diff(self.edges) / _length(self.width)).sum())
+        size = math.ceil(ranges / math.ceil(ranges / _POOLED))
         while True:
             shuffled = self.shuffled(rng)
             while pool := list(islice(shuffled, size)):
                 yield sorted(pool)
 
     def _read(
-        self,
-        stretches: Sequence[tuple[int, int]],
-        maps: Mapping[str, Map],
-        without: Rows | None,
-        checked: bool,
+        self, ranges: Sequence[tuple[int, int]], maps: Mapping[str, Map], without: Rows | None, checked: bool
     ) -> list[Tensor]:
-        """The rows of stretches, each sample's as one tensor."""
-        kept = [_kept(start, stop, without) for start, stop in stretches]
-        each = list(zip(stretches, kept, strict=True))
-        total = sum(stop - start if keep is None else len(keep) for (start, stop), keep in each)
+        """The rows of these ranges, one tensor for each sample."""
         pool = []
         for name, columns in self.columns.items():
-            rows = torch.empty(0)
-            filled = 0
-            for (start, stop), keep in each:
-                part = columns.read(start, stop)
-                own = part if keep is None else part[keep]
-                mapped = maps[name](own) if name in maps else own
-                if not filled:
-                    rows = torch.empty(total, mapped.shape[1], dtype=torch.float32)
-                narrow = rows.numpy()[filled : filled + len(own)]
-                narrow[:] = mapped
-                if checked and not np.isfinite(narrow.sum()):  # a sum is quick, but may overflow
-                    check_finite(part, name, start)
-                filled += len(own)
-            pool.append(rows)
+            parts = []
+            for start, stop in ranges:
+                rows = columns.read(start, stop)
+                if checked:
+                    check_finite(rows, name, start)
+                if without is not None:
+                    low, high = np.searchsorted(without, [start, stop])
+                    rows = np.delete(rows, without[low:high] - start, 0) if low < high else rows
+                parts.append(maps[name](rows) if name in maps else rows)
+            pool.append(torch.from_numpy(np.concatenate(parts, dtype=np.float32)))
         return pool
 
 
-def _stretch(width: int) -> int:
-    """Rows that are read together: fewer where they are wide, so that a pool of them has its size."""
+def _length(width: int) -> int:
+    """Rows of a range: fewer for wide rows, so that a pool does not grow."""
     return max(1, min(_STRETCH, _MOST_POOLED // _POOLED // max(1, width)))
 
 
-def _kept(start: int, stop: int, without: Rows | None) -> Rows | None:
-    """Rows of a stretch, from its start, but for those left out; None: all."""
-    if without is None:
-        return None
-    low, high = np.searchsorted(without, [start, stop])
-    return None if low == high else np.delete(np.arange(stop - start), without[low:high] - start)
-
-
 def check_finite(rows: NDArray[Any], name: str, start: int) -> None:
-    """Raise unless rows, the first of them row ``start`` of the sample, are finite."""
+    """Raise ValueError unless all values are finite; ``start`` is the row number of the first."""
     finite = np.isfinite(rows)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]

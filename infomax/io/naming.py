@@ -1,12 +1,15 @@
-"""What to say of a name that is not known."""
+"""Names that a user gives: suggestions for unknown ones, and selection of columns by name or pattern."""
 
 from __future__ import annotations
 
 import difflib
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
 
 
 def unknown(what: str, came: str, known: list[str]) -> str:
-    """Error text for a name that is not known, with close matches first; capitals and separators are no difference.
+    """Error message for an unknown name. It suggests close matches, ignoring case and punctuation.
 
     >>> unknown("bound", "Info-NCE", ["cpc", "infonce", "infonce_anchor"])
     "bound 'Info-NCE' is not known; did you mean 'infonce'?"
@@ -24,3 +27,33 @@ def unknown(what: str, came: str, known: list[str]) -> str:
 
 def _folded(name: str) -> str:
     return "".join(filter(str.isalnum, name)).casefold()
+
+
+def select_columns(
+    path: Path, known: list[str], selections: Sequence[Sequence[str]], hint: str = ""
+) -> list[list[str]]:
+    """For each selection, the matching names in ``known``, in the order of the selection and without repetition.
+
+    Args:
+        path: the file, for error messages. selections: names or shell patterns; surrounding spaces are ignored.
+        hint: appended to the message about an unknown name.
+
+    Raises:
+        ValueError: for a selection without names, an unknown name, and a column in two selections.
+    """
+    selected: list[list[str]] = []
+    for selection in selections:
+        names = [name.strip() for name in selection if name.strip()]
+        if not names:
+            raise ValueError(f"{path}: name at least one column; known: {', '.join(known[:20])}")
+        matched: dict[str, None] = {}
+        for name in names:
+            hits = [name] if name in known else fnmatch.filter(known, name)
+            if not hits:
+                raise ValueError(f"{path}: {unknown('column', name, known)}{hint}")
+            matched.update(dict.fromkeys(hits))
+        twice = [name for name in matched for other in selected if name in other]
+        if twice:
+            raise ValueError(f"{path}: a column must be on one side only; got {', '.join(twice)} on both")
+        selected.append(list(matched))
+    return selected

@@ -1,10 +1,12 @@
-"""The border: data come in here, are checked once, and are float64 arrays of samples from then on."""
+"""Checks of the data that users pass. Past these functions, samples are finite float64 arrays ``(N, D)``."""
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,17 +14,24 @@ import torch
 from numpy.typing import NDArray
 
 from infomax.exceptions import ConstantColumnWarning, IndexWarning, InfomaxWarning
-from infomax.io.frames import Columns, column_labels, differing_indexes
 
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Samples ``(N, D)``, already checked, with the names of their columns."""
+
+    names: tuple[str, ...]
+    samples: Floats
+
+
 @contextmanager
 def labelled_warnings(label: str, *, depth: int) -> Iterator[None]:
-    """Give this library's warnings with ``label:`` in front, and others as they come, when the block is left.
+    """Prefix this library's warnings with ``label: ``; all warnings are issued when the block ends.
 
     Args:
-        label: what they are about. depth: how many calls above this block the line is that they should show.
+        label: the subject of the warnings. depth: number of calls between this block and the line to report.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InfomaxWarning)
@@ -35,21 +44,22 @@ def labelled_warnings(label: str, *, depth: int) -> Iterator[None]:
 
 
 def as_samples(data: Any, name: str) -> Floats:
-    """``data`` as a finite float64 array ``(N, D)``, a copy.
+    """Copy ``data`` to a finite float64 array ``(N, D)``.
 
     Args:
         data: a numpy array, torch tensor, pandas or polars object, :class:`Columns`, or nested sequence; 1-D ``(N,)``
             or 2-D ``(N, D)``; boolean, integer or real.
-        name: what to call it in errors.
+        name: what error messages call it.
 
     Raises:
-        TypeError: for columns that are not numbers.
-        ValueError: for another number of dimensions, no columns, and values that are missing or not finite (with their
-            number and the first row).
+        TypeError: for columns that are not numeric.
+        ValueError: for another number of dimensions, no columns, and missing or infinite values (with their count and
+            the first row).
     """
-    data = data.samples if isinstance(data, Columns) else data
+    if isinstance(data, Columns):
+        return data.samples.copy()
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
-        raise ValueError(f"{name} must have no missing values; got {int(np.ma.getmaskarray(data).sum())} masked ones")
+        raise ValueError(f"{name} must have no missing values; got {int(np.ma.getmaskarray(data).sum())} masked values")
     if isinstance(data, torch.Tensor):
         if data.layout != torch.strided:
             raise TypeError(f"{name} must be a dense tensor; got layout {data.layout}")
@@ -76,11 +86,11 @@ def as_samples(data: Any, name: str) -> Floats:
     array = np.array(array, dtype=np.float64)
     bad = ~np.isfinite(array)
     if bad.any():
-        row = int(np.flatnonzero(bad.any(1))[0])
+        rows = bad.any(1)
         nans = int(np.isnan(array).sum())
         raise ValueError(
             f"{name} must be finite; got {nans} NaN and {int(bad.sum()) - nans} infinite values in "
-            f"{int(bad.any(1).sum())} rows, the first of them row {row}"
+            f"{int(rows.sum())} rows, the first of them row {int(rows.argmax())}"
         )
     return array
 
@@ -97,64 +107,90 @@ def _column(series: Any, name: str) -> NDArray[Any]:
 
 
 def as_pair(x: Any, y: Any, *, least: int, stacklevel: int = 5) -> tuple[Floats, Floats]:
-    """Both sides by :func:`as_aligned`."""
+    """Check x and y by :func:`as_aligned`."""
     aligned = as_aligned({"x": x, "y": y}, least=least, stacklevel=stacklevel)
     return aligned["x"], aligned["y"]
 
 
 def as_aligned(samples: Mapping[str, Any], *, least: int, stacklevel: int = 4) -> dict[str, Floats]:
-    """All by :func:`as_samples`, of equally many rows, constant columns left out with a warning.
+    """Check samples with paired rows by :func:`as_samples`, and leave out constant columns with a warning.
 
-    What is constant altogether comes back with zero columns. Row i of one belongs to row i of another, whatever index
-    data frames and series carry; where these indexes differ, :class:`IndexWarning` says so.
+    A sample whose columns are all constant is returned with zero columns. Rows are paired by position; where the
+    indexes of data frames or series differ, an :class:`IndexWarning` is issued.
 
     Args:
-        samples: by the names that errors and warnings call them. least: fewest rows. stacklevel: whose line the
+        samples: by the names that errors and warnings use. least: smallest number of rows. stacklevel: whose line the
             warnings show; by default that of the caller's caller.
 
     Raises:
         TypeError: as :func:`as_samples`.
-        ValueError: as :func:`as_samples`, and for rows that differ, or fewer than ``least``, and for two indexes with
-            the same labels in another order.
+        ValueError: as :func:`as_samples`, for different numbers of rows, for fewer than ``least``, and for two indexes
+            that hold the same labels in a different order.
     """
     arrays = {name: as_samples(data, name) for name, data in samples.items()}
-    first = next(iter(arrays))
-    n = len(arrays[first])
-    for name, array in arrays.items():
-        if len(array) != n:
-            raise ValueError(f"{name} must have as many rows as {first}; got {len(array)} and {n}")
+    n = common_length(arrays)
     if n < least:
-        raise ValueError(f"{first} must have at least {least} rows; got {n}")
+        raise ValueError(f"{next(iter(arrays))} must have at least {least} rows; got {n}")
     check_indexes(samples, stacklevel)
-    for name, array in arrays.items():  # no comprehension, which before Python 3.12 is a frame of its own
-        arrays[name] = _drop_constant(array, name, column_labels(samples[name]), stacklevel)
+    for name, array in arrays.items():  # no comprehension: before Python 3.12 it would be a stack level of its own
+        constant = (array == array[0]).all(0)
+        warn_of_constant(constant, name, column_labels(samples[name]), stacklevel)
+        arrays[name] = array[:, ~constant]
     return arrays
 
 
+def common_length(samples: Mapping[str, Any]) -> int:
+    """The number of rows, which must be the same for all samples.
+
+    Raises:
+        ValueError: for different numbers of rows.
+    """
+    (first, n), *others = ((name, len(data)) for name, data in samples.items())
+    for name, rows in others:
+        if rows != n:
+            raise ValueError(f"{name} must have as many rows as {first}; got {rows} and {n}")
+    return n
+
+
 def check_indexes(samples: Mapping[str, Any], stacklevel: int) -> None:
-    """Raise, or warn, if two of the samples carry labels of their rows that differ."""
-    for first, name, reordered in differing_indexes(samples):
-        if reordered:
+    """Compare the indexes of the samples that have one (pandas' frames and series), each with the next.
+
+    Raises:
+        ValueError: for two indexes that hold the same labels in a different order. Other differences cause a warning.
+    """
+    indexes = [(name, data.index) for name, data in samples.items() if hasattr(getattr(data, "index", None), "equals")]
+    for (first, one), (name, other) in itertools.pairwise(indexes):
+        if one.equals(other):
+            continue
+        if sorted(map(repr, one)) == sorted(map(repr, other)):
             raise ValueError(
-                f"{name} must have its rows in the order of {first}: their indexes hold the same labels in another "
-                f"order; reindex one like the other, or, if rows belong together as they stand, reset_index(drop=True)"
+                f"{name} must have its rows in the order of {first}; got indexes with the same labels in a different "
+                f"order: reindex one like the other, or call reset_index(drop=True) to pair rows by position"
             )
         warnings.warn(
-            f"{name} and {first} have different indexes: row 0 of one was paired with row 0 of the other, and so on; "
-            f"if labels should decide, align them first, and if not, reset_index(drop=True)",
+            f"{name} and {first} have different indexes; their rows were paired by position. To pair rows by label, "
+            f"align the indexes first; to silence this warning, call reset_index(drop=True)",
             IndexWarning,
             stacklevel=stacklevel,
         )
 
 
-def _drop_constant(samples: Floats, name: str, labels: list[str] | None, stacklevel: int) -> Floats:
-    constant = (samples == samples[0]).all(0)
-    warn_of_constant(constant, name, labels, stacklevel + 1)
-    return samples[:, ~constant]
+def column_labels(data: Any) -> list[str] | None:
+    """The names of the columns as messages show them; None for columns without names.
+
+    >>> column_labels(Columns(("age", "income"), np.zeros((3, 2))))
+    ["'age'", "'income'"]
+    """
+    if isinstance(getattr(data, "names", None), tuple):  # Columns and StoredColumns
+        return [repr(name) for name in data.names]
+    if hasattr(data, "dtypes") and hasattr(data, "columns"):
+        return [repr(column) for column in data.columns]
+    name = getattr(data, "name", None)
+    return [repr(name)] if hasattr(data, "to_numpy") and name is not None else None
 
 
 def warn_of_constant(constant: NDArray[np.bool_], name: str, labels: list[str] | None, stacklevel: int) -> None:
-    """Say which columns are left out, if any are constant, by label or by number."""
+    """Issue a warning that lists the constant columns, by label or by number, if there are any."""
     if constant.any():
         some = (labels[j] if labels else str(j) for j in np.flatnonzero(constant)[:5])
         which = ", ".join(some) + (", …" if constant.sum() > 5 else "")

@@ -14,8 +14,7 @@ from torch import Tensor
 from infomax import distributed
 from infomax.bounds import Bound
 from infomax.io.batches import Aligned, check_finite
-from infomax.io.frames import column_labels
-from infomax.io.samples import Floats, warn_of_constant
+from infomax.io.samples import Floats, column_labels, warn_of_constant
 from infomax.io.stored import MOST_CELLS, Rows
 from infomax.progress import no_progress
 from infomax.statistics.marginals import Margins, tabulate_margins

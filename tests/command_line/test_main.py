@@ -90,7 +90,7 @@ def test_given_is_conditional_mutual_information(table, tmp_path, capsys):
         (["--bound", "CPC"], "did you mean 'cpc'?"),
         (["--bound", "KSG"], "did you mean 'ksg'?"),
         (["--given", "d"], "column 'd' is not known; known: a, b, c"),
-        (["--given", "c"], "a column must stand on one side only; got c on both"),
+        (["--given", "c"], "a column must be on one side only; got c on both"),
         (["--given", "b", "--bound", "infonce,infonse"], "did you mean 'infonce'"),
         (["--plot", "nowhere/out.png"], "cannot be written: there is no folder 'nowhere'"),
         (["--plot", "out.doc"], "out.doc cannot be written: its ending must be one of"),
@@ -159,7 +159,7 @@ def test_pairwise_prints_pairs_by_size(table, capsys, tmp_path):
     [
         (["--columns", "d"], "column 'd' is not known; known: a, b, c"),
         (["--columns", "a"], "x must have at least two columns; got one"),
-        (["--columns", "a,b", "--with", "b"], "a column must stand on one side only; got b on both"),
+        (["--columns", "a,b", "--with", "b"], "a column must be on one side only; got b on both"),
         (["--bound", "infonse"], "did you mean 'infonce'"),
         (["--plot", "nowhere/out.png"], "cannot be written: there is no folder 'nowhere'"),
         (["--seed", "-4"], "seed must be a whole number of at least 0; got -4"),

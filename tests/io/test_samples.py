@@ -53,7 +53,7 @@ def test_one_dimension_is_one_column_and_input_is_copied():
         (np.zeros((5, 0)), ValueError, "x must have at least one column"),
         (np.array(["a", "b"]), TypeError, "x must hold numbers; got dtype <U1"),
         (np.array([1, None]), TypeError, "x must hold numbers; got dtype object"),
-        (np.ma.masked_less(np.arange(4.0), 2), ValueError, "x must have no missing values; got 2 masked ones"),
+        (np.ma.masked_less(np.arange(4.0), 2), ValueError, "x must have no missing values; got 2 masked values"),
         ([[1, 2], [3]], ValueError, "x must have rows of equal length; got a ragged list"),
         (torch.eye(2).to_sparse(), TypeError, r"x must be a dense tensor; got layout torch\.sparse_coo"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "x must have columns of different names"),
@@ -102,10 +102,14 @@ def test_rows_are_paired_by_position_and_labels_that_say_otherwise_are_told_of()
     values = np.random.default_rng(0).normal(size=30)
     x = pd.DataFrame({"a": values})
     shuffled = x["a"].sample(frac=1, random_state=0)
-    with pytest.raises(ValueError, match=r"y must have its rows in the order of x: .* same labels in another order"):
+    with pytest.raises(
+        ValueError, match=r"y must have its rows in the order of x; .* same labels in a different order"
+    ):
         estimate(x, shuffled, bound="gaussian")
     later = pd.Series(values + 0.5 * np.random.default_rng(1).normal(size=30), index=range(100, 130))
-    with pytest.warns(IndexWarning, match="y and x have different indexes: row 0 of one") as caught:
+    with pytest.warns(
+        IndexWarning, match="y and x have different indexes; their rows were paired by position"
+    ) as caught:
         assert estimate(x, later, bound="gaussian").mi > 0.5
     assert caught[0].filename == __file__
     with pytest.warns(IndexWarning, match="z and y have different indexes") as caught:
@@ -164,18 +168,60 @@ def test_tsv_and_patterns(tmp_path):
             "'a' is not known; .*; the first line holds numbers only: write a line",
         ),
         ("1.5,1.5\n1,2\n", ["a"], "must differ; got 1.5 more than once; the first line holds numbers only"),
-        ("0.1,0.2\n1,2\n", ["*"], "must name its columns; got numbers in its first line: write a line above"),
-        ("a;b\n1,5;2\n", ["a"], "one with semicolons between its fields: save the table with commas, and points in"),
-        ("1,5;2,5\n1,5;2,5\n", ["a"], "one with semicolons between its fields"),
-        ("a\tb\n1\t2\n", ["b"], "one with tabs between its fields: save the table with commas"),
+        ("0.1,0.2\n1,2\n", ["*"], "must name its columns; got numbers in its first line: write a header above it"),
+        ("a;b\n1,5;2\n", ["a"], "separated by semicolons: save the table with commas, and decimal points in its"),
+        ("1,5;2,5\n1,5;2,5\n", ["a"], "the first line seems to be separated by semicolons"),
+        ("a\tb\n1\t2\n", ["b"], "separated by tabs: save the table with commas"),
         ('a,b\n"1,2\n', ["a"], "not a well-formed table"),
+        ('a,b\n1,"u\n2,v\n3,w\n', ["a"], "not a well-formed table, line 4: unexpected end of data"),
+        ('a,"b\n', ["a"], "not a well-formed table, line 1: unexpected end of data"),
+        ("a,b\n1,Smith, John\n", ["a"], r"row 1 \(line 2\): must have 2 fields, as the header; got 3"),
+        ('a,b\n1,"u\nv"\n\nred,2\n', ["a"], r"row 2 \(line 5\), column 'a': must be a number; got 'red'"),
+        ("a,b\n1_000,2\n", ["a"], "row 1 .*, column 'a': must be a number; got '1_000'"),
+        ("a,b\n\uff11\uff12,2\n", ["a"], "row 1 .*, column 'a': must be a number; got '\uff11\uff12'"),
+        ("a,b\n1e400,2\n", ["a"], "row 1 .*, column 'a': must be finite; got '1e400'"),
+        ("a,b\nTrue,2\n", ["a"], "row 1 .*, column 'a': must be a number; got 'True'"),
+        ("a\n1\n \n", ["a"], r"row 2 \(line 3\), column 'a': the value is missing \(' '\)"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path, text, columns, message):
     path = tmp_path / "t.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read_columns(path, columns)
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_numbers_are_those_that_python_reads(tmp_path, separator, end):
+    rng = np.random.default_rng(0)
+    array = rng.normal(size=(300, 4)) * 10.0 ** rng.integers(-300, 300, (300, 4))
+    fields = [[f'"city {separator}{end}{i}"', *map(repr, row), "東京"] for i, row in enumerate(array.tolist())]
+    fields += [["", "1e-400", "+1.5", " 12345678901234567890 ", '"-.5"', 'an inch"']]
+    lines = [separator.join(cells) for cells in [["city", "a", '"b"', " c", "d ", "größe"], *fields]]
+    path = tmp_path / ("t.csv" if separator == "," else "t.tsv")
+    for text in (end.join(lines), end.join(lines) + end, (end + end).join(lines) + end + end):
+        path.write_text(text, encoding="utf-8", newline="")
+        x, y = read_columns(path, ["d", "a"], ["[bc]"])
+        np.testing.assert_array_equal(x[:-1], array[:, [3, 0]])
+        np.testing.assert_array_equal(y[:-1], array[:, [1, 2]])
+        assert x[-1].tolist() == [-0.5, 0.0]
+        assert y[-1].tolist() == [1.5, 12345678901234567890.0]
+
+
+def test_a_table_of_one_column(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a\n1\n\n2.5")
+    (x,) = read_columns(path, ["*"])
+    assert x.tolist() == [[1.0], [2.5]]
+
+
+@pytest.mark.parametrize("row", [0, 100_000])
+def test_text_that_is_not_utf8_is_refused(tmp_path, row):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\n" + row * b"1,x\n" + b"1,\xff\n")
+    with pytest.raises(ValueError, match=r"t\.csv must be UTF-8 text; byte \d+ is not"):
+        read_columns(path, ["a"])
 
 
 def test_numpy_files(tmp_path):
@@ -192,14 +238,24 @@ def test_numpy_files(tmp_path):
     with pytest.raises(ValueError, match=r"arrays of one side must have equally many rows; got \[4, 5\]"):
         read_columns(tmp_path / "a.npz", ["text", "other"])
     np.save(tmp_path / "scalar.npy", np.float64(3))
-    with pytest.raises(ValueError, match=r"must hold a 2-D array, or arrays by name; got \(\)"):
+    with pytest.raises(ValueError, match=r"must hold a 2-D array; got \(\)"):
         read_columns(tmp_path / "scalar.npy", ["0"])
     with pytest.raises(ValueError, match="column 'txt' is not known; did you mean 'text'"):
         read_columns(tmp_path / "a.npz", ["txt"])
+    (tmp_path / "a.npy").rename(tmp_path / "one.npz")
+    with pytest.raises(ValueError, match=r"one\.npz must hold arrays by name; got one array"):
+        read_columns(tmp_path / "one.npz", ["0"])
+    np.save(tmp_path / "nan.npy", np.array([[1.0, 2.0], [3.0, np.nan]]))
+    with pytest.raises(
+        ValueError, match=r"nan\.npy must be finite; got 1 NaN and 0 infinite values in 1 rows, .* row 1"
+    ):
+        read_columns(tmp_path / "nan.npy", ["1"])
+    (x,) = read_named(tmp_path / "nan.npy", ["0"])
+    assert (x.names, x.samples.tolist()) == (("0",), [[1.0], [3.0]])
 
 
 def test_a_column_stands_on_one_side_only(table):
-    with pytest.raises(ValueError, match="a column must stand on one side only; got c on both"):
+    with pytest.raises(ValueError, match="a column must be on one side only; got c on both"):
         read_columns(table, ["a", "c"], [" c "])
 
 
@@ -274,7 +330,7 @@ def test_check_writable(tmp_path):
 def test_whole_numbers_as_names_of_columns_are_told(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("1,2\n3,4\n5,6\n")
-    with pytest.warns(InfomaxWarning, match="whole numbers only, and is taken for names of columns: 1, 2"):
+    with pytest.warns(InfomaxWarning, match="whole numbers only; they were used as column names: 1, 2"):
         (columns,) = read_named(path, ["*"])
     assert columns.names == ("1", "2")
     (named,) = read_named(path, ["2"])  # asked for by name
