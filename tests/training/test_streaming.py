@@ -99,7 +99,7 @@ USED = {"default": "used, drawn at random", "gaussian": None}
 @pytest.mark.parametrize("bound", ["default", "infonce", "nwj", "ba", "gaussian"])
 def test_larger_data_give_the_same_wherever_they_lie(large, array, path, bound):
     mapped = np.load(path, mmap_mode="r")
-    used = USED.get(bound, "measured, drawn at random; others train")
+    used = USED.get(bound, "measured, drawn at random; the others are used for training")
     options = {"bound": bound, "quick": True, "progress": False}
     result = estimate(mapped[:, :2], mapped[:, 2], **options)
     low, high = result.confidence_interval(0.999)
