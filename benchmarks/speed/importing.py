@@ -1,0 +1,52 @@
+"""Import and command line.
+
+CPU time of fresh processes that take turns, against a process that only imports torch: `import infomax`, which loads
+public names on first use; all public names; and `infomax --help`, which does not need torch. The files are in the
+system's cache, and bytecode is written in a first round, which is not counted.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from benchmarks.speed.timing import Ratio
+
+_ALL = "import torch, infomax\nfor name in dir(infomax): getattr(infomax, name)"
+COMMANDS = {
+    "torch": ["-c", "import torch"],
+    "import infomax": ["-c", "import infomax"],
+    "all public names": ["-c", _ALL],
+    "infomax --help": ["-m", "infomax", "--help"],
+}
+
+
+def cpu_seconds(arguments: list[str]) -> float:
+    """CPU time of a Python process with these arguments, start included."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)  # noqa: S603 - our own
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def medians(repeats: int) -> dict[str, float]:
+    """Median seconds of each command over ``repeats`` rounds, after one round that is not counted."""
+    rounds = [{name: cpu_seconds(arguments) for name, arguments in COMMANDS.items()} for _ in range(repeats + 1)]
+    return {name: statistics.median(each[name] for each in rounds[1:]) for name in COMMANDS}
+
+
+def ratios(quick: bool) -> Iterator[Ratio]:
+    seconds = medians(3 if quick else 9)
+    torch = seconds["torch"]
+    for case, target in (("import infomax", ""), ("all public names", "≤ 1.15")):
+        ours = seconds[case]
+        yield Ratio(
+            case, "times the CPU time of `import torch`", ours / torch, target, f"{ours:.3f} s", f"{torch:.3f} s"
+        )
+    ours = seconds["infomax --help"]
+    yield Ratio("infomax --help", "s of CPU time", ours, "≤ 0.5", f"{ours:.3f} s", f"{torch:.3f} s for `import torch`")
