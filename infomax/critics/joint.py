@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -12,16 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from infomax.scores.matmul import fast_products
-
 #: Largest number of pairs, and of elements of a hidden layer, in a tile. On a CPU all layers then stay in the cache.
 _CPU_TILE, _TILE = (1 << 11, 1 << 19), (1 << 18, 1 << 25)
 #: Number of elements of a hidden layer, over all pairs, up to which plain autograd is as fast.
 _FEW_ELEMENTS = 1 << 17
 #: Bytes of hidden layers that are kept for the backward pass; all others are recomputed.
 _KEPT_BYTES = 1 << 24
-#: Smallest width of a hidden layer for which :func:`infomax.scores.matmul.fast_products` is faster.
-_WIDE = 64
 
 _silu: Any = torch.ops.aten.silu.out
 _silu_backward: Any = torch.ops.aten.silu_backward.grad_input
@@ -101,16 +97,11 @@ class _Network:
         z[1:] = known or [torch.empty_like(value) if fresh else value for value in z[1:]]
         torch.add(a, b, out=z[0].view(len(a), len(b), -1))
         _silu(z[0], out=s[0])
-        with self.products():
-            for i in range(1, len(z)):
-                if not known:
-                    torch.addmm(self.biases[i - 1], s[i - 1], self.weights[i - 1].T, out=z[i])
-                _silu(z[i], out=s[i])
+        for i in range(1, len(z)):
+            if not known:
+                torch.addmm(self.biases[i - 1], s[i - 1], self.weights[i - 1].T, out=z[i])
+            _silu(z[i], out=s[i])
         return z, s
-
-    def products(self) -> AbstractContextManager[None]:
-        """Fast products if the matrices are large enough to gain from them."""
-        return fast_products() if self.a.shape[1] >= _WIDE else nullcontext()
 
 
 class _ScorePairs(torch.autograd.Function):
@@ -165,13 +156,12 @@ def _gradients(
         of_weights[last][0] += torch.mv(s[last].T, ds)
         of_biases[last] += ds.sum(dtype=wide)
         torch.mul(ds[:, None], network.weights[last], out=s[last])
-        with network.products():
-            for i in range(last, 0, -1):
-                dz = _silu_backward(s[i], z[i], grad_input=network.z[i][:pairs])
-                of_biases[i - 1] += dz.sum(0, dtype=wide)
-                if needed[3 + i - 1]:
-                    _add_product(of_weights[i - 1], dz, s[i - 1])
-                torch.mm(dz, network.weights[i - 1], out=s[i - 1])
+        for i in range(last, 0, -1):
+            dz = _silu_backward(s[i], z[i], grad_input=network.z[i][:pairs])
+            of_biases[i - 1] += dz.sum(0, dtype=wide)
+            if needed[3 + i - 1]:
+                _add_product(of_weights[i - 1], dz, s[i - 1])
+            torch.mm(dz, network.weights[i - 1], out=s[i - 1])
         dz = _silu_backward(s[0], z[0], grad_input=network.z[0][:pairs]).view(rows.stop - rows.start, -1, z[0].shape[1])
         da[rows] += dz.sum(1, dtype=wide)
         db[columns] += dz[0] if len(dz) == 1 else dz.sum(0, dtype=wide)

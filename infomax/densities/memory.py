@@ -1,57 +1,49 @@
-"""Entropy of a representation from a Gaussian mixture that remembers recent batches."""
+"""Entropy of a representation from a Gaussian mixture over the batch and a memory of recent batches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from infomax.densities.components import Moments, fit_components
+from infomax.densities.components import fit_components
 from infomax.densities.mixtures import Mixture, mixture_entropy_lower, mixture_entropy_upper, mixture_log_prob
-from infomax.densities.moments import BlockMoments
 
 EntropyName = Literal["lower", "upper", "monte_carlo"]
-
-#: Slots of a block whose rows' moments are kept. Of wide rows as many as columns, or moments would outgrow the rows.
-_BLOCK = 256
-#: Remembered numbers from which on keeping moments is faster than computing them anew.
-_WORTH_KEEPING = 200_000
 
 
 class GaussianMixtureMemory(nn.Module):
     r"""Entropy of ``y`` in nats, from a Gaussian mixture over the current batch and a bounded history of earlier ones.
 
-    One Gaussian for each class label; its mean and covariance come from the rows of the batch and those remembered,
-    and the covariance, in units of the coordinates' pooled deviations, is shrunk (Ledoit and Wolf 2004,
-    :func:`infomax.statistics.ledoit_wolf`) and floored, so that components that are empty, of one sample, constant or
-    rank-deficient give a finite, differentiable value. An empty component takes the pooled mean and variances.
-    Shrinkage raises the entropy of strongly correlated coordinates where rows are few. The history is module state: it
-    moves with ``.to()`` and is saved in ``state_dict``. Of a long one the moments are kept as well: the rows determine
-    them, and they take at most three times the memory of rows in float32.
+    There is one Gaussian for each class label. Its mean and covariance are those of its rows in the batch and in the
+    memory. The covariance, in units of the coordinates' pooled deviations, is shrunk (Ledoit and Wolf 2004,
+    :func:`infomax.statistics.ledoit_wolf`) and floored. So components that are empty, of one sample, constant or
+    rank-deficient have a finite, differentiable value. An empty component has the pooled mean and variances.
+    Shrinkage raises the entropy of strongly correlated coordinates if there are few rows. The memory is module state:
+    it moves with ``.to()`` and is saved in ``state_dict``.
 
     Three entropies by name. None of them bounds the entropy of the *data* unless these follow the mixture:
 
     - ``"monte_carlo"``: :math:`-\frac1N \sum_i \log m(y_i)` over the batch: the cross-entropy from data to mixture,
-      which is at least H(y) in expectation when the mixture has not seen the batch (evaluation mode). Its gradient is
-      not diluted by a long history, and a rare outlier weighs in.
+      which is at least H(y) in expectation if the mixture was not fitted to the batch (evaluation mode). Its gradient
+      is not diluted by a long history, and it is sensitive to rare outliers.
     - ``"lower"``, ``"upper"``: closed-form bounds on the entropy of the mixture itself.
 
-    In training mode the mixture is that of history and batch together, and the batch is then remembered. In evaluation
-    mode it is that of the history alone (of the batch, if nothing is remembered), and nothing changes.
+    In training mode the mixture is fitted to memory and batch together, and the batch is then stored. In evaluation
+    mode it is fitted to the memory alone (to the batch, if the memory is empty), and nothing is stored. Inside
+    transforms of ``torch.func`` and on the meta device nothing is stored, and values are not checked.
 
     Args:
         dim: dimension of ``y``.
         components: number of classes; with more than one, ``labels`` are needed at every call.
-        capacity: rows remembered for each component; the oldest make room.
-        weights: ``"empirical"`` (share of rows) or a sequence of ``components`` probabilities.
+        capacity: rows stored for each component; new rows replace the oldest.
+        weights: ``"empirical"`` (shares of the rows) or a sequence of ``components`` probabilities.
         entropy: ``"monte_carlo"``, ``"lower"`` or ``"upper"``.
 
     Raises:
-        RuntimeError: for a gradient in training mode that is to be differentiated again.
         ValueError: for sizes that are not positive, weights that are not probabilities, an unknown entropy, labels out
             of range or missing, and rows of another dimension or with values that are not finite.
 
@@ -97,65 +89,66 @@ class GaussianMixtureMemory(nn.Module):
         ):
             raise ValueError(f"weights must be {components} probabilities that sum to 1; got {weights}")
         self.register_buffer("weights", fixed)
-        self._blocks = BlockMoments(max(_BLOCK, dim))
 
     def extra_repr(self) -> str:
         return f"{self.dim}, components={self.components}, capacity={self.capacity}, entropy={self.entropy!r}"
 
-    def _check(self, y: Tensor) -> None:
+    def _members(self, y: Tensor, labels: Tensor | None) -> Tensor:
+        """Which rows belong to each component, ``(C, N)``; raises the errors of the class."""
         if y.ndim != 2 or y.shape[1] != self.dim:
             raise ValueError(f"y must have shape (N, {self.dim}); got {tuple(y.shape)}")
-        if not math.isfinite(y.detach().sum().item()) and not bool(y.isfinite().all()):  # a sum may overflow
+        readable = _readable(y)
+        if readable and not math.isfinite(y.sum().item()) and not bool(y.isfinite().all()):  # a sum may overflow
             raise ValueError(f"y must be finite; got NaN or infinity in {int((~y.isfinite()).any(1).sum())} rows")
-
-    def _placed(self, y: Tensor, labels: Tensor | None) -> _Places:
         if labels is None:
             if self.components > 1:
                 raise ValueError(f"labels must be given when components > 1; got None for {self.components} components")
-            labels = torch.zeros(len(y), dtype=torch.long, device=y.device)
-        elif labels.shape != (len(y),) or labels.is_floating_point():
+            return torch.ones(1, len(y), dtype=torch.bool, device=y.device)
+        if labels.shape != (len(y),) or labels.is_floating_point():
             raise ValueError(
                 f"labels must be integers of shape ({len(y)},); got {tuple(labels.shape)} of {labels.dtype}"
             )
-        elif len(y):
+        if readable and len(y):
             least, largest = map(int, labels.aminmax())
             if not 0 <= least <= largest < self.components:
                 raise ValueError(f"labels must lie in 0..{self.components - 1}; got {least}..{largest}")
-        return _places(labels, self.components)
+        return labels == torch.arange(self.components, device=y.device)[:, None]
 
     def reset_parameters(self) -> None:
-        """Forget all samples."""
-        self._blocks.clear()
+        """Empty the memory."""
         self.counts.zero_()
         self.cursors.zero_()
 
     @torch.no_grad()
     def update(self, y: Tensor, labels: Tensor | None = None) -> None:
-        """Remember the rows of ``y`` ``(N, D)``, each under its label ``(N,)``; the oldest are forgotten."""
-        self._check(y)
-        self._remember(y, self._placed(y, labels))
+        """Store the rows of ``y`` ``(N, D)``, each under its label ``(N,)``, in place of the oldest."""
+        self._remember(y, self._members(y, labels))
 
-    def _remember(self, y: Tensor, placed: _Places) -> None:
-        if not len(y):
+    @torch.no_grad()
+    def _remember(self, y: Tensor, members: Tensor) -> None:
+        if not _readable(y):
             return
-        labels, place, arrived = placed.labels, placed.place, placed.arrived
-        if len(y) > self.capacity:  # the first rows of a class that alone is too large are not kept
-            surplus = (arrived - self.capacity).clamp_min(0)
-            place, arrived = place - surplus[labels], arrived - surplus
-            kept = place >= 0
-            y, labels, place = y[kept], labels[kept], place[kept]
-        slots = (self.cursors[labels] + place) % self.capacity
-        known = self._blocks.are_of(self.samples, self.counts)
-        self.samples[labels, slots] = y.detach().to(self.samples)
+        arrived = members.sum(1)
+        # If a class has more rows than fit, its first rows are not stored.
+        order = members.cumsum(1) - 1 - (arrived - self.capacity).clamp_min(0)[:, None]
+        labels, rows = torch.nonzero(members & (order >= 0), as_tuple=True)
+        slots = (self.cursors[labels] + order[labels, rows]) % self.capacity
+        self.samples[labels, slots] = y[rows].to(self.samples)
+        arrived.clamp_max_(self.capacity)
         self.cursors.add_(arrived).remainder_(self.capacity)
         self.counts.add_(arrived).clamp_max_(self.capacity)
-        if known:
-            self._blocks.forget(self.samples, self.counts, slots)
+
+    def _mixture(self, y: Tensor, members: Tensor) -> Mixture:
+        there = torch.arange(self.capacity, device=y.device) < self.counts[:, None]
+        if not self.training:  # the batch only if the memory is empty
+            members = members & (self.counts.sum() == 0)
+        share, means, covariances = fit_components(y[None], members, self.samples, there)
+        return Mixture((share if self.weights is None else self.weights.to(y)).log(), means, covariances)
 
     def mixture(self, y: Tensor, labels: Tensor | None = None) -> Mixture:
-        """The mixture that this call would use (see the class), in float64, differentiable in ``y``."""
-        self._check(y)
-        return _mixture([self], y[None].to(_wide_type(y)), self._placed(y, labels))
+        """The mixture that a call uses (see the class), in float64, differentiable in ``y``."""
+        members = self._members(y, labels)
+        return self._mixture(y.to(_wide_type(y)), members)
 
     def log_prob(self, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """Log-density of each row of ``y`` under the mixture, ``(N,)``, in nats."""
@@ -163,8 +156,19 @@ class GaussianMixtureMemory(nn.Module):
         return mixture_log_prob(mixture, y.to(mixture.means)).to(y.dtype)
 
     def forward(self, y: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Entropy of ``y`` ``(N, D)`` in nats, a 0-d tensor, by the name given to the constructor."""
-        return entropies([self], [y], labels)[0]
+        """Entropy of ``y`` ``(N, D)`` in nats, a 0-d tensor; ``entropy`` of the constructor says which one."""
+        members = self._members(y, labels)
+        if not len(y):
+            raise ValueError("y must have at least one row; got 0")
+        wide = y.to(_wide_type(y))
+        mixture = self._mixture(wide, members)
+        if self.entropy == "monte_carlo":
+            value = -mixture_log_prob(mixture, wide).mean()
+        else:
+            value = {"lower": mixture_entropy_lower, "upper": mixture_entropy_upper}[self.entropy](mixture)
+        if self.training:
+            self._remember(y, members)
+        return value.to(y.dtype)
 
 
 def entropies(
@@ -172,15 +176,14 @@ def entropies(
 ) -> list[Tensor]:
     """Entropies of several representations of the same samples, each from a memory of its own, in nats.
 
-    What each memory would find alone, to rounding; those of the same sizes and options are read in one pass, which
-    takes little more time than one of them. They share a graph: take gradients of their sum, or keep it.
+    Equal to one call for each memory, but nothing is stored unless all of them accept their rows.
 
     Args:
-        memories: in training mode each remembers its rows. ys: ``(N, D)`` for each. labels: of all, ``(N,)``.
+        memories: in training mode each stores its rows. ys: ``(N, D)`` for each. labels: of all, ``(N,)``.
 
     Raises:
-        ValueError: for another number of representations than memories, the same memory twice, and for what a memory
-            refuses.
+        ValueError: if there are more or fewer representations than memories, for the same memory twice, and as a
+            memory raises.
 
     >>> import torch
     >>> first, second = GaussianMixtureMemory(2), GaussianMixtureMemory(2)
@@ -193,102 +196,14 @@ def entropies(
         raise ValueError(f"ys must be as many as memories; got {len(ys)} and {len(memories)}")
     if len({id(memory) for memory in memories}) < len(memories):
         raise ValueError("memories must be different ones; got one twice")
-    if not memories:
-        return []
     for memory, y in zip(memories, ys, strict=True):
-        memory._check(y)
-        if not len(y):
-            raise ValueError("y must have at least one row; got 0")
-    if _alike(memories, ys):
-        return _entropies(memories, ys, memories[0]._placed(ys[0], labels))
-    placed = [memory._placed(y, labels) for memory, y in zip(memories, ys, strict=True)]
-    return [_entropies([memory], [y], own)[0] for memory, y, own in zip(memories, ys, placed, strict=True)]
+        memory._members(y, labels)
+    return [memory(y, labels) for memory, y in zip(memories, ys, strict=True)]
 
 
-def _alike(memories: Sequence[GaussianMixtureMemory], ys: Sequence[Tensor]) -> bool:
-    """Whether they can be read in one pass."""
-    facts = {
-        (m.dim, m.components, m.capacity, m.entropy, m.weights is None, m.samples.dtype, y.dtype, y.device, len(y))
-        for m, y in zip(memories, ys, strict=True)
-    }
-    return len(facts) == 1 and all(memory.training for memory in memories)
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Labels of rows ``(N,)``, the place of each among those of its label ``(N,)``, and how many each has ``(C,)``."""
-
-    labels: Tensor
-    place: Tensor
-    arrived: Tensor
-
-
-def _places(labels: Tensor, components: int) -> _Places:
-    if components == 1:
-        place = torch.arange(len(labels), device=labels.device)
-        return _Places(labels, place, torch.full((1,), len(labels), device=labels.device))
-    members = labels == torch.arange(components, device=labels.device)[:, None]
-    return _Places(labels, members.cumsum(1).gather(0, labels[None])[0] - 1, members.sum(1))
-
-
-def _entropies(memories: Sequence[GaussianMixtureMemory], ys: Sequence[Tensor], placed: _Places) -> list[Tensor]:
-    """Of memories that are alike."""
-    wide = _stack(ys).to(_wide_type(ys[0]))
-    mixture = _mixture(memories, wide, placed)
-    values: Sequence[Tensor]
-    if memories[0].entropy == "monte_carlo":
-        means = mixture_log_prob(mixture, wide).mean(1).neg().to(ys[0].dtype)
-        values = [means[i] for i in range(len(memories))]  # not unbind: what it returns may not be changed in place
-    else:
-        bound = {"lower": mixture_entropy_lower, "upper": mixture_entropy_upper}[memories[0].entropy]
-        parts = (part.chunk(len(memories)) for part in (mixture.log_weights, mixture.means, mixture.covariances))
-        values = [bound(Mixture(*own)).to(ys[0].dtype) for own in zip(*parts, strict=True)]
-    for memory, y in zip(memories, ys, strict=True):
-        if memory.training:
-            memory._remember(y, placed)
-    return list(values)
-
-
-def _mixture(memories: Sequence[GaussianMixtureMemory], y: Tensor, placed: _Places) -> Mixture:
-    """Of memories that are alike, one mixture's components after the other's; y: ``(G, N, D)``, in float64."""
-    first, groups = memories[0], len(memories)
-    counts = _joined([memory.counts for memory in memories])
-    most = int(counts.max())
-    old = _joined([memory.samples[:, :most] for memory in memories])
-    is_old = torch.arange(most, device=y.device) < counts[:, None]
-    if first.training or not most:
-        new, is_new = _by_component(y, placed)
-    else:
-        new, is_new = old[:, :0].to(y), is_old[:, :0]
-    rows = first._blocks.rows  # of fewer than three blocks, keeping moments saves little and takes much memory
-    known = None
-    if first.capacity >= 3 * rows and most > rows and old.numel() > groups * _WORTH_KEEPING:
-        kept = [memory._blocks.of(memory.samples, memory.counts, most, y.dtype) for memory in memories]
-        known = Moments(*(_joined([getattr(one, name) for one in kept]) for name in ("counts", "means", "scatter")))
-    share, means, covariances = fit_components(new, is_new, old, is_old, known, groups=groups)
-    if first.weights is not None:
-        share = _joined([memory.weights for memory in memories if memory.weights is not None]).to(y)
-    return Mixture(share.log(), means, covariances)
-
-
-def _by_component(y: Tensor, placed: _Places) -> tuple[Tensor, Tensor]:
-    """Rows of each component, ``(G C, M, D)``, and which of them there are, ``(G C, M)``; y: ``(G, N, D)``."""
-    groups, n, dim = y.shape
-    components = len(placed.arrived)
-    if components == 1:
-        return y, torch.ones(groups, n, dtype=torch.bool, device=y.device)
-    most = int(placed.arrived.max())
-    rows = y.new_zeros(groups, components * most, dim).index_copy(1, placed.labels * most + placed.place, y)
-    is_row = torch.arange(most, device=y.device) < placed.arrived[:, None]
-    return rows.view(groups * components, most, dim), is_row.repeat(groups, 1) if groups > 1 else is_row
-
-
-def _joined(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
-
-
-def _stack(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(tensors)) if len(tensors) > 1 else tensors[0][None]
+def _readable(y: Tensor) -> bool:
+    """Whether values can be read and state be written: not on the meta device, nor inside ``torch.func``."""
+    return not (y.is_meta or torch._C._are_functorch_transforms_active())
 
 
 def _wide_type(y: Tensor) -> torch.dtype:

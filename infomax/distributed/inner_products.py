@@ -28,7 +28,6 @@ from infomax.distributed.ranks import (
 )
 from infomax.scores.gradients import Tiling
 from infomax.scores.inner_products import InnerProducts
-from infomax.scores.matmul import fast_products
 from infomax.scores.statistics import Statistic
 from infomax.scores.tiles import Sums, log_sums, softplus_sums
 
@@ -230,14 +229,13 @@ def _ring(a: Tensor, b: Tensor, job: _Job) -> Found:
     if not job.shares.needed:
         return value, None, None
     of_a, of_b = torch.zeros_like(a), torch.zeros_like(b, dtype=a.dtype)  # of_b belongs to the present block
-    with fast_products():
-        for hop, block in enumerate(ring.blocks(b)):
-            columns = block.to(a.dtype)
-            for own, partition, slopes in zip(*(torch.split(t, _ROWS) for t in (a, log_partition, of_a)), strict=True):
-                weights = (own @ columns.T).sub_(partition[:, None]).exp_()
-                slopes.addmm_(weights, columns)
-                of_b.addmm_(weights.T, own)
-            of_b = ring.pass_on(of_b, hop)()
+    for hop, block in enumerate(ring.blocks(b)):
+        columns = block.to(a.dtype)
+        for own, partition, slopes in zip(*(torch.split(t, _ROWS) for t in (a, log_partition, of_a)), strict=True):
+            weights = (own @ columns.T).sub_(partition[:, None]).exp_()
+            slopes.addmm_(weights, columns)
+            of_b.addmm_(weights.T, own)
+        of_b = ring.pass_on(of_b, hop)()
     return value, of_a, of_b
 
 

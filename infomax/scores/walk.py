@@ -9,8 +9,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from infomax.scores.matmul import fast_products
-
 #: Scores are scaled to powers of two, because exp2 is the fastest exponential.
 LOG2_E = math.log2(math.e)
 #: If all scores, in powers of two, are at most this large, exponentials cannot overflow and need no shift.
@@ -96,7 +94,7 @@ class Walk:
 def arithmetic(walk: Walk) -> Iterator[None]:
     """Disable autocast and autograd, use fast products, and raise errors of missing memory with the sizes."""
     try:
-        with torch.no_grad(), torch.autocast(walk.a.device.type, enabled=False), fast_products():
+        with torch.no_grad(), torch.autocast(walk.a.device.type, enabled=False):
             yield
     except RuntimeError as error:
         if "memory" not in str(error):

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from infomax.bounds import Bound
 from infomax.io.batches import draws
 from infomax.progress import no_progress
-from infomax.scores.matmul import fast_products
-from infomax.training.batched import Batch, MappedBounds, SeparableBounds
+from infomax.training.batched import MOST, BatchedBounds
 from infomax.training.fit import History, Schedule, validate
 
 Pairs = tuple[Tensor, Tensor]
 
 #: Largest difference of gradients, relative to the largest of a bound's, from those that the bound computes alone.
 _TOLERANCE = 1e-3
-
-Way = type[SeparableBounds] | type[MappedBounds]
-#: The faster one first.
-WAYS: tuple[Way, ...] = (SeparableBounds, MappedBounds)
 
 
 def fit_replicas(
@@ -39,10 +34,10 @@ def fit_replicas(
     """What :func:`infomax.training.fit` makes of a copy of each, all trained in one pass.
 
     Each bound has its own rows, batches and validation, and stops by itself: from then on the others go on without it.
-    Values differ from those of separate fits by rounding, in float32 through a faster product of matrices too.
+    Values differ from those of separate fits by rounding.
 
     Args:
-        bounds: of one structure: equal shapes and options; classes may differ where the critic is separable.
+        bounds: of one class and structure: equal shapes and options.
         trains, validations: pairs of each one. generators: draw each one's batches.
         schedule, tick: as of ``fit``.
 
@@ -58,37 +53,35 @@ def fit_replicas(
     copies = [copy.deepcopy(bound).train() for bound in bounds]
     for bound, pairs in zip(copies, trains, strict=True):
         bound.warm_start(*pairs)
-    with fast_products():
-        way = next((way for way in WAYS if _agrees(way, copies, trains, batch)), None)
-        if way is None:
-            return None
-        batches = [draws(len(x), batch, own) for (x, _), own in zip(trains, generators, strict=True)]
-        replicas = [_Replica(*each) for each in zip(copies, trains, validations, batches, strict=True)]
-        most = way.most(copies[0], batch)
-        for first in range(0, len(replicas), most):
-            _train(way, replicas[first : first + most], schedule, tick)
+    if not _agrees(copies, trains, batch):
+        return None
+    batches = [draws(len(x), batch, own) for (x, _), own in zip(trains, generators, strict=True)]
+    replicas = [_Replica(*each) for each in zip(copies, trains, validations, batches, strict=True)]
+    for first in range(0, len(replicas), MOST):
+        _train(replicas[first : first + MOST], schedule, tick)
     return [(replica.bound, replica.history) for replica in replicas]
 
 
-def _agrees(way: Way, bounds: Sequence[Bound], trains: Sequence[Pairs], batch: int) -> bool:
-    """Whether bounds that are trained together have, at the start, the gradients that each has alone.
-
-    On whole batches, as libraries compile products for each shape of their own.
-    """
+def _agrees(bounds: Sequence[Bound], trains: Sequence[Pairs], batch: int) -> bool:
+    """Whether bounds that are trained together have, at the start, the gradients that each has alone."""
+    if len({type(bound) for bound in bounds}) > 1:
+        return False
     together, alone = copy.deepcopy(list(bounds)), copy.deepcopy(list(bounds))
     device = trains[0][0].device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         before = torch.get_rng_state()
         try:
-            model = way(together, trains, batch)
-            order = torch.arange(min(len(x) for x, _ in trains), device=device)
-            for rows in (order[:batch], order[-batch:]):  # the second time, of what the first one may have left behind
-                model.differentiate(rows.expand(len(bounds), -1))
+            model = BatchedBounds(together)
+            for part in (slice(batch), slice(-batch, None)):  # the second time, of what the first may have left behind
+                pairs = [(x[part], y[part]) for x, y in trains]
+                model.differentiate(pairs)
                 if not torch.equal(torch.get_rng_state(), before):
                     return False
-                found = model.optimiser.gradients_of()
+                found = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.learned.values()]
                 known = [_attributes(bound) for bound in alone]
-                if not all(_close(found, *each, rows) for each in zip(together, alone, trains, strict=True)):
+                if not all(
+                    _close([g[i] for g in found], *each) for i, each in enumerate(zip(alone, pairs, strict=True))
+                ):
                     return False
                 if not all(map(_same, known, map(_attributes, alone))):
                     return False
@@ -110,12 +103,11 @@ def _same(before: list[dict[str, object]], after: list[dict[str, object]]) -> bo
     )
 
 
-def _close(found: Mapping[nn.Parameter, Tensor], one: Bound, other: Bound, pairs: Pairs, rows: Tensor) -> bool:
-    """Whether gradients were found for ``one`` that ``other`` has of these rows."""
-    x, y = (side[rows] for side in pairs)
-    learned = [(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True) if q.requires_grad]
-    wanted = torch.autograd.grad(other.loss(x, y), [q for _, q in learned], allow_unused=True, materialize_grads=True)
-    differences = [found[p] - gradient for (p, _), gradient in zip(learned, wanted, strict=True)]
+def _close(found: Sequence[Tensor], bound: Bound, pairs: Pairs) -> bool:
+    """Whether these are the gradients that ``bound`` has of these pairs."""
+    learned = [parameter for parameter in bound.parameters() if parameter.requires_grad]
+    wanted = torch.autograd.grad(bound.loss(*pairs), learned, allow_unused=True, materialize_grads=True)
+    differences = [one - other for one, other in zip(found, wanted, strict=True)]
     largest, furthest = (torch.stack([each.abs().max() for each in of]).max() for of in (wanted, differences))
     # One that diverges at the first batch does so in either way.
     return bool(furthest <= _TOLERANCE * largest) or not bool(largest.isfinite())
@@ -152,30 +144,27 @@ class _Replica:
         return not stale and not self.history.diverged
 
     def finish(self) -> None:
-        """Leave the bound as it was best, its parameters no longer views of what several shared."""
-        for parameter in self.bound.parameters():
-            parameter.data = parameter.data.clone()
+        """Leave the bound as it was best."""
         self.bound.load_state_dict(self.best)
         self.bound.eval()
 
 
-def _train(way: Way, replicas: Sequence[_Replica], schedule: Schedule, tick: Callable[[int], None]) -> None:
-    batch, device = schedule.batch(len(replicas[0].pairs[0])), replicas[0].pairs[0].device
-    active = list(replicas)
-    model: Batch = way([replica.bound for replica in active], [replica.pairs for replica in active], batch)
-    done = 0
+def _train(replicas: Sequence[_Replica], schedule: Schedule, tick: Callable[[int], None]) -> None:
+    device = replicas[0].pairs[0].device
+    active, model, done = list(replicas), BatchedBounds([replica.bound for replica in replicas]), 0
     for step in range(schedule.steps + 1):
         if schedule.checks(step):
             model.store()
-            going = [replica for replica in active if replica.goes_on(step, schedule)]
+            going = [i for i, replica in enumerate(active) if replica.goes_on(step, schedule)]
             tick(len(active) * (step - done))
             done = step
             if not going or step == schedule.steps:
                 break
             if len(going) < len(active):
-                active, before = going, model.optimiser
-                model = way([one.bound for one in active], [one.pairs for one in active], batch, before)
-        model.differentiate(torch.stack([next(replica.batches) for replica in active]).to(device))
-        model.optimiser.step(schedule.rate(step))
+                active = [active[i] for i in going]
+                model.keep(going)
+        rows = [next(replica.batches).to(device) for replica in active]
+        model.differentiate([(r.pairs[0][own], r.pairs[1][own]) for r, own in zip(active, rows, strict=True)])
+        model.step(schedule.rate(step))
     for replica in replicas:
         replica.finish()

@@ -7,15 +7,8 @@ import pytest
 import torch
 
 from infomax import GaussianMixtureMemory
-from infomax.densities import memory as entropy
-from infomax.densities import moments as remembered
 
 DIM, CAPACITY = 20, 800
-
-
-@pytest.fixture(autouse=True)
-def _keeping_is_worth_it(monkeypatch):
-    monkeypatch.setattr(entropy, "_WORTH_KEEPING", 0)
 
 
 def batches(count, size=90, seed=0):
@@ -139,7 +132,6 @@ def test_a_copy_changes_apart():
 def test_inference_mode_before_training():
     memory = filled()
     rows, labels = next(batches(1, seed=2))
-    memory._blocks = remembered.BlockMoments(256)
     with torch.inference_mode():
         memory.eval()(rows, labels)
         memory.update(rows, labels)
@@ -153,26 +145,6 @@ def test_inference_mode_before_training():
         inside.samples[0, 300] = 5.0
         other = anew(inside)
         assert torch.equal(inside(rows, labels), other(rows, labels))
-
-
-def test_only_what_changed_is_computed(monkeypatch):
-    memory, computed = filled(), []
-
-    def counted(rows, is_row):
-        computed.append(len(rows[0]))
-        return moments(rows, is_row)
-
-    moments = remembered.block_moments
-    monkeypatch.setattr(remembered, "block_moments", counted)
-    y, labels = torch.randn(4, DIM), torch.zeros(4, dtype=torch.long)
-    memory(y, labels)  # what the last batch of the filling changed
-    computed.clear()
-    memory(y, labels)
-    assert len(computed) in (1, 2)
-    computed.clear()
-    memory.eval()(y, labels)
-    memory(y, labels)
-    assert len(computed) in (1, 2)
 
 
 def test_moments_are_exact_far_from_zero():

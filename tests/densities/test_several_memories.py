@@ -7,9 +7,6 @@ import torch
 
 from infomax import BA, GaussianMixtureMemory, entropies
 from infomax.bounds import barber_agakov
-from infomax.densities import memory as entropy
-from infomax.densities.components import fit_components
-from infomax.densities.mixtures import Mixture, mixture_log_prob
 
 DIM = 3
 
@@ -33,12 +30,9 @@ def assert_alike(memories, ys, labels):
         torch.testing.assert_close(memory.state_dict(), other.state_dict(), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("keeping", [0, 10**9])
 @pytest.mark.parametrize("components", [1, 3])
 @pytest.mark.parametrize("kind", ["monte_carlo", "lower", "upper"])
-def test_those_that_are_alike(monkeypatch, kind, components, keeping):
-    monkeypatch.setattr(entropy, "_BLOCK", 16)
-    monkeypatch.setattr(entropy, "_WORTH_KEEPING", keeping)
+def test_those_that_are_alike(kind, components):
     memories = [GaussianMixtureMemory(DIM, components, 50, entropy=kind) for _ in range(3)]
     memories[1].update(
         *samples(1, 20, components, seed=9)[0], samples(1, 20, components, seed=9)[1]
@@ -89,56 +83,6 @@ def test_numbers_of_memories():
         entropies([memory, GaussianMixtureMemory(DIM)], [torch.ones(2, DIM)])
     with pytest.raises(ValueError, match="memories must be different ones; got one twice"):
         entropies([memory, memory], [torch.ones(2, DIM)] * 2)
-
-
-def test_groups_of_components_are_fitted_apart():
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(2, 3, 7, DIM, dtype=torch.float64, generator=generator)
-    rows[1] = 100 * rows[1] + 5
-    old = torch.randn(2, 3, 4, DIM, dtype=torch.float64, generator=generator)
-    counts = torch.tensor([[7, 0, 3], [1, 7, 6]])  # one is empty, one has a single row
-    is_new = torch.arange(7) < counts[..., None]
-    is_old = torch.zeros(2, 3, 4, dtype=torch.bool)
-    is_old[1, 1] = True
-    together = rows.flatten(0, 1).requires_grad_()
-    found = fit_components(together, is_new.flatten(0, 1), old.flatten(0, 1), is_old.flatten(0, 1), groups=2)
-    rows.requires_grad_()
-    apart = [fit_components(rows[g], is_new[g], old[g], is_old[g]) for g in range(2)]
-    for i in range(3):
-        torch.testing.assert_close(found[i], torch.cat([one[i] for one in apart]))
-    weights = torch.randn(found[2].shape, dtype=torch.float64, generator=generator)
-    total = (found[2] * weights).sum() + found[1].square().sum()
-    means, covariances = (torch.cat([one[i] for one in apart]) for i in (1, 2))
-    expected = torch.autograd.grad((covariances * weights).sum() + means.square().sum(), rows)[0]
-    torch.testing.assert_close(torch.autograd.grad(total, together)[0], expected.flatten(0, 1))
-
-
-def test_a_group_without_rows_beside_one_with():
-    rows = torch.randn(2, 5, DIM, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    is_row = torch.tensor([[True] * 5, [False] * 5])
-    share, means, covariances = fit_components(rows, is_row, rows[:, :0], is_row[:, :0], groups=2)
-    assert share.tolist() == [1.0, 1.0]
-    assert means[1].tolist() == [0.0] * DIM
-    torch.testing.assert_close(covariances[1], (1 + 1e-4) * torch.eye(DIM, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("fixed", [True, False])
-def test_densities_of_several_mixtures(fixed):
-    generator = torch.Generator().manual_seed(0)
-    roots = torch.randn(4, DIM, DIM, dtype=torch.float64, generator=generator)
-    weights = torch.rand(4, dtype=torch.float64, generator=generator).log()
-    means = torch.randn(4, DIM, dtype=torch.float64, generator=generator)
-    y = torch.randn(2, 6, DIM, dtype=torch.float64, generator=generator).requires_grad_()
-    given = (weights, means, roots @ roots.mT + torch.eye(DIM))
-    if not fixed:
-        given = tuple(part.requires_grad_() for part in given)
-    expected = torch.stack([mixture_log_prob(Mixture(*(p[2 * g : 2 * g + 2] for p in given)), y[g]) for g in range(2)])
-    found = mixture_log_prob(Mixture(*given), y)
-    torch.testing.assert_close(found, expected)
-    wanted = [y] if fixed else [y, *given]
-    direction = torch.randn(2, 6, dtype=torch.float64, generator=generator)
-    of = [torch.autograd.grad((value * direction).sum(), wanted, retain_graph=True) for value in (found, expected)]
-    torch.testing.assert_close(*of)
 
 
 def test_several_barber_agakov_bounds():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +13,35 @@ from torch.nn import functional as F
 
 from infomax.io.batches import draws
 from infomax.progress import no_progress
-from infomax.training.adam import Adam
 from infomax.training.fit import History, Schedule
-from infomax.training.perceptrons import BatchedMLP
 
 #: Validation scores are computed on at most this many rows at a time.
 _BLOCK = 1024
 #: Share of the running average of the parameters that each step keeps, once there were many.
 _KEPT = 0.98
+
+
+class BatchedMLP(nn.Module):
+    """Perceptrons of equal widths with SiLU between layers, ``(models, N, in) -> (models, N, out)``.
+
+    Each starts as :class:`torch.nn.Linear` does; the last layers' initial weights are scaled by ``last_gain``.
+    """
+
+    def __init__(
+        self, models: int, widths: Sequence[int], generator: torch.Generator, *, last_gain: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for i, (rows, columns) in enumerate(pairwise(widths)):
+            limit = (last_gain if i == len(widths) - 2 else 1.0) / math.sqrt(rows)
+            for parameters, shape in ((self.weights, (models, rows, columns)), (self.biases, (models, 1, columns))):
+                share = torch.rand(shape, generator=generator, dtype=torch.float32)
+                parameters.append(nn.Parameter(limit * (2 * share - 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, F.silu(x) if i else x, weight)
+        return x
 
 
 class BatchedCritic(nn.Module):
@@ -72,15 +95,6 @@ def logistic_losses(scores: Tensor) -> Tensor:
     return F.softplus(-own).mean(1) + mixed / (n * (n - 1))
 
 
-def logistic_gradients(scores: Tensor) -> Tensor:
-    """Gradients of :func:`logistic_losses` in the scores, ``(M, N, N)``: all that a step needs of them."""
-    n = scores.shape[1]
-    gradients = torch.sigmoid(scores).mul_(1 / (n * (n - 1)))
-    own = scores.diagonal(dim1=1, dim2=2)
-    gradients.diagonal(dim1=1, dim2=2).copy_(torch.sigmoid(-own).mul_(-1 / n))
-    return gradients
-
-
 def fit_residuals(
     critic: BatchedCritic,
     anchors: Callable[[Tensor], Tensor],
@@ -109,10 +123,9 @@ def fit_residuals(
     """
     models, n = train.shape
     averaged = copy.deepcopy(critic).requires_grad_(False)
-    learned = list(critic.parameters())
-    parameters: list[Tensor] = list(learned)
+    parameters: list[Tensor] = list(critic.parameters())
     averages: list[Tensor] = list(averaged.parameters())
-    optimiser = Adam([[parameter] for parameter in learned])
+    optimiser = torch.optim.Adam(parameters, fused=True)
     best = [average.clone() for average in averages]
     least = torch.full((models,), torch.inf, dtype=torch.float32, device=train.device)
     histories = [History() for _ in range(models)]
@@ -140,11 +153,10 @@ def fit_residuals(
         if step == schedule.steps:
             break
         rows = train.gather(1, torch.stack([next(batch) for batch in batches]).to(train.device))
-        scores = residuals(critic, rows)
-        gradients = torch.autograd.grad(scores, learned, logistic_gradients(anchors(rows) + scores.detach()))
-        for own, gradient in zip(optimiser.gradients, gradients, strict=True):
-            own[0].copy_(gradient)
-        optimiser.step(schedule.rate(step))
+        optimiser.param_groups[0]["lr"] = schedule.rate(step)
+        optimiser.zero_grad()
+        logistic_losses(anchors(rows) + residuals(critic, rows)).sum().backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
         with torch.no_grad():
             torch._foreach_lerp_(averages, parameters, 1 - min(_KEPT, (1 + step) / (10 + step)))
     with torch.no_grad():
