@@ -1,10 +1,9 @@
-"""Training: one fit, cross-fitting over folds, many fits at once, and samples larger than memory.
+"""Training: one fit, cross-fitting over folds, and samples larger than memory.
 
 Imports :mod:`infomax.bounds`, :mod:`infomax.distributed` and what lies below them.
 """
 
 from infomax.training.cross_fitting import Fold, cross_fit
 from infomax.training.fit import History, Schedule, fit
-from infomax.training.replicas import fit_replicas
 
-__all__ = ["Fold", "History", "Schedule", "cross_fit", "fit", "fit_replicas"]
+__all__ = ["Fold", "History", "Schedule", "cross_fit", "fit"]

@@ -1,4 +1,4 @@
-"""Fit a bound on all folds of the rows but one, and measure it on that one, for each fold."""
+"""Cross-fitting: for each fold, fit a bound on the other folds and measure it on the held-out one."""
 
 from __future__ import annotations
 
@@ -26,20 +26,17 @@ from infomax.training.fit import (
     single_thread,
     validation_rows,
 )
-from infomax.training.replicas import fit_replicas
 
 Pairs = tuple[Tensor, Tensor]
 Rows = NDArray[np.int64]
 
-#: Groups of rows that the jackknife leaves out in turn, in each block of held-out rows.
+#: Groups that the jackknife leaves out in turn, in each block of held-out rows.
 _JACKKNIFE_GROUPS = 20
-#: Training rows of folds that are fitted together; each fold has its own copy of them, standardised its own way.
-_MOST_ROWS = 5_000_000
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What one fold's bound said of the rows that it never saw."""
+    """The values of one fold's bound: on its held-out rows, and on training rows (``in_sample``)."""
 
     rows: int
     value: float
@@ -62,38 +59,31 @@ def cross_fit(
     shared: bool = False,
     tick: Callable[[int], None] = no_progress,
 ) -> list[Fold]:
-    """What each fold's bound says of the rows that trained the others.
-
-    The folds are fitted in one pass where they can be (:func:`infomax.training.fit_replicas`), else in turn.
+    """Fit and measure a bound for each fold; every row is held out once.
 
     Args:
         n: number of rows.
-        prepare: pairs of each of some parts of the rows, standardised with the statistics of the first part.
-        build: a fresh bound, to be trained on so many rows.
-        seed, folds, schedule, device: as :func:`infomax.estimate`. shared: whether the ranks share out the folds.
+        prepare: the pairs of several parts of the rows, standardised with the statistics of the first part.
+        build: a fresh bound, to be trained on the given number of rows.
+        seed, folds, schedule, device: as :func:`infomax.estimate`. shared: whether the ranks share the folds.
         tick: called with the number of steps done.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(n)
     plans = [_Plan.draw(measured, order, rng) for measured in np.array_split(order, folds)]
-    # A handful of validation rows cannot tell when to stop: then only what has a closed form is fitted.
+    # With too few validation rows to stop training, only the parts with a closed form are fitted.
     steps = schedule if can_train(n - len(plans[-1].measured)) else replace(schedule, steps=0)
 
     def fit_and_judge(plans: Sequence[_Plan]) -> list[Fold]:
         found = []
-        for together in _batches(plans, steps):
-            prepared = [prepare((plan.train, plan.validation, plan.measured)) for plan in together]
-            fitted = _fit_together(together, prepared, build, steps, tick)
-            for i, (plan, (train, validation, held_out)) in enumerate(zip(together, prepared, strict=True)):
-                with seeded(plan.seed, device):
-                    if fitted is None:
-                        bound = build(len(train[0]))
-                        generator = torch.Generator().manual_seed(plan.batches)
-                        history = fit(bound, train, validation, schedule=steps, generator=generator, tick=tick)
-                    else:
-                        bound, history = fitted[i]
-                    tick(schedule.steps - history.steps[-1])
-                    found.append(_judge(bound, history, plan, train, held_out))
+        for plan in plans:
+            train, validation, held_out = prepare((plan.train, plan.validation, plan.measured))
+            with seeded(plan.seed, device):
+                bound = build(len(train[0]))
+                generator = torch.Generator().manual_seed(plan.batches)
+                history = fit(bound, train, validation, schedule=steps, generator=generator, tick=tick)
+                tick(schedule.steps - history.steps[-1])
+                found.append(_judge(bound, history, plan, train, held_out))
         return found
 
     with single_thread(device):
@@ -102,15 +92,15 @@ def cross_fit(
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """The rows of one fold, and all that is random about it."""
+    """The rows of one fold, and everything random about it."""
 
     measured: Rows
     train: Rows
     validation: Rows
     seed: int  # of the initial parameters
     batches: int  # seed of the batches
-    groups: list[Rows]  # of each block of measured rows: their order, whose parts the jackknife leaves out
-    sample: Rows  # of the training rows: whose value is told beside that of the others
+    groups: list[Rows]  # of each block of held-out rows: a random order, whose parts the jackknife leaves out
+    sample: Rows  # of the training rows, for the in-sample value
 
     @staticmethod
     def draw(measured: Rows, rows: Rows, rng: np.random.Generator) -> _Plan:
@@ -122,45 +112,6 @@ class _Plan:
         return _Plan(measured, others[split:], others[:split], seed, batches, groups, sample)
 
 
-def _batches(plans: Sequence[_Plan], schedule: Schedule) -> list[list[_Plan]]:
-    """Folds that may be fitted together: neighbours with batches of one size, not too many rows in all."""
-    together: list[list[_Plan]] = []
-    for plan in plans:
-        n = len(plan.train)
-        last = together[-1] if together else []
-        same = bool(last) and schedule.batch(len(last[0].train)) == schedule.batch(n)
-        if same and n * (len(last) + 1) <= _MOST_ROWS:
-            last.append(plan)
-        else:
-            together.append([plan])
-    return together
-
-
-def _fit_together(
-    plans: Sequence[_Plan],
-    prepared: Sequence[Sequence[Pairs]],
-    build: Callable[[int], Bound],
-    schedule: Schedule,
-    tick: Callable[[int], None],
-) -> list[tuple[Bound, History]] | None:
-    """Each fold's bound and its history; None if they must be fitted in turn."""
-    if len(plans) == 1:
-        return None
-    device = prepared[0][0][0].device
-    bounds = []
-    for plan, (train, *_) in zip(plans, prepared, strict=True):
-        with seeded(plan.seed, device):
-            bounds.append(build(len(train[0])))
-    return fit_replicas(
-        bounds,
-        [train for train, *_ in prepared],
-        [validation for _, validation, _ in prepared],
-        schedule=schedule,
-        generators=[torch.Generator().manual_seed(plan.batches) for plan in plans],
-        tick=tick,
-    )
-
-
 def _judge(bound: Bound, history: History, plan: _Plan, train: Pairs, held_out: Pairs) -> Fold:
     value, variance = measure_rows(bound, *held_out, plan.groups)
     block = min(map(len, blocks(len(plan.measured), train[0].device)))
@@ -170,7 +121,7 @@ def _judge(bound: Bound, history: History, plan: _Plan, train: Pairs, held_out: 
 
 
 def orders_of_blocks(n: int, rng: np.random.Generator) -> list[Rows]:
-    """A random order of the rows of each block that ``n`` rows are measured in."""
+    """A random order of the rows of each block of ``n`` held-out rows."""
     return [rng.permutation(len(block)) for block in blocks(n, torch.device("cpu"))]
 
 

@@ -1,4 +1,4 @@
-"""Tighten a bound on samples: warm start, Adam on mini-batches, early stopping on validation rows."""
+"""Fit a bound to samples: warm start, Adam on mini-batches, early stopping on validation rows."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LEAST_VALIDATION = 16
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train. ``steps`` optimiser steps at most, validated every ``check_every`` of them,
-    stopped when ``patience`` validations in a row brought nothing.
+    """How to train: at most ``steps`` steps, a validation every ``check_every`` steps, and a stop after ``patience``
+    validations without improvement.
     """
 
     steps: int = 600
@@ -46,17 +46,17 @@ class Schedule:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
     def checks(self, step: int) -> bool:
-        """Whether the state before this step, or after the last one, is validated."""
+        """Whether to validate before this step (after the last one, if it is ``steps``)."""
         return step % self.check_every == 0 or step == self.steps
 
     def batch(self, n: int) -> int:
-        """Rows of a batch, of ``n`` that there are."""
+        """Rows of a batch from ``n`` rows."""
         return min(self.batch_size, n)
 
 
 @dataclass
 class History:
-    """What happened in one fit: the value in nats of the bound on validation rows, by step."""
+    """The history of one fit: the bound on validation rows, in nats, by step."""
 
     steps: list[int] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
@@ -66,7 +66,7 @@ class History:
 
 @contextlib.contextmanager
 def single_thread(device: torch.device) -> Iterator[None]:
-    """One CPU thread inside the block: for networks this small more of them only wait for each other."""
+    """One CPU thread inside the block: networks this small are slower with more."""
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -78,7 +78,7 @@ def single_thread(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers of torch follow ``seed`` inside the block, and go on as before after it."""
+    """Seed torch's random numbers inside the block; afterwards they continue as before."""
     cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if cuda else []):
         torch.default_generator.manual_seed(seed)
@@ -89,12 +89,12 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def validation_rows(n: int) -> int:
-    """How many of ``n`` rows that a fold may learn from decide when to stop: a tenth, more where rows are few."""
+    """How many of the ``n`` rows outside a fold are validation rows: a tenth, or more if there are few rows."""
     return max(n // 10, min(64, n // 4))
 
 
 def can_train(n: int) -> bool:
-    """Whether ``n`` rows that a fold may learn from leave enough validation rows to say when to stop."""
+    """Whether the ``n`` rows outside a fold have enough validation rows to stop training."""
     return validation_rows(n) >= LEAST_VALIDATION
 
 
@@ -111,7 +111,7 @@ def evaluate(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, 
 
 
 def validate(bound: Bound, pairs: tuple[Tensor, Tensor]) -> tuple[float, float]:
-    """The bound on validation pairs, and the loss that decides; the bound is left in training mode."""
+    """The bound on validation pairs, and its validation loss; the bound is left in training mode."""
     bound.eval()
     value = evaluate(bound, *pairs)
     loss = -value if type(bound).loss is Bound.loss else evaluate(bound.validation_loss, *pairs)
@@ -131,18 +131,17 @@ def fit(
 ) -> History:
     """Train ``bound`` in place, keep the parameters that were best on ``validation``, and leave it in evaluation mode.
 
-    The state before the first step counts as a candidate: training can only be kept when it helped on rows that did
-    not train it.
+    The state before the first step is a candidate: training is kept only if it improved the validation loss.
 
     Args:
-        bound: what to tighten; its ``warm_start`` is called first.
+        bound: the bound to fit; its ``warm_start`` is called first.
         train, validation: pairs ``(x, y)`` of ``(N, Dx)`` and ``(N, Dy)``.
         generator: draws the batches of the training pairs, on the CPU.
-        batches: pairs to train on instead, without end; then the training pairs are for the warm start alone.
+        batches: an endless iterator of pairs to train on; the training pairs then serve the warm start only.
         tick: called with the number of steps done since the last call.
 
     Returns:
-        The history of the fit; ``diverged`` tells that a loss was not finite and training stopped there.
+        the history of the fit; ``diverged`` means that a loss was not finite and training stopped there.
     """
     x, y = train
     bound.warm_start(x, y)
