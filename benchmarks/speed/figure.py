@@ -1,4 +1,4 @@
-"""How cost grows with N, columns, replicas and ranks: the figure of ``benchmarks.speed``, log-log, from its CSV."""
+"""How cost grows with N, columns and ranks: the figure of ``benchmarks.speed``, log-log, from its CSV."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
 AXES = {
     "contrastive": "N pairs of a batch",
     "concat": "N pairs of a batch",
-    "replicas": "replicas",
     "neighbours": "n rows",
     "entropy": "dimension, of 64 to 4,096 rows",
     "ranks": "N pairs of all ranks",
@@ -41,7 +40,7 @@ def curves(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
         as_n = rf"(, )?\b[Nn] = {x:,.0f}(?!,?\d)"
         if section == "ranks" and not re.search(as_n, row["case"]):
             section = "ranks, N fixed"
-        varied = rf"{as_n}|\bd = {x:.0f}, n = [\d,]+, |\b{x:.0f} (replicas?|ranks),? ?|; difference.*"
+        varied = rf"{as_n}|\bd = {x:.0f}, n = [\d,]+, |\b{x:.0f} ranks,? ?|; difference.*"
         kind = re.sub(varied, "", row["case"]).strip(" ,")
         grows = row["figure"].startswith("is the power")  # the other is ours, of fewer rows
         found[section][kind if grows else f"{kind}: {row['figure']}"].append((x, ours, None if grows else other))

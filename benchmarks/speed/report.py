@@ -12,7 +12,7 @@ from benchmarks.report import table
 from benchmarks.speed.timing import Ratio
 
 #: Modules ``benchmarks.speed.NAME``, each with a docstring and ``ratios(quick) -> Iterator[Ratio]``.
-SECTIONS = ("contrastive", "concat", "replicas", "feeding", "neighbours", "entropy", "ranks", "default", "importing")
+SECTIONS = ("contrastive", "concat", "feeding", "neighbours", "entropy", "ranks", "default", "importing")
 
 Row = dict[str, str]
 COLUMNS = ("section", *(field.name for field in fields(Ratio)), "date", "machine")

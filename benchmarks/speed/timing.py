@@ -26,7 +26,7 @@ class Ratio:
         figure: what the ratio is, in words ("times faster than cross-entropy of all scores, as torch does it").
         ratio: the number. target: what it should be, as "≥ 4.5" or "≤ 1.2"; empty: reported only.
         ours, other: the two numbers, with their unit ("71 ms", "22 MiB"). threads: of each process.
-        x: where the case stands on the axis of a figure of its own (N, replicas, ranks); None: in no figure.
+        x: where the case stands on the axis of a figure of its own (N, ranks); None: in no figure.
     """
 
     case: str
