@@ -28,7 +28,7 @@ class Columns:
 
 @contextmanager
 def labelled_warnings(label: str, *, depth: int) -> Iterator[None]:
-    """Prefix this library's warnings with ``label: ``; all warnings are issued when the block ends.
+    """Prefix this library's warnings with ``label:``; all warnings are issued when the block ends.
 
     Args:
         label: the subject of the warnings. depth: number of calls between this block and the line to report.
