@@ -41,6 +41,7 @@ def assert_compiled_is_the_same(bound, x, y, backend):
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")
 @pytest.mark.skipif(" " in torch.__file__, reason="torch 2.13 does not quote its own path for the linker")
+@pytest.mark.slow
 def test_compiled():
     assert_compiled_is_the_same(*bound_and_pairs("infonce"), "inductor")
 

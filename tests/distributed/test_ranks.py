@@ -40,7 +40,7 @@ def spawn(program, world, folder, *, wait=TIMEOUT):
     return [process.exitcode for process in processes]
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.slow), 3])
 def found(request, tmp_path_factory):
     """By rank, what each case gave."""
     world, folder = request.param, tmp_path_factory.mktemp("ranks")

@@ -20,6 +20,8 @@ from infomax.training.fit import Schedule
 QUICK = {"quick": True, "progress": False}
 #: Long enough to learn, short enough to repeat.
 SHORT = {"schedule": Schedule(steps=60, batch_size=64, learning_rate=1e-2), "folds": 2, "progress": False}
+#: Long enough to tell whether two runs do the same.
+BRIEF = {**SHORT, "schedule": Schedule(steps=10, batch_size=64)}
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +62,7 @@ def close(one, other):
 
 
 class TestNumbers:
+    @pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
     @pytest.mark.parametrize(
         "name",
         [
@@ -73,20 +76,20 @@ class TestNumbers:
             "label-2-1d-0.3",
         ],
     )
-    def test_known_information_of_a_thousand_rows(self, name):
+    def test_known_information_of_a_thousand_rows(self, name, quick):
         """In an interval of 99.7 %, whose standard error is at most four times that of the log-ratio itself."""
         task = tasks.get(name)
-        result = estimate(*task.sample(1000, 0), progress=False)
+        result = estimate(*task.sample(1000, 0), quick=quick, progress=False)
         low, high = result.confidence_interval(0.997)
         assert low < task.mi < high
         assert result.stderr < 4 * result.local.std() / math.sqrt(1000) + 1e-3
         assert high - low < 6 * result.stderr + result.gap + 1e-9
-        assert result.pvalue == 1 / 200
+        assert result.pvalue == 1 / (100 if quick else 200)
 
     def test_beats_its_anchor_where_correlations_see_nothing(self):
         x = np.random.default_rng(0).normal(size=1000)
         y = x**2 + 0.5 * np.random.default_rng(1).normal(size=1000)
-        result = estimate(x, y, progress=False)
+        result = estimate(x, y, **QUICK)
         assert abs(estimate(x, y, bound="gaussian").mi) < 0.02
         low, high = result.confidence_interval(0.997)
         assert low < 0.79 < high  # by quadrature
@@ -104,6 +107,7 @@ class TestNumbers:
         assert min(result.pvalue for result in results) > 1 / 200
         assert np.median([result.pvalue for result in results]) > 0.1
 
+    @pytest.mark.slow
     def test_coverage(self):
         """The truth, 0.5 nats, in at least 33 of 40 intervals of 95 %, of 140 rows each (P < 1e-3 for valid ones)."""
         task = tasks.normal.correlated_normal(0.5, dim=2)
@@ -116,31 +120,33 @@ class TestNumbers:
         assert covered >= 33
         assert np.mean(values) == pytest.approx(0.5, abs=4 * np.std(values) / math.sqrt(40) + 0.02)
 
-    def test_pvalues_under_independence_are_uniform(self):
-        """60 independent pairs, continuous and counted; by Kolmogorov and Smirnov."""
+    @pytest.mark.parametrize("kind", ["counted", pytest.param("continuous", marks=pytest.mark.slow)])
+    def test_pvalues_under_independence_are_uniform(self, kind):
+        """Of 60 independent pairs; by Kolmogorov and Smirnov."""
         rng = np.random.default_rng(0)
-        short, values = Schedule(steps=10), {"continuous": [], "counted": []}
+        options = {"folds": 2, "schedule": Schedule(steps=10), "device": torch.device("cpu"), "draws": 99}
+        found = []
         for seed in range(60):
-            samples = {"continuous": rng.normal(size=(2, 140, 2)), "counted": rng.integers(3, size=(2, 60, 1)) * 1.0}
-            for kind, (x, y) in samples.items():
-                found = measure(x, y, seed=seed, folds=2, schedule=short, device=torch.device("cpu"), draws=99)
-                values[kind].append(found.pvalue)
-        for kind, found in values.items():
-            # Discrete p-values with ties are larger than uniform ones, never smaller.
-            assert stats.kstest(found, "uniform", alternative="greater").pvalue > 1e-3, kind
-            assert min(found) >= 0.01
+            x, y = rng.integers(3, size=(2, 60, 1)) * 1.0 if kind == "counted" else rng.normal(size=(2, 140, 2))
+            found.append(measure(x, y, seed=seed, **options).pvalue)
+        # Discrete p-values with ties are larger than uniform ones, never smaller.
+        assert stats.kstest(found, "uniform", alternative="greater").pvalue > 1e-3
+        assert min(found) >= 0.01
 
 
 class TestNearestNeighbours:
     """Where they find what a copula and a smooth network do not."""
 
-    @pytest.mark.parametrize("n", [1000, 3000])
-    def test_a_sum_of_heavy_tails(self, n):
+    @pytest.mark.parametrize(
+        ("n", "quick"),
+        [(1000, True), (3000, True), *(pytest.param(n, False, marks=pytest.mark.slow) for n in (1000, 3000))],
+    )
+    def test_a_sum_of_heavy_tails(self, n, quick):
         """x + e with standard Cauchy x and e: log(4) - log(2) nats; the network alone finds 0.5."""
         covered = 0
         for seed in range(3):
             x, noise = np.random.default_rng(seed).standard_cauchy((2, n))
-            result = estimate(x, x + noise, progress=False, seed=seed)
+            result = estimate(x, x + noise, quick=quick, progress=False, seed=seed)
             low, high = result.confidence_interval()
             covered += low <= math.log(2) <= high
             assert result.mi == pytest.approx(math.log(2), abs=0.16 if n == 1000 else 0.08)
@@ -194,8 +200,7 @@ class TestWhatChangesNothing:
     )
     def test_increasing_maps_of_columns(self, increasing, nonlinear):
         x, y, result = nonlinear
-        assert same(estimate(increasing(x), y, **QUICK), result)
-        assert same(estimate(x, np.column_stack([increasing(y[:, 0]), y[:, 1]]), **QUICK), result)
+        assert same(estimate(increasing(x), np.column_stack([increasing(y[:, 0]), y[:, 1]]), **QUICK), result)
 
     def test_decreasing_maps_change_little(self, nonlinear):
         x, y, result = nonlinear
@@ -224,8 +229,9 @@ class TestWhatChangesNothing:
     def test_the_type_of_numbers(self, kind):
         x, y = draw(140, 2)
         x = np.round(2 * x).astype(kind)
-        assert same(estimate(x, y, **SHORT), estimate(x.astype(float), y, **SHORT))
-        assert same(estimate(torch.from_numpy(x), y, **SHORT), estimate(x.astype(float), y, **SHORT))
+        expected = estimate(x.astype(float), y, **BRIEF)
+        assert same(estimate(x, y, **BRIEF), expected)
+        assert same(estimate(torch.from_numpy(x), y, **BRIEF), expected)
 
     def test_inputs_are_left_as_they_are(self):
         x, y = draw(60)
@@ -238,7 +244,7 @@ class TestWhatChangesNothing:
         torch.manual_seed(5)
         np.random.seed(5)  # noqa: NPY002
         state, legacy, threads = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()  # noqa: NPY002
-        expected = estimate(*draw(140), **SHORT)
+        expected = estimate(*draw(140), **BRIEF)
         assert torch.equal(torch.get_rng_state(), state)
         assert (np.random.get_state()[1] == legacy).all()  # noqa: NPY002
         assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, torch.float32)
@@ -246,7 +252,7 @@ class TestWhatChangesNothing:
         try:
             torch.set_num_threads(2)
             torch.set_default_dtype(torch.float64)
-            other = estimate(*draw(140), **SHORT)
+            other = estimate(*draw(140), **BRIEF)
             assert torch.get_num_threads() == 2
         finally:
             torch.set_num_threads(threads)
@@ -296,7 +302,7 @@ class TestResult:
         y = np.abs(x) + 0.1 * np.random.default_rng(1).normal(size=1500)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            result = estimate(x, y, folds=3, progress=False)
+            result = estimate(x, y, folds=3, **QUICK)
         assert result.mi > 1
         assert result.gap > 0.2 * result.mi
         assert not [w for w in caught if "gap" in str(w.message)]
@@ -392,16 +398,17 @@ class TestShapesOfData:
         result = estimate(np.hstack([x, x]), y, **SHORT)
         assert close(result, estimate(x, y, **SHORT))
 
-    def test_a_label_and_a_measurement(self):
+    @pytest.mark.parametrize(("quick", "tolerance"), [(True, 0.04), pytest.param(False, 0.02, marks=pytest.mark.slow)])
+    def test_a_label_and_a_measurement(self, quick, tolerance):
         """y uniform on [label, label + 2), two labels: a row tells log 2 outside of the overlap, and nothing in it."""
         rng = np.random.default_rng(0)
         label = rng.integers(2, size=1000)
         y = label + 2 * rng.random(1000)
-        result = estimate(label, y, progress=False)
+        result = estimate(label, y, quick=quick, progress=False)
         low, high = result.confidence_interval(0.997)
         assert low < 0.5 * math.log(2) < high
         of_these_rows = math.log(2) * ((y < 1) | (y > 2)).mean()
-        assert result.mi == pytest.approx(of_these_rows, abs=0.02)
+        assert result.mi == pytest.approx(of_these_rows, abs=tolerance)
         assert estimate(y, label, **QUICK).mi > 0.25
 
     def test_a_mixture_of_atoms_and_a_density(self):
