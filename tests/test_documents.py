@@ -1,6 +1,7 @@
 """What the documents show works as shown."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import naive
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import infomax
 from benchmarks.accuracy import known_mi
 from infomax import bounds, estimate, tasks
 from infomax.bounds import base
@@ -42,11 +44,15 @@ def block(document, text):
     return found
 
 
-@pytest.mark.parametrize("i", [0, 1])
-def test_readme(i, capsys):
-    exec(blocks("README.md")[i], {})
-    if i == 0:
-        assert "estimate by default from 2000 pairs" in capsys.readouterr().out
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_the_estimate_of_the_readme(quick, capsys, monkeypatch):
+    monkeypatch.setattr(infomax, "estimate", partial(estimate, quick=quick))
+    exec(blocks("README.md")[0], {})
+    assert "estimate by default from 2000 pairs" in capsys.readouterr().out
+
+
+def test_the_loss_of_the_readme():
+    exec(blocks("README.md")[1], {})
 
 
 def test_compose(capsys):

@@ -1,11 +1,10 @@
 """One body of tests over every registered task."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from processes import printed_by
 
 from infomax import estimate, tasks
 
@@ -49,17 +48,12 @@ def test_families_have_their_tasks():
     assert len(tasks.names("beyond-normal")) == 40
 
 
-def test_every_name_that_is_offered_is_there_and_none_is_loaded_before_it_is_asked_for():
-    code = (
-        "import sys; from infomax import tasks; before = 'infomax.tasks.trimodal' in sys.modules; "
-        "print(before, [name for name in tasks.__all__ if not hasattr(tasks, name)], tasks.tri_modal.__name__)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.strip() == "False [] tri_modal"
-    with pytest.raises(AttributeError, match="has no attribute"):
-        tasks.quadrimodal  # noqa: B018
-
-
+OFFERED = """
+import sys
+from infomax import tasks
+before = "infomax.tasks.trimodal" in sys.modules
+print(before, [name for name in tasks.__all__ if not hasattr(tasks, name)], tasks.tri_modal.__name__)
+"""
 BROKEN = """
 from infomax.tasks import base
 import infomax.tasks.{first}
@@ -73,20 +67,32 @@ for attempt in range(2):
 base.iter_modules = kept
 print(len(base.names()), base.names()[:2])
 """
+LISTED = "import infomax.tasks.{first}; from infomax import tasks; print(*tasks.names())"
+
+
+@pytest.fixture(scope="module")
+def printed():
+    """What these print in processes that have loaded no task."""
+    codes = {"offered": OFFERED}
+    codes |= {f"broken {first}": BROKEN.format(first=first) for first in ("transforms", "base")}
+    codes |= {f"listed {first}": LISTED.format(first=first) for first in ("images", "normal", "beyond_normal")}
+    return printed_by(codes)
+
+
+def test_every_name_that_is_offered_is_there_and_none_is_loaded_before_it_is_asked_for(printed):
+    assert printed["offered"].strip() == "False [] tri_modal"
+    with pytest.raises(AttributeError, match="has no attribute"):
+        tasks.quadrimodal  # noqa: B018
 
 
 @pytest.mark.parametrize("first", ["transforms", "base"])
-def test_a_broken_module_lists_nothing_and_the_next_call_tries_again(first):
-    code = BROKEN.format(first=first)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.splitlines() == ["refused 0", "refused 0", f"{len(ALL)} {ALL[:2]}"]
+def test_a_broken_module_lists_nothing_and_the_next_call_tries_again(first, printed):
+    assert printed[f"broken {first}"].splitlines() == ["refused 0", "refused 0", f"{len(ALL)} {ALL[:2]}"]
 
 
-@pytest.mark.parametrize("first", ["infomax.tasks.images", "infomax.tasks.normal", "infomax.tasks.beyond_normal"])
-def test_the_list_does_not_depend_on_what_was_imported_first(first):
-    code = f"import {first}; from infomax import tasks; print(*tasks.names())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.split() == ALL
+@pytest.mark.parametrize("first", ["images", "normal", "beyond_normal"])
+def test_the_list_does_not_depend_on_what_was_imported_first(first, printed):
+    assert printed[f"listed {first}"].split() == ALL
 
 
 @pytest.mark.filterwarnings("ignore:ksg. neighbours")
