@@ -44,7 +44,13 @@ def block(document, text):
     return found
 
 
-@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "quick",
+    [
+        pytest.param(True, marks=pytest.mark.filterwarnings("ignore:default. overfitting")),
+        pytest.param(False, marks=pytest.mark.slow),
+    ],
+)
 def test_the_estimate_of_the_readme(quick, capsys, monkeypatch):
     monkeypatch.setattr(infomax, "estimate", partial(estimate, quick=quick))
     exec(blocks("README.md")[0], {})

@@ -95,7 +95,7 @@ def test_the_list_does_not_depend_on_what_was_imported_first(first, printed):
     assert printed[f"listed {first}"].split() == ALL
 
 
-@pytest.mark.filterwarnings("ignore:ksg. neighbours")
+@pytest.mark.filterwarnings("ignore:ksg. nearest neighbours")
 def test_independent_heavy_tails_give_zero():
     x, y = tasks.get("cauchy-10d-0").sample(2000, 0)
     for result in estimate(x, y, bound=["infonce", "ba", "gaussian", "ksg"], quick=True, progress=False):
@@ -109,7 +109,10 @@ def test_independent_heavy_tails_give_zero():
         (lambda: tasks.get("normal-1d-7"), "'normal-1d-7' is not known; did you mean 'normal-1d-"),
         (lambda: tasks.names("mixture"), "'mixture' is not known; did you mean 'mixtures'"),
         (lambda: tasks.register(tasks.get("normal-1d-0")), "'normal-1d-0' is registered already"),
-        (lambda: tasks.Task("t", math.nan, 1, 1, "", tasks.get("normal-1d-0").sampler), "mi must be finite .* got nan"),
+        (
+            lambda: tasks.Task("t", math.nan, 1, 1, "", tasks.get("normal-1d-0").sampler),
+            "mi and its error must be finite .* got nan",
+        ),
     ],
 )
 def test_bad_requests(make, message):
