@@ -1,102 +1,60 @@
 """The public names, as type checkers see them; ``__init__.py`` loads each on first use."""
 
-from . import bounds, critics, datasets, distributed, tasks
-from .bounds import Bound
-from .bounds.difference import DoE
-from .bounds.donsker_varadhan import MINE, DonskerVaradhan
-from .bounds.jensen_shannon import FDIME, SMILE, JensenShannon, JSDLowerBound
-from .bounds.nce import CPC, InfoNCE, InfoNCEAnchor
-from .bounds.unnormalised import FLO, NWJ, TUBA, Interpolated
-from .bounds.upper import CLUB, L1Out
-from .bounds.variational import BA
-from .densities.conditional import ConditionalGaussian, Flow, MarginalGaussian
-from .densities.memory import GaussianMixtureMemory, entropies
-from .distributed.global_batch import GlobalBatch
-from .distributed.ranks import RankError
-from .estimation.bracket import Bracket, bracket
-from .estimation.compositions import (
-    conditional,
-    directed_information,
-    interaction_information,
-    total_correlation,
-    transfer_entropy,
-)
-from .estimation.estimate import estimate
-from .estimation.pairwise import pairwise
-from .exceptions import (
-    ConstantColumnWarning,
-    IndexWarning,
-    InfomaxWarning,
-    SaturationWarning,
-    SubsampleWarning,
-    TrainingWarning,
-)
-from .io.batches import batches
-from .io.files import open_columns, read_columns
-from .io.stored import StoredColumns
-from .results.composition import Composition, Term
-from .results.estimate import Estimate
-from .results.pairwise import Pairwise
-from .scores.inner_products import InnerProducts
-from .training.fit import History, Schedule
+from . import bounds as bounds
+from . import critics as critics
+from . import datasets as datasets
+from . import distributed as distributed
+from . import tasks as tasks
+from .bounds import Bound as Bound
+from .bounds.difference import DoE as DoE
+from .bounds.donsker_varadhan import MINE as MINE
+from .bounds.donsker_varadhan import DonskerVaradhan as DonskerVaradhan
+from .bounds.jensen_shannon import FDIME as FDIME
+from .bounds.jensen_shannon import SMILE as SMILE
+from .bounds.jensen_shannon import JensenShannon as JensenShannon
+from .bounds.jensen_shannon import JSDLowerBound as JSDLowerBound
+from .bounds.nce import CPC as CPC
+from .bounds.nce import InfoNCE as InfoNCE
+from .bounds.nce import InfoNCEAnchor as InfoNCEAnchor
+from .bounds.unnormalised import FLO as FLO
+from .bounds.unnormalised import NWJ as NWJ
+from .bounds.unnormalised import TUBA as TUBA
+from .bounds.unnormalised import Interpolated as Interpolated
+from .bounds.upper import CLUB as CLUB
+from .bounds.upper import L1Out as L1Out
+from .bounds.variational import BA as BA
+from .densities.conditional import ConditionalGaussian as ConditionalGaussian
+from .densities.conditional import Flow as Flow
+from .densities.conditional import MarginalGaussian as MarginalGaussian
+from .densities.memory import GaussianMixtureMemory as GaussianMixtureMemory
+from .densities.memory import entropies as entropies
+from .distributed.global_batch import GlobalBatch as GlobalBatch
+from .distributed.ranks import RankError as RankError
+from .estimation.bracket import Bracket as Bracket
+from .estimation.bracket import bracket as bracket
+from .estimation.compositions import conditional as conditional
+from .estimation.compositions import directed_information as directed_information
+from .estimation.compositions import interaction_information as interaction_information
+from .estimation.compositions import total_correlation as total_correlation
+from .estimation.compositions import transfer_entropy as transfer_entropy
+from .estimation.estimate import estimate as estimate
+from .estimation.pairwise import pairwise as pairwise
+from .exceptions import ConstantColumnWarning as ConstantColumnWarning
+from .exceptions import IndexWarning as IndexWarning
+from .exceptions import InfomaxWarning as InfomaxWarning
+from .exceptions import SaturationWarning as SaturationWarning
+from .exceptions import SubsampleWarning as SubsampleWarning
+from .exceptions import TrainingWarning as TrainingWarning
+from .io.batches import batches as batches
+from .io.files import open_columns as open_columns
+from .io.files import read_columns as read_columns
+from .io.stored import StoredColumns as StoredColumns
+from .results.composition import Composition as Composition
+from .results.composition import Term as Term
+from .results.estimate import Estimate as Estimate
+from .results.pairwise import Pairwise as Pairwise
+from .scores.inner_products import InnerProducts as InnerProducts
+from .training.fit import History as History
+from .training.fit import Schedule as Schedule
 
 __version__: str
-
-__all__ = [
-    "BA",
-    "batches",
-    "Bound",
-    "bounds",
-    "Bracket",
-    "bracket",
-    "CLUB",
-    "Composition",
-    "conditional",
-    "ConditionalGaussian",
-    "ConstantColumnWarning",
-    "CPC",
-    "critics",
-    "datasets",
-    "directed_information",
-    "distributed",
-    "DoE",
-    "DonskerVaradhan",
-    "entropies",
-    "estimate",
-    "Estimate",
-    "FDIME",
-    "FLO",
-    "Flow",
-    "GaussianMixtureMemory",
-    "GlobalBatch",
-    "History",
-    "IndexWarning",
-    "InfomaxWarning",
-    "InfoNCE",
-    "InfoNCEAnchor",
-    "InnerProducts",
-    "interaction_information",
-    "Interpolated",
-    "JensenShannon",
-    "JSDLowerBound",
-    "L1Out",
-    "MarginalGaussian",
-    "MINE",
-    "NWJ",
-    "open_columns",
-    "pairwise",
-    "Pairwise",
-    "RankError",
-    "read_columns",
-    "SaturationWarning",
-    "Schedule",
-    "SMILE",
-    "StoredColumns",
-    "SubsampleWarning",
-    "tasks",
-    "Term",
-    "total_correlation",
-    "TrainingWarning",
-    "transfer_entropy",
-    "TUBA",
-]

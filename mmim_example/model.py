@@ -162,11 +162,10 @@ class MMIM(nn.Module):
             task = F.l1_loss(output.prediction, labels)
         else:
             task = F.cross_entropy(output.prediction, labels.long())
-        rows = []
-        for x, y, _ in self._pairs():
+        pairs = {}
+        for name, (x, y, bound) in zip(self.pair_bounds, self._pairs(), strict=True):
             given, predicted, labelled = _rows(present[x] & present[y], h[x], h[y], labels)
-            rows.append((given, self._noisy(predicted), labelled))
-        pairs = dict(zip(self.pair_bounds, self._pair_values(rows), strict=True))
+            pairs[name] = self._pair_value(bound, given, self._noisy(predicted), labelled)
         fusion = {}
         for name, bound in self.fusion_bounds.items():
             given, fused = _rows(present[name], h[name], output.fused)
@@ -177,15 +176,6 @@ class MMIM(nn.Module):
         """The modalities and the bound of each pair; nothing if pairs are switched off."""
         for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
             yield x, y, bound
-
-    def _pair_values(self, rows: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[Tensor]:
-        """The value of each pair's bound, from rows of both modalities and their labels."""
-        bounds = list(self.pair_bounds.values())
-        ba = [bound for bound in bounds if isinstance(bound, infomax.BA)]
-        # Where all pairs have the same rows, which is usual, their memories are read in one pass.
-        if rows and len(ba) == len(bounds) and all(labels is rows[0][2] for _, _, labels in rows) and len(rows[0][2]):
-            return infomax.bounds.barber_agakov(ba, [(x, y) for x, y, _ in rows], self._memory_labels(rows[0][2]))
-        return [self._pair_value(bound, *row) for bound, row in zip(bounds, rows, strict=True)]
 
     def _pair_value(self, bound: nn.Module, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
         if len(x) < (1 if isinstance(bound, infomax.BA) else 2):

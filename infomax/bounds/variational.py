@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from infomax.bounds.base import Bound, Kind, register
 from infomax.densities.conditional import ConditionalGaussian
-from infomax.densities.memory import EntropyName, GaussianMixtureMemory, entropies
+from infomax.densities.memory import EntropyName, GaussianMixtureMemory
 
 
 class Variational(Bound):
@@ -143,33 +143,3 @@ class BA(Variational):
         if self.memory is None:
             return log_prob + self.known_entropy
         return log_prob - self.memory.log_prob(y, labels)
-
-
-def barber_agakov(
-    bounds: Sequence[BA], pairs: Sequence[tuple[Tensor, Tensor]], labels: Tensor | None = None
-) -> list[Tensor]:
-    """The values of several Barber-Agakov bounds on the same samples, each with its own x and y: 0-d, in nats.
-
-    They equal ``bound(x, y, labels)`` up to rounding. Entropies of memories with the same sizes and options are
-    computed in one pass (:func:`infomax.entropies`) and share a graph: differentiate their sum, or retain the graph.
-
-    Args:
-        pairs: x ``(N, Dx)`` and y ``(N, Dy)`` of each bound. labels: ``(N,)``, the same for all bounds.
-
-    Raises:
-        ValueError: if the numbers of pairs and bounds differ, and as each bound.
-
-    >>> import torch
-    >>> x, y, z = torch.randn(3, 64, 2)
-    >>> len(barber_agakov([BA(2, 2), BA(2, 2)], [(x, y), (x, z)]))
-    2
-    """
-    if len(pairs) != len(bounds):
-        raise ValueError(f"pairs must be as many as bounds; got {len(pairs)} and {len(bounds)}")
-    log_probs = [bound.log_prob(x, y).mean() for bound, (x, y) in zip(bounds, pairs, strict=True)]
-    remembering = [(bound.memory, y) for bound, (_, y) in zip(bounds, pairs, strict=True) if bound.memory is not None]
-    found = iter(entropies([memory for memory, _ in remembering], [y for _, y in remembering], labels))
-    return [
-        log_prob + (bound.known_entropy if bound.memory is None else next(found))
-        for bound, log_prob in zip(bounds, log_probs, strict=True)
-    ]

@@ -4,24 +4,16 @@ Imports :mod:`infomax.critics` and :mod:`infomax.statistics`.
 """
 
 from infomax.densities.conditional import ConditionalGaussian, Flow, MarginalGaussian, log_prob_matrix
-from infomax.densities.memory import EntropyName, GaussianMixtureMemory, entropies
-from infomax.densities.mixtures import (
-    Mixture,
-    gaussian_entropies,
-    mixture_entropy_lower,
-    mixture_entropy_upper,
-    mixture_log_prob,
-)
+from infomax.densities.memory import GaussianMixtureMemory, entropies
+from infomax.densities.mixtures import Mixture, mixture_entropy_lower, mixture_entropy_upper, mixture_log_prob
 
 __all__ = [
     "ConditionalGaussian",
-    "EntropyName",
     "Flow",
     "GaussianMixtureMemory",
     "MarginalGaussian",
     "Mixture",
     "entropies",
-    "gaussian_entropies",
     "log_prob_matrix",
     "mixture_entropy_lower",
     "mixture_entropy_upper",

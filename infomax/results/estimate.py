@@ -129,9 +129,23 @@ class Estimate:
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
         """
-        from infomax.results.plots import plot_estimate  # noqa: PLC0415 - matplotlib is an extra
+        from infomax.results.plots import COLOURS, LABELS, new_figure, plot_history  # noqa: PLC0415 - an extra
 
-        return plot_estimate(self)
+        figure, (ax,) = new_figure(7, 4)
+        colour, (low, high) = COLOURS[self.kind], self.confidence_interval()
+        ax.axhspan(low, high, color=colour, alpha=0.15, lw=0, label=f"95 % interval [{low:.3f}, {high:.3f}]")
+        ax.axhline(self.mi, color=colour, label=f"{self.mi:.3f} {self.unit}, {LABELS[self.kind]}")
+        if self.history:
+            plot_history(ax, self.history, (low, high), colour)
+        else:
+            ax.set_xticks([])
+        if self.ceiling is not None and self.near_ceiling:
+            ax.axhline(self.ceiling, color="0.3", ls="--", label=f"ceiling {self.ceiling:.2f}")
+            ax.set_ylim(top=max(ax.get_ylim()[1], 1.05 * self.ceiling))
+        ax.set_ylabel(f"mutual information, {self.unit}")
+        ax.set_title(f"{self.bound}, {self.n} pairs", loc="left")
+        ax.legend(frameon=False, loc="best")
+        return figure
 
     def __float__(self) -> float:
         return self.mi

@@ -133,9 +133,26 @@ class Pairwise:
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
         """
-        from infomax.results.plots import plot_matrix  # noqa: PLC0415 - matplotlib is an extra
+        from infomax.results.plots import new_figure  # noqa: PLC0415 - matplotlib is an extra
 
-        return plot_matrix(self, level)
+        rows, columns = self.mi.shape
+        side = 0.55 if max(rows, columns) <= 12 else 0.25 if max(rows, columns) <= 60 else 0.12
+        figure, (ax,) = new_figure(min(2.5 + side * columns, 24), min(1.5 + side * rows, 24))
+        image = ax.imshow(self.mi.clip(0.0), cmap="viridis", vmin=0.0, aspect="auto")
+        ax.set_facecolor("0.85")  # of the diagonal
+        i, j = (self.qvalue <= level).nonzero()
+        numbers = max(rows, columns) <= 12
+        ax.plot(j, i + (0.3 if numbers else 0.0), "o", color="w", mec="0.2", mew=0.5, ms=4 if numbers else 3)
+        for (row, column), value in np.ndenumerate(self.mi) if numbers else ():
+            if not math.isnan(value):
+                colour = "k" if value > 0.6 * image.get_clim()[1] else "w"
+                ax.annotate(f"{value:.2f}", (column, row), ha="center", va="center", size=8, color=colour)
+        if max(rows, columns) <= 60:
+            ax.set_xticks(range(columns), self.columns, rotation=90)
+            ax.set_yticks(range(rows), self.names)
+        figure.colorbar(image, ax=ax, label=f"mutual information, {self.unit}")
+        ax.set_title(f"{self.n} rows; dots: q ≤ {level:g}", loc="left", size=11)
+        return figure
 
     def __repr__(self) -> str:
         pairs = self.pairs

@@ -1,10 +1,9 @@
 """k-nearest neighbours in the maximum norm: distances to the k-th neighbour, and numbers of points within a distance.
 
-In few dimensions trees are used, and queries are sorted so that consecutive ones are close to each other. In a plane
-most neighbours are found without a tree (:mod:`infomax.statistics.planar_neighbours`). In many dimensions, where a tree
-would visit all points, all pairs are compared, a block of rows at a time. All methods give the same numbers, in memory
-that does not grow with the square of the number of rows. scikit-learn's tree is faster than SciPy's in most cases; it
-is used if it is installed and there are many rows.
+In few dimensions trees are used, and queries are sorted so that consecutive ones are close to each other. In many
+dimensions, where a tree would visit all points, all pairs are compared, a block of rows at a time. All methods give the
+same numbers, in memory that does not grow with the square of the number of rows. scikit-learn's tree is faster than
+SciPy's in most cases; it is used if it is installed and there are many rows.
 """
 
 from __future__ import annotations
@@ -16,15 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infomax.statistics.planar_neighbours import distances_by_strips
-
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
-#: In a plane, strips are tried before trees from so many points and up to this k; the height of the strips is chosen
-#: from the distances of so many rows.
-_PLANE, _FEW, _LOOKED_AT = 10_000, 5, 1000
 #: Queries of a tree at a time; rows that are compared with all others at a time.
 _QUERIES, _ROWS = 1 << 16, 16
 #: Dimensions from which comparing all pairs is faster than trees: for distances; for counts by SciPy, scikit-learn.
@@ -83,7 +77,6 @@ def _terms(u: Floats, v: Floats, wanted: Sequence[tuple[int, Rows]], workers: in
 def neighbour_distances(points: Floats, wanted: Sequence[tuple[int, Rows]], *, workers: int = 1) -> list[Floats]:
     """For each (k, rows): the distances of these rows of ``points (N, D)`` to their k-th nearest other points."""
     order, search = _searcher(points, workers)
-    plane = points.shape[1] == 2 and workers == 1 and len(points) >= _PLANE
 
     def search_in_order(rows: Rows, neighbours: Sequence[int]) -> Floats:
         asked = np.zeros(len(points), dtype=bool)
@@ -97,22 +90,7 @@ def neighbour_distances(points: Floats, wanted: Sequence[tuple[int, Rows]], *, w
 
     if len(wanted) > 1 and all(some is wanted[0][1] or np.array_equal(some, wanted[0][1]) for _, some in wanted):
         return list(search_in_order(wanted[0][1], [k for k, _ in wanted]).T)
-    distances = []
-    for k, rows in wanted:
-        strips = None
-        if plane and k <= _FEW and len(rows) == len(points):
-            some = rows[:: len(rows) // _LOOKED_AT]
-            distance = search(some, [k])[:, 0]
-            near_x, near_y = (count_within(column[:, None], some, distance) for column in points.T)
-            strips = distances_by_strips(points, k, near_x, near_y)
-        if strips is None:
-            distances.append(search_in_order(rows, [k])[:, 0])
-        else:
-            distance, certain = strips
-            left = np.flatnonzero(~certain)
-            distance[left] = search_in_order(left, [k])[:, 0]
-            distances.append(distance[rows])
-    return distances
+    return [search_in_order(rows, [k])[:, 0] for k, rows in wanted]
 
 
 #: Maps rows and several k to distances, ``(rows, k)``.

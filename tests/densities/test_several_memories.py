@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from infomax import BA, GaussianMixtureMemory, entropies
-from infomax.bounds import barber_agakov
 
 DIM = 3
 
@@ -83,20 +82,6 @@ def test_numbers_of_memories():
         entropies([memory, GaussianMixtureMemory(DIM)], [torch.ones(2, DIM)])
     with pytest.raises(ValueError, match="memories must be different ones; got one twice"):
         entropies([memory, memory], [torch.ones(2, DIM)] * 2)
-
-
-def test_several_barber_agakov_bounds():
-    torch.manual_seed(0)
-    bounds = [BA(2, DIM, components=3), BA(4, DIM, components=3), BA(2, DIM, entropy=3.0)]
-    ys, labels = samples(3)
-    xs = [torch.randn(len(y), bound.x_dim) for bound, y in zip(bounds, ys, strict=True)]
-    others = copy.deepcopy(bounds)
-    values = barber_agakov(bounds, list(zip(xs, ys, strict=True)), labels)
-    alone = [bound(x, y, labels) for bound, x, y in zip(others, xs, ys, strict=True)]
-    torch.testing.assert_close(values, alone)
-    assert bounds[1].memory.counts.sum() == 40
-    with pytest.raises(ValueError, match="pairs must be as many as bounds; got 2 and 3"):
-        barber_agakov(bounds, list(zip(xs, ys, strict=True))[:2], labels)
 
 
 @pytest.mark.parametrize("kind", ["monte_carlo", "lower", "upper"])

@@ -1,4 +1,4 @@
-"""Networks that learn what a closed-form log-ratio leaves, one or more for each fold, trained as one batched model."""
+"""Networks for the residual of a closed-form log-ratio, one or more for each fold, trained as one batched model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from infomax.training.fit import History, Schedule
 
 #: Validation scores are computed on at most this many rows at a time.
 _BLOCK = 1024
-#: Share of the running average of the parameters that each step keeps, once there were many.
+#: Decay of the running average of the parameters, after the first steps.
 _KEPT = 0.98
 
 
@@ -70,12 +70,12 @@ class BatchedCritic(nn.Module):
         return torch.baddbmm(offsets, self.g(x), self.h(y).transpose(1, 2))
 
     def pairs(self, x: Tensor, y: Tensor) -> Tensor:
-        """Scores of the true pairs alone, ``(models, N)``."""
+        """Scores of the joint pairs only, ``(models, N)``."""
         own: Tensor = (self.g(x) * self.h(y)).sum(2) + (self.a(x) + self.b(y) + self.c).squeeze(2)
         return own
 
     def one(self, model: int) -> BatchedCritic:
-        """A copy of one of the models, as a critic of its own."""
+        """A copy of one of the models."""
         alone = copy.deepcopy(self)
         for parameter in alone.parameters():
             parameter.data = parameter.data[model : model + 1].clone()
@@ -83,7 +83,7 @@ class BatchedCritic(nn.Module):
 
 
 def logistic_losses(scores: Tensor) -> Tensor:
-    r"""Logistic loss of telling pairs from mixed pairs, for each of several score matrices: ``(M, N, N) -> (M,)``.
+    r"""Logistic loss of joint against shuffled pairs, for each of several score matrices: ``(M, N, N) -> (M,)``.
 
     :math:`\frac1N \sum_i \log(1 + e^{-f_{ii}}) + \frac{1}{N(N-1)} \sum_{i \ne j} \log(1 + e^{f_{ij}})`, whose minimum
     over all f is at the log-ratio itself (Nowozin, Cseke and Tomioka, "f-GAN", 2016, arXiv 1606.00709).
@@ -108,12 +108,12 @@ def fit_residuals(
 ) -> list[History]:
     """Train in place; each model keeps the averaged parameters that were best on its own validation rows.
 
-    What is judged and kept is a running average of the parameters (Polyak and Juditsky 1992), which fits less noise
-    than they do. The state before the first step is a candidate, so that what does not help on other rows is not kept.
+    A running average of the parameters (Polyak and Juditsky 1992), which overfits less, is validated and kept. The state
+    before the first step is a candidate, so training is kept only if it improved the validation loss.
 
     Args:
         critic: M models.
-        anchors, residuals: fixed scores, and a critic's, ``(M, N, N)``, of rows ``(M, N)``.
+        anchors, residuals: the fixed scores and those of a critic, ``(M, N, N)``, for rows ``(M, N)``.
         train, validation: rows of each model, ``(M, N)``.
         generator: draws the batches, on the CPU.
         tick: called with the number of steps done since the last call.
@@ -169,7 +169,7 @@ def fit_residuals(
 def _validate(
     blocks: Sequence[Tensor], fixed: Sequence[Tensor], residuals: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Each model's loss, and mean log-ratio of true pairs, on its validation rows."""
+    """Each model's loss, and mean log-ratio of joint pairs, on its validation rows."""
     total = sum(block.shape[1] for block in blocks)
     losses, values = [], []
     for block, anchor in zip(blocks, fixed, strict=True):
