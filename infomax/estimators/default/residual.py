@@ -108,8 +108,8 @@ def fit_residuals(
 ) -> list[History]:
     """Train in place; each model keeps the averaged parameters that were best on its own validation rows.
 
-    A running average of the parameters (Polyak and Juditsky 1992), which overfits less, is validated and kept. The state
-    before the first step is a candidate, so training is kept only if it improved the validation loss.
+    A running average of the parameters (Polyak and Juditsky 1992), which overfits less, is validated and kept. The
+    state before the first step is a candidate, so training is kept only if it improved the validation loss.
 
     Args:
         critic: M models.
