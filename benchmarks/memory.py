@@ -24,8 +24,10 @@ def forget_peak() -> None:
 
 
 def peak() -> int:
-    """Largest resident memory of this process since its start, in bytes, on any POSIX system.
+    """Largest resident memory of this process in bytes, on any POSIX system.
 
-    On Linux it is not reset by `forget_peak`, and starts from the peak of the process that started this one.
+    On Linux since `forget_peak`, elsewhere since its start.
     """
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    # On Linux, getrusage starts from the peak of the parent process.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

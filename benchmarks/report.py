@@ -71,6 +71,12 @@ def number(value: float, *, signed: bool = False) -> str:
     return format(value, ("+" if signed else "") + (".2f" if size < 100 else ",.0f" if size < 1e5 else ".1e"))
 
 
+def failures(rows: Iterable[Mapping[str, str]], *columns: str) -> list[str]:
+    """Paragraphs with the runs that have an error, named by these columns; empty without any."""
+    lines = [f"- {', '.join(row[name] for name in columns)}: {row['error']}" for row in rows if row["error"]]
+    return ["Failed runs:", "\n".join(lines)] if lines else []
+
+
 def write_page(path: Path, parts: Iterable[str]) -> str:
     """Write the paragraphs to the Markdown file beside a CSV; return the text."""
     text = "\n\n".join(parts) + "\n"

@@ -72,10 +72,7 @@ def samples(test: str, t: int, pictures: Floats, rng: np.random.Generator) -> tu
         return (
             (x[first], y[first])
             if test == "half"
-            else (
-                np.hstack([x[first], x[second]]),
-                np.hstack([y[first], y[second]]),
-            )
+            else (np.hstack([x[first], x[second]]), np.hstack([y[first], y[second]]))
         )
     raise ValueError(f"test must be one of {', '.join(ROWS)}; got {test!r}")
 

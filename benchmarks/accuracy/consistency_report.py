@@ -78,10 +78,7 @@ def write_report(path: Path, mode: str) -> str:
         parts.append("![Ratios of estimates](consistency.png)")
     parts += [text for test, title in TITLES.items() for text in (f"## {title}", ratio_table(found, bounds, test))]
     parts += ["## Estimates, nats", value_table(found, bounds)]
-    failed = [f"- {row['test']}, t = {row['rows']}, {row['bound']}: {row['error']}" for row in rows if row["error"]]
-    if failed:
-        parts += ["## Failed runs", "\n".join(failed)]
-    return report.write_page(path, parts)
+    return report.write_page(path, [*parts, *report.failures(rows, "test", "rows", "bound")])
 
 
 def values(rows: Sequence[Row]) -> Values:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import infomax
 from benchmarks import results, sweep
 from benchmarks.accuracy.known_mi import COLUMNS, run
-from benchmarks.report import provenance
+from benchmarks.report import failures, provenance, table, write_page
 
 SWEEP = [f"normal-{dim}d-{mi}" for dim in (1, 5, 20) for mi in ("0", "0.5", "1", "2")]
 ORACLE, HEAVY = "normal-32x16-8.17321", "cauchy-10d-0"
@@ -38,41 +38,49 @@ def passes(rows: list[Row]) -> bool:
     return abs(mean - truth) <= allowed and above <= 0
 
 
-def summary(rows: list[Row]) -> str:
-    """Markdown: one line per task and bound, then totals."""
-    failed = [f"- {row['task']}, {row['estimator']}: {row['error']}" for row in rows if row["error"]]
-    rows = [row for row in rows if not row["error"]]
+def summary(rows: list[Row]) -> list[str]:
+    """Paragraphs: one line per task and bound, then totals."""
+    done = [row for row in rows if not row["error"]]
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in done:
         groups[row["task"], row["estimator"]].append(row)
-    lines = [
-        f"Gaussian pairs, n = {N:,}, {len({row['seed'] for row in rows})} seeds, default settings. {provenance(rows)}.",
-        "",
-        "| task | bound | truth | mean | mean − truth | mean stderr | coverage | runs with warnings | target |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     for (task, bound), group in groups.items():
         truth, mean = float(group[0]["truth"]), statistics.mean(float(row["estimate"]) for row in group)
-        unheld = bound in ("cpc", "gaussian") or (task == ORACLE and bound not in ("ba", "infonce"))
-        held = "–" if unheld else "met" if passes(group) else "**missed**"
-        lines.append(
-            f"| {task} | {bound} | {truth:.3f} | {mean:.3f} | {mean - truth:+.4f} "
-            f"| {statistics.mean(float(row['stderr']) for row in group):.4f} "
-            f"| {sum(int(row['covered']) for row in group)}/{len(group)} "
-            f"| {sum(bool(row['warnings']) for row in group)}/{len(group)} "
-            f"| {held} |"
-        )
-    core = [row for row in rows if row["estimator"] not in ("cpc", "gaussian")]
+        without = bound in ("cpc", "gaussian") or (task == ORACLE and bound not in ("ba", "infonce"))
+        lines.append([
+            task,
+            bound,
+            f"{truth:.3f}",
+            f"{mean:.3f}",
+            f"{mean - truth:+.4f}",
+            f"{statistics.mean(float(row['stderr']) for row in group):.4f}",
+            f"{sum(int(row['covered']) for row in group)}/{len(group)}",
+            f"{sum(bool(row['warnings']) for row in group)}/{len(group)}",
+            "–" if without else "met" if passes(group) else "**missed**",
+        ])  # fmt: skip
+    header = [
+        "task",
+        "bound",
+        "truth",
+        "mean",
+        "mean − truth",
+        "mean stderr",
+        "coverage",
+        "runs with warnings",
+        "target",
+    ]
+    core = [row for row in done if row["estimator"] not in ("cpc", "gaussian")]
     below = [row for row in core if "near its ceiling" not in row["warnings"]]
     covered = sum(int(row["covered"]) for row in below)
-    lines += [
-        "",
+    seeds = len({row["seed"] for row in done})
+    totals = (
         f"- Empirical coverage of the 95 % intervals, core bounds below their ceiling: {covered} of {len(below)} "
-        f"({covered / max(1, len(below)):.1%}).",
-        f"- Non-finite values: {sum(not math.isfinite(float(row['estimate'])) for row in rows)}.",
-    ]
-    lines += ["", "Failed runs:", "", *failed] if failed else []
-    return "\n".join(lines) + "\n"
+        f"({covered / max(1, len(below)):.1%}).\n"
+        f"- Non-finite values: {sum(not math.isfinite(float(row['estimate'])) for row in done)}."
+    )
+    head = f"Gaussian pairs, n = {N:,}, {seeds} seeds, default settings. {provenance(done)}."
+    return [head, table(header, lines), totals, *failures(rows, "task", "estimator")]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -91,9 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with sweep.usage_errors(parser, sweep.SweepError):
         if not arguments.report:
             sweep.sweep(path, cells, run, COLUMNS, **options)
-        text = summary(sweep.read(path))
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
+        print(write_page(path, summary(sweep.read(path))))
 
 
 if __name__ == "__main__":

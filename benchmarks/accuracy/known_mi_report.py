@@ -11,7 +11,7 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import Row, at, by_task, sizes
-from benchmarks.report import new_figure, provenance, table, write_page
+from benchmarks.report import failures, new_figure, provenance, table, write_page
 from benchmarks.sweep import read
 
 if TYPE_CHECKING:
@@ -41,14 +41,11 @@ def write_report(path: Path, mode: str) -> str:
     rows = [row for row in read(path) if row["mode"] == mode]
     done = [row for row in rows if not row["error"]]
     settings = "Default settings" if mode == "default" else "Quick settings: two folds and short training"
-    facts = f"Tasks: {_count(rows, 'task')}. Seeds: {_seeds(rows)}. {settings}. {provenance(rows)}."
+    facts = f"Tasks: {len({row['task'] for row in rows})}. Seeds: {_seeds(rows)}. {settings}. {provenance(rows)}."
     parts = [facts, NOTES, summary(rows)]
     for n in reversed(sizes(done)):
         parts += [f"Mean error by task, n = {n:,}:", errors(done, n)]
-    failed = [f"- {row['task']}, {row['estimator']}, n = {row['n']}: {row['error']}" for row in rows if row["error"]]
-    if failed:
-        parts += ["Failed runs:", "\n".join(failed)]
-    write_page(path, parts)
+    write_page(path, [*parts, *failures(rows, "task", "estimator", "n")])
     if done:
         for name, draw in (("error", error_figure), ("coverage", coverage_figure), ("time", time_figure)):
             draw(done).savefig(path.with_name(f"{path.stem}_{name}.png"), dpi=110)
@@ -82,17 +79,9 @@ def summary(rows: Sequence[Row]) -> str:
                     f"{max((int(row['memory']) for row in done if row['memory']), default=0) or '–'}",
                     str(len(group) - len(done)),
                 ])  # fmt: skip
-    header = [
-        "n",
-        "estimator",
-        "tasks",
-        "mean abs. error",
-        "median abs. error",
-        "worst task (mean error)",
-        "coverage (nominal 95 %)",
-        "mean width",
-    ]
-    return table([*header, "bound > truth", "runs with warnings", "seconds (median)", "memory", "failed"], lines)
+    header = ["n", "estimator", "tasks", "mean abs. error", "median abs. error", "worst task (mean error)"]
+    header += ["coverage (nominal 95 %)", "mean width", "bound > truth", "runs with warnings", "seconds (median)"]
+    return table([*header, "memory", "failed"], lines)
 
 
 def errors(rows: Sequence[Row], n: int) -> str:
@@ -138,10 +127,6 @@ def _seeds(rows: Sequence[Row]) -> str:
     counts = Counter((row["task"], row["estimator"], row["n"]) for row in rows).values()
     few, many = min(counts, default=0), max(counts, default=0)
     return f"{many}" if few == many else f"{few} to {many}"
-
-
-def _count(rows: Sequence[Row], column: str) -> int:
-    return len({row[column] for row in rows})
 
 
 def error_figure(rows: Sequence[Row]) -> Figure:

@@ -69,10 +69,7 @@ def write_report(path: Path, steps: int, cases: Mapping[str, Stairs], notes: str
         parts.append(bias_table(those, case.truths, published=name == PUBLISHED_CASE))
         parts += [_PUBLISHED_NOTE] if name == PUBLISHED_CASE else []
         parts += ["Mean squared error, nats²:", error_table(those, case.truths)]
-    failed = [f"- {row['case']}, {row['bound']}, {row['critic']}: {row['error']}" for row in rows if row["error"]]
-    if failed:
-        parts += ["Failed runs:", "\n".join(failed)]
-    return report.write_page(path, parts)
+    return report.write_page(path, [*parts, *report.failures(rows, "case", "bound", "critic")])
 
 
 def bias_table(rows: Sequence[Row], truths: Sequence[float], *, published: bool) -> str:

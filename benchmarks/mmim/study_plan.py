@@ -1,18 +1,18 @@
-"""What the study runs: seeds, arms, and the grids of its choices."""
+"""Seeds, arms and grids of the study."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-#: Seeds of the final runs of every arm; those of the choices, and of earlier studies (0 to 2, 100 to 119), are others.
+#: Seeds of the final runs of every arm; the choices and earlier studies used others (0 to 2, 100 to 119).
 FINAL = range(200, 220)
 CHOICE = range(3)
-#: Final seeds of the question itself, on the split that papers report: 20 find differences of about 0.024 MAE, as an
-#: earlier study said, and 100 find 0.011. Settled before any run with them.
+#: Final seeds of the main comparison, on the split of published results. According to an earlier study, 20 seeds detect
+#: differences of about 0.024 MAE and 100 seeds 0.011. The number was fixed before any of these runs.
 MORE = {("official", arm): range(200, 300) for arm in ("task only", "+ both (MMIM)")}
 LEARNED = {"normalize": True, "temperature": "learned"}
-#: Arms, by what they change, and which weights of theirs are chosen.
+#: Arms: changes to the configuration, and the weights that are chosen.
 ARMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "task only": ({"use_fusion": False, "use_pairs": False}, ()),
     "+ CPC": ({"use_pairs": False}, ("alpha",)),
@@ -23,12 +23,12 @@ ARMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "NWJ for CPC": ({"fusion_bound": "nwj", "fusion_options": {}}, ("alpha", "beta")),
 }
 GRID = {"alpha": (0.03, 0.1, 0.3), "beta": (0.003, 0.01, 0.1)}
-#: Learning rates to choose from. The digits have 7 batches an epoch: with lower ones, 40 epochs do not reach the least
-#: validation loss, and the study would compare how fast arms learn.
+#: Learning rates to choose from. The digits have 7 batches per epoch. With lower rates, 40 epochs do not reach the
+#: minimal validation loss, and the study would compare the speed of learning.
 RATES = {"official": (5e-4, 1e-3), "video": (5e-4, 1e-3), "digits": (2e-3, 5e-3)}
 DROPOUTS = (0.1, 0.3, 0.5)
 
 
 def final_seeds(name: str, arm: str) -> Sequence[int]:
-    """Seeds of an arm's final runs on a data set."""
+    """Seeds of the final runs of an arm on a data set."""
     return MORE.get((name, arm), FINAL)

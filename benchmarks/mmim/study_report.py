@@ -1,21 +1,20 @@
-"""The page of the efficacy study, from its CSV."""
+"""The page of the study, from its CSV."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmarks import sweep
 from benchmarks.mmim import study_plan as plan
 from benchmarks.report import table
 from mmim_example.results.comparison import Paired, detectable, holm, paired
 from mmim_example.results.metrics import LABELS
 from mmim_example.runs.checkpoint import REVISION
 
-#: What stands in the paper's tables for MOSI, as later papers quote it: MAE, Corr, Acc-7, Acc-2, F1 (both no zeros).
+#: Published results for MOSI, as quoted by later papers: MAE, Corr, Acc-7, Acc-2, F1 (the last two without zeros).
 PUBLISHED = {
     "TFN": (0.901, 0.698, 34.9, 80.8, 80.7),
     "LMF": (0.917, 0.695, 33.2, 82.5, 82.4),
@@ -28,7 +27,7 @@ PUBLISHED = {
 TITLES = {
     "official": "MOSI, official split: text and audio",
     "video": "MOSI, split by video: text, audio and vision",
-    "digits": "Six views of digits: classification, 200 rows to learn from",
+    "digits": "Six views of digits: classification, 200 training rows",
 }
 METRICS = {
     "official": ("mae", "corr", "acc7", "acc2", "f1"),
@@ -37,25 +36,18 @@ METRICS = {
 }
 _ALONE = "task only"
 
-Rows = list[dict[str, Any]]
 Values = dict[tuple[str, str, str], dict[int, float]]
-
-
-def read(path: Path) -> Rows:
-    """The rows of the file."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def report(path: Path) -> str:
     """The page in Markdown.
 
     Raises:
-        ValueError: if the file has no runs of this revision of the training.
+        ValueError: if the file is missing or has no runs of this revision of the training.
     """
-    rows = [row for row in read(path) if row.get("revision") == str(REVISION)]
+    rows = [row for row in sweep.read(path) if row.get("revision") == str(REVISION)]
     if not rows:
-        raise ValueError(f"{path} must have runs of revision {REVISION} of the training; got none: run the study anew")
+        raise ValueError(f"{path} must have runs of revision {REVISION} of the training; got none: run the study again")
     values: Values = {}
     settings: dict[tuple[str, str], str] = {}
     for row in rows:
@@ -82,28 +74,25 @@ def report(path: Path) -> str:
 
 
 def _head(row: Mapping[str, str], sets: Sequence[str], runs: int, comparisons: int) -> str:
-    return "\n".join(
-        [
-            "# Do the terms of MMIM help?",
-            "",
-            f"`python -m benchmarks.mmim.study {' '.join(sets)} --mosi DIR` ({row['date']}; {row['machine']}).",
-            "",
-            "Learning rate and dropout were chosen for the task alone, then each arm's weights α and β from one",
-            f"grid, all on validation with {len(plan.CHOICE)} seeds; the {len(plan.FINAL)} seeds of the tables are",
-            "others, and the test was read once for each.",
-            *_more(sets),
-            f"{runs:,} runs were made, and all are in `study.csv`.",
-            "Differences are paired by seed, over the seeds of the arm; p is of the paired t test, and p (Holm) is",
-            f"corrected for all {comparisons} comparisons of this page. Seeds vary the initial weights and the order",
-            "of the rows: the tests speak of training on *this* training set and of *this* test set.",
-        ]
+    design = (
+        "Learning rate and dropout were chosen for the task alone. Then the weights α and β of each arm were chosen "
+        f"from one grid. Both choices used validation data and {len(plan.CHOICE)} seeds. The tables use "
+        f"{len(plan.FINAL)} other seeds, and the test data were evaluated once per seed."
     )
+    tests = (
+        f"`study.csv` has all {runs:,} runs. Differences are paired by seed, over the seeds of the arm. p is the "
+        f"p-value of the paired t-test; p (Holm) is corrected for all {comparisons} comparisons of this page. Seeds "
+        "change the initial weights and the order of the rows, so the tests are valid for *this* training set and "
+        "*this* test set."
+    )
+    command = f"`python -m benchmarks.mmim.study {' '.join(sets)} --mosi DIR` ({row['date']}; {row['machine']})."
+    return "\n\n".join(["# Effect of the terms of MMIM", command, " ".join([design, *_more(sets), tests])])
 
 
 def _more(sets: Sequence[str]) -> list[str]:
     return [
         f"On {TITLES[name].split(':')[0]}, {' and '.join(f'“{arm}”' for data, arm in plan.MORE if data == name)} have "
-        f"{len(plan.final_seeds(name, _ALONE))} seeds, for the power; that was settled before any of them was run."
+        f"{len(plan.final_seeds(name, _ALONE))} seeds for more power; the number was fixed before these runs."
         for name in sets
         if (name, _ALONE) in plan.MORE
     ]
@@ -117,17 +106,8 @@ def _section(
     corrected: Mapping[tuple[str, str], float],
 ) -> str:
     metrics = METRICS[name]
-    first = LABELS[metrics[0]]
-    header = [
-        "arm",
-        "chosen",
-        "seeds",
-        "validation",
-        *(LABELS[m] for m in metrics),
-        f"{first}: difference [95 %]",
-        "p",
-        "p (Holm)",
-    ]
+    header = ["arm", "chosen", "seeds", "validation", *(LABELS[m] for m in metrics)]
+    header += [f"{LABELS[metrics[0]]}: difference [95 %]", "p", "p (Holm)"]
     lines = []
     for arm in plan.ARMS:
         seeds = str(len(_numbers(values, name, arm)) or "failed")
@@ -139,31 +119,20 @@ def _section(
         else:
             line += ["–", "–", "–"]
         lines.append(line)
-    text = [f"## {TITLES[name]}", "", _verdict(name, compared, corrected), "", table(header, lines), ""]
+    parts = [f"## {TITLES[name]}", _verdict(name, compared, corrected), table(header, lines)]
     if any(line[2] == "failed" for line in lines):
-        text += ["Failed: the loss was not finite. The published entropy needs labels of both signs.", ""]
-    found = [_power(values, name, arm) for data, arm in compared if data == name]
+        parts.append("Failed: the loss is not finite. The published entropy needs labels of both signs.")
+    found = ", ".join(_power(values, name, arm) for data, arm in compared if data == name)
     if found:
-        text += [
-            f"The true difference that a test at 5 %, uncorrected, finds with a power of 80 %: {', '.join(found)}.",
-            "",
-        ]
-    text += [
-        "What the bounds measured at the kept epoch, on validation, in nats (legacy values are not information):",
-        "",
-    ]
+        parts.append(f"Difference that an uncorrected test at the 5 % level detects with 80 % power: {found}.")
     names = sorted({metric for data, _, metric in values if data == name and metric.startswith("valid I(")})
-    text.append(
-        table(
-            ["arm", *(metric.removeprefix("valid ") for metric in names)],
-            [
-                [arm, *(_spread(_numbers(values, name, arm, metric, part=""), digits=2) for metric in names)]
-                for arm in plan.ARMS
-                if any((name, arm, metric) in values for metric in names)
-            ],
-        )
-    )
-    return "\n".join(text)
+    lines = [
+        [arm, *(_spread(_numbers(values, name, arm, metric, part=""), digits=2) for metric in names)]
+        for arm in plan.ARMS
+        if any((name, arm, metric) in values for metric in names)
+    ]
+    parts.append("Bounds at the selected epoch, validation rows, in nats (legacy values are not mutual information):")
+    return "\n\n".join([*parts, table(["arm", *(metric.removeprefix("valid ") for metric in names)], lines)])
 
 
 def _verdict(name: str, compared: Mapping[tuple[str, str], Paired], corrected: Mapping[tuple[str, str], float]) -> str:
@@ -171,9 +140,9 @@ def _verdict(name: str, compared: Mapping[tuple[str, str], Paired], corrected: M
         (arm, compared[data, arm].difference) for data, arm in compared if data == name and corrected[data, arm] < 0.05
     ]
     if not found:
-        return "No arm differs from the task alone beyond chance, at 5 % after the correction."
-    told = ", ".join(f"{arm} ({'better' if difference < 0 else 'worse'})" for arm, difference in found)
-    return f"At 5 % after the correction, these differ from the task alone: {told}."
+        return "No arm differs significantly from the task alone (5 % level, corrected)."
+    arms = ", ".join(f"{arm} ({'better' if difference < 0 else 'worse'})" for arm, difference in found)
+    return f"Arms that differ significantly from the task alone (5 % level, corrected): {arms}."
 
 
 def _published(values: Values) -> str:
@@ -186,19 +155,15 @@ def _published(values: Values) -> str:
             continue
         means = [float(np.mean(_numbers(values, "official", arm, metric))) for metric in METRICS["official"]]
         percent = [mean * (1 if i < 2 else 100) for i, mean in enumerate(means)]
-        rows.append([arm, f"ours, mean of {len(_numbers(values, 'official', arm))} seeds", *shown(percent)])
-    return "\n".join(
-        [
-            "## Beside the published numbers",
-            "",
-            "The published methods have frames of audio and vision, and most of them a fine-tuned BERT; ours have",
-            "frozen sentence embeddings and utterance statistics of audio, and no vision. So rows of the two kinds",
-            "cannot be compared with each other; within a kind they can. The published ones are as later papers quote",
-            "them; Acc-2 and F1 are those without zeros.",
-            "",
-            table(["method", "whose", "MAE", "Corr", "Acc-7", "Acc-2", "F1"], rows),
-        ]
+        rows.append([arm, f"this study, mean of {len(_numbers(values, 'official', arm))} seeds", *shown(percent)])
+    notes = (
+        "The published methods use frames of audio and vision, and most of them a fine-tuned BERT. The arms here use "
+        "frozen sentence embeddings and utterance statistics of audio, without vision. So rows are comparable within "
+        "each group, but not between groups. Published values are as quoted by later papers; Acc-2 and F1 are those "
+        "without zeros."
     )
+    header = ["method", "source", "MAE", "Corr", "Acc-7", "Acc-2", "F1"]
+    return "\n\n".join(["## Published results", notes, table(header, rows)])
 
 
 def _numbers(values: Values, name: str, arm: str, metric: str = "", part: str = "test ") -> list[float]:
@@ -207,7 +172,7 @@ def _numbers(values: Values, name: str, arm: str, metric: str = "", part: str = 
 
 
 def _alone(values: Values, name: str, arm: str) -> list[float]:
-    """The task alone, with the seeds of an arm."""
+    """Values of the task alone, for the seeds of an arm."""
     found = values.get((name, _ALONE, f"test {METRICS[name][0]}"), {})
     return [found[seed] for seed in plan.final_seeds(name, arm) if seed in found]
 

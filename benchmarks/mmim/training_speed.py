@@ -1,21 +1,20 @@
-"""An epoch of training, both stages, beside the published code's: time a batch and peak memory, on the same batches.
+"""Time per batch and peak memory of a training epoch, compared with the published code on the same batches.
 
     git clone https://github.com/declare-lab/Multimodal-Infomax CHECKOUT
-    python -m benchmarks.mmim.training_speed --official CHECKOUT          # a quarter of an hour on one core
+    python -m benchmarks.mmim.training_speed --official CHECKOUT          # about 15 minutes on one core
 
-writes ``training_speed.md``. Shapes are MOSI's: batches of 32, text embeddings of 768 columns in BERT's place (or,
-with ``--bert``, a BERT of base size with random weights, fine-tuned), 5 columns of audio and 20 of vision, true lengths
-spread as the words and seconds of its utterances are. The published training loop runs without its calls of CUDA. Both
-sides make each batch when they need it, the published one by less than its own data loader does. Nothing is evaluated.
+writes ``training_speed.md``. The shapes are those of MOSI: batches of 32, text embeddings of 768 columns instead of
+BERT (with ``--bert`` also a fine-tuned BERT of base size with random weights), 5 columns of audio and 20 of vision, and
+the distribution of words and seconds of its utterances. The published training loop runs without its CUDA calls. Both
+versions make each batch during the epoch, the published one with less work than its own data loader. Nothing is
+evaluated.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,7 +29,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from benchmarks import results
+from benchmarks import memory, results
 from benchmarks.mmim.published import BERT, OfficialBatch, Published, official_batch, official_model
 from benchmarks.report import machine, number, table
 from mmim_example.config import PRESETS, Config, Modality
@@ -40,23 +39,23 @@ from mmim_example.trainer import Trainer
 Result = TypeVar("Result")
 BATCH, TOKENS = 32, 50
 DIMS = {"text": 768, "audio": 5, "vision": 20}
-#: Mean and deviation of the logarithm of words and of seconds of MOSI's utterances.
+#: Mean and standard deviation of the log of words and of seconds of the utterances in MOSI.
 WORDS, SECONDS = (2.33, 0.62), (1.22, 0.66)
-SIDES = ("ours", "ours, legacy=True", "published, no anomaly detection", "published, as it ships")
+SIDES = ("mmim_example", "mmim_example, legacy=True", "published, no anomaly detection", "published, unchanged")
 BASE_BERT: dict[str, Any] = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
-HEADER = ("", "stage 0", "stage 1", "both", "elapsed", "/ ours", "elapsed / ours", "memory")
+HEADER = ("", "stage 0", "stage 1", "both", "elapsed", "CPU ratio", "elapsed ratio", "memory")
 NOTE = """\
-Milliseconds a batch of 32: CPU time of each stage and of both, and elapsed time of both; medians over epochs, the sides
-in turn (anomaly detection in the first only). "/ ours": how many times the time of the first row, the median of epochs
-paired by turn. Memory: MB by which an epoch raises the peak of a process of its own, above imports, data and weights,
-without the pages of libraries that it is the first to read. The first row is the correct objective with the defaults of
-the preset `mosi`. Both sides make their batches during the epoch. Where all utterances are equally long, PyTorch runs
-the packed LSTM of the published code as fast as ours."""
+Milliseconds per batch of 32: CPU time of each stage and of both, and elapsed time of both. Values are medians over
+epochs, in which the versions alternate (anomaly detection in the first epoch only). Ratios are relative to the first
+row: medians of ratios within the same repetition. Memory: additional peak memory of an epoch in a separate process, in
+MB, without imports, data, weights and memory-mapped files such as libraries. The first row is the correct objective
+with the defaults of the preset `mosi`. All versions make their batches during the epoch. If all utterances have the
+same length, PyTorch runs the packed LSTM of the published code as fast as that of mmim_example."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Shapes of the data: frames of audio and vision; whether all are as long as can be; a BERT to fine-tune."""
+    """Shapes of the data: frames of audio and vision; whether all have full length; a BERT to fine-tune."""
 
     name: str
     audio: int
@@ -73,7 +72,7 @@ CASES = (
 
 
 def utterances(case: Case, n: int, seed: int) -> Dataset:
-    """Random data of these shapes: n utterances to train on."""
+    """Random data of these shapes, with n training utterances."""
     rng = np.random.default_rng(seed)
     words = np.exp(rng.normal(*WORDS, n))
     spread = words / 50 if case.audio == case.vision else np.exp(rng.normal(*SECONDS, n)) * 30 / 500
@@ -94,20 +93,20 @@ def utterances(case: Case, n: int, seed: int) -> Dataset:
     return Dataset(train, few, few, source=case.name)
 
 
-# --- Both sides: an epoch is two functions, one a stage --------------------------------------------------------------
+# --- Both versions: an epoch is two functions, one per stage ---------------------------------------------------------
 
 Stages = tuple[Callable[[], object], Callable[[], object]]
 
 
 class Embeddings(nn.Module):
-    """In the place of the published text encoder: hands on embeddings that were computed before."""
+    """Replaces the published text encoder and returns the given embeddings."""
 
     def forward(self, sentences: Tensor, *_: object) -> Tensor:
         return sentences
 
 
 class OfficialTraining:
-    """The published training loop, on a CPU and without evaluation: its optimisers, clipping and sums for printing."""
+    """The published training loop on a CPU, without evaluation: its optimisers, clipping and printed sums."""
 
     def __init__(self, checkout: Path, case: Case, dataset: Dataset) -> None:
         torch.manual_seed(0)
@@ -130,7 +129,7 @@ class OfficialTraining:
         self.train, self.order = dataset.train, np.random.default_rng(0)
 
     def stages(self) -> Stages:
-        """Both stages of an epoch."""
+        """The two stages of an epoch."""
         return lambda: self._fit(self.published.stage_0, self.pairs), lambda: self._fit(
             self.published.stage_1, self.main
         )
@@ -151,7 +150,9 @@ class OfficialTraining:
             shown += values["loss"].item() * size
             epoch += values["loss"].item() * size
             nce += values["nce"].item() * size
-            bound = bound + (-values.get("entropy", 0.0) - values["likelihood"]) * size  # a tensor, there too
+            bound = (
+                bound + (-values.get("entropy", 0.0) - values["likelihood"]) * size
+            )  # a tensor, as in the published code
 
 
 _FRAMES = Modality("frames", hidden=16, standardize=False)
@@ -161,13 +162,13 @@ CONFIG = PRESETS["mosi"].replace(
 
 
 def configuration(case: Case, *, legacy: bool) -> Config:
-    """Ours for that case."""
+    """The configuration of mmim_example for a case."""
     text = Modality("transformer", out=0, pretrained=case.bert) if case.bert else CONFIG.modalities["text"]
     return CONFIG.replace(modalities={**CONFIG.modalities, "text": text}, legacy=legacy)
 
 
 def stages_of(side: str, case: Case, checkout: Path, dataset: Dataset) -> Stages:
-    """Both stages of an epoch of that side."""
+    """The two stages of an epoch of one version."""
     if side.startswith("published"):
         return OfficialTraining(checkout, case, dataset).stages()
     trainer = Trainer(configuration(case, legacy="legacy" in side), dataset, torch.device("cpu"))
@@ -179,7 +180,7 @@ def stages_of(side: str, case: Case, checkout: Path, dataset: Dataset) -> Stages
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds a batch, of one epoch: CPU time of each stage, and elapsed time of both."""
+    """Milliseconds per batch in one epoch: CPU time of each stage, and elapsed time of both."""
 
     stage_0: float
     stage_1: float
@@ -187,12 +188,12 @@ class Times:
 
     @property
     def cpu(self) -> float:
-        """Of both stages."""
+        """CPU time of both stages."""
         return self.stage_0 + self.stage_1
 
 
 def timed(stages: Stages, batches: int, *, anomaly: bool) -> Times:
-    """One epoch."""
+    """Run one epoch and measure it."""
     with torch.autograd.set_detect_anomaly(anomaly):
         start, marks = time.perf_counter(), [time.process_time()]
         for stage in stages:
@@ -203,7 +204,7 @@ def timed(stages: Stages, batches: int, *, anomaly: bool) -> Times:
 
 
 def times(case: Case, checkout: Path, batches: int, repeats: int) -> dict[str, list[Times]]:
-    """By side; the sides take turns, anomaly detection only in the first. A short epoch comes before, but for BERT."""
+    """Times by version, alternating after a short warm-up epoch (not for BERT); anomaly detection is run once."""
     data, short = utterances(case, batches * BATCH, 0), utterances(case, 2 * BATCH, 1)
     for side in () if case.bert else SIDES:
         timed(stages_of(side, case, checkout, short), 2, anomaly=side == SIDES[-1])
@@ -217,35 +218,29 @@ def times(case: Case, checkout: Path, batches: int, repeats: int) -> dict[str, l
 
 
 def alone(function: Callable[..., Result], *arguments: object) -> Result:
-    """What a function returns, in a process of its own."""
+    """The result of a function that is called in a separate process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def growth(side: str, case: Case, checkout: Path, batches: int, threads: int) -> float:
-    """MB by which the process's peak memory grows in an epoch: above imports, data, weights and libraries' pages."""
+    """Increase of the peak memory in an epoch, in MB, without imports, data, weights and mapped files."""
     torch.set_num_threads(threads)
-    import transformers.models.bert.modeling_bert  # noqa: F401, PLC0415 - so that it is not counted
+    import transformers.models.bert.modeling_bert  # noqa: F401, PLC0415 - not counted
 
     stages = stages_of(side, case, checkout, utterances(case, batches * BATCH, 0))
-    before = _peak() - _mapped()
+    before = memory.peak() - _mapped()
     timed(stages, batches, anomaly=side == SIDES[-1])
-    return (_peak() - _mapped() - before) / 1e6
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return (memory.peak() - _mapped() - before) / 1e6
 
 
 def _mapped() -> int:
-    """Bytes in memory of the files that the process has mapped, libraries most of all; 0 where the system hides it."""
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="ascii").splitlines() if status.is_file() else []
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssFile:"))
+    """Bytes in memory of mapped files, mainly libraries; 0 if the system does not report it."""
+    return memory.status("RssFile") or 0
 
 
 def save_bert(directory: Path) -> None:
-    """Keep a BERT of base size with random weights."""
+    """Save a BERT of base size with random weights."""
     from transformers import BertConfig, BertModel  # noqa: PLC0415 - slow to import
 
     BertModel(BertConfig(**BASE_BERT)).save_pretrained(directory)
@@ -254,8 +249,8 @@ def save_bert(directory: Path) -> None:
 # --- The report ------------------------------------------------------------------------------------------------------
 
 
-def lines(found: dict[str, list[Times]], memory: dict[str, float]) -> str:
-    """A table of one case: medians over epochs; how many times as long as ours, medians of epochs paired by turn."""
+def lines(found: dict[str, list[Times]], peaks: dict[str, float]) -> str:
+    """The table of one case: medians over epochs, and median ratios to mmim_example within the same repetition."""
     rows = []
     for side, epochs in found.items():
         cells = [
@@ -267,7 +262,7 @@ def lines(found: dict[str, list[Times]], memory: dict[str, float]) -> str:
             )
             for name in ("cpu", "elapsed")
         ]
-        rows.append([side, *map(number, cells), *(f"{r:.2f}" for r in ratios), number(memory[side])])
+        rows.append([side, *map(number, cells), *(f"{r:.2f}" for r in ratios), number(peaks[side])])
     return table(HEADER, rows)
 
 
@@ -276,10 +271,12 @@ def main() -> None:
     parser.add_argument(
         "--official", type=Path, required=True, metavar="CHECKOUT", help="a checkout of the published code"
     )
-    parser.add_argument("--batches", type=int, default=20, help="of 32 utterances, in an epoch (default: 20)")
-    parser.add_argument("--repeats", type=int, default=3, help="epochs of each side (default: 3)")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch (default: 1)")
-    parser.add_argument("--bert", type=int, default=0, metavar="BATCHES", help="also fine-tune BERT, on so few batches")
+    parser.add_argument("--batches", type=int, default=20, help="batches of 32 utterances per epoch (default: 20)")
+    parser.add_argument("--repeats", type=int, default=3, help="epochs per version (default: 3)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (default: 1)")
+    parser.add_argument(
+        "--bert", type=int, default=0, metavar="BATCHES", help="also fine-tune BERT on this number of batches"
+    )
     results.add_output(parser, "mmim")
     given = parser.parse_args()
     if not (given.official / "src" / "model.py").is_file():
@@ -293,10 +290,10 @@ def main() -> None:
             cases.append(
                 (Case("aligned, 50 frames, BERT-base fine-tuned on 50 tokens", 50, 50, bert=bert), given.bert, 1)
             )
-        # Memory first: a process inherits the peak of the one that started it.
-        memory = [{s: alone(growth, s, case, given.official, n, given.threads) for s in SIDES} for case, n, _ in cases]
+        # Memory first: on some systems a process inherits the peak of its parent.
+        peaks = [{s: alone(growth, s, case, given.official, n, given.threads) for s in SIDES} for case, n, _ in cases]
         parts = []
-        for (case, n, repeats), grown in zip(cases, memory, strict=True):
+        for (case, n, repeats), grown in zip(cases, peaks, strict=True):
             found = times(case, given.official, n, repeats)
             heading = f"{case.name[0].upper()}{case.name[1:]}; {n} batches, {repeats} epoch{'s' * (repeats > 1)}:"
             parts.append(f"{heading}\n\n{lines(found, grown)}")

@@ -1,12 +1,12 @@
-"""How fast, how large: ratios to plain torch, to peers and to the machine's limit, each pair of numbers in one run.
+"""Speed and memory: ratios to plain PyTorch, to other packages and to the limit of the machine.
 
-    python -m benchmarks.speed                        # everything, on a machine that does nothing else
-    python -m benchmarks.speed --sections contrastive # a part; rows of others, or other machines, stay
-    python -m benchmarks.speed --quick --output DIR   # small sizes, to see that it works
-    python -m benchmarks.speed --report               # the tables anew, from the CSV
+    python -m benchmarks.speed                        # everything, on an idle machine
+    python -m benchmarks.speed --sections contrastive # a part; rows of other sections and machines stay
+    python -m benchmarks.speed --quick --output DIR   # small sizes, as a check
+    python -m benchmarks.speed --report               # the tables from the CSV alone
 
-writes ``speed.csv``, ``speed.md`` and ``speed.png``. Times are medians of ways that take turns in one process; memory
-is what a process of its own needs above its inputs. No number here is asserted in a test.
+writes ``speed.csv``, ``speed.md`` and ``speed.png``. Times are medians over repetitions, in which the compared versions
+alternate in one process. Memory is measured in a separate process, without the inputs. No test asserts these numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.speed.timing import Ratio
 
 
 def measure(section: str, *, quick: bool) -> Iterator[Row]:
-    """The section's rows, one by one."""
+    """The rows of a section, one by one."""
     ratios: Callable[[bool], Iterable[Ratio]] = import_module(f"benchmarks.speed.{section}").ratios
     facts = {"section": section, "date": str(date.today()), "machine": machine()}
     for ratio in ratios(quick):
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS, help="default: all")
     parser.add_argument("--quick", action="store_true", help="small sizes and few repeats")
-    parser.add_argument("--report", action="store_true", help="measure nothing, write the tables anew from the CSV")
+    parser.add_argument("--report", action="store_true", help="measure nothing; write the tables from the CSV")
     results.add_output(parser, "speed")
     arguments = parser.parse_args(argv)
     path = results.folder("speed", arguments.output) / "speed.csv"

@@ -1,11 +1,11 @@
-"""Contrastive bounds of inner products: InfoNCE and its relatives at any N.
+"""Contrastive bounds of inner products: InfoNCE and related bounds.
 
-a and b hold N embeddings of 128 numbers each; work is a value and its gradients by both. The limit is what no way of
-doing it avoids: the product of a and b, and one each for the two gradients, in float32, by the fastest library that
-computes in float32, in the size of blocks that suits it best, with nothing between. "Naive" is a line or two of plain
-torch with its defaults. Peak memory is what the work adds to its inputs, gradients included.
+The inputs are N embeddings a and N embeddings b of dimension 128. The work is the value of a bound and its gradients
+with respect to both. The limit is the time of the products that cannot be avoided: a times b, and one product for each
+gradient, in float32, with the fastest library and the best block size, and nothing else. "Naive" is one or two lines of
+plain PyTorch with default settings. Memory is the peak in addition to the inputs, including the gradients.
 
-The steps of torch-mist 0.2.17 are measured in its own environment, in one process with ours.
+Training steps of torch-mist 0.2.17 run in its own environment, in one process with those of infomax.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from benchmarks.peers.environments import SETTINGS, interpreter, make_environment
 from benchmarks.speed.float32 import fast_products
-from benchmarks.speed.timing import Ratio, Work, extra_mebibytes, in_turn
+from benchmarks.speed.timing import Ratio, Work, duration, extra_mebibytes, faster, in_turn, slower, smaller
 from infomax import NWJ, SMILE, DonskerVaradhan, InfoNCE, InnerProducts, JensenShannon, bounds, critics
 
 ROOT = Path(__file__).parents[2]
@@ -32,13 +32,13 @@ DIM = 128
 
 
 def embeddings(n: int) -> tuple[Tensor, Tensor]:
-    """Unit vectors, times √10 each: cosines at a temperature of 0.1."""
+    """Unit vectors times √10, so that scores are cosines with a temperature of 0.1."""
     a, b = F.normalize(torch.randn(2, n, DIM, generator=torch.Generator().manual_seed(0)), dim=2) * 10**0.5
     return a.requires_grad_(), b.requires_grad_()
 
 
 def limit(n: int, rows: int) -> Work:
-    """The three products, by blocks of rows."""
+    """The three products, in blocks of rows."""
     a, b = (side.detach() for side in embeddings(n))
     scores, of_a, of_b = torch.empty(rows, n), torch.empty_like(a), torch.zeros_like(b)
 
@@ -53,20 +53,19 @@ def limit(n: int, rows: int) -> Work:
     return work
 
 
-def naive(n: int) -> Work:
-    """Cross-entropy of all scores, with the pairs' own numbers as classes."""
+def naive(n: int, temperature: float = 1.0) -> Work:
+    """Cross-entropy of all scores, with the indices of the pairs as classes; scores are divided by a temperature."""
     a, b = embeddings(n)
-    return partial(_gradients, lambda: F.cross_entropy(a @ b.T, torch.arange(n)), a, b)
 
+    def loss() -> Tensor:
+        scores = a @ b.T
+        return F.cross_entropy(scores if temperature == 1 else scores / temperature, torch.arange(n))
 
-def naive_with_temperature(n: int) -> Work:
-    """The same of scores that are divided by a temperature, as public code has it."""
-    a, b = embeddings(n)
-    return partial(_gradients, lambda: F.cross_entropy(a @ b.T / 1.5, torch.arange(n)), a, b)
+    return partial(_gradients, loss, a, b)
 
 
 def naive_both(n: int) -> Work:
-    """Both directions, and a temperature that learns: the loss of CLIP (Radford et al. 2021, arXiv 2103.00020)."""
+    """Both directions with a learned temperature: the loss of CLIP (Radford et al. 2021, arXiv 2103.00020)."""
     a, b = embeddings(n)
     log_scale, own = torch.zeros((), requires_grad=True), torch.arange(n)
 
@@ -77,18 +76,16 @@ def naive_both(n: int) -> Work:
     return partial(_gradients, loss, a, b, log_scale)
 
 
-def tiled(n: int, narrow: bool = False) -> Work:
-    """InfoNCE in tiles; with ``narrow``, the products of the gradients in bfloat16."""
+def tiled(n: int, narrow: bool = False, temperature: float = 1.0) -> Work:
+    """InfoNCE in tiles; with ``narrow``, gradients use bfloat16 products."""
     a, b = embeddings(n)
     bound, dtype = InfoNCE(DIM, DIM, critic=Dot()), torch.bfloat16 if narrow else None
-    return partial(_gradients, lambda: -bound.objective(InnerProducts(a, b, narrow=dtype)), a, b)
 
+    def loss() -> Tensor:
+        scores = InnerProducts(a, b, narrow=dtype)
+        return -bound.objective(scores if temperature == 1 else scores / temperature)
 
-def tiled_with_temperature(n: int) -> Work:
-    """As :func:`naive_with_temperature`."""
-    a, b = embeddings(n)
-    bound = InfoNCE(DIM, DIM, critic=Dot())
-    return partial(_gradients, lambda: -bound.objective(InnerProducts(a, b) / 1.5), a, b)
+    return partial(_gradients, loss, a, b)
 
 
 def tiled_both(n: int) -> Work:
@@ -104,7 +101,7 @@ def tiled_both(n: int) -> Work:
 
 
 class Dot(nn.Module):
-    """The critic whose embeddings are x and y themselves."""
+    """The critic with x and y as embeddings."""
 
     def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return x, y
@@ -114,7 +111,7 @@ class Dot(nn.Module):
 
 
 def five_bounds(n: int) -> Work:
-    """Values of five bounds of one critic, and gradients of their sum as in training."""
+    """Values of five bounds with one critic, and gradients of their sum."""
     a, b = embeddings(n)
     critic = Dot()
     five = [cls(DIM, DIM, critic=critic) for cls in (InfoNCE, DonskerVaradhan, NWJ, JensenShannon, SMILE)]
@@ -126,7 +123,7 @@ def _gradients(value: Callable[[], Tensor], *inputs: Tensor) -> None:
 
 
 def ratios(quick: bool) -> Iterator[Ratio]:
-    """The section's rows."""
+    """The rows of the section."""
     sizes = (512, 1024) if quick else (1024, 4096, 8192, 16384, 32768)
     for n in sizes:
         yield from against_the_limit(n, repeats=3 if quick or n > 16384 else 7)
@@ -137,38 +134,31 @@ def ratios(quick: bool) -> Iterator[Ratio]:
         yield on_two_threads(n, repeats=3 if quick else 5)
     for n in (256,) if quick else (256, 2048):
         yield from compiled_or_narrow(n, repeats=3 if quick else 11)
-    for pairs, repeats, faster, smaller in (
+    for pairs, repeats, *targets in (
         ((256, 3, "", ""),) if quick else ((256, 21, "≥ 40", ""), (2048, 2, "≥ 300", "≥ 100"))
     ):
-        yield from against_torch_mist(pairs, repeats, faster, smaller)
+        yield from against_torch_mist(pairs, repeats, *targets)
 
 
 def against_the_limit(n: int, repeats: int) -> Iterator[Ratio]:
-    """Time over that of three products."""
+    """Time relative to three products."""
     blocks = {f"blocks of {rows}": limit(n, rows) for rows in (256, 512, 1024) if rows <= n}
     seconds = in_turn({"ours": tiled(n), **blocks}, repeats=repeats)
     least = min(seconds[name] for name in blocks)
-    yield Ratio(
-        f"InfoNCE, N = {n:,}",
-        "times the three products it cannot avoid",
-        seconds["ours"] / least,
-        "≤ 1.2" if n >= 4096 else "",
-        milliseconds(seconds["ours"]),
-        milliseconds(least),
-        x=n,
-    )
+    target = "≤ 1.2" if n >= 4096 else ""
+    yield slower(f"InfoNCE, N = {n:,}", "times the cost of three products", seconds["ours"], least, target, x=n)
 
 
 def against_naive(n: int, repeats: int) -> Iterator[Ratio]:
-    """How much faster than plain torch."""
+    """Speed-up over plain PyTorch."""
     seconds = in_turn(
         {
             "naive": naive(n),
             "tiled": tiled(n),
             "narrow": tiled(n, narrow=True),
-            "with temperature": tiled_with_temperature(n),
+            "with temperature": tiled(n, temperature=1.5),
             "five": five_bounds(n),
-            "naive with temperature": naive_with_temperature(n),
+            "naive with temperature": naive(n, temperature=1.5),
             "naive both": naive_both(n),
             "both": tiled_both(n),
         },
@@ -177,50 +167,35 @@ def against_naive(n: int, repeats: int) -> Iterator[Ratio]:
     large = n >= 4096
     for name, other, case, target in (
         ("tiled", "naive", "InfoNCE", "≥ 4.5"),
-        ("narrow", "naive", "InfoNCE, gradients by bfloat16 products", "≥ 6.5"),
+        ("narrow", "naive", "InfoNCE, gradients with bfloat16 products", "≥ 6.5"),
         ("with temperature", "naive with temperature", "InfoNCE, scores divided by a temperature", "≥ 4.5"),
         ("both", "naive both", "InfoNCE in both directions, learned temperature", ""),
     ):
-        ratio = seconds[other] / seconds[name]
         figure = "times faster than cross-entropy of all scores"
-        ours, theirs = milliseconds(seconds[name]), milliseconds(seconds[other])
-        yield Ratio(f"{case}, N = {n:,}", figure, ratio, target if large else "", ours, theirs)
-    yield Ratio(
-        f"InfoNCE, DV, NWJ, JS and SMILE together, N = {n:,}",
-        "times one naive InfoNCE",
-        seconds["five"] / seconds["naive"],
-        "≤ 1.5" if large else "",
-        milliseconds(seconds["five"]),
-        milliseconds(seconds["naive"]),
-    )
+        yield faster(f"{case}, N = {n:,}", figure, seconds[name], seconds[other], target if large else "")
+    case, figure = f"InfoNCE, DV, NWJ, JS and SMILE together, N = {n:,}", "times the cost of one naive InfoNCE"
+    yield slower(case, figure, seconds["five"], seconds["naive"], "≤ 1.5" if large else "")
 
 
 def memory(large: int, small: int) -> Iterator[Ratio]:
-    """Peak above the inputs: where the naive form does not fit any more, and against it where it does."""
+    """Peak memory without the inputs: for an N too large for the naive form, and compared with it for a smaller N."""
     ours = extra_mebibytes(f"{__name__}:tiled", large)
     matrix = 4 * large**2 / 2**20
-    yield Ratio(
-        f"InfoNCE, N = {large:,}",
-        "MiB above its inputs",
-        ours,
-        "≤ 180",
-        f"{ours:.0f} MiB",
-        f"one matrix: {matrix:,.0f} MiB",
-    )
+    both = f"{ours:.0f} MiB", f"score matrix: {matrix:,.0f} MiB"
+    yield Ratio(f"InfoNCE, N = {large:,}", "MiB in addition to the inputs", ours, "≤ 180", *both)
     ours, other = (extra_mebibytes(f"{__name__}:{name}", small) for name in ("tiled", "naive"))
-    figure = "times less memory than cross-entropy of all scores"
-    yield Ratio(f"InfoNCE, N = {small:,}", figure, other / ours, "", f"{ours:.0f} MiB", f"{other:,.0f} MiB")
+    yield smaller(f"InfoNCE, N = {small:,}", "times less memory than cross-entropy of all scores", ours, other)
 
 
 def on_two_threads(n: int, repeats: int) -> Ratio:
-    """Wall time on one thread over that on two; for a machine that does nothing else."""
+    """Wall time on one thread relative to two, on an idle machine."""
     one, two = (in_turn({"ours": tiled(n)}, repeats=repeats, threads=k, wall=True)["ours"] for k in (1, 2))
     figure = "times faster on two threads than on one (wall time)"
-    return Ratio(f"InfoNCE, N = {n:,}", figure, one / two, "≥ 1.8", milliseconds(two), milliseconds(one), threads=2)
+    return Ratio(f"InfoNCE, N = {n:,}", figure, one / two, "≥ 1.8", duration(two), duration(one), threads=2)
 
 
 def compiled_or_narrow(n: int, repeats: int) -> Iterator[Ratio]:
-    """Forward and backward with a separable critic, against itself under ``torch.compile`` and under autocast."""
+    """Forward and backward with a separable critic, compared with ``torch.compile`` and with autocast."""
     x, y = torch.randn(2, n, 20, generator=torch.Generator().manual_seed(0))
 
     def step(function: Callable[[Tensor, Tensor], Tensor], *, narrow: bool = False) -> None:
@@ -230,7 +205,7 @@ def compiled_or_narrow(n: int, repeats: int) -> Iterator[Ratio]:
 
     bound = InfoNCE(20, 20, critic=critics.Separable(20, 20, embed_dim=256, hidden=(256,)))
     works = {
-        "as it is": partial(step, bound),
+        "eager": partial(step, bound),
         "torch.compile": partial(step, torch.compile(bound)),
         "bfloat16 autocast": partial(step, bound, narrow=True),
     }
@@ -239,14 +214,14 @@ def compiled_or_narrow(n: int, repeats: int) -> Iterator[Ratio]:
     except torch._dynamo.exc.BackendCompilerFailed as problem:
         print(f"not measured with torch.compile: {problem}", file=sys.stderr)
         return
-    plain = seconds.pop("as it is")
+    plain = seconds.pop("eager")
     for name, taken in seconds.items():
-        case = f"InfoNCE with a separable critic of two layers of 256, N = {n:,}"
-        yield Ratio(case, f"times faster under {name}", plain / taken, "", milliseconds(taken), milliseconds(plain))
+        case = f"InfoNCE, separable critic with two layers of 256, N = {n:,}"
+        yield faster(case, f"times faster with {name}", taken, plain)
 
 
-def against_torch_mist(pairs: int, repeats: int, faster: str, smaller: str) -> Iterator[Ratio]:
-    """A step of training, and its memory; nothing if that package cannot be had or fails."""
+def against_torch_mist(pairs: int, repeats: int, time_target: str, memory_target: str) -> Iterator[Ratio]:
+    """A training step and its memory; nothing if torch-mist cannot be installed or fails."""
     environments = ROOT / ".peers"
     try:
         environments.mkdir(exist_ok=True)
@@ -263,29 +238,11 @@ def against_torch_mist(pairs: int, repeats: int, faster: str, smaller: str) -> I
         )
         found = json.loads(done.stdout.splitlines()[-1])
     except (subprocess.SubprocessError, OSError) as problem:
-        print(f"not measured against torch-mist with {pairs} pairs: {problem}", file=sys.stderr)
+        print(f"not compared with torch-mist for {pairs} pairs: {problem}", file=sys.stderr)
         return
-    case = f"step of InfoNCE with a separable critic of two layers of 256, d = 20, N = {pairs:,}"
+    case = f"training step of InfoNCE, separable critic with two layers of 256, d = 20, N = {pairs:,}"
     ours, plain, other = (found[name] for name in ("ours", "plain", "mist"))
-    for name, mine, target in (("", ours, faster), (", torch's default products and Adam", plain, "")):
-        yield Ratio(
-            case + name,
-            "times faster than torch-mist 0.2.17",
-            other["seconds"] / mine["seconds"],
-            target,
-            milliseconds(mine["seconds"]),
-            milliseconds(other["seconds"]),
-        )
-    yield Ratio(
-        case,
-        "times less memory than torch-mist 0.2.17",
-        other["mebibytes"] / ours["mebibytes"],
-        smaller,
-        f"{ours['mebibytes']:.0f} MiB",
-        f"{other['mebibytes']:,.0f} MiB",
-    )
-
-
-def milliseconds(seconds: float) -> str:
-    """For a table."""
-    return f"{1e3 * seconds:,.1f} ms"
+    for name, mine, target in (("", ours, time_target), (", default products and Adam of PyTorch", plain, "")):
+        yield faster(case + name, "times faster than torch-mist 0.2.17", mine["seconds"], other["seconds"], target)
+    figure = "times less memory than torch-mist 0.2.17"
+    yield smaller(case, figure, ours["mebibytes"], other["mebibytes"], memory_target)

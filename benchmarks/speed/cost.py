@@ -1,18 +1,15 @@
-"""What ``import infomax`` costs over ``import torch``, what one estimate takes, and what drawing samples takes.
+"""Time of one estimate with each bound, and of drawing samples.
 
-    python -m benchmarks.speed.cost            # two minutes, on a machine that does nothing else
+    python -m benchmarks.speed.cost            # two minutes, on an idle machine
 
-writes ``cost.md``. Imports: CPU time of whole processes, the two in turn, the ratio pair by pair. Estimates:
-wall time in one process, one after the other, with default settings. Samples: wall time of the first draw of each task.
+writes ``cost.md``. Estimates: wall time in one process, with default settings. Samples: wall time of the first draw of
+each task. The section "importing" of ``benchmarks.speed`` has the time of imports.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
-import subprocess
-import sys
 import time
 import warnings
 from datetime import date
@@ -21,23 +18,7 @@ import infomax
 from benchmarks import results
 from benchmarks.report import machine, table
 
-PAIRS = 15
 TASKS = ["normal-1d-0.5", "normal-5d-1", "normal-20d-2"]
-
-
-def cpu_seconds(statement: str) -> float:
-    """User and system time of a fresh interpreter that runs one statement."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", statement], check=True)  # noqa: S603 - our own statements
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def import_ratios() -> list[float]:
-    """CPU time of ``import infomax`` over that of ``import torch``, pair by pair, in ascending order."""
-    for statement in ("import torch", "import infomax"):  # once, to fill the caches
-        cpu_seconds(statement)
-    return sorted(cpu_seconds("import infomax") / cpu_seconds("import torch") for _ in range(PAIRS))
 
 
 def estimate_seconds(task_name: str, bound: str) -> float:
@@ -49,7 +30,7 @@ def estimate_seconds(task_name: str, bound: str) -> float:
 
 
 def sampling_seconds(task_name: str) -> float:
-    """Wall time of drawing 10,000 pairs for the first time."""
+    """Wall time of the first draw of 10,000 pairs."""
     task = infomax.tasks.get(task_name)
     start = time.perf_counter()
     task.sample(10_000, 0)
@@ -63,17 +44,13 @@ def main() -> None:
     warnings.simplefilter("ignore", infomax.InfomaxWarning)
     sampling = {name: sampling_seconds(name) for name in infomax.tasks.names()}
     slowest = max(sampling, key=lambda name: sampling[name])
-    ratios = import_ratios()
     lines = [
         f"{date.today()}: {machine()}.",
-        "",
-        f"`import infomax` / `import torch`, CPU time, {PAIRS} pairs: median {statistics.median(ratios):.3f}, "
-        f"from {ratios[0]:.3f} to {ratios[-1]:.3f} (limit of the project: 1.15).",
         "",
         f"Drawing 10,000 pairs, {len(sampling)} tasks: median {statistics.median(sampling.values()):.3f} s, "
         f"slowest {sampling[slowest]:.2f} s, {slowest} (limit of the project: 1 s).",
         "",
-        "Seconds for one estimate of 10,000 pairs, one thread (limit of the project: 20):",
+        "Seconds per estimate from 10,000 pairs, one thread (limit of the project: 20):",
         "",
         table(
             ["bound", *TASKS],

@@ -1,10 +1,10 @@
 """The default estimator.
 
-A whole call of `estimate(x, y)`, n = 10,000, after a first one that is not counted. "Arithmetic at the limit": the
-floating-point operations of its products of matrices (counted by PyTorch while it runs), at the rate of the fastest
-true float32 product that this machine has (1,024 × 1,024, in the same run), over the CPU time of the call. The rest is
-products of stacks of small matrices, below that rate, and what is no product: elementwise functions, sorting, the
-permutations of the test of independence, and PyTorch's own cost for each call.
+A complete call of `estimate(x, y)` with n = 10,000, after a warm-up call. "Share of matrix products": the
+floating-point operations of the matrix products (counted by PyTorch), at the rate of the fastest true float32 product
+of this machine (1,024 × 1,024, in the same run), divided by the CPU time of the call. The rest is batched products of
+small matrices, which are slower than that rate, elementwise functions, sorting, the permutations of the test of
+independence, and the overhead of PyTorch calls.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TASKS = (
 
 
 def ratios(quick: bool) -> Iterator[Ratio]:
-    """Each task's time and its share of arithmetic; then their median."""
+    """Time and share of matrix products for each task; then the median time."""
     n, repeats, names = (300, 1, _TASKS[:1]) if quick else (10_000, 3, _TASKS)
     rate = _fastest_rate()
     walls = []
@@ -50,14 +50,14 @@ def ratios(quick: bool) -> Iterator[Ratio]:
         seconds = statistics.median(cpu)
         yield Ratio(
             f"{name}, n = {n:,}",
-            "of its CPU time is arithmetic at the limit",
+            "of CPU time: share of matrix products",
             operations / rate / seconds,
             "",
-            f"{walls[-1]:.1f} s of wall time, {seconds:.1f} s of CPU time",
-            f"{operations / 1e9:.0f} GFLOP at {rate / 1e9:.0f} a second",
+            f"{walls[-1]:.1f} s wall time, {seconds:.1f} s CPU time",
+            f"{operations / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s",
         )
     yield Ratio(
-        f"median of {len(walls)} tasks, n = {n:,}, at most 50 columns a side",
+        f"median of {len(walls)} tasks, n = {n:,}, at most 50 columns per side",
         "seconds of wall time",
         statistics.median(walls),
         "≤ 10",
@@ -67,7 +67,7 @@ def ratios(quick: bool) -> Iterator[Ratio]:
 
 
 def _fastest_rate() -> float:
-    """Operations a second of the fastest true float32 product."""
+    """Operations per second of the fastest true float32 product."""
     a, b = torch.randn(2, 1024, 1024, generator=torch.Generator().manual_seed(0))
     out = torch.empty_like(a)
 

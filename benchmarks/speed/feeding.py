@@ -1,10 +1,10 @@
-"""Feeding, and data larger than memory.
+"""Batches, and data larger than memory.
 
-A batch of 256 rows of 10 + 10 float32 columns by `infomax.batches` against torch's `DataLoader(shuffle=True)` over a
-`TensorDataset`, or over a data set that reads rows of a memory map. From disk: with the file in the system's cache (CPU
-time), and with the cache dropped before each measurement (wall time, which others at work on the machine spoil).
+Time of one batch of 256 rows with 10 + 10 float32 columns by `infomax.batches`, compared with
+`DataLoader(shuffle=True)` of PyTorch over a `TensorDataset` or over rows of a memory map. From disk: with the file in
+the page cache (CPU time), and with the cache dropped before each measurement (wall time, on an idle machine).
 
-The whole process's peak memory while it estimates from a file of the size that is told, and of a part of it.
+Peak memory is that of a whole process that computes an estimate from the file, or from a part of it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from benchmarks.speed.timing import Ratio, in_turn
+from benchmarks import memory
+from benchmarks.speed.timing import Ratio, faster, in_turn
 from infomax import batches, estimate
 
 BATCH, COLUMNS, WIDE = 256, 20, 1000
-#: Bytes of the file, and rows in memory.
+#: Bytes of the file; number of rows in memory.
 LARGE, SMALL = 4_000_000_000, 400_000_000
 ROWS = 100_000
+FASTER = "times faster than a DataLoader"
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 class MappedRows(Dataset[Pair]):
-    """Rows of a memory map, as a data set for a `DataLoader` is written."""
+    """Rows of a memory map as a data set for a `DataLoader`."""
 
     def __init__(self, rows: np.ndarray[Any, Any]) -> None:
         self.rows = rows
@@ -50,7 +52,7 @@ class MappedRows(Dataset[Pair]):
 
 
 def write(path: Path, size: int, columns: int) -> None:
-    """So many bytes of normal float32 columns, of which each of the second half follows one of the first."""
+    """Write ``size`` bytes of normal float32 columns; the second half of the columns depends on the first."""
     rng = np.random.default_rng(0)
     shape = (size // (4 * columns), columns)
     file = np.lib.format.open_memmap(path, "w+", np.float32, shape)
@@ -63,14 +65,14 @@ def write(path: Path, size: int, columns: int) -> None:
 
 
 def halves(path: Path, share: int = 1) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Memory maps of the two halves of the columns, of the first of so many shares of the rows."""
+    """Memory maps of both halves of the columns, limited to the first 1 / ``share`` of the rows."""
     mapped = np.load(path, mmap_mode="r")
     rows = mapped[: len(mapped) // share]
     return rows[:, : rows.shape[1] // 2], rows[:, rows.shape[1] // 2 :]
 
 
 def drop_cache(path: Path) -> None:
-    """Ask the system to forget what it holds of the file."""
+    """Remove the file from the page cache."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -81,26 +83,20 @@ def consume(feed: Iterator[Any], count: int) -> None:
         pass
 
 
-def fed(case: str, ours: float, other: float) -> Ratio:
-    """Seconds a batch of both."""
-    figure = "times faster than a DataLoader"
-    return Ratio(case, figure, other / ours, "≥ 50", f"{ours * 1e6:.1f} µs", f"{other * 1e6:,.0f} µs")
-
-
 def in_memory(repeats: int) -> Ratio:
-    """An epoch of each, and so with its permutation."""
+    """One epoch of each, including the permutation."""
     x, y = torch.randn(2, ROWS, COLUMNS // 2, generator=torch.Generator().manual_seed(0))
     feed, count = batches(x, y, batch_size=BATCH), ROWS // BATCH
     loader = DataLoader(TensorDataset(x, y), BATCH, shuffle=True)
     works = {"ours": lambda: consume(feed, count), "other": lambda: consume(iter(loader), count)}
     seconds = in_turn(works, repeats=repeats)
-    return fed(f"in memory, {ROWS:,} rows", seconds["ours"] / count, seconds["other"] / count)
+    return faster(f"in memory, {ROWS:,} rows", FASTER, seconds["ours"] / count, seconds["other"] / count, "≥ 50")
 
 
 def from_disk(path: Path, repeats: int, *, cold: bool) -> Ratio:
-    """In the middle of an epoch: the loader's permutation of all rows, some seconds of them, is not counted."""
+    """Batches within an epoch, without the permutation of all rows by the loader, which takes seconds."""
     x, y = halves(path, share=4)
-    feed, pool = batches(x, y, batch_size=BATCH), 32 * 1024 // BATCH  # so many batches come of 32 stretches
+    feed, pool = batches(x, y, batch_size=BATCH), 32 * 1024 // BATCH  # batches from 32 contiguous ranges of rows
     rows = MappedRows(np.load(path, mmap_mode="r")[: len(x)])
     others, few = iter(DataLoader(rows, BATCH, shuffle=True)), 8 if cold else 32
     forget = (lambda: drop_cache(path)) if cold else (lambda: None)
@@ -112,30 +108,27 @@ def from_disk(path: Path, repeats: int, *, cold: bool) -> Ratio:
     }
     seconds = in_turn(works, repeats=repeats, wall=cold)
     case = f"from disk, {x.nbytes * 2 / 1e9:.2g} GB, {'cold' if cold else 'cached'}"
-    return fed(case, seconds["ours"] / pool, seconds["other"] / few)
+    return faster(case, FASTER, seconds["ours"] / pool, seconds["other"] / few, "≥ 50")
 
 
 def peak(path: Path, bound: str, share: int = 1) -> Ratio:
-    """Memory of a process that estimates from the file."""
+    """Peak memory of a process that computes an estimate from the file."""
     command = [sys.executable, "-m", "benchmarks.speed.feeding", str(path), bound, str(share)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
     gigabytes, n = map(float, done.stdout.split())
     x, y = halves(path, share)
     size = (x.nbytes + y.nbytes) / 1e9
-    case = f"{bound}, {len(x):,} rows of {x.shape[1]} + {y.shape[1]} columns, {int(n):,} of them measured"
-    return Ratio(
-        case, "GB of memory at the peak", gigabytes, "≤ 1.5", f"{gigabytes:.2f} GB", f"{size:.2g} GB on disk", x=size
-    )
+    case = f"{bound}, {len(x):,} rows of {x.shape[1]} + {y.shape[1]} columns, {int(n):,} of them used"
+    return Ratio(case, "GB of peak memory", gigabytes, "≤ 1.5", f"{gigabytes:.2f} GB", f"{size:.2g} GB on disk", x=size)
 
 
 def estimate_from(path: str, bound: str, share: str) -> None:
-    """Prints the peak of memory of this process in GB, and the rows that were measured."""
+    """Print the peak memory of this process in GB, and the number of rows used."""
     torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = estimate(*halves(Path(path), int(share)), bound=bound, progress=False)
-    status = Path("/proc/self/status").read_text().split("VmHWM:")[1]
-    print(int(status.split()[0]) * 1024 / 1e9, result.n)
+    print(memory.peak() / 1e9, result.n)
 
 
 def ratios(quick: bool) -> Iterator[Ratio]:

@@ -1,8 +1,8 @@
 """Import and command line.
 
-CPU time of fresh processes that take turns, against a process that only imports torch: `import infomax`, which loads
-public names on first use; all public names; and `infomax --help`, which does not need torch. The files are in the
-system's cache, and bytecode is written in a first round, which is not counted.
+CPU time of new processes, which alternate with a process that only imports torch: `import infomax`, which loads public
+names on first use; all public names; and `infomax --help`, which does not need torch. Files are in the page cache, and
+bytecode is written in a warm-up round.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from benchmarks.speed.timing import Ratio
+from benchmarks.speed.timing import Ratio, duration, slower
 
 _ALL = "import torch, infomax\nfor name in dir(infomax): getattr(infomax, name)"
 COMMANDS = {
@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 def cpu_seconds(arguments: list[str]) -> float:
-    """CPU time of a Python process with these arguments, start included."""
+    """CPU time of a Python process with these arguments, including its start."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)  # noqa: S603 - our own
@@ -35,7 +35,7 @@ def cpu_seconds(arguments: list[str]) -> float:
 
 
 def medians(repeats: int) -> dict[str, float]:
-    """Median seconds of each command over ``repeats`` rounds, after one round that is not counted."""
+    """Median seconds of each command over ``repeats`` rounds, after a warm-up round."""
     rounds = [{name: cpu_seconds(arguments) for name, arguments in COMMANDS.items()} for _ in range(repeats + 1)]
     return {name: statistics.median(each[name] for each in rounds[1:]) for name in COMMANDS}
 
@@ -44,9 +44,6 @@ def ratios(quick: bool) -> Iterator[Ratio]:
     seconds = medians(3 if quick else 9)
     torch = seconds["torch"]
     for case, target in (("import infomax", ""), ("all public names", "≤ 1.15")):
-        ours = seconds[case]
-        yield Ratio(
-            case, "times the CPU time of `import torch`", ours / torch, target, f"{ours:.3f} s", f"{torch:.3f} s"
-        )
+        yield slower(case, "times the CPU time of `import torch`", seconds[case], torch, target)
     ours = seconds["infomax --help"]
-    yield Ratio("infomax --help", "s of CPU time", ours, "≤ 0.5", f"{ours:.3f} s", f"{torch:.3f} s for `import torch`")
+    yield Ratio("infomax --help", "s of CPU time", ours, "≤ 0.5", duration(ours), f"`import torch`: {duration(torch)}")

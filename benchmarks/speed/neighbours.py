@@ -1,14 +1,14 @@
-"""Nearest neighbours.
+"""k-nearest neighbours (KSG).
 
-`estimate(x, y, bound="ksg")`, checks and normal scores included, k = 3, against the same estimator of scikit-learn
-(`mutual_info_regression`), of ennemi, and as public recipes put it together from the trees of SciPy or of scikit-learn,
-which take the columns as they are. ennemi runs in an environment of its own, to which the library's is added behind it,
-and takes turns there; without that environment (`python -m benchmarks.peers --peers ennemi` makes it) its row is left
-out.
+`estimate(x, y, bound="ksg")` with k = 3, including checks and normal scores, compared with the same estimator in
+scikit-learn (`mutual_info_regression`) and ennemi, and with common code that uses the trees of SciPy or scikit-learn on
+unscaled columns. ennemi alternates with infomax in its own environment, to which the packages of the current
+environment are appended. Without that environment its row is missing; `python -m benchmarks.peers --peers ennemi` makes
+it.
 
-All pairs of 50 columns are `pairwise`, with intervals, p-values and q-values, against scikit-learn's function of all
-columns and each one in turn, which gives values alone. Memory is the peak above the samples. Our side uses
-scikit-learn's trees where it pays (3 + 3 columns).
+All pairs of 50 columns: `pairwise` with intervals, p-values and q-values, compared with values alone from scikit-learn,
+which is called for each column with all columns before it. Memory is the peak in addition to the samples. infomax uses
+the trees of scikit-learn where they are faster (3 + 3 columns).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 import infomax
 from benchmarks.peers.environments import SETTINGS, interpreter
-from benchmarks.speed.timing import Ratio, Work, extra_mebibytes, in_turn
+from benchmarks.speed.timing import Ratio, Work, duration, extra_mebibytes, faster, in_turn
 
 Floats = NDArray[np.float64]
 Recipe = Callable[[Floats, Floats], float]
@@ -37,7 +37,7 @@ _K = 3
 
 
 def samples(dim: int, n: int) -> tuple[Floats, Floats]:
-    """Normal columns in pairs of correlation 0.7."""
+    """Normal columns; those of x and y have correlation 0.7 pairwise."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n, dim))
     return x, 0.7 * x + 0.51**0.5 * rng.normal(size=(n, dim))
@@ -45,19 +45,19 @@ def samples(dim: int, n: int) -> tuple[Floats, Floats]:
 
 def ours(x: Floats, y: Floats) -> float:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", infomax.InfomaxWarning)  # that ten dimensions are many for neighbours
+        warnings.simplefilter("ignore", infomax.InfomaxWarning)  # that KSG is biased in ten dimensions
         return infomax.estimate(x, y, bound="ksg", progress=False).mi
 
 
 def scikit_learn(x: Floats, y: Floats) -> float:
-    """Its own function, which takes one column of y."""
+    """The function of scikit-learn, for one column of y."""
     from sklearn.feature_selection import mutual_info_regression  # noqa: PLC0415 - an extra
 
     return float(mutual_info_regression(x, y[:, 0], n_neighbors=_K, random_state=0)[0])
 
 
 def scipy_recipe(x: Floats, y: Floats) -> float:
-    """Three trees of SciPy: neighbours in (x, y), then points in balls."""
+    """Three trees of SciPy: neighbours in (x, y), then counts of points within their distance."""
     from scipy.spatial import KDTree  # noqa: PLC0415
     from scipy.special import digamma  # noqa: PLC0415
 
@@ -68,7 +68,7 @@ def scipy_recipe(x: Floats, y: Floats) -> float:
 
 
 def sklearn_recipe(x: Floats, y: Floats) -> float:
-    """What scikit-learn's own function does for one column, for several."""
+    """The algorithm of scikit-learn's function, for several columns."""
     from scipy.special import digamma  # noqa: PLC0415
     from sklearn.neighbors import KDTree, NearestNeighbors  # noqa: PLC0415
 
@@ -80,8 +80,8 @@ def sklearn_recipe(x: Floats, y: Floats) -> float:
 
 
 def prepare(dim: int, n: int) -> Work:
-    """Our work on new samples, for :func:`extra_mebibytes`."""
-    import sklearn.neighbors  # noqa: F401, PLC0415 - what is loaded once is no memory of the work
+    """An estimate by infomax on new samples, for :func:`extra_mebibytes`."""
+    import sklearn.neighbors  # noqa: F401, PLC0415 - do not count imported modules
 
     ours(*samples(dim, 500))
     return partial(ours, *samples(dim, n))
@@ -109,9 +109,8 @@ def _all_pairs(columns: int, n: int) -> Ratio:
             mutual_info_regression(x[:, :j], x[:, j], n_neighbors=_K, random_state=0)
 
     seconds = in_turn({"ours": lambda: infomax.pairwise(x, progress=False), "theirs": theirs}, repeats=3)
-    case, figure = f"n = {n:,}, all pairs of {columns} columns", "times faster than scikit-learn"
-    both = f"{seconds['ours']:.3g} s", f"{seconds['theirs']:.3g} s"
-    return Ratio(case, figure, seconds["theirs"] / seconds["ours"], "", *both)
+    case = f"n = {n:,}, all pairs of {columns} columns"
+    return faster(case, "times faster than scikit-learn", seconds["ours"], seconds["theirs"])
 
 
 def _against(dim: int, n: int, others: Mapping[str, Recipe], target: str, *, repeats: int) -> Iterator[Ratio]:
@@ -119,32 +118,29 @@ def _against(dim: int, n: int, others: Mapping[str, Recipe], target: str, *, rep
     works = {"ours": partial(ours, x, y), **{name: partial(recipe, x, y) for name, recipe in others.items()}}
     seconds = in_turn(works, repeats=repeats)
     for name in others:
-        case, figure = f"n = {n:,}, {dim} + {dim} columns", f"times faster than {name}"
-        both = f"{seconds['ours']:.3g} s", f"{seconds[name]:.3g} s"
-        yield Ratio(case, figure, seconds[name] / seconds["ours"], target, *both)
+        case = f"n = {n:,}, {dim} + {dim} columns"
+        yield faster(case, f"times faster than {name}", seconds["ours"], seconds[name], target)
 
 
 def _against_ennemi(n: int) -> Iterator[Ratio]:
     python = interpreter(_ENVIRONMENTS, "ennemi")
     if not python.exists():
-        print("neighbours: no environment of ennemi; python -m benchmarks.peers --peers ennemi makes it")
+        print("neighbours: ennemi has no environment; python -m benchmarks.peers --peers ennemi makes it")
         return
-    # The peer's own packages come first; what it has not (torch, this library) is found behind them.
+    # Packages of the peer come first; missing ones (torch, infomax) are found in the current environment.
     paths = json.dumps([str(Path(__file__).parents[2]), *sys.path[1:]])
     program = f"import sys; sys.path += {paths}; from benchmarks.speed.neighbours import with_ennemi; with_ennemi({n})"
     command = [str(python.absolute()), "-I", "-c", program]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=SETTINGS)  # noqa: S603 - our own
     if done.returncode:
-        raise RuntimeError(f"the run beside ennemi failed ({done.returncode}): {done.stderr[-2000:]}")
+        raise RuntimeError(f"the run with ennemi failed ({done.returncode}): {done.stderr[-2000:]}")
     seconds = json.loads(done.stdout.splitlines()[-1])
-    both = f"{seconds['ours']:.3g} s", f"{seconds['ennemi']:.3g} s"
-    ratio = seconds["ennemi"] / seconds["ours"]
-    yield Ratio(f"n = {n:,}, 1 + 1 columns", "times faster than ennemi", ratio, "≥ 6", *both)
+    yield faster(f"n = {n:,}, 1 + 1 columns", "times faster than ennemi", seconds["ours"], seconds["ennemi"], "≥ 6")
 
 
 def with_ennemi(n: int) -> None:
-    """Print the seconds of both; runs in the peer's environment."""
-    from ennemi import estimate_mi  # noqa: PLC0415 - only there
+    """Print the seconds of both; runs in the environment of the peer."""
+    from ennemi import estimate_mi  # noqa: PLC0415 - installed there only
 
     x, y = samples(1, n)
     works = {"ours": partial(ours, x, y), "ennemi": partial(estimate_mi, y[:, 0], x[:, 0], k=_K)}
@@ -155,17 +151,17 @@ def _memory(n: int) -> Iterator[Ratio]:
     for dim in (1, 2):
         extra = extra_mebibytes("benchmarks.speed.neighbours:prepare", dim, n)
         inputs = 2 * dim * n * 8 / 2**20
-        case, figure = f"n = {n:,}, {dim} + {dim} columns", "GB above the samples"
+        case, figure = f"n = {n:,}, {dim} + {dim} columns", "GB in addition to the samples"
         target = "≤ 2" if dim == 1 else ""
-        yield Ratio(case, figure, extra * 2**20 / 1e9, target, f"{extra:.0f} MiB", f"{inputs:.0f} MiB of samples")
+        yield Ratio(case, figure, extra * 2**20 / 1e9, target, f"{extra:.0f} MiB", f"samples: {inputs:.0f} MiB")
 
 
 def _growth(most: int) -> Iterator[Ratio]:
-    """How time grows: the exponent of n between two sizes."""
+    """Growth of time with n: the exponent between two sizes."""
     for dim in (1, 2):
         sizes = [size for size in (10_000, 30_000, 100_000, 300_000, 1_000_000) if size <= most]
         taken = [in_turn({"ours": partial(ours, *samples(dim, size))}, repeats=3)["ours"] for size in sizes]
         for (n, before), (more, after) in pairwise(zip(sizes, taken, strict=True)):
             exponent = log(after / before) / log(more / n)
-            case, figure = f"n = {more:,}, {dim} + {dim} columns", f"is the power of n by which time grows from {n:,}"
-            yield Ratio(case, figure, exponent, "", f"{after:.3g} s", f"{before:.3g} s", x=more)
+            case, figure = f"n = {more:,}, {dim} + {dim} columns", f"exponent of n in the growth of time from n = {n:,}"
+            yield Ratio(case, figure, exponent, "", duration(after), duration(before), x=more)

@@ -1,11 +1,10 @@
-"""Negatives of all ranks: several processes with gloo, one thread each.
+"""Negatives from all ranks: several processes with gloo, one thread each.
 
-One batch of N pairs, forward and backward of `GlobalBatch(CPC(128, 128, normalize=True, temperature=0.1))` in float32,
-each rank with N / ranks pairs; against one process with the whole batch, and against the usual form, which gathers
-features with their gradients and makes all N / ranks × N logits of a rank at once. Efficiency is the time of one
-process over ranks × the time of all, by the clock on the wall: it needs as many quiet cores as there are ranks. Where
-there are fewer, or others work on them, the efficiency of CPU time says what is computed twice, but not what is waited
-for.
+Forward and backward pass of `GlobalBatch(CPC(128, 128, normalize=True, temperature=0.1))` in float32, on one batch of N
+pairs with N / ranks pairs on each rank. It is compared with one process that has the whole batch, and with the usual
+form, which gathers features with gradients and computes all N / ranks × N logits of a rank at once. Efficiency is the
+wall time of one process divided by ranks × the wall time of all ranks. It needs one idle core per rank. Otherwise use
+the efficiency of CPU time, which includes repeated computation but not waiting.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.speed.timing import Ratio, Work, added_mebibytes
+from benchmarks.speed.timing import Ratio, Work, added_mebibytes, duration, faster
 from infomax import CPC, GlobalBatch, distributed
 
 DIM, TEMPERATURE = 128, 0.1
-#: A group of processes that takes longer than this is ended.
+#: Time limit for a group of processes, in seconds.
 _TIMEOUT = 1800
 
 Found = dict[str, float]
@@ -44,72 +43,29 @@ def ratios(quick: bool) -> Iterator[Ratio]:
     for world in (2, 3) if quick else (2, 3, 4, 8):
         found = run(world, n, repeats)
         alone, all_ranks = found["alone, CPU"], found["gather, CPU of all ranks"]
-        yield Ratio(
-            f"N = {n:,}, {world} ranks",
-            "efficiency of CPU time",
-            alone / all_ranks,
-            "",
-            f"{1e3 * all_ranks:.0f} ms of all ranks",
-            f"{1e3 * alone:.0f} ms alone",
-            x=world,
-        )
+        yield faster(f"N = {n:,}, {world} ranks", "efficiency of CPU time", all_ranks, alone, x=world)
 
 
 def _of_two(n: int, found: Found) -> Iterator[Ratio]:
     case = f"N = {n:,}, 2 ranks"
     difference = found["difference"]
-    yield Ratio(
-        case,
-        "relative difference of the gradients from one process",
-        difference,
-        "≤ 1e-6",
-        f"{difference:.1e}",
-        "0",
-    )
-    ours = found["gather"]
-    yield Ratio(
-        case,
-        "efficiency on the wall clock",
-        found["alone"] / (2 * ours),
-        "≥ 0.85" if n == 8192 else "",
-        f"{1e3 * ours:.0f} ms",
-        f"{1e3 * found['alone']:.0f} ms alone",
-        x=n,
-    )
+    figure = "relative difference of gradients to one process"
+    yield Ratio(case, figure, difference, "≤ 1e-6", f"{difference:.1e}", "0")
+    efficiency, times = found["alone"] / (2 * found["gather"]), (duration(found["gather"]), duration(found["alone"]))
+    yield Ratio(case, "efficiency of wall time", efficiency, "≥ 0.85" if n == 8192 else "", *times, x=n)
     all_ranks = {way: found[f"{way}, CPU of all ranks"] for way in ("gather", "ring", "full logits")}
-    yield Ratio(
-        case,
-        "efficiency of CPU time",
-        found["alone, CPU"] / all_ranks["gather"],
-        "",
-        f"{1e3 * all_ranks['gather']:.0f} ms of all ranks",
-        f"{1e3 * found['alone, CPU']:.0f} ms alone",
-        x=n,
-    )
+    yield faster(case, "efficiency of CPU time", all_ranks["gather"], found["alone, CPU"], x=n)
     for way, other, words in (("gather", "full logits", "gathering with full logits"), ("ring", "gather", "gather")):
-        yield Ratio(
-            f"{case}, {way}",
-            f"times faster than {words}, CPU time",
-            all_ranks[other] / all_ranks[way],
-            "",
-            f"{1e3 * all_ranks[way]:.0f} ms",
-            f"{1e3 * all_ranks[other]:.0f} ms",
-            x=n,
-        )
+        figure = f"times faster than {words}, CPU time"
+        yield faster(f"{case}, {way}", figure, all_ranks[way], all_ranks[other], x=n)
     for way in ("gather", "ring"):
-        yield Ratio(
-            f"{case}, {way}",
-            "of the memory that full logits add",
-            found[f"{way}, MiB"] / max(found["full logits, MiB"], 1e-9),
-            "",
-            f"{found[f'{way}, MiB']:.0f} MiB",
-            f"{found['full logits, MiB']:.0f} MiB",
-            x=n,
-        )
+        ours, full = found[f"{way}, MiB"], found["full logits, MiB"]
+        figure, both = "of the additional memory of full logits", (f"{ours:.0f} MiB", f"{full:.0f} MiB")
+        yield Ratio(f"{case}, {way}", figure, ours / max(full, 1e-9), "", *both, x=n)
 
 
 def run(world: int, n: int, repeats: int) -> Found:
-    """What a group of so many ranks measures."""
+    """The measurements of a group with this number of ranks."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         processes = [
@@ -130,15 +86,11 @@ def run(world: int, n: int, repeats: int) -> Found:
 
 
 def measure(rank: int, world: int, n: int, repeats: int, folder: str) -> None:
-    """One rank: all ways in turn; the first rank keeps what was found."""
+    """Run on one rank: all versions alternate; the first rank writes the results."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/store",
-        rank=rank,
-        world_size=world,
-        timeout=timedelta(seconds=_TIMEOUT),
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world, timeout=timedelta(seconds=_TIMEOUT)
     )
     whole = features(n)
     part = slice(rank * n // world, (rank + 1) * n // world)
@@ -149,7 +101,7 @@ def measure(rank: int, world: int, n: int, repeats: int, folder: str) -> None:
         "full logits": lambda: full_logits(*own, part.start),
     }
     few = own[0].detach()[:64].requires_grad_(), own[1].detach()[:64].requires_grad_()
-    step(GlobalBatch(bound()), *few)  # what is loaded or tried out once is no part of a step's memory
+    step(GlobalBatch(bound()), *few)  # do not count memory of the first step
     memory = {f"{name}, MiB": _of_all(added_mebibytes(work), dist.ReduceOp.MAX) for name, work in shared.items()}
     taken: dict[str, list[float]] = {}
     for repeat in range(repeats + 1):
@@ -174,14 +126,14 @@ def measure(rank: int, world: int, n: int, repeats: int, folder: str) -> None:
 
 
 def features(n: int) -> tuple[Tensor, Tensor]:
-    """Dependent features, of a correlation of 0.45."""
+    """Dependent features with a correlation of 0.45."""
     generator = torch.Generator().manual_seed(0)
     x, noise = torch.randn(2, n, DIM, generator=generator)
     return x.requires_grad_(), (0.5 * x + noise).detach().requires_grad_()
 
 
 def bound() -> CPC:
-    """Its predictor changes nothing: the identity."""
+    """CPC with the identity as predictor."""
     cpc = CPC(DIM, DIM, normalize=True, temperature=TEMPERATURE)
     for parameter in cpc.parameters():
         torch.nn.init.eye_(parameter) if parameter.ndim == 2 else torch.nn.init.zeros_(parameter)
@@ -195,7 +147,7 @@ def step(module: torch.nn.Module, x: Tensor, y: Tensor) -> None:
 
 
 def full_logits(x: Tensor, y: Tensor, start: int) -> None:
-    """The usual form: gathered features, and a cross-entropy of all logits of a rank."""
+    """The usual form: gathered features, and cross-entropy of all logits of a rank."""
     x.grad = y.grad = None
     predict = torch.nn.Linear(DIM, DIM)
     logits = F.normalize(predict(y), dim=1) @ distributed.gather(F.normalize(x, dim=1)).T / TEMPERATURE
@@ -203,7 +155,7 @@ def full_logits(x: Tensor, y: Tensor, start: int) -> None:
 
 
 def gradient_difference(own: tuple[Tensor, Tensor], whole: tuple[Tensor, Tensor]) -> float:
-    """Length of the difference of the gradients of x and y from those of one process, over the length of these."""
+    """Norm of the difference to the gradients of one process, relative to their norm; the larger of x and y."""
     step(GlobalBatch(bound()), *own)
     step(bound(), *whole)
     parts = []

@@ -1,17 +1,17 @@
-"""Rows of `benchmarks.speed`, and the page with a table for each section and machine."""
+"""Rows of ``benchmarks.speed``, and the page with one table per section and machine."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks import sweep
 from benchmarks.report import table
 from benchmarks.speed.timing import Ratio
 
-#: Modules ``benchmarks.speed.NAME``, each with a docstring and ``ratios(quick) -> Iterator[Ratio]``.
+#: Modules ``benchmarks.speed.NAME``, each with ``ratios(quick) -> Iterator[Ratio]``; the report has their docstrings.
 SECTIONS = ("contrastive", "concat", "feeding", "neighbours", "entropy", "ranks", "default", "importing")
 
 Row = dict[str, str]
@@ -19,24 +19,17 @@ COLUMNS = ("section", *(field.name for field in fields(Ratio)), "date", "machine
 
 
 def read(path: Path) -> list[Row]:
-    """Rows of an earlier run; none if there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """Rows of earlier runs; empty without a file."""
+    return sweep.read(path) if path.exists() else []
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
-    """All rows, sections in their order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(sorted(rows, key=lambda row: SECTIONS.index(row["section"])))
+    """Replace the file by these rows, in the order of `SECTIONS`."""
+    sweep.write(path, COLUMNS, sorted(rows, key=lambda row: SECTIONS.index(row["section"])))
 
 
 def by_machine(rows: Sequence[Row], section: str) -> list[list[Row]]:
-    """The section's rows of each machine, the last measured first."""
+    """The rows of a section by machine, the most recent first."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         if row["section"] == section:
@@ -45,7 +38,7 @@ def by_machine(rows: Sequence[Row], section: str) -> list[list[Row]]:
 
 
 def report(rows: Sequence[Row]) -> str:
-    """A table for each section and machine."""
+    """The page: one table per section and machine."""
     parts = []
     for section in SECTIONS:
         machines = by_machine(rows, section)
@@ -59,7 +52,7 @@ def report(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_HEADER = ["case", "ratio", "is", "target", "reached", "ours", "other", "threads"]
+_HEADER = ["case", "ratio", "unit", "target", "met", "infomax", "other", "threads"]
 
 
 def _line(row: Row) -> list[str]:

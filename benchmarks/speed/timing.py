@@ -1,4 +1,4 @@
-"""Speed and memory as ratios: ways of doing the same thing, in turn in one process, and what each adds to memory."""
+"""Time and memory of different versions of the same work, and their ratios."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 
 import torch
+
+from benchmarks import memory
 
 Work = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """One line of the report: what was compared, the ratio, and what was hoped for.
+    """One line of the report: a case, the ratio of two numbers, and the target.
 
     Attributes:
-        case: sizes and types, for a person ("N = 4,096, d = 128, float32").
-        figure: what the ratio is, in words ("times faster than cross-entropy of all scores, as torch does it").
-        ratio: the number. target: what it should be, as "≥ 4.5" or "≤ 1.2"; empty: reported only.
-        ours, other: the two numbers, with their unit ("71 ms", "22 MiB"). threads: of each process.
-        x: where the case stands on the axis of a figure of its own (N, ranks); None: in no figure.
+        case: sizes and types as text ("N = 4,096, d = 128, float32").
+        figure: the unit of the ratio in words ("times faster than cross-entropy of all scores").
+        ratio: the number. target: "≥ 4.5" or "≤ 1.2", for example; empty without a target.
+        ours, other: the two numbers with units ("71 ms", "22 MiB"). threads: number of threads per process.
+        x: position on the horizontal axis of the figure (N, ranks); None: not in the figure.
     """
 
     case: str
@@ -40,17 +41,39 @@ class Ratio:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the target is met; None without one."""
+        """Whether the target is met; None without a target."""
         if not self.target:
             return None
         sign, number = self.target.split()
         return self.ratio >= float(number) if sign == "≥" else self.ratio <= float(number)
 
 
-def in_turn(works: Mapping[str, Work], *, repeats: int = 9, threads: int = 1, wall: bool = False) -> dict[str, float]:
-    """Median seconds of each, one after the other ``repeats`` times, after one call each that is not counted.
+def duration(seconds: float) -> str:
+    """Three significant digits in s, ms or µs."""
+    factor, unit = (1, "s") if seconds >= 1 else (1e3, "ms") if seconds >= 1e-3 else (1e6, "µs")
+    value = factor * seconds
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
-    CPU time of the process, or wall time: for work on several threads or in other processes.
+
+def faster(case: str, figure: str, ours: float, other: float, target: str = "", *, x: float | None = None) -> Ratio:
+    """Seconds of the other version relative to ours."""
+    return Ratio(case, figure, other / ours, target, duration(ours), duration(other), x=x)
+
+
+def slower(case: str, figure: str, ours: float, other: float, target: str = "", *, x: float | None = None) -> Ratio:
+    """Our seconds relative to those of the other version."""
+    return Ratio(case, figure, ours / other, target, duration(ours), duration(other), x=x)
+
+
+def smaller(case: str, figure: str, ours: float, other: float, target: str = "", *, x: float | None = None) -> Ratio:
+    """MiB of the other version relative to ours."""
+    return Ratio(case, figure, other / ours, target, f"{ours:,.0f} MiB", f"{other:,.0f} MiB", x=x)
+
+
+def in_turn(works: Mapping[str, Work], *, repeats: int = 9, threads: int = 1, wall: bool = False) -> dict[str, float]:
+    """Median seconds of each work, alternating ``repeats`` times after one warm-up call each.
+
+    CPU time of the process, or wall time for work on several threads or in other processes.
     """
     clock = time.perf_counter if wall else time.process_time
     before = torch.get_num_threads()
@@ -69,23 +92,16 @@ def in_turn(works: Mapping[str, Work], *, repeats: int = 9, threads: int = 1, wa
 
 
 def extra_mebibytes(prepare: str, *arguments: str | float) -> float:
-    """Peak resident memory that a piece of work adds to its inputs, in MiB, in a process of its own (Linux).
+    """Peak resident memory that the work needs in addition to its inputs, in MiB, in a separate process (Linux).
 
     Args:
-        prepare: "module:function", called with the arguments; it makes the inputs and returns the work.
+        prepare: "module:function"; called with the arguments, it makes the inputs and returns the work.
     """
     command = [sys.executable, "-m", "benchmarks.speed.timing", prepare, json.dumps(arguments)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - our own
     if done.returncode:
         raise RuntimeError(f"{prepare}{arguments} failed ({done.returncode}): {done.stderr[-2000:]}")
     return float(done.stdout.splitlines()[-1])
-
-
-def _status(field: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"the system does not tell {field}")
 
 
 def _measure_memory(prepare: str, arguments: list[str | float]) -> float:
@@ -95,11 +111,18 @@ def _measure_memory(prepare: str, arguments: list[str | float]) -> float:
 
 
 def added_mebibytes(work: Work) -> float:
-    """Peak resident memory that a piece of work adds to this process, in MiB (Linux); what is there already counts."""
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = _status("VmRSS")
+    """Peak resident memory that the work adds to the memory of this process, in MiB.
+
+    Raises:
+        OSError: if the system does not report it (all but Linux).
+    """
+    memory.forget_peak()
+    before = memory.status("VmRSS")
     work()
-    return _status("VmHWM") - before
+    peak = memory.status("VmHWM")
+    if before is None or peak is None:
+        raise OSError("the system does not report the memory of a process")
+    return (peak - before) / 2**20
 
 
 if __name__ == "__main__":

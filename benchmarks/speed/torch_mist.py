@@ -1,11 +1,11 @@
-"""Steps of InfoNCE by torch-mist and by us, in turn in one process of torch-mist's environment.
+"""Training steps of InfoNCE by torch-mist and by infomax, alternating in one process in the environment of torch-mist.
 
     PYTHONPATH=. .peers/torch-mist/bin/python -m benchmarks.speed.torch_mist PAIRS REPEATS
 
-The last line that it prints is JSON: seconds of a step and MiB that it adds. Both critics are perceptrons of x and of y
-with two layers of 256 and the same number of parameters; a step is forward, backward and Adam: torch's defaults for
-torch-mist and for us ("plain"), and for us also with fused Adam and `fast_products` ("ours").
-`benchmarks.speed.contrastive` runs this. Of 2,048 pairs torch-mist takes 17 GB.
+The last line of the output is JSON: seconds per step and additional MiB. Both critics have perceptrons of x and y with
+two layers of 256, and the same number of parameters. A step is forward, backward and Adam, with the defaults of PyTorch
+for torch-mist and infomax ("plain"), and for infomax also with fused Adam and `fast_products` ("ours").
+`benchmarks.speed.contrastive` runs this script. With 2,048 pairs, torch-mist needs 17 GB.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DIM, HIDDEN = 20, 256
 
 
 def ours(pairs: int) -> Work:
-    """A step on so many pairs."""
+    """A step with this number of pairs."""
     step = plain(pairs, fused=True)
 
     def fast() -> None:
@@ -37,14 +37,14 @@ def ours(pairs: int) -> Work:
 
 
 def plain(pairs: int, *, fused: bool = False) -> Work:
-    """The same with torch's defaults."""
+    """The same with the defaults of PyTorch."""
     critic = critics.Separable(DIM, DIM, embed_dim=HIDDEN, hidden=(HIDDEN,))
     return _step(InfoNCE(DIM, DIM, critic=critic), pairs, fused=fused)
 
 
 def mist(pairs: int) -> Work:
-    """A step of torch-mist, with all pairs as negatives, as is its default."""
-    from torch_mist.estimators import infonce  # noqa: PLC0415 - in its own environment only
+    """A step of torch-mist with all pairs as negatives, its default."""
+    from torch_mist.estimators import infonce  # noqa: PLC0415 - only in its own environment
 
     return _step(infonce(x_dim=DIM, y_dim=DIM, hidden_dims=[HIDDEN, HIDDEN]), pairs, fused=False)
 
@@ -56,7 +56,7 @@ def _step(estimator: torch.nn.Module, pairs: int, *, fused: bool) -> Work:
     steps = itertools.count()
 
     def step() -> None:
-        y = x + noise.roll(next(steps), 0)  # new pairs: torch-mist keeps what it found for the last ones
+        y = x + noise.roll(next(steps), 0)  # new pairs, because torch-mist caches the last ones
         optimizer.zero_grad()
         estimator.loss(x, y).backward()  # type: ignore[operator]
         optimizer.step()
@@ -66,7 +66,7 @@ def _step(estimator: torch.nn.Module, pairs: int, *, fused: bool) -> Work:
 
 def main() -> None:
     pairs, repeats = map(int, sys.argv[1:])
-    with suppress(OSError):  # want of memory ends this process, and no other
+    with suppress(OSError):  # if memory runs out, the system ends this process first
         Path("/proc/self/oom_score_adj").write_text("1000")
     seconds = in_turn({"ours": ours(pairs), "plain": plain(pairs), "mist": mist(pairs)}, repeats=repeats)
     memory = {name: extra_mebibytes(f"benchmarks.speed.torch_mist:{name}", pairs) for name in seconds}

@@ -71,15 +71,7 @@ def accuracy(results: Results) -> Section:
         "ours, and that of the most accurate peer, which is selected separately for each task and with knowledge of "
         "the truth. Lead: how much closer to the truth our estimate is. Versions of one pair share their draws."
     )
-    header = [
-        "task",
-        "truth",
-        *(f"n = {n:,}" for n in sorted(ACCURACY)),
-        "seed 0",
-        "best peer",
-        "error of the peer",
-        "lead",
-    ]
+    header = ["task", "truth", *(f"n = {n:,}" for n in sorted(ACCURACY)), "seed 0", "best peer", "its error", "lead"]
     return "\n\n".join([notes, table(header, lines), _lost(found), _peers(results)]), aims
 
 

@@ -181,11 +181,7 @@ def _power_panel(ax: Axes, rows: Sequence[Row]) -> None:
     order = sorted(groups, key=lambda pair: -ours[pair].value)
     peers = {pair: rejected(some, "peer") for pair in order if (some := [row for row in groups[pair] if row["peer"]])}
     _bars(
-        ax,
-        [peers[pair] for pair in peers],
-        [order.index(pair) + 0.17 for pair in peers],
-        PEER,
-        "KSG permutation test",
+        ax, [peers[pair] for pair in peers], [order.index(pair) + 0.17 for pair in peers], PEER, "KSG permutation test"
     )
     _bars(ax, [ours[pair] for pair in order], [i - 0.17 for i in range(len(order))], SHADES[-1], "default")
     ax.axvline(LEVEL, color="#888888", linewidth=0.9, linestyle=":")

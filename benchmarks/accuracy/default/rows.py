@@ -80,7 +80,7 @@ class Share:
         >>> [round(end, 3) for end in Share(0, 10).interval]
         [0.0, 0.308]
         """
-        from scipy.stats import beta  # noqa: PLC0415 - takes a second
+        from scipy.stats import beta  # noqa: PLC0415 - slow to import
 
         k, n = self.hits, self.runs
         low = beta.ppf(0.025, k, n - k + 1) if k else 0.0
@@ -209,7 +209,7 @@ def rejected(rows: Sequence[Row], column: str = "pvalue") -> Share:
 
 def uniformity(rows: Sequence[Row]) -> tuple[float, float]:
     """The Kolmogorov-Smirnov statistic of the p-values against the uniform distribution, and its p-value."""
-    from scipy.stats import kstest  # noqa: PLC0415 - takes a second
+    from scipy.stats import kstest  # noqa: PLC0415 - slow to import
 
     found = kstest([float(row["pvalue"]) for row in rows], "uniform")
     return float(found.statistic), float(found.pvalue)

@@ -62,7 +62,7 @@ def test_report_has_failures_and_figures(tmp_path):
         writer.writerows(ROWS)
     write_report(path, "default")
     text = (tmp_path / "known_mi.md").read_text()
-    assert "- b, ksg, n = 200: ValueError: no" in text
+    assert "- b, ksg, 200: ValueError: no" in text
     assert "Default settings. 2026-01-01: infomax 9, 2 cores." in text
     with pytest.raises(SweepError, match="must contain the rows of a sweep; it does not exist"):
         write_report(tmp_path / "other.csv", "default")

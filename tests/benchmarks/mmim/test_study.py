@@ -72,7 +72,7 @@ def test_the_page_compares_by_seed_and_corrects_for_all(small, tmp_path):
     assert f"{expected.difference:+.4f} [{expected.low:+.4f}, {expected.high:+.4f}]" in line
     assert line.rstrip(" |").endswith(f"{holm([expected.t_pvalue])[0]:.3f}")
     assert "| MMIM | published |" in page
-    assert "| task only | ours, mean of 5 seeds |" in page
+    assert "| task only | this study, mean of 5 seeds |" in page
     assert "On MOSI, official split, “task only” have 5 seeds" in page
 
 
