@@ -2,10 +2,10 @@
 # make test-all   the long statistical tests as well      WORKERS=8 of either: on 8 cores
 # make lint   style and types      make doctest   examples in docstrings      make docs   build the documentation
 # make mmim   train the MMIM example on generated data (a minute), with figures in build/mmim
-# make bench-quick  a small benchmark of the default and six bounds against known truths (under 3 minutes), in build/bench; BOUNDS=… of others
-# make bench  what the committed figures lack (resumable: start it again and it goes on)
-# make bench RESULTS=build/results  all of them anew (many hours)
-# make speed  ratios of time and memory, on a machine that does nothing else (an hour)
+# make bench-quick  a small benchmark of the default and six bounds on known truths (under 3 minutes), in build/bench; BOUNDS=… selects bounds
+# make bench  what is missing from the committed results; resumes after an interruption
+# make bench RESULTS=build/results  all results again (many hours)
+# make speed  ratios of time and memory, on an idle machine (an hour)
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -64,8 +64,8 @@ bench: .venv/.ready
 	$(PY) -m benchmarks.accuracy.staircase $(OUTPUT)
 	$(PY) -m benchmarks.speed.cost $(OUTPUT)
 	$(PY) -m benchmarks.accuracy.contingency_tables $(OUTPUT)
-	$(PY) -m benchmarks.peers $(OUTPUT)  # last: its environments need Python 3.11
-	$(PY) -m benchmarks.accuracy.default --report $(OUTPUT)  # beside them
+	$(PY) -m benchmarks.peers $(OUTPUT)  # last, because its environments need Python 3.11
+	$(PY) -m benchmarks.accuracy.default --report $(OUTPUT)  # compares the default with them
 
 speed: .venv/.ready
 	$(PY) -m benchmarks.speed $(OUTPUT)

@@ -162,7 +162,7 @@ def hard_cases(results: Results) -> Section:
     ]
     if not lines:
         return "None of these tasks was run with the required sample size.", aims
-    notes = "Relative errors: the mean over seeds, for which the target holds, and the largest error of a single run."
+    notes = "Relative errors: the mean over seeds, to which the target applies, and the largest error of a single run."
     absent = [] if secret else [f"{SECRET_TASK} was not run with n = {SECRET_ROWS:,}."]
     absent += [] if stairs else [f"Staircases were not run with n = {MANY:,}."]
     header = ["task", "n", "seeds", "mean error", "largest error"]
