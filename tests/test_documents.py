@@ -17,6 +17,24 @@ from infomax.tasks import base as tasks_base
 
 ROOT = Path(__file__).parent.parent
 
+#: Expressions that are not technical English, as patterns.
+AVOIDED = [
+    "holds? the truth",
+    "train(s|ed) nothing",
+    "asked too",
+    "are asked since",
+    "what .* is given back",
+    "mixed pairs",
+    "for granted",
+    "tells? about",
+    "goes on where",
+    "no mutual information is",
+    "(give|measure)s? much (more|less) than",
+    "guess at",
+    "(is|are|was) told",
+    "knows? of",
+]
+
 
 def blocks(document):
     return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -27,6 +45,14 @@ def texts():
     files = [file for folder in ("infomax", "mmim_example", "benchmarks") for file in (ROOT / folder).rglob("*.py")]
     files += [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
     return {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files}
+
+
+@pytest.mark.parametrize("phrase", AVOIDED)
+def test_english_is_that_of_the_field(phrase):
+    """CONTRIBUTING has the style, with these phrases as examples of what to avoid."""
+    pattern = re.compile(phrase.replace(" ", r"\s+"), flags=re.IGNORECASE)
+    examples = re.compile(r"\| before \| after \|.*?\n\n", flags=re.DOTALL)
+    assert not [name for name, text in texts().items() if pattern.search(examples.sub("", text))]
 
 
 def test_links_between_documents_lead_to_files():
