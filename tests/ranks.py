@@ -361,3 +361,12 @@ def die(rank, world, store, results):
     except infomax.RankError as error:
         results.with_name(f"{results.name}-{rank}").write_text(str(error))
         os._exit(3)
+
+
+def run_command(rank, world, port, words, results):
+    """The command in a process that finds its place in its environment; what it prints."""
+    torch.set_num_threads(1)
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in names.items()})
+    with results.with_name(f"{results.name}-{rank}").open("w") as file, contextlib.redirect_stdout(file):
+        raise SystemExit(infomax.command_line.main.main(words))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import infomax
-from infomax import Bracket, Estimate, InfomaxWarning, TrainingWarning, bracket, estimate
+from infomax import Bracket, Estimate, InfomaxWarning, Schedule, TrainingWarning, bracket, estimate
 from infomax.bounds import base
 
 QUICK = {"quick": True, "progress": False}
@@ -36,11 +36,12 @@ def club(monkeypatch):
 @pytest.mark.usefixtures("club")
 def test_bracket_holds_the_truth():
     x, noise = np.random.default_rng(0).normal(size=(2, 1000))
-    result = bracket(x, x + noise, seed=2, **QUICK)
+    options = {"seed": 2, "schedule": Schedule(steps=60), **QUICK}
+    result = bracket(x, x + noise, **options)
     assert type(result) is Bracket
     assert (result.lower.bound, result.upper.bound) == ("infonce", "club")
     assert (result.lower.kind, result.upper.kind, result.assumption) == ("lower", "upper", "")
-    assert result.lower == estimate(x, x + noise, bound="infonce", seed=2, **QUICK)
+    assert result.lower == estimate(x, x + noise, bound="infonce", **options)
     assert result.lower.mi < result.upper.mi
     low, high = result.confidence_interval()
     assert (low, high) == (result.lower.confidence_interval()[0], result.upper.confidence_interval()[1])

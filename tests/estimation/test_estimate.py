@@ -36,7 +36,8 @@ def gaussian():
 @pytest.fixture(scope="module")
 def quick(gaussian):
     """The quick estimate of these pairs by a bound; each is made once."""
-    return functools.cache(lambda bound: estimate(*gaussian, bound=bound, **QUICK))
+    options = {"schedule": Schedule(steps=100), **QUICK}
+    return functools.cache(lambda bound: estimate(*gaussian, bound=bound, **options))
 
 
 @pytest.fixture
@@ -263,7 +264,7 @@ def test_a_refusal_loses_no_work(monkeypatch):
 
 
 def test_a_list_gives_a_list(gaussian, quick):
-    results = estimate(*gaussian, bound=["ba", "default", CPC(5, 5), "gaussian"], **QUICK)
+    results = estimate(*gaussian, bound=["ba", "default", CPC(5, 5), "gaussian"], schedule=Schedule(steps=100), **QUICK)
     assert [result.bound for result in results] == ["ba", "default", "cpc", "gaussian"]
     assert results[1] == quick("default")
 
