@@ -7,7 +7,7 @@ import sys
 #: torch is loaded, nothing of infomax is; each code runs in a fork.
 START = """
 import json, os, sys, traceback
-import numpy, scipy.special, torch
+import numpy, scipy.integrate, scipy.stats, torch
 assert not any(name.startswith("infomax") for name in sys.modules)
 printed = {}
 for name, code in json.loads(sys.stdin.read()).items():
