@@ -1,4 +1,7 @@
-"""Warning categories of the library; all derive from :class:`InfomaxWarning`."""
+"""Warning categories of the library, all derived from :class:`InfomaxWarning`, and the warning of renamed things."""
+
+import sys
+import warnings
 
 
 class InfomaxWarning(UserWarning):
@@ -23,3 +26,11 @@ class TrainingWarning(InfomaxWarning):
 
 class SubsampleWarning(InfomaxWarning):
     """A random subset of the rows was used or measured."""
+
+
+def warn_of_new_name(what: str, old: str, new: str) -> None:
+    """Warn at the line of the user, which is the first one outside the library, that a name has changed."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("infomax"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(f"{what} {old!r} is now called {new!r}", DeprecationWarning, stacklevel=level)

@@ -77,3 +77,23 @@ def test_others_use_the_library_through_its_front_door(user):
         for line in file.read_text(encoding="utf-8").splitlines():
             if re.match(r"\s*(from|import) infomax\b", line):
                 assert allowed.match(line.strip()), f"{file.name}: {line}"
+
+
+def test_names_are_loaded_by_several_threads_at_once():
+    code = """
+import threading, infomax
+names = "estimate pairwise conditional bracket CPC GlobalBatch BA bounds".split()
+barrier, failed = threading.Barrier(len(names)), []
+def load(name):
+    barrier.wait()
+    try:
+        getattr(infomax, name)
+    except BaseException as error:
+        failed.append((name, repr(error)))
+threads = [threading.Thread(target=load, args=(name,)) for name in names]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(failed)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.strip() == "[]"

@@ -117,6 +117,14 @@ def test_packages_import_only_those_below(package):
             assert {target.split(".")[0] for target in imports(module)} <= set(allowed), module
 
 
+def test_modules_of_the_library_do_not_load_names_lazily():
+    """The first use of a lazy name waits for the thread that loads; an import that waits for it could block forever."""
+    for module, file in sources().items():
+        if module.startswith("infomax."):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                assert not (isinstance(node, ast.ImportFrom) and node.module == "infomax"), module
+
+
 def test_no_folder_holds_a_single_file():
     for folder in {file.parent for file in sources().values()}:
         assert len({file.name for file in folder.iterdir()} - {"__init__.py", "__pycache__"}) > 1, folder

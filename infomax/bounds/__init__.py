@@ -5,8 +5,9 @@ from pkgutil import iter_modules
 
 from infomax.bounds.base import Bound, get, names, register
 from infomax.bounds.contrastive import several
+from infomax.bounds.variational import barber_agakov
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Bound", "get", "names", "register", "several"]
+__all__ = ["Bound", "barber_agakov", "get", "names", "register", "several"]

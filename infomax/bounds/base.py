@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from infomax.io.naming import unknown
 
 Kind = Literal["lower", "upper", "estimate"]
+#: Kinds in words.
+KIND_NAMES: dict[Kind, str] = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}
 B = TypeVar("B", bound="type[Bound]")
 
 

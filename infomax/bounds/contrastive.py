@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from infomax import critics
 from infomax.bounds import objectives
 from infomax.bounds.base import Bound
 from infomax.bounds.objectives import Scores
+from infomax.critics import networks as critics
 from infomax.scores.inner_products import InnerProducts
 from infomax.scores.statistics import Statistic
 

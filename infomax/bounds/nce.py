@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from infomax import critics
 from infomax.bounds import objectives
 from infomax.bounds.base import register
 from infomax.bounds.contrastive import Contrastive, Discriminative
 from infomax.bounds.objectives import Scores
+from infomax.critics import networks as critics
 from infomax.scores.statistics import LogSums, Statistic
 
 

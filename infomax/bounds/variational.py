@@ -143,3 +143,16 @@ class BA(Variational):
         if self.memory is None:
             return log_prob + self.known_entropy
         return log_prob - self.memory.log_prob(y, labels)
+
+
+def barber_agakov(
+    bounds: Sequence[BA], pairs: Sequence[tuple[Tensor, Tensor]], labels: Tensor | None = None
+) -> list[Tensor]:
+    """``bound(x, y, labels)`` of each bound and its pair of ``x (N, Dx)`` and ``y (N, Dy)``: 0-d, in nats.
+
+    Raises:
+        ValueError: if the numbers of pairs and bounds differ, and as each bound.
+    """
+    if len(pairs) != len(bounds):
+        raise ValueError(f"pairs must be as many as bounds; got {len(pairs)} and {len(bounds)}")
+    return [bound(x, y, labels) for bound, (x, y) in zip(bounds, pairs, strict=True)]

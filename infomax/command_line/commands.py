@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from infomax import distributed
 from infomax.command_line.demo import run_demo
 from infomax.command_line.tables import bounds_table, estimates_table, pairs_table
+from infomax.distributed import ranks as distributed
 from infomax.estimation.compositions import conditional
 from infomax.estimation.estimate import estimate
 from infomax.estimation.pairwise import pairwise

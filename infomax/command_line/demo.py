@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infomax import CPC, tasks
+from infomax.bounds.nce import CPC
 from infomax.command_line.tables import format_table, interval, notes, registry_facts
 from infomax.datasets import load_penguins
 from infomax.estimation.estimate import estimate
 from infomax.exceptions import InfomaxWarning
 from infomax.results.estimate import Estimate
 from infomax.results.plots import new_figure, plot_comparison
+from infomax.tasks import base as tasks
 
 #: One estimator of each kind.
 _SHOWN = ["default", "ba", "cpc", "dv", "infonce", "mine", "nwj", "gaussian", "ksg"]

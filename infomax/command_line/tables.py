@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
-from infomax import bounds, estimators
+from infomax.bounds import base as bounds
+from infomax.estimators import base as estimators
 from infomax.results.composition import Composition
 from infomax.results.estimate import Estimate, pvalue_text
 from infomax.results.pairwise import Pairwise
@@ -51,30 +52,13 @@ def notes(results: Sequence[Estimate | Composition]) -> list[str]:
     return [f"{', '.join(who)}: {text}" for text, who in names.items()]
 
 
-class _Fact(TypedDict):
-    name: str
-    kind: str
-    ceiling: str
-    cost: str
-    use_when: str
-    reference: str
-
-
-def registry_facts() -> list[_Fact]:
+def registry_facts() -> list[dict[str, str]]:
     """The facts that the classes of all estimators and bounds state: a dict for each."""
     others = [name for name in estimators.names() if name != "default"]
     known: list[Any] = [estimators.get("default"), *map(bounds.get, bounds.names()), *map(estimators.get, others)]
-    return [
-        _Fact(
-            name=entry.name,
-            kind=entry.kind,
-            ceiling=entry.ceiling_formula,
-            cost=entry.cost,
-            use_when=entry.use_when,
-            reference=entry.reference,
-        )
-        for entry in known
-    ]
+    facts = {"name": "name", "kind": "kind", "ceiling": "ceiling_formula"}
+    facts |= {fact: fact for fact in ("cost", "use_when", "reference")}
+    return [{fact: getattr(entry, attribute) for fact, attribute in facts.items()} for entry in known]
 
 
 def format_table(rows: list[list[str]], *, markdown: bool = False) -> str:
@@ -90,7 +74,7 @@ def format_table(rows: list[list[str]], *, markdown: bool = False) -> str:
 def bounds_table(*, markdown: bool = False) -> str:
     """The table of ``infomax bounds`` and of the README."""
     header = ["name", "kind", "ceiling", "cost of N pairs", "use it for", "source"]
-    cells = [[str(value) for value in fact.values()] for fact in registry_facts()]
+    cells = [list(fact.values()) for fact in registry_facts()]
     if markdown:
         cells = [[f"`{row[0]}`", *row[1:]] for row in cells]
     return format_table([header, *cells], markdown=markdown)

@@ -3,7 +3,6 @@
 Imports :mod:`infomax.scores` and :mod:`infomax.statistics`.
 """
 
-import warnings
 from typing import Any
 
 from infomax.critics import networks
@@ -22,6 +21,7 @@ from infomax.critics.networks import (
     names,
     reset,
 )
+from infomax.exceptions import warn_of_new_name
 
 __all__ = [
     "GaussianResidual",
@@ -42,6 +42,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "Anchored":
-        warnings.warn("infomax.critics.Anchored is now called GaussianResidual", DeprecationWarning, stacklevel=2)
+        warn_of_new_name("critic", name, "GaussianResidual")
         return networks.GaussianResidual
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

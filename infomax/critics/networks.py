@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import abc
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infomax.critics.joint import score_pairs
+from infomax.exceptions import warn_of_new_name
 from infomax.statistics.gaussian import fit_gaussian
 
 
@@ -354,9 +354,8 @@ def make(critic: str | nn.Module, x_dim: int, y_dim: int) -> nn.Module:
     if not isinstance(critic, str):
         raise TypeError(f"critic must be a name or a torch.nn.Module; got {type(critic).__name__}")
     if critic in _RENAMED:
-        new = _RENAMED[critic]
-        warnings.warn(f"critic {critic!r} is now called {new!r}", DeprecationWarning, stacklevel=3)
-        critic = new
+        warn_of_new_name("critic", critic, _RENAMED[critic])
+        critic = _RENAMED[critic]
     if critic not in _CRITICS:
         raise ValueError(f"critic must be a module or one of {', '.join(_CRITICS)}; got {critic!r}")
     return _CRITICS[critic](x_dim, y_dim)

@@ -114,6 +114,12 @@ class GaussianMixtureMemory(nn.Module):
                 raise ValueError(f"labels must lie in 0..{self.components - 1}; got {least}..{largest}")
         return labels == torch.arange(self.components, device=y.device)[:, None]
 
+    def _some_members(self, y: Tensor, labels: Tensor | None) -> Tensor:
+        """:meth:`_members` of at least one row."""
+        if not len(y):
+            raise ValueError("y must have at least one row; got 0")
+        return self._members(y, labels)
+
     def reset_parameters(self) -> None:
         """Empty the memory."""
         self.counts.zero_()
@@ -157,9 +163,7 @@ class GaussianMixtureMemory(nn.Module):
 
     def forward(self, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """Entropy of ``y`` ``(N, D)`` in nats, a 0-d tensor; ``entropy`` of the constructor says which one."""
-        members = self._members(y, labels)
-        if not len(y):
-            raise ValueError("y must have at least one row; got 0")
+        members = self._some_members(y, labels)
         wide = y.to(_wide_type(y))
         mixture = self._mixture(wide, members)
         if self.entropy == "monte_carlo":
@@ -197,7 +201,7 @@ def entropies(
     if len({id(memory) for memory in memories}) < len(memories):
         raise ValueError("memories must be different ones; got one twice")
     for memory, y in zip(memories, ys, strict=True):
-        memory._members(y, labels)
+        memory._some_members(y, labels)
     return [memory(y, labels) for memory, y in zip(memories, ys, strict=True)]
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeGuard, get_args
 import torch
 from torch import Tensor, nn
 
-from infomax import critics
 from infomax.bounds import Bound, objectives
 from infomax.bounds.contrastive import Contrastive, Discriminative
 from infomax.bounds.nce import CPC, InfoNCE
 from infomax.bounds.objectives import Scores
+from infomax.critics import networks as critics
 from infomax.distributed.inner_products import Exchange, SharedProducts
 from infomax.distributed.ranks import Shares, active, agree, gather, gathered, summed, world_size
 

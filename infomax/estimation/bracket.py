@@ -22,7 +22,7 @@ class Bracket:
     Attributes:
         lower, upper: their estimates.
         assumption: under which the upper estimate is a bound; empty if it needs none.
-        cautions: warnings about the two together; their own come on top.
+        cautions: warnings about the two together; their own are added.
     """
 
     lower: Estimate
@@ -149,7 +149,7 @@ def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = 
 def _estimator(bound: BoundLike, argument: str) -> Estimator:
     """The estimator, which states the kind and the name of a bound."""
     try:
-        return chosen(bound, stacklevel=4)
+        return chosen(bound)
     except TypeError:
         raise TypeError(f"{argument} must be a name or an infomax.Bound; got {bound!r}") from None
     except ValueError as error:

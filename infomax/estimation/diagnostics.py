@@ -1,4 +1,4 @@
-"""Diagnostics: what a user should know before believing an estimate."""
+"""Diagnostics: reasons to treat an estimate with caution."""
 
 from __future__ import annotations
 

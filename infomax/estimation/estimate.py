@@ -132,7 +132,7 @@ def estimate(
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
     fit_margins(np.zeros((1, 1)), margins)
-    estimators = [chosen(candidate, stacklevel=3) for candidate in candidates]
+    estimators = [chosen(candidate) for candidate in candidates]
     device = _checked_device(x.device if device is None and isinstance(x, Tensor) else device)
     problem = Problem.of(
         x,
@@ -197,7 +197,7 @@ def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], Non
         return Estimate(0.0, 0.0, 0.0, "estimate", **facts), [caution]
     cautions = list(judge_samples(*problem.examined(), *estimator.densities))
     if len(x) < problem.rows:
-        cautions.insert(0, SubsampleWarning(f"{len(x)} of {problem.rows} rows are {estimator.usage(problem)}"))
+        cautions.insert(0, SubsampleWarning(f"{len(x)} of {problem.rows} rows are {estimator.usage}"))
     found = estimator.measure(problem, advance)
     result = Estimate(
         found.value,

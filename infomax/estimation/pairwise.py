@@ -90,7 +90,7 @@ def pairwise(
     """
     estimator = None
     if bound is not None:
-        estimator = chosen(bound, stacklevel=3)
+        estimator = chosen(bound)
     elif options:
         raise TypeError(f"without a bound there are no further keywords; got {', '.join(options)}")
     qvalues(np.ones(1), correction)  # raises for an unknown one

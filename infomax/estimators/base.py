@@ -21,7 +21,7 @@ E = TypeVar("E", bound="type[Estimator]")
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """What an estimator finds, in nats.
+    """The result of an estimator, in nats.
 
     Attributes:
         value: the estimate. stderr: its standard error.
@@ -30,7 +30,7 @@ class Measurement:
         overfitting: how much larger the value is on training rows than on held-out rows.
         rows_at_a_time: how many rows were measured together; None: all.
         kind, ceiling, pvalue, permutations, history: see :class:`infomax.Estimate`.
-        remarks: what the user should know about this value; diagnostics that hold for every estimator come on top.
+        remarks: what the user should know about this value; diagnostics that hold for every estimator are added.
     """
 
     value: float
@@ -71,7 +71,9 @@ class Estimator(abc.ABC):
     trains: ClassVar[bool] = False
     #: Whether several processes can share its folds.
     shares_folds: ClassVar[bool] = False
-    #: Of samples too large to be copied: how many rows are drawn at most, and how many cells (rows by columns).
+    #: How the selected rows are used where they are not all rows.
+    usage: ClassVar[str] = "used, drawn at random"
+    #: For samples too large to copy: the maximum number of rows and of cells (rows by columns).
     most_rows: ClassVar[int] = MOST_DRAWN
     most_cells: ClassVar[int] = MOST_CELLS
 
@@ -79,16 +81,12 @@ class Estimator(abc.ABC):
         """Raise before any work unless this estimator can take the problem.
 
         Raises:
-            ValueError: which says what the rule is.
+            ValueError: if this estimator does not support the problem.
         """
 
     def select(self, problem: Problem) -> Problem:
         """The problem with no more rows than this estimator uses."""
         return problem
-
-    def usage(self, problem: Problem) -> str:
-        """How the selected rows are used where they are not all rows."""
-        return "used, drawn at random"
 
     def steps(self, problem: Problem) -> int:
         """How many training steps :meth:`measure` takes, for the progress bar."""
@@ -104,7 +102,7 @@ class Estimator(abc.ABC):
 
 
 def untrained(kept: str) -> TrainingWarning:
-    """The remark that no network was trained; ``kept`` is what the value contains nevertheless."""
+    """The remark that no network was trained; ``kept`` is the part that was fitted nevertheless."""
     return TrainingWarning(
         f"no network was trained: too few rows for a validation set; the value and its interval contain only {kept}"
     )

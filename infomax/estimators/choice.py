@@ -1,15 +1,15 @@
-"""From what a user passes as ``bound=`` to an estimator."""
+"""Converts the argument ``bound=`` to an estimator."""
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-from infomax import bounds
 from infomax.bounds import Bound
+from infomax.bounds import base as bounds
 from infomax.estimators import base
 from infomax.estimators.base import Estimator
 from infomax.estimators.trained import TrainedBound
+from infomax.exceptions import warn_of_new_name
 from infomax.io.naming import unknown
 
 BoundLike = str | Bound
@@ -17,12 +17,11 @@ BoundLike = str | Bound
 _RENAMED = {"anchored": "default"}
 
 
-def chosen(bound: Any, *, stacklevel: int = 2) -> Estimator:
+def chosen(bound: Any) -> Estimator:
     """The estimator of that name, or the bound as an estimator.
 
     Args:
-        bound: a name from :func:`infomax.estimators.names` or :func:`infomax.bounds.names`, or a bound. stacklevel:
-            whose line the warning of an old name shows.
+        bound: a name from :func:`infomax.estimators.names` or :func:`infomax.bounds.names`, or a bound.
 
     Raises:
         ValueError: for an unknown name; close matches are named.
@@ -34,9 +33,8 @@ def chosen(bound: Any, *, stacklevel: int = 2) -> Estimator:
         came = f"the class {bound.__name__}" if isinstance(bound, type) else type(bound).__name__
         raise TypeError(f"bound must be a name or an infomax.Bound; got {came}")
     if bound in _RENAMED:
-        new = _RENAMED[bound]
-        warnings.warn(f"bound {bound!r} is now called {new!r}", DeprecationWarning, stacklevel=stacklevel + 1)
-        bound = new
+        warn_of_new_name("bound", bound, _RENAMED[bound])
+        bound = _RENAMED[bound]
     if bound in base.names():
         return base.get(bound)
     try:

@@ -62,7 +62,7 @@ class GaussianCopula(Estimator):
     def measure(self, problem: Problem, tick: Callable[[int], None] = no_progress) -> Measurement:
         local = gaussian_copula(problem.x, problem.y)
         n = len(local)
-        # Information below 1/n nats, worth one parameter, cannot be told from none.
+        # Information below 1/n nats, worth one parameter, is indistinguishable from zero.
         stderr = math.hypot(float(local.std(ddof=1)) / math.sqrt(n), 1 / n)
         bias = 0.5 * math.prod(problem.dims) / n
         remark = InfomaxWarning(

@@ -27,7 +27,7 @@ class Problem:
 
     Attributes:
         x, y: ``(N, Dx)``, ``(N, Dy)``, float64, finite, without constant columns.
-        rows: of the samples as they came. sampled: samples that are not copied, of which x and y are rows; else None.
+        rows: number of input rows. sampled: samples that are not copied, of which x and y are rows; else None.
         seed, device, quick, folds, margins, schedule: as :func:`infomax.estimate`.
         shared: whether the ranks share the folds of each bound.
     """
@@ -47,7 +47,7 @@ class Problem:
 
     @staticmethod
     def of(x: Any, y: Any, *, most_rows: int, most_cells: int, seed: int, **options: Any) -> Problem:
-        """Of samples as the user passes them; this is where they are checked.
+        """From samples as the user passes them; this is where they are checked.
 
         Samples that are too large to be copied are read once; at most ``most_rows`` rows of ``most_cells`` cells are
         then drawn at random.
@@ -96,7 +96,7 @@ class Problem:
         return self.x[some], self.y[some]
 
     def split(self, usual: int) -> int:
-        """Number of folds: that of the user or the usual one, at most a quarter of the rows."""
+        """Number of folds: the user's or the default, at most a quarter of the rows."""
         return min(self.folds or usual, len(self.x) // 4)
 
     def prepare(self, parts: Sequence[NDArray[np.int64]]) -> list[tuple[Tensor, Tensor]]:

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import torch
 
-from infomax import bounds
 from infomax.bounds import Bound
+from infomax.bounds import base as bounds
 from infomax.critics.networks import reset
 from infomax.estimators.base import Estimator, Measurement, untrained
 from infomax.estimators.problem import Problem
@@ -34,6 +34,7 @@ class TrainedBound(Estimator):
 
     trains = True
     shares_folds = True
+    usage = "measured, drawn at random; the others are used for training"
     most_rows: ClassVar[int] = MOST_TRAINED
 
     def __init__(self, bound: str | Bound) -> None:
@@ -67,14 +68,8 @@ class TrainedBound(Estimator):
             copy.deepcopy(bound).float().to(problem.device).eval()(*pair)
 
     def select(self, problem: Problem) -> Problem:
-        """Of samples that are not copied, the rows that are measured."""
+        """For samples that are not copied, the rows that are measured; the remaining rows are used for training."""
         return problem if problem.sampled is None else problem.first(problem.sampled.measured)
-
-    def usage(self, problem: Problem) -> str:
-        """Of samples that are not copied, the other rows train."""
-        if problem.sampled is None:
-            return super().usage(problem)
-        return "measured, drawn at random; the others are used for training"
 
     def steps(self, problem: Problem) -> int:
         """Steps of the schedule for every fold."""
@@ -96,7 +91,7 @@ class TrainedBound(Estimator):
         trained = not schedule.steps or can_train(problem.rows - n // folds)
         return Measurement(
             value,
-            math.hypot(math.sqrt(variance), 1 / n),  # 1/n nats, worth one parameter, cannot be told from none
+            math.hypot(math.sqrt(variance), 1 / n),  # 1/n nats, worth one parameter, is indistinguishable from zero
             in_sample - value,
             overfitting=in_sample - value,
             rows_at_a_time=min(BLOCK, n // folds),

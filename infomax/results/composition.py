@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.bounds.base import Kind
+from infomax.bounds.base import KIND_NAMES, Kind
 from infomax.results.estimate import Estimate, pvalue_text
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Composition:
         quantity: its name, such as "I(x; y | z)".
         terms: its signed estimates.
         nonnegative: whether the quantity cannot be negative; the upper end of its interval is then at least 0.
-        cautions: warnings about the sum; those of its terms come on top.
+        cautions: warnings about the sum; those of its terms are added.
 
     Raises:
         ValueError: without terms, and for terms with different numbers of rows or units.
@@ -136,7 +136,7 @@ class Composition:
 
     @property
     def pvalue(self) -> float | None:
-        """Of the test that the quantity is 0, where a valid one exists: for a sum of added terms that have tests.
+        """P-value of the test that the quantity is 0, where a valid one exists: for a sum of added terms with tests.
 
         Mutual information is never negative, so a sum is 0 only if each term is: for a total correlation, if all
         variables are independent. The smallest p-value times the number of terms (Bonferroni) is valid however the
@@ -174,7 +174,7 @@ class Composition:
 
     @property
     def seed(self) -> int:
-        """As given."""
+        """The seed that was given."""
         return self.terms[0].estimate.seed
 
     @property
@@ -250,7 +250,7 @@ class Composition:
         test = "" if self.pvalue is None else f", p {pvalue_text(self.pvalue, self.least_pvalue)} for independence"
         lines = [
             f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
-            f"  {NATURES[self.kind]} of {self.quantity} by {self.bound} from {self.n} rows, standard error "
+            f"  {KIND_NAMES[self.kind]} of {self.quantity} by {self.bound} from {self.n} rows, standard error "
             f"{'' if self.paired else 'at most '}{self.stderr:.4f}{test}",
         ]
         for term in self.terms:
@@ -263,10 +263,6 @@ def _standard_error(values: NDArray[np.float64]) -> float:
     return float(values.std()) / math.sqrt(len(values))
 
 
-#: Kinds in words.
-NATURES: dict[Kind, str] = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}
-
-
 def summary(estimate: Estimate) -> str:
     """Value, kind, bound and standard error in one line."""
-    return f"{estimate.mi:.4f}, {NATURES[estimate.kind]} by {estimate.bound}, standard error {estimate.stderr:.4f}"
+    return f"{estimate.mi:.4f}, {KIND_NAMES[estimate.kind]} by {estimate.bound}, standard error {estimate.stderr:.4f}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.bounds.base import Kind
+from infomax.bounds.base import KIND_NAMES, Kind
 from infomax.training.fit import History
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Estimate:
         permutations: their number; no p-value can be below 1 / (1 + permutations).
         limit: an upper limit of the mutual information where a side is discrete: its entropy plus two standard errors
             of that. None where no side is discrete.
-        warnings: what to know before believing the number.
+        warnings: reasons to treat the value with caution.
         history: the training history of each model: one model for each fold, or the first model of each fold and then
             the second.
         local: each row's local value, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where
@@ -129,12 +129,12 @@ class Estimate:
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
         """
-        from infomax.results.plots import COLOURS, LABELS, new_figure, plot_history  # noqa: PLC0415 - an extra
+        from infomax.results.plots import COLOURS, new_figure, plot_history  # noqa: PLC0415 - an extra
 
         figure, (ax,) = new_figure(7, 4)
         colour, (low, high) = COLOURS[self.kind], self.confidence_interval()
         ax.axhspan(low, high, color=colour, alpha=0.15, lw=0, label=f"95 % interval [{low:.3f}, {high:.3f}]")
-        ax.axhline(self.mi, color=colour, label=f"{self.mi:.3f} {self.unit}, {LABELS[self.kind]}")
+        ax.axhline(self.mi, color=colour, label=f"{self.mi:.3f} {self.unit}, {KIND_NAMES[self.kind]}")
         if self.history:
             plot_history(ax, self.history, (low, high), colour)
         else:
@@ -152,13 +152,13 @@ class Estimate:
 
     def __repr__(self) -> str:
         low, high = self.confidence_interval()
-        nature = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}[self.kind]
         ceiling = "" if self.ceiling is None else f", ceiling {self.ceiling:.2f}"
         gap = f", gap {self.gap:.4f}" if self.history else ""
         test = "" if self.pvalue is None else f", p {pvalue_text(self.pvalue, self.least_pvalue)} for independence"
+        extra = f"{gap}{ceiling}{test}"
         lines = [
             f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
-            f"  {nature} by {self.bound} from {self.n} pairs, standard error {self.stderr:.4f}{gap}{ceiling}{test}",
+            f"  {KIND_NAMES[self.kind]} by {self.bound} from {self.n} pairs, standard error {self.stderr:.4f}{extra}",
         ]
         return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])
 

@@ -38,7 +38,7 @@ class Pairwise:
         symmetric: whether one set was given.
         bound: the name of the estimator. kind: "lower", "upper" or "estimate", as of :class:`Estimate`. n: rows of
             the samples. seed: as given. correction: how q-values were computed. unit: "nats" or "bits".
-        warnings: what to know before believing the numbers.
+        warnings: reasons to treat the value with caution.
     """
 
     mi: Floats

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from infomax.bounds.base import Kind
+from infomax.bounds.base import KIND_NAMES, Kind
 from infomax.training.fit import History
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"lower": "#1b6ca8", "upper": "#b5482a", "estimate": "#4d4d4d"}
-LABELS = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}
 
 
 class Measured(Protocol):
@@ -74,7 +73,7 @@ def plot_comparison(
     seen = set()
     for row, estimate in enumerate(estimates):
         low, high = estimate.confidence_interval()
-        label = None if estimate.kind in seen else LABELS[estimate.kind]
+        label = None if estimate.kind in seen else KIND_NAMES[estimate.kind]
         seen.add(estimate.kind)
         colour = COLOURS[estimate.kind]
         ax.plot([low, high], [row, row], color=colour, lw=2.5, alpha=0.5, solid_capstyle="butt")

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from infomax import distributed
 from infomax.bounds import Bound
+from infomax.distributed import ranks as distributed
 from infomax.io.batches import Aligned, check_finite
 from infomax.io.samples import Floats, column_labels, warn_of_constant
 from infomax.io.stored import MOST_CELLS, Rows
@@ -27,7 +27,7 @@ MOST_MEASURED = 100_000
 _MOST_VALIDATION, _MOST_SKETCHED = 2**13, 10**5
 #: Rows that are drawn, at most: for estimators that train nothing, and for others.
 MOST_DRAWN, MOST_TRAINED = 2**20, 2 * MOST_MEASURED
-#: From so many blocks on, their values tell how far their mean may be off.
+#: With at least this many blocks, the standard error is computed from their spread.
 _MANY_BLOCKS = 30
 #: Cells that are read at a time, from the first row to the last.
 _SCANNED = 2**20
@@ -36,7 +36,7 @@ _SCANNED = 2**20
 def draw_rows(n: int, count: int, rng: np.random.Generator) -> Rows:
     """``count`` of ``n`` rows, at most 2²⁰ if n is large, each once and in random order.
 
-    The first of them are those that a smaller count would give; memory is that of ``count``, not of ``n``.
+    A smaller count gives the first of these rows; memory is O(count), not O(n).
 
     >>> rows = draw_rows(10**12, 1000, np.random.default_rng(0))
     >>> bool((rows[:10] == draw_rows(10**12, 10, np.random.default_rng(0))).all())
@@ -52,7 +52,7 @@ def draw_rows(n: int, count: int, rng: np.random.Generator) -> Rows:
 
 
 def read_rows(aligned: Aligned, rows: Rows) -> tuple[dict[str, Floats], dict[str, NDArray[np.bool_]]]:
-    """Of each sample these rows, ``(R, D)``, and which of its columns vary; all is read once, and checked.
+    """These rows of each sample, ``(R, D)``, and which of its columns vary. All rows are read once and checked.
 
     Raises:
         ValueError: for values that are missing or infinite, with their row.
@@ -132,7 +132,7 @@ class Sampled:
                 stacklevel: whose line the warning of constant columns shows.
 
         Raises:
-            TypeError: for what are not numbers.
+            TypeError: for values that are not numbers.
             ValueError: for rows that differ or are too few, and values that are missing or infinite, with their row.
         """
         aligned = Aligned.of(samples)
@@ -157,14 +157,14 @@ class Sampled:
         device: torch.device,
         tick: Callable[[int], None] = no_progress,
     ) -> list[Fold]:
-        """What bounds say of rows that did not train them, having been trained on what all others hold.
+        """Fit a bound for each part of the measured rows, on all rows but the drawn ones, and measure it on that part.
 
-        Of the random sample one part is measured and one decides when to stop; the rest gives the margins and the warm
-        start. Training reads the samples, without the first two parts, in batches that
+        One part of the random sample is measured and one is for validation; the rest determines the marginals and the
+        warm start. Training reads the samples, without the first two parts, in batches that
         :meth:`infomax.io.batches.Aligned.batches` mixes.
 
         Args:
-            build: a fresh bound, to be trained on so many rows. margins, seed, schedule, device: as
+            build: a fresh bound, to be trained on the given number of rows. margins, seed, schedule, device: as
                 :func:`infomax.estimate`.
             folds: parts of the measured rows; each has a bound of its own, all are trained on the same rows.
             tick: called with the number of steps done.

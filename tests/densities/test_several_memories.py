@@ -72,6 +72,8 @@ def test_nothing_is_remembered_where_one_refuses():
         entropies(memories, ys, torch.arange(40) % 3)
     with pytest.raises(ValueError, match="y must be finite; got NaN or infinity in 1 rows"):
         entropies(memories, [ys[0], torch.full((1, DIM), torch.inf)], torch.arange(40) % 2)
+    with pytest.raises(ValueError, match="y must have at least one row; got 0"):
+        entropies(memories, [ys[0], ys[1][:0]], torch.arange(40) % 2)
     assert [memory.counts.sum().item() for memory in memories] == [0, 0]
 
 

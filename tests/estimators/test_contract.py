@@ -85,12 +85,20 @@ def test_the_old_name_of_the_default_warns():
     assert result.bound == "default"
 
 
-def test_the_old_name_of_the_critic_warns():
-    with pytest.warns(DeprecationWarning, match="critic 'anchored' is now called 'gaussian_residual'"):
-        bound = infomax.InfoNCE(2, 2, critic="anchored")
-    assert type(bound.critic) is infomax.critics.GaussianResidual
-    with pytest.warns(DeprecationWarning, match="GaussianResidual"):
-        assert infomax.critics.Anchored is infomax.critics.GaussianResidual
+def test_old_names_warn_at_the_line_of_the_user():
+    x = RNG.normal(size=(60, 2))
+    short = {"schedule": infomax.Schedule(steps=0), "progress": False}
+    for call in (
+        lambda: infomax.InfoNCE(2, 2, critic="anchored"),
+        lambda: infomax.critics.make("anchored", 2, 2),
+        lambda: infomax.critics.Anchored,
+        lambda: infomax.pairwise(x, bound="anchored", **short),
+        lambda: infomax.total_correlation([x[:, 0], x[:, 1]], bound="anchored", **short),
+    ):
+        with pytest.warns(DeprecationWarning, match="is now called") as caught:
+            call()
+        assert {str(warning.filename) for warning in caught if warning.category is DeprecationWarning} == {__file__}
+    assert infomax.critics.make("gaussian_residual", 2, 2).__class__ is infomax.critics.GaussianResidual
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """What is fixed for each fold and its networks: rows, copulas, and the networks' inputs.
+    """The fixed data of each fold and its networks: rows, copulas, and the networks' inputs.
 
     Network m belongs to fold m modulo the number of folds. Each network of a fold has validation rows of its own.
     """
