@@ -46,7 +46,7 @@ def test_compiled():
     assert_compiled_is_the_same(*bound_and_pairs("infonce"), "inductor")
 
 
-@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize("name", ["infonce", "ba", pytest.param("nwj", marks=pytest.mark.slow)])
 def test_graphs_that_the_compiler_takes(name):
     """Traced, with the gradient, as for the compiler, which would take a minute."""
     assert_compiled_is_the_same(*bound_and_pairs(name), "aot_eager")

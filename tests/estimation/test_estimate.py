@@ -36,7 +36,7 @@ def gaussian():
 @pytest.fixture(scope="module")
 def quick(gaussian):
     """The quick estimate of these pairs by a bound; each is made once."""
-    options = {"schedule": Schedule(steps=100), **QUICK}
+    options = {"schedule": Schedule(steps=100, batch_size=128), **QUICK}
     return functools.cache(lambda bound: estimate(*gaussian, bound=bound, **options))
 
 
@@ -152,7 +152,7 @@ def test_what_a_module_has_learned_is_forgotten():
         optimizer.step()
     assert bound(*pairs).item() > 3
     warnings.simplefilter("ignore", TrainingWarning)
-    result = estimate(x, y, bound=bound, margins="standard", schedule=Schedule(steps=50), progress=False)
+    result = estimate(x, y, bound=bound, margins="standard", schedule=Schedule(steps=50), **QUICK)
     assert result.mi < 0.2
 
 
@@ -177,7 +177,7 @@ def test_a_lower_bound_is_chosen_by_its_value():
     """Fitted as a classifier, these scores come to cost NWJ its exponential; the validation rows must show it."""
     x, y = tasks.get("spiral-multinormal-sparse-3-3-2-2.0").sample(2000, 0)
     warnings.simplefilter("ignore", TrainingWarning)
-    result = estimate(x, y, bound="js", folds=2, progress=False)
+    result = estimate(x, y, bound="js", **QUICK)
     assert all(fold.validation[fold.steps.index(fold.best_step)] == max(fold.validation) for fold in result.history)
 
 
@@ -222,7 +222,7 @@ def test_a_known_entropy_is_in_raw_units():
     x = rng.normal(size=2000)
     y = 10 * x + rng.normal(size=2000)
     entropy = 0.5 * math.log(2 * math.pi * math.e * 101)
-    result = estimate(x, y, bound=BA(1, 1, entropy=entropy), margins="none", progress=False)
+    result = estimate(x, y, bound=BA(1, 1, entropy=entropy), margins="none", folds=2, progress=False)
     assert result.kind == "lower"
     assert 2.2 < result.mi < 0.5 * math.log(101) + 3 * result.stderr
 
@@ -241,9 +241,9 @@ def test_repeated_rows_are_said():
     warnings.simplefilter("ignore", SaturationWarning)
     warnings.simplefilter("ignore", TrainingWarning)
     with pytest.warns(infomax.InfomaxWarning, match="480 rows are exact duplicates of others"):
-        estimate(np.tile(x, 5), np.tile(y, 5), **QUICK)
+        estimate(np.tile(x, 5), np.tile(y, 5), schedule=Schedule(steps=20), **QUICK)
     coarse = np.round(rng.normal(size=(2, 500)), 1)  # rounded values are no repeated rows
-    estimate(*coarse, **QUICK)
+    estimate(*coarse, schedule=Schedule(steps=20), **QUICK)
 
 
 @pytest.mark.parametrize("bound", ["default", *infomax.bounds.names()])
@@ -264,7 +264,9 @@ def test_a_refusal_loses_no_work(monkeypatch):
 
 
 def test_a_list_gives_a_list(gaussian, quick):
-    results = estimate(*gaussian, bound=["ba", "default", CPC(5, 5), "gaussian"], schedule=Schedule(steps=100), **QUICK)
+    results = estimate(
+        *gaussian, bound=["ba", "default", CPC(5, 5), "gaussian"], schedule=Schedule(steps=100, batch_size=128), **QUICK
+    )
     assert [result.bound for result in results] == ["ba", "default", "cpc", "gaussian"]
     assert results[1] == quick("default")
 
@@ -278,7 +280,7 @@ def test_saturation_is_said(gaussian):
     assert result.mi < result.ceiling
     for bound in ("ba", "default"):
         with pytest.warns(SaturationWarning, match="larger than log n"):
-            assert estimate(x, y, bound=bound, **QUICK).mi > math.log(200)
+            assert estimate(x, y, bound=bound, schedule=Schedule(steps=50), **QUICK).mi > math.log(200)
 
 
 def test_classical_estimators_say_where_they_fail():

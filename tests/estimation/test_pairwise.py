@@ -9,7 +9,7 @@ import torch
 from scipy.special import digamma
 
 import infomax
-from infomax import Pairwise, estimate, pairwise, tasks
+from infomax import Pairwise, Schedule, estimate, pairwise, tasks
 from infomax.statistics import plugin
 
 
@@ -138,8 +138,9 @@ def test_independent_columns_are_seldom_reported():
 def test_any_bound_gives_the_values_of_estimate():
     x = table(n=150)[:, [0, 3, 1]]
     warnings.simplefilter("ignore", infomax.InfomaxWarning)  # of so few rows
-    found = pairwise(x, bound="infonce", quick=True, seed=2, progress=False)
-    single = estimate(x[:, 0], x[:, 1], bound="infonce", quick=True, seed=2, progress=False)
+    options = {"bound": "infonce", "quick": True, "schedule": Schedule(steps=20), "seed": 2, "progress": False}
+    found = pairwise(x, **options)
+    single = estimate(x[:, 0], x[:, 1], **options)
     assert (found.mi[0, 1], found.stderr[0, 1], found.gap[0, 1]) == (single.mi, single.stderr, single.gap)
     assert (found.bound, found.kind) == ("infonce", "lower")
     np.testing.assert_allclose(found.confidence_interval()[1][0, 1], single.confidence_interval()[1])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from infomax import SaturationWarning, estimate
+from infomax import SaturationWarning, Schedule, estimate
 from infomax.estimation.diagnostics import judge_result
 from infomax.statistics.counts import codes, entropy_limit, plugin, plugin_stderr
 
@@ -109,7 +109,8 @@ class TestLimits:
     def test_no_interval_exceeds_it(self):
         x = RNG.normal(size=300)
         y = (x + 0.1 * RNG.normal(size=300)) > 0
-        for result in estimate(x, y, bound=["default", "infonce", "ksg"], quick=True, progress=False):
+        options = {"quick": True, "schedule": Schedule(steps=50), "progress": False}
+        for result in estimate(x, y, bound=["default", "infonce", "ksg"], **options):
             assert result.limit == entropy_limit(column(x), column(y)) < math.log(2) + 0.01
             assert result.confidence_interval(0.999999)[1] == max(result.limit, result.mi)
 

@@ -80,7 +80,7 @@ def test_sides_of_more_columns_than_rows_and_constant_ones():
     assert independence_pvalue(torch.zeros(60, 1, dtype=torch.float64), wide[:, :1], 19, rng) == 1.0
 
 
-@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("columns", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_level_under_independence(columns):
     """400 independent pairs of 40 rows whose columns share a scale: p-values are uniform on 1/20, …, 1."""
     rng = np.random.default_rng(columns)

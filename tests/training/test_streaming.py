@@ -86,17 +86,17 @@ def test_what_is_drawn_are_rows_of_the_samples(array, path):
 @pytest.mark.parametrize("bound", ["default", "infonce", "gaussian", "ba"])
 def test_a_memory_map_gives_what_the_array_gives(array, path, bound):
     """Small: as it always was."""
-    mapped = np.load(path, mmap_mode="r")
-    options = {"bound": bound, "schedule": Schedule(steps=20), "folds": 2, "progress": False}
+    mapped, array = np.load(path, mmap_mode="r")[::6], array[::6]
+    options = {"bound": bound, "schedule": Schedule(steps=20), "quick": True, "progress": False}
     first = estimate(mapped[:, 0], mapped[:, 2], **options)
     assert first == estimate(array[:, 0], array[:, 2], **options)
-    assert first.n == N
+    assert first.n == N // 6
 
 
 USED = {"default": "used, drawn at random", "gaussian": None}
 
 
-@pytest.mark.parametrize("bound", ["default", "infonce", "nwj", "ba", "gaussian"])
+@pytest.mark.parametrize("bound", ["default", "infonce", "ba", "gaussian", pytest.param("nwj", marks=pytest.mark.slow)])
 def test_larger_data_give_the_same_wherever_they_lie(large, array, path, bound):
     mapped = np.load(path, mmap_mode="r")
     used = USED.get(bound, "measured, drawn at random; the others are used for training")

@@ -23,7 +23,7 @@ SHORT = {"schedule": Schedule(steps=60, batch_size=64, learning_rate=1e-2), "fol
 #: The same with one network a fold and fewer permutations.
 SHORTER = {**SHORT, "quick": True}
 #: Long enough to tell whether two runs do the same.
-BRIEF = {**SHORT, "schedule": Schedule(steps=10, batch_size=64)}
+BRIEF = {**SHORTER, "schedule": Schedule(steps=10, batch_size=64)}
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ class TestNumbers:
         assert low < 0.79 < high  # by quadrature
         assert result.mi > 0.6
 
-    @pytest.mark.parametrize("shape", [(200, 1, 1), (200, 5, 5), (60, 20, 10)])
+    @pytest.mark.parametrize("shape", [pytest.param((200, 1, 1), marks=pytest.mark.slow), (200, 5, 5), (60, 20, 10)])
     def test_independent_pairs_give_about_nothing(self, shape):
         n, dim_x, dim_y = shape
         rng = np.random.default_rng(0)
@@ -160,7 +160,10 @@ class TestNearestNeighbours:
         codes, label = rng.integers(0, 400, 3000), rng.integers(0, 2, 400)
         assert estimate(codes, label[codes], **QUICK).mi == pytest.approx(math.log(2), abs=0.05)
 
-    @pytest.mark.parametrize("name", ["normal-1d-1", "multinormal-dense-3-3-0.5", "student-identity-1-1-1"])
+    @pytest.mark.parametrize(
+        "name",
+        ["normal-1d-1", "student-identity-1-1-1", pytest.param("multinormal-dense-3-3-0.5", marks=pytest.mark.slow)],
+    )
     def test_they_change_nothing_where_they_find_no_more(self, name, monkeypatch):
         x, y = tasks.get(name).sample(600, 0)
         with_them = estimate(x, y, **QUICK)
