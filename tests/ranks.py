@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import multiprocessing
 import os
 import signal
+import time
 import warnings
 from datetime import timedelta
 from functools import partial
@@ -21,6 +23,8 @@ from infomax import GlobalBatch, bounds, distributed
 from infomax.training.streaming import gather_drawn
 
 ROWS = 18
+#: Seconds after which ranks count as hanging.
+TIMEOUT = 180
 #: Rows of each rank.
 PARTS = {
     2: {"even": (9, 9), "uneven": (13, 5)},
@@ -370,3 +374,24 @@ def run_command(rank, world, port, words, results):
     os.environ.update({name: str(value) for name, value in names.items()})
     with results.with_name(f"{results.name}-{rank}").open("w") as file, contextlib.redirect_stdout(file):
         raise SystemExit(infomax.command_line.main.main(words))
+
+
+def start(program, world, *arguments, wait=TIMEOUT):
+    """Start the ranks, and end them all if they are not done in time; their exit codes.
+
+    They are forked from one server, which loads PyTorch once.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch._dynamo", "infomax.command_line.commands"])
+    processes = [context.Process(target=program, args=(i, world, *arguments), daemon=True) for i in range(world)]
+    for process in processes:
+        process.start()
+    deadline = time.monotonic() + wait
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    late = [i for i, process in enumerate(processes) if process.is_alive()]
+    for process in processes:
+        process.kill()
+        process.join()
+    assert not late, f"ranks {late} hang"
+    return [process.exitcode for process in processes]

@@ -2,13 +2,6 @@
 
 import json
 import math
-import multiprocessing
-import os
-import socket
-import subprocess
-import sys
-import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,35 +14,13 @@ import infomax.command_line.main
 from infomax import GlobalBatch, distributed
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT = 180
-
-
-def start(program, world, *arguments, wait=TIMEOUT):
-    """Start the ranks, and end them all if they are not done in time; their exit codes.
-
-    They are forked from one server, which loads PyTorch once.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "infomax.command_line.commands"])
-    processes = [context.Process(target=program, args=(i, world, *arguments), daemon=True) for i in range(world)]
-    for process in processes:
-        process.start()
-    deadline = time.monotonic() + wait
-    for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-    late = [i for i, process in enumerate(processes) if process.is_alive()]
-    for process in processes:
-        process.kill()
-        process.join()
-    assert not late, f"ranks {late} hang"
-    return [process.exitcode for process in processes]
 
 
 @pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.slow), 3])
 def found(request, tmp_path_factory):
     """By rank, what each case gave."""
     world, folder = request.param, tmp_path_factory.mktemp("ranks")
-    assert start(ranks.run, world, folder / "store", folder / "found") == [0] * world
+    assert ranks.start(ranks.run, world, folder / "store", folder / "found") == [0] * world
     return [torch.load(f"{folder / 'found'}-{rank}", weights_only=False) for rank in range(world)]
 
 
@@ -290,52 +261,8 @@ def test_of_too_many_rows_each_rank_draws_its_share(found):
     assert [of_rank["command, too many rows"]["err"] for of_rank in found] == [said] + [""] * (world - 1)
 
 
-@pytest.fixture
-def parts(tmp_path):
-    """A command that estimates from a file for each of two ranks, and what it must print."""
-    x, y = ranks.samples()
-    for rank, rows in enumerate(np.array_split(np.hstack([x, y]), 2)):
-        np.save(tmp_path / f"part-{rank}.npy", rows)
-    words = ["estimate", str(tmp_path / "part-{rank}.npy"), "--x", "0,1", "--y", "2"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", infomax.InfomaxWarning)
-        alone = infomax.estimate(x, y, bound="infonce", quick=True, progress=False)
-    expected = {key: pytest.approx(getattr(alone, key), rel=1e-4, abs=1e-5) for key in ("mi", "stderr", "gap")}
-    return [*words, "--bound", "infonce", "--quick", "--json"], expected | {"n": len(x), "ceiling": alone.ceiling}
-
-
-def test_the_command_joins_the_processes_that_its_environment_names(parts, tmp_path):
-    """As torchrun sets it: their number, their count, and where they meet."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words, expected = parts
-    assert start(ranks.run_command, 2, port, words, tmp_path / "out") == [0, 0]
-    assert (tmp_path / "out-1").read_text() == ""
-    printed = json.loads((tmp_path / "out-0").read_text())
-    assert {key: printed[key] for key in expected} == expected
-
-
-@pytest.mark.slow
-def test_torchrun_gives_the_estimate_of_one_process(parts):
-    words, expected = parts
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "infomax"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*torchrun, *words], env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    printed = json.loads(done.stdout)
-    assert {key: printed[key] for key in expected} == expected
-
-
-def test_a_file_for_each_rank_needs_torchrun(capsys):
-    assert infomax.command_line.main.main(["estimate", "part-{rank}.npy", "--x", "0", "--y", "1"]) == 2
-    assert "{rank} in a file's name is for the processes that torchrun starts" in capsys.readouterr().err
-
-
 def test_a_killed_rank_ends_the_others_with_an_error(tmp_path):
-    assert start(ranks.die, 2, tmp_path / "store", tmp_path / "found") == [3, -9]
+    assert ranks.start(ranks.die, 2, tmp_path / "store", tmp_path / "found") == [3, -9]
     assert "another rank failed or did not answer" in (tmp_path / "found-0").read_text()
 
 

@@ -1,8 +1,6 @@
 import functools
-import json
 import math
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -23,7 +21,7 @@ from infomax import (
     estimate,
     tasks,
 )
-from infomax.training.fit import Schedule, fit
+from infomax.training.fit import Schedule
 
 QUICK = {"quick": True, "progress": False}
 
@@ -364,148 +362,3 @@ def test_a_critic_of_a_wrong_shape_is_named():
     x = np.random.default_rng(0).normal(size=(50, 2))
     with pytest.raises(ValueError, match="critic must return scores of shape"):
         estimate(x, x, bound=InfoNCE(2, 2, critic=Wrong()), **QUICK)
-
-
-class TestEstimate:
-    result = Estimate(0.5, 0.1, 0.05, "lower", "infonce", 100, ceiling=3.0, warnings=("mind this",))
-
-    def test_interval(self):
-        low, high = self.result.confidence_interval(0.9)
-        assert low == pytest.approx(0.5 - 1.6448536 * 0.1)
-        assert high == pytest.approx(0.5 + 1.6448536 * 0.1 + 0.05)
-        with pytest.raises(ValueError, match=r"level must lie in \(0, 1\); got 95"):
-            self.result.confidence_interval(95)
-
-    def test_upper_end_is_never_negative(self):
-        assert Estimate(-0.5, 0.1, 0.0, "lower", "infonce", 100).confidence_interval()[1] == 0.0
-
-    def test_bits(self):
-        bits = self.result.bits
-        assert float(bits) == pytest.approx(0.5 / math.log(2))
-        assert (bits.unit, bits.ceiling) == ("bits", pytest.approx(3.0 / math.log(2)))
-        assert bits.confidence_interval()[0] == pytest.approx(self.result.confidence_interval()[0] / math.log(2))
-        assert bits.bits is bits
-
-    def test_bits_of_each_row_and_of_the_history(self, quick):
-        nats = quick("default")
-        np.testing.assert_allclose(nats.bits.local, nats.local / math.log(2))
-        assert nats.bits.local.mean() == pytest.approx(nats.bits.mi)
-        assert nats.bits.history[0].validation[0] == pytest.approx(nats.history[0].validation[0] / math.log(2))
-        assert nats.bits.pvalue == nats.pvalue
-
-    @pytest.mark.parametrize(("mi", "near"), [(0.49, False), (0.51, True)])
-    def test_near_ceiling_in_either_unit(self, mi, near):
-        result = Estimate(mi, 0.1, 0.0, "lower", "infonce", 100, ceiling=3.0)
-        assert result.near_ceiling == result.bits.near_ceiling == near
-
-    @pytest.mark.parametrize("bound", ["default", "infonce"])
-    def test_to_dict_is_json(self, bound, quick):
-        result = quick(bound)
-        loaded = json.loads(json.dumps(result.to_dict()))
-        assert loaded["mi"] == result.mi
-        assert loaded["confidence_interval_95"] == list(result.confidence_interval())
-        assert "history" not in loaded
-        assert json.loads(json.dumps(result.to_dict(history=True)))["history"][0]["steps"][0] == 0
-        assert loaded["permutations"] == (99 if bound == "default" else None)
-        assert loaded["pvalue"] == result.pvalue
-        assert (result.pvalue is None) == (bound == "infonce")
-        assert "local" not in loaded
-
-    def test_repr_says_what_matters(self):
-        text = repr(self.result)
-        for part in (
-            "0.5000 nats",
-            "95 % interval [0.3040, 0.7460]",
-            "lower bound by infonce",
-            "100 pairs",
-            "mind this",
-        ):
-            assert part in text
-
-    def test_repr_says_the_test_of_independence(self):
-        result = Estimate(0.5, 0.1, 0.05, "estimate", "default", 100, pvalue=0.005)
-        assert "standard error 0.1000, p = 0.005 for independence" in repr(result)
-        assert "p ≤ 0.005 for independence" in repr(replace(result, permutations=199))
-        assert "p = 0.005 for independence" in repr(replace(result, permutations=399))
-
-    def test_no_interval_goes_beyond_what_a_discrete_side_allows(self):
-        result = Estimate(0.5, 0.1, 0.3, "estimate", "default", 100, limit=0.6)
-        assert result.confidence_interval() == pytest.approx((0.304, 0.6), abs=1e-3)
-        assert result.bits.confidence_interval()[1] == pytest.approx(0.6 / math.log(2))
-        assert replace(result, limit=0.4).confidence_interval()[1] == 0.5  # never below the estimate
-        assert replace(result, limit=2.0).confidence_interval()[1] == pytest.approx(0.996, abs=1e-3)
-
-    def test_frozen(self):
-        with pytest.raises(AttributeError):
-            self.result.mi = 1.0
-
-    @pytest.mark.parametrize("bound", ["default", "infonce", "gaussian"])
-    def test_plot(self, bound, quick):
-        result = quick(bound)
-        figure = result.plot()
-        assert figure._repr_png_().startswith(b"\x89PNG")
-        (ax,) = figure.axes
-        assert "mutual information, nats" in ax.get_ylabel()
-        assert len([line for line in ax.lines if line.get_marker() == "o"]) == len(result.history)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"steps": -1}, "steps must be at least 0; got -1"),
-        ({"batch_size": 1}, "batch_size must be at least 2; got 1"),
-        ({"check_every": 0}, "check_every must be at least 1; got 0"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive; got 0.0"),
-    ],
-)
-def test_a_schedule_is_held_to_its_rules(options, message):
-    with pytest.raises(ValueError, match=message):
-        Schedule(**options)
-
-
-class TestFit:
-    def pairs(self, n=400):
-        x, y = (torch.from_numpy(side).float() for side in tasks.get("normal-1d-1").sample(n, 0))
-        return (x[: n // 2], y[: n // 2]), (x[n // 2 :], y[n // 2 :])
-
-    def test_keeps_the_best_state_and_stops(self):
-        torch.manual_seed(0)
-        bound = InfoNCE(1, 1)
-        schedule = Schedule(steps=400, check_every=10, patience=3)
-        history = fit(bound, *self.pairs(), schedule=schedule, generator=torch.Generator().manual_seed(0))
-        assert not bound.training
-        best = history.validation[history.steps.index(history.best_step)]
-        assert best == pytest.approx(max(history.validation))
-        assert bound(*self.pairs()[1]).item() == pytest.approx(best, abs=1e-6)
-        assert history.steps[-1] == 400 or history.steps[-1] - history.best_step == 30
-
-    def test_divergence_is_survived_and_said(self):
-        class Diverging(NWJ):
-            def loss(self, x, y):
-                return super().loss(x, y) * (1.0 if self.calls() < 3 else torch.nan)
-
-            def calls(self):
-                self.count = getattr(self, "count", 0) + (not self.training)
-                return self.count
-
-        bound = Diverging(1, 1)
-        schedule = Schedule(steps=100, check_every=10)
-        history = fit(bound, *self.pairs(), schedule=schedule, generator=torch.Generator())
-        assert history.diverged
-        assert all(p.isfinite().all() for p in bound.parameters())
-
-    def test_every_row_is_drawn_once_a_pass(self):
-        seen = []
-
-        class Spy(InfoNCE):
-            def loss(self, x, y):
-                if self.training:
-                    seen.append(x[:, 0])
-                return super().loss(x, y)
-
-        train, validation = self.pairs(120)
-        schedule = Schedule(steps=5, batch_size=24, check_every=5)
-        fit(Spy(1, 1), train, validation, schedule=schedule, generator=torch.Generator().manual_seed(0))
-        drawn = torch.cat(seen[: 60 // 24])
-        assert len(drawn.unique()) == 48
-        assert len(torch.cat(seen).unique()) == 60

@@ -1,0 +1,113 @@
+"""What an :class:`infomax.Estimate` gives."""
+
+import functools
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from infomax import (
+    Estimate,
+    estimate,
+    tasks,
+)
+from infomax.training.fit import Schedule
+
+QUICK = {"quick": True, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def gaussian():
+    return tasks.get("normal-5d-1").sample(2000, 0)
+
+
+@pytest.fixture(scope="module")
+def quick(gaussian):
+    """The quick estimate of these pairs by a bound; each is made once."""
+    options = {"schedule": Schedule(steps=100, batch_size=128), **QUICK}
+    return functools.cache(lambda bound: estimate(*gaussian, bound=bound, **options))
+
+
+class TestEstimate:
+    result = Estimate(0.5, 0.1, 0.05, "lower", "infonce", 100, ceiling=3.0, warnings=("mind this",))
+
+    def test_interval(self):
+        low, high = self.result.confidence_interval(0.9)
+        assert low == pytest.approx(0.5 - 1.6448536 * 0.1)
+        assert high == pytest.approx(0.5 + 1.6448536 * 0.1 + 0.05)
+        with pytest.raises(ValueError, match=r"level must lie in \(0, 1\); got 95"):
+            self.result.confidence_interval(95)
+
+    def test_upper_end_is_never_negative(self):
+        assert Estimate(-0.5, 0.1, 0.0, "lower", "infonce", 100).confidence_interval()[1] == 0.0
+
+    def test_bits(self):
+        bits = self.result.bits
+        assert float(bits) == pytest.approx(0.5 / math.log(2))
+        assert (bits.unit, bits.ceiling) == ("bits", pytest.approx(3.0 / math.log(2)))
+        assert bits.confidence_interval()[0] == pytest.approx(self.result.confidence_interval()[0] / math.log(2))
+        assert bits.bits is bits
+
+    def test_bits_of_each_row_and_of_the_history(self, quick):
+        nats = quick("default")
+        np.testing.assert_allclose(nats.bits.local, nats.local / math.log(2))
+        assert nats.bits.local.mean() == pytest.approx(nats.bits.mi)
+        assert nats.bits.history[0].validation[0] == pytest.approx(nats.history[0].validation[0] / math.log(2))
+        assert nats.bits.pvalue == nats.pvalue
+
+    @pytest.mark.parametrize(("mi", "near"), [(0.49, False), (0.51, True)])
+    def test_near_ceiling_in_either_unit(self, mi, near):
+        result = Estimate(mi, 0.1, 0.0, "lower", "infonce", 100, ceiling=3.0)
+        assert result.near_ceiling == result.bits.near_ceiling == near
+
+    @pytest.mark.parametrize("bound", ["default", "infonce"])
+    def test_to_dict_is_json(self, bound, quick):
+        result = quick(bound)
+        loaded = json.loads(json.dumps(result.to_dict()))
+        assert loaded["mi"] == result.mi
+        assert loaded["confidence_interval_95"] == list(result.confidence_interval())
+        assert "history" not in loaded
+        assert json.loads(json.dumps(result.to_dict(history=True)))["history"][0]["steps"][0] == 0
+        assert loaded["permutations"] == (99 if bound == "default" else None)
+        assert loaded["pvalue"] == result.pvalue
+        assert (result.pvalue is None) == (bound == "infonce")
+        assert "local" not in loaded
+
+    def test_repr_says_what_matters(self):
+        text = repr(self.result)
+        for part in (
+            "0.5000 nats",
+            "95 % interval [0.3040, 0.7460]",
+            "lower bound by infonce",
+            "100 pairs",
+            "mind this",
+        ):
+            assert part in text
+
+    def test_repr_says_the_test_of_independence(self):
+        result = Estimate(0.5, 0.1, 0.05, "estimate", "default", 100, pvalue=0.005)
+        assert "standard error 0.1000, p = 0.005 for independence" in repr(result)
+        assert "p ≤ 0.005 for independence" in repr(replace(result, permutations=199))
+        assert "p = 0.005 for independence" in repr(replace(result, permutations=399))
+
+    def test_no_interval_goes_beyond_what_a_discrete_side_allows(self):
+        result = Estimate(0.5, 0.1, 0.3, "estimate", "default", 100, limit=0.6)
+        assert result.confidence_interval() == pytest.approx((0.304, 0.6), abs=1e-3)
+        assert result.bits.confidence_interval()[1] == pytest.approx(0.6 / math.log(2))
+        assert replace(result, limit=0.4).confidence_interval()[1] == 0.5  # never below the estimate
+        assert replace(result, limit=2.0).confidence_interval()[1] == pytest.approx(0.996, abs=1e-3)
+
+    def test_frozen(self):
+        with pytest.raises(AttributeError):
+            self.result.mi = 1.0
+
+    @pytest.mark.parametrize("bound", ["default", "infonce", "gaussian"])
+    def test_plot(self, bound, quick):
+        result = quick(bound)
+        figure = result.plot()
+        assert figure._repr_png_().startswith(b"\x89PNG")
+        (ax,) = figure.axes
+        assert "mutual information, nats" in ax.get_ylabel()
+        assert len([line for line in ax.lines if line.get_marker() == "o"]) == len(result.history)
