@@ -1,10 +1,11 @@
+import functools
 import os
 
 import pytest
 import torch
 from hypothesis import settings
 
-from infomax import tasks
+from infomax import Schedule, estimate, tasks
 
 # The same examples in each run, however slow the machine.
 settings.register_profile("same examples", deadline=None, derandomize=True)
@@ -23,3 +24,16 @@ def pairs():
         return tuple(map(torch.from_numpy, tasks.get(name).sample(n, seed)))
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def gaussian():
+    """2,000 pairs of 5 + 5 Gaussian columns with 1 nat."""
+    return tasks.get("normal-5d-1").sample(2000, 0)
+
+
+@pytest.fixture(scope="session")
+def quick(gaussian):
+    """The quick estimate of these pairs by a bound; each is made once."""
+    options = {"schedule": Schedule(steps=100, batch_size=128), "quick": True, "progress": False}
+    return functools.cache(lambda bound: estimate(*gaussian, bound=bound, **options))

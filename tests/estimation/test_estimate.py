@@ -1,4 +1,3 @@
-import functools
 import math
 import warnings
 
@@ -24,18 +23,6 @@ from infomax import (
 from infomax.training.fit import Schedule
 
 QUICK = {"quick": True, "progress": False}
-
-
-@pytest.fixture(scope="module")
-def gaussian():
-    return tasks.get("normal-5d-1").sample(2000, 0)
-
-
-@pytest.fixture(scope="module")
-def quick(gaussian):
-    """The quick estimate of these pairs by a bound; each is made once."""
-    options = {"schedule": Schedule(steps=100, batch_size=128), **QUICK}
-    return functools.cache(lambda bound: estimate(*gaussian, bound=bound, **options))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What an :class:`infomax.Estimate` gives."""
 
-import functools
 import json
 import math
 from dataclasses import replace
@@ -10,24 +9,9 @@ import pytest
 
 from infomax import (
     Estimate,
-    estimate,
-    tasks,
 )
-from infomax.training.fit import Schedule
 
 QUICK = {"quick": True, "progress": False}
-
-
-@pytest.fixture(scope="module")
-def gaussian():
-    return tasks.get("normal-5d-1").sample(2000, 0)
-
-
-@pytest.fixture(scope="module")
-def quick(gaussian):
-    """The quick estimate of these pairs by a bound; each is made once."""
-    options = {"schedule": Schedule(steps=100, batch_size=128), **QUICK}
-    return functools.cache(lambda bound: estimate(*gaussian, bound=bound, **options))
 
 
 class TestEstimate:
