@@ -136,7 +136,7 @@ def test_peak_memory_is_of_the_cell(tmp_path):
 
 # The command itself, killed for real.
 COMMAND = ["--tasks", "normal-1d-0.5", "normal-1d-1", "--estimators", "gaussian", "infonce", "--quick"]
-COMMAND += ["--n", "200", "300", "--seeds", "3", "--jobs", "1"]
+COMMAND += ["--n", "200", "--seeds", "3", "--jobs", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +151,9 @@ def test_killed_and_resumed_it_gives_the_same_csv(tmp_path, unbroken):
     path = tmp_path / "known_mi.csv"
     command = [sys.executable, "-m", "benchmarks.accuracy.known_mi", *COMMAND, "--output", str(tmp_path)]
     killed = []
-    for enough in (3, 10):  # data rows, after which it is killed
+    for enough in (2, 6):  # data rows, after which it is killed
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while time.monotonic() < deadline and process.poll() is None:
                 if path.exists() and path.read_bytes().count(b"\n") > enough:
                     process.send_signal(signal.SIGKILL)
@@ -162,12 +162,13 @@ def test_killed_and_resumed_it_gives_the_same_csv(tmp_path, unbroken):
         assert process.returncode == -signal.SIGKILL
         killed.append(path.read_text().splitlines())
     assert killed[1][: len(killed[0])] == killed[0]  # nothing was lost, nothing run twice
-    assert len(killed[1]) < 25
+    assert len(killed[1]) < 13
     known_mi.main([*COMMAND, "--output", str(tmp_path)])
     assert untimed(path) == untimed(unbroken)
     assert set(killed[1]) <= set(path.read_text().splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_a_dask_cluster_gives_the_same_csv(tmp_path, unbroken):
     from dask.distributed import LocalCluster

@@ -53,6 +53,7 @@ def test_with_dropout_and_noise_all_processes_leave_stage_0_with_the_same_bounds
     assert_same(*(torch.load(tmp_path / f"found-{rank}", weights_only=True) for rank in range(2)))
 
 
+@pytest.mark.slow
 def test_torchrun_trains_as_one_process_does(tmp_path):
     reading.save(frames_data((64, 16, 16)), tmp_path / "data")
     config.write(frames_config(epochs=2, lr=1e-3), tmp_path / "config.json")
