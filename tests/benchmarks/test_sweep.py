@@ -94,11 +94,10 @@ def test_a_failing_cell_is_a_row(tmp_path, jobs):
 
 
 def test_a_dying_worker_is_a_row_and_the_others_are_run(tmp_path):
-    rows = sweep(tmp_path / "s.csv", NUMBERS, cells.die_on_three, COLUMNS, jobs=2)
-    assert [row["error"] for row in rows if row["number"] == "3"] == [
-        "the worker process died (TerminatedWorkerError)"
-    ] * 2
-    assert sorted(row["square"] for row in rows if not row["error"]) == sorted(["1", "4", "100"] * 2)
+    rows = sweep(tmp_path / "s.csv", NUMBERS[:4], cells.die_on_three, COLUMNS, jobs=2)
+    died = "the worker process died (TerminatedWorkerError)"
+    assert [row["error"] for row in rows] == ["", "", died, ""]
+    assert [row["square"] for row in rows] == ["1", "4", "", "100"]
 
 
 def test_a_line_that_was_cut_off_is_run_again(tmp_path):
@@ -136,7 +135,7 @@ def test_peak_memory_is_of_the_cell(tmp_path):
 
 # The command itself, killed for real.
 COMMAND = ["--tasks", "normal-1d-0.5", "normal-1d-1", "--estimators", "gaussian", "infonce", "--quick"]
-COMMAND += ["--n", "200", "--seeds", "3", "--jobs", "1"]
+COMMAND += ["--n", "200", "300", "--seeds", "3", "--jobs", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -147,11 +146,12 @@ def unbroken(tmp_path_factory):
     return folder / "known_mi.csv"
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_gives_the_same_csv(tmp_path, unbroken):
     path = tmp_path / "known_mi.csv"
     command = [sys.executable, "-m", "benchmarks.accuracy.known_mi", *COMMAND, "--output", str(tmp_path)]
     killed = []
-    for enough in (2, 6):  # data rows, after which it is killed
+    for enough in (3, 10):  # data rows, after which it is killed
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 600
             while time.monotonic() < deadline and process.poll() is None:
@@ -162,7 +162,7 @@ def test_killed_and_resumed_it_gives_the_same_csv(tmp_path, unbroken):
         assert process.returncode == -signal.SIGKILL
         killed.append(path.read_text().splitlines())
     assert killed[1][: len(killed[0])] == killed[0]  # nothing was lost, nothing run twice
-    assert len(killed[1]) < 13
+    assert len(killed[1]) < 25
     known_mi.main([*COMMAND, "--output", str(tmp_path)])
     assert untimed(path) == untimed(unbroken)
     assert set(killed[1]) <= set(path.read_text().splitlines())

@@ -69,6 +69,7 @@ def test_torchrun_trains_as_one_process_does(tmp_path):
     assert len((tmp_path / "both" / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_job(tmp_path):
     program = tmp_path / "job.py"
     program.write_text(
