@@ -1,4 +1,4 @@
-"""Memories that are read in one pass, against each one read by itself."""
+"""Several memories in one call, against a call for each."""
 
 import copy
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from infomax import BA, GaussianMixtureMemory, entropies
+from infomax.bounds import barber_agakov
 
 DIM = 3
 
@@ -117,3 +118,17 @@ def test_a_bounds_memory_is_called_as_a_module():
     bound.memory.register_forward_hook(lambda *_: seen.append(1))
     bound(torch.randn(5, 2), torch.randn(5, DIM))
     assert seen == [1]
+
+
+def test_several_barber_agakov_bounds():
+    torch.manual_seed(0)
+    bounds = [BA(2, DIM, components=3), BA(4, DIM, components=3), BA(2, DIM, entropy=3.0)]
+    ys, labels = samples(3)
+    xs = [torch.randn(len(y), bound.x_dim) for bound, y in zip(bounds, ys, strict=True)]
+    others = copy.deepcopy(bounds)
+    values = barber_agakov(bounds, list(zip(xs, ys, strict=True)), labels)
+    alone = [bound(x, y, labels) for bound, x, y in zip(others, xs, ys, strict=True)]
+    torch.testing.assert_close(values, alone)
+    assert bounds[1].memory.counts.sum() == 40
+    with pytest.raises(ValueError, match="pairs must be as many as bounds; got 2 and 3"):
+        barber_agakov(bounds, list(zip(xs, ys, strict=True))[:2], labels)
