@@ -5,6 +5,7 @@
 # make bench-quick  a small benchmark of the default and six bounds on known truths (under 3 minutes), in build/bench; BOUNDS=… selects bounds
 # make bench  what is missing from the committed results; resumes after an interruption
 # make bench RESULTS=build/results  all results again (many hours)
+# make attack  odd and hostile inputs in large numbers (an hour), with the table of docs/what-was-tried.csv
 # make speed  ratios of time and memory, on an idle machine (an hour)
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ BOUNDS ?= ba cpc dv infonce mine nwj
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo mmim test test-all lint doctest docs bench bench-quick speed clean
+.PHONY: demo mmim test test-all attack lint doctest docs bench bench-quick speed clean
 
 demo: .venv/.ready
 	$(PY) -m infomax demo
@@ -34,6 +35,9 @@ test: .venv/.ready
 
 test-all: .venv/.ready
 	$(PYTEST) -m ""
+
+attack: .venv/.ready
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PY) -m attack --output docs/what-was-tried.csv
 
 doctest: .venv/.ready
 	$(PY) -m pytest --doctest-modules infomax
