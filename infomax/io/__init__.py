@@ -5,6 +5,7 @@ Imports nothing else from infomax.
 
 from infomax.io.batches import batches
 from infomax.io.files import open_columns, read_columns, read_named
+from infomax.io.limits import check_unpacked_size
 from infomax.io.samples import Columns, as_aligned, as_pair, as_samples
 from infomax.io.stored import StoredColumns
 
@@ -15,6 +16,7 @@ __all__ = [
     "as_pair",
     "as_samples",
     "batches",
+    "check_unpacked_size",
     "open_columns",
     "read_columns",
     "read_named",
