@@ -6,6 +6,7 @@ Imports :mod:`infomax.scores` and :mod:`infomax.statistics`.
 from typing import Any
 
 from infomax.critics import networks
+from infomax.critics.initialisation import reset
 from infomax.critics.joint import score_pairs
 from infomax.critics.networks import (
     MLP,
@@ -19,7 +20,6 @@ from infomax.critics.networks import (
     embedding,
     make,
     names,
-    reset,
 )
 from infomax.exceptions import warn_of_new_name
 

@@ -23,46 +23,30 @@ from infomax.exceptions import warn_of_new_name
 from infomax.statistics.gaussian import fit_gaussian
 
 
-class MLP(nn.Sequential):
-    """Linear layers with SiLU between them; the last layer's initial weights are scaled by ``last_gain``."""
+class _ScaledLinear(nn.Linear):
+    """A linear layer whose initial parameters are scaled by ``gain``."""
 
-    def __init__(self, in_dim: int, hidden: Sequence[int], out_dim: int, *, last_gain: float = 1.0) -> None:
-        layers: list[nn.Module] = []
-        for i, (a, b) in enumerate(pairwise([in_dim, *hidden, out_dim])):
-            layers += [nn.SiLU()] if i else []
-            layers.append(nn.Linear(a, b))
-        super().__init__(*layers)
-        self.last_gain = last_gain
-        self._scale_last()
+    def __init__(self, in_dim: int, out_dim: int, gain: float) -> None:
+        self.gain = gain
+        super().__init__(in_dim, out_dim)
 
     @torch.no_grad()
-    def _scale_last(self) -> None:
-        for parameter in self[-1].parameters():
-            parameter.mul_(self.last_gain)
-
     def reset_parameters(self) -> None:
         """Draw new initial parameters."""
-        for layer in self:
-            if isinstance(layer, nn.Linear):
-                layer.reset_parameters()
-        self._scale_last()
+        super().reset_parameters()
+        for parameter in self.parameters():
+            parameter.mul_(self.gain)
 
 
-def reset(module: nn.Module) -> None:
-    """Call ``reset_parameters`` of every submodule that defines it, children before their parents.
+class MLP(nn.Sequential):
+    """Linear layers with SiLU between them; the last layer's initial parameters are scaled by ``last_gain``."""
 
-    Submodules whose parameters are all frozen are not reset.
-    """
-
-    def reset_one(part: nn.Module) -> None:
-        parameters = list(part.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            return
-        reset_parameters = getattr(part, "reset_parameters", None)
-        if callable(reset_parameters):
-            reset_parameters()
-
-    module.apply(reset_one)
+    def __init__(self, in_dim: int, hidden: Sequence[int], out_dim: int, *, last_gain: float = 1.0) -> None:
+        *hidden_layers, (last, out) = pairwise([in_dim, *hidden, out_dim])
+        layers: list[nn.Module] = []
+        for a, b in hidden_layers:
+            layers += [nn.Linear(a, b), nn.SiLU()]
+        super().__init__(*layers, _ScaledLinear(last, out, last_gain))
 
 
 class _InnerProduct(nn.Module, abc.ABC):

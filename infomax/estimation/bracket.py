@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from infomax.bounds.contrastive import Contrastive
-from infomax.estimation.estimate import estimate
+from infomax.estimation.estimate import estimates
 from infomax.estimators import BoundLike, Estimator, TrainedBound, chosen
 from infomax.exceptions import TrainingWarning
-from infomax.io.samples import labelled_warnings
 from infomax.results.composition import summary
 from infomax.results.estimate import Estimate
 
@@ -129,8 +128,11 @@ def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = 
             f"upper must be a bound of kind 'upper', or an estimate by a density q(y | x); got {high_facts.name!r}, of "
             f"kind {high_facts.kind!r}"
         )
-    with labelled_warnings("bracket", depth=1):
-        low, high = estimate(x, y, bound=[lower, upper], **options)
+    judged = estimates(x, y, bound=[lower, upper], **options)
+    for result, remarks in judged:
+        for remark in remarks:
+            warnings.warn(f"bracket: {result.bound}: {remark}", type(remark), stacklevel=2)
+    (low, _), (high, _) = judged
     proven = high.kind == "upper" or high.stderr == 0  # an exact 0
     assumption = (
         "" if proven else f"the upper end is a bound only if q(y | x) of {high.bound} is the true conditional density"

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from infomax.estimation.estimate import estimate
+from infomax.estimation.estimate import estimates
 from infomax.estimators.default.estimator import DefaultEstimator
 from infomax.estimators.problem import LEAST_ROWS
-from infomax.exceptions import InfomaxWarning, SubsampleWarning, TrainingWarning
+from infomax.exceptions import SubsampleWarning, TrainingWarning
 from infomax.io.batches import stays
-from infomax.io.samples import Floats, as_aligned, labelled_warnings
+from infomax.io.samples import Floats, as_aligned
 from infomax.results.composition import Composition, Term
-from infomax.results.estimate import Estimate
 from infomax.training.streaming import MOST_MEASURED, Sampled
 
 #: Nats below zero that the errors of two terms do not explain.
@@ -244,8 +243,10 @@ def _compose(
     Args:
         drawn: how many of the rows are used, if not all.
     """
-    if not isinstance(options.get("bound", ""), str):
-        raise TypeError(f"bound must be one name, as the terms differ in their dimensions; got {options['bound']!r}")
+    bound = options.get("bound", "default")
+    if not isinstance(bound, str):
+        raise TypeError(f"bound must be one name, as the terms differ in their dimensions; got {bound!r}")
+    options = {**options, "bound": [bound]}
     constant = [name for name, group in groups.items() if not group.shape[1]]
     cautions = [f"{name} is constant: it carries no information and was dropped" for name in constant]
     if drawn:
@@ -255,14 +256,13 @@ def _compose(
     for (left, right), sign in without(terms, constant).items():
         sides = [np.hstack([groups[name] for name in names]) for names in (left, right)]
         of = f"I({', '.join(left)}; {', '.join(right)})"
-        with labelled_warnings(of, depth=2):
-            part: Estimate = estimate(*sides, **options)
+        ((part, remarks),) = estimates(*sides, names=(f"{of}: x", f"{of}: y"), **options)
+        for remark in remarks:
+            warnings.warn(f"{of}: {part.bound}: {remark}", type(remark), stacklevel=3)
         estimated.append(Term(sign, of, part))
     if not estimated:  # exactly 0, as estimate finds for constants; it also checks the options
-        nothing = np.zeros(len(next(iter(groups.values()))))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", InfomaxWarning)
-            part = estimate(nothing, nothing, **options)
+        nothing = np.empty((len(next(iter(groups.values()))), 0))
+        ((part, _),) = estimates(nothing, nothing, checked=True, **options)
         estimated = [Term(1, quantity, replace(part, warnings=()))]
     result = Composition(quantity, tuple(estimated), nonnegative)
     if nonnegative and result.mi < -max(_FAR_BELOW, 3 * result.stderr):

@@ -16,6 +16,7 @@ from infomax.distributed.ranks import check_same, rank, shared_out, world_size
 from infomax.estimation.diagnostics import judge_result, judge_samples
 from infomax.estimators import BoundLike, Estimator, Problem, chosen
 from infomax.exceptions import InfomaxWarning, SubsampleWarning
+from infomax.isolation import isolated
 from infomax.progress import progress_bar
 from infomax.results.estimate import Estimate
 from infomax.statistics.counts import entropy_limit
@@ -123,7 +124,86 @@ def estimate(
     True
     """
     candidates = [bound] if isinstance(bound, str | Bound) else bound
-    if not isinstance(candidates, Sequence) or not candidates:
+    judged = estimates(
+        x,
+        y,
+        bound=candidates,
+        seed=seed,
+        device=device,
+        progress=progress,
+        quick=quick,
+        folds=folds,
+        margins=margins,
+        schedule=schedule,
+        shared=shared,
+    )
+    for result, cautions in judged:
+        for caution in cautions:
+            warnings.warn(f"{result.bound}: {caution}", type(caution), stacklevel=2)
+    results = [result for result, _ in judged]
+    return results[0] if isinstance(bound, str | Bound) else results
+
+
+#: An estimate and its warnings, which are not issued yet.
+Judged = tuple[Estimate, list[InfomaxWarning]]
+
+
+def estimates(
+    x: Any,
+    y: Any,
+    *,
+    bound: Sequence[BoundLike],
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+    quick: bool = False,
+    folds: int | None = None,
+    margins: Margins = "normal",
+    schedule: Schedule | None = None,
+    shared: bool = False,
+    names: tuple[str, str] = ("x", "y"),
+    checked: bool = False,
+) -> list[Judged]:
+    """:func:`estimate` with several bounds, for other functions to issue the warnings.
+
+    Args:
+        names: what errors and warnings about the samples call them.
+        checked: x and y are finite float64 ``(N, D)`` already, without constant columns; D may be 0.
+    """
+    estimators = checked_options(bound=bound, seed=seed, folds=folds, margins=margins, schedule=schedule)
+    device = _checked_device(x.device if device is None and isinstance(x, Tensor) else device)
+    with isolated(device):
+        problem = Problem.of(
+            x,
+            y,
+            names=names,
+            checked=checked,
+            most_rows=max(estimator.most_rows for estimator in estimators),
+            most_cells=max(estimator.most_cells for estimator in estimators),
+            seed=int(seed),
+            device=device,
+            quick=quick,
+            folds=folds,
+            margins=margins,
+            schedule=schedule,
+            shared=shared and len(estimators) < world_size(),
+        )
+        for estimator in estimators:
+            estimator.check(problem)
+        if shared:
+            check_same({"x": problem.x, "y": problem.y})
+        return _measured(problem, estimators, shared=shared, progress=progress)
+
+
+def checked_options(
+    *, bound: Sequence[BoundLike], seed: int, folds: int | None, margins: Margins, schedule: Schedule | None
+) -> list[Estimator]:
+    """The estimators of these bounds, after the options have been checked.
+
+    Raises:
+        TypeError, ValueError: as :func:`estimate`.
+    """
+    if not isinstance(bound, Sequence) or not bound:
         raise TypeError(f"bound must be a name, a Bound, or a list of these; got {bound!r}")
     if folds is not None and (not isinstance(folds, int | np.integer) or folds < 2):
         raise ValueError(f"folds must be a whole number of at least 2; got {folds!r}")
@@ -132,37 +212,19 @@ def estimate(
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
     fit_margins(np.zeros((1, 1)), margins)
-    estimators = [chosen(candidate) for candidate in candidates]
-    device = _checked_device(x.device if device is None and isinstance(x, Tensor) else device)
-    problem = Problem.of(
-        x,
-        y,
-        most_rows=max(estimator.most_rows for estimator in estimators),
-        most_cells=max(estimator.most_cells for estimator in estimators),
-        seed=int(seed),
-        device=device,
-        quick=quick,
-        folds=folds,
-        margins=margins,
-        schedule=schedule,
-        shared=shared and len(candidates) < world_size(),
-    )
-    for estimator in estimators:
-        estimator.check(problem)
-    if shared:
-        check_same({"x": problem.x, "y": problem.y})
+    return [chosen(candidate) for candidate in bound]
+
+
+def _measured(problem: Problem, estimators: Sequence[Estimator], *, shared: bool, progress: bool) -> list[Judged]:
+    """Each estimator's estimate; the ranks share the work if ``shared``."""
     # Estimators that do not train run first: if one refuses the samples, no work is lost.
     order = sorted(range(len(estimators)), key=lambda i: estimators[i].trains)
     own = order[rank() :: world_size()] if shared and not problem.shared else order
     problems = [estimator.select(problem) for estimator in estimators]
     steps = sum(estimators[i].steps(problems[i]) for i in own) // (world_size() if problem.shared else 1)
-    with (
-        progress_bar(progress and steps > 0, steps) as advance,
-        torch.inference_mode(False),
-        torch.enable_grad(),
-    ):
+    with progress_bar(progress and steps > 0, steps) as advance:
 
-        def judge(some: Sequence[int]) -> list[_Judged]:
+        def judge(some: Sequence[int]) -> list[Judged]:
             return [_judged(problems[i], estimators[i], advance) for i in some]
 
         def shares_folds(i: int) -> bool:
@@ -175,19 +237,13 @@ def estimate(
         else:
             found = [judge([i])[0] if shares_folds(i) else shared_out([i], judge)[0] for i in order]
     judged = dict(zip(order, found, strict=True))
-    results = []
-    for i in range(len(candidates)):
-        result, cautions = judged[i]
-        for caution in cautions:
-            warnings.warn(f"{result.bound}: {caution}", type(caution), stacklevel=2)
-        results.append(replace(result, warnings=tuple(map(str, cautions))))
-    return results[0] if isinstance(bound, str | Bound) else results
+    return [
+        (replace(result, warnings=tuple(map(str, cautions))), cautions)
+        for result, cautions in (judged[i] for i in range(len(estimators)))
+    ]
 
 
-_Judged = tuple[Estimate, list[InfomaxWarning]]
-
-
-def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], None]) -> _Judged:
+def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], None]) -> Judged:
     """The estimate and its warnings."""
     x, y = problem.x, problem.y
     facts: dict[str, Any] = {"bound": estimator.name, "n": len(x), "seed": problem.seed}

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.estimation.estimate import estimate
+from infomax.estimation.estimate import estimates
 from infomax.estimators import BoundLike, by_neighbours, chosen
 from infomax.estimators.default.folds import FEWEST_DISTINCT
 from infomax.estimators.nearest_neighbours import NEAR
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
 from infomax.io.samples import Columns, Floats, as_samples, check_indexes
+from infomax.isolation import isolated
 from infomax.progress import progress_bar
 from infomax.results.pairwise import Pairwise
 from infomax.statistics.counts import codes, plugin, plugin_stderr
@@ -108,16 +109,16 @@ def pairwise(
         raise ValueError("x must have at least two columns; got one")
     shape = len(left.names), len(right.names)
     rows, columns = np.triu_indices(shape[0], 1) if y is None else np.indices(shape).reshape(2, -1)
-    measure = _by_neighbours(left, right, seed) if bound is None else _by_bound(left, right, bound, seed, options)
     (mi, stderr, gap), said = np.zeros((3, *shape)), _Remarks()
-    with progress_bar(progress, len(rows), unit="pair") as advance:
+    with isolated(), progress_bar(progress, len(rows), unit="pair") as advance:
+        measure = _by_neighbours(left, right, seed) if bound is None else _by_bound(left, right, bound, seed, options)
         for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
             if not (left.constant[i] or right.constant[j]):
                 (mi[i, j], stderr[i, j], gap[i, j]), cautions = measure(i, j)
                 said.add(f"{left.names[i]}, {right.names[j]}", cautions)
             advance(1)
-    draws = permutations or min(max(_DRAWS, _DRAWS_OF_A_PAIR * len(rows)), _MOST_DRAWS)
-    pvalue = _pvalues(left, right, draws, np.random.default_rng(seed), tables=bound is None)
+        draws = permutations or min(max(_DRAWS, _DRAWS_OF_A_PAIR * len(rows)), _MOST_DRAWS)
+        pvalue = _pvalues(left, right, draws, np.random.default_rng(seed), tables=bound is None)
     qvalue = np.zeros(shape)
     qvalue[rows, columns] = qvalues(pvalue[rows, columns], correction)
     if y is None:
@@ -204,14 +205,11 @@ def _by_neighbours(left: _Side, right: _Side, seed: int) -> _Measure:
 
 
 def _by_bound(left: _Side, right: _Side, bound: BoundLike, seed: int, options: dict[str, Any]) -> _Measure:
-    """Each pair by :func:`estimate`."""
+    """Each pair by :func:`infomax.estimate`."""
 
     def measure(i: int, j: int) -> tuple[tuple[float, float, float], Sequence[str]]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", InfomaxWarning)  # they are in the result
-            result = estimate(
-                left.samples[:, i], right.samples[:, j], bound=bound, seed=seed, progress=False, **options
-            )
+        pair = left.samples[:, i], right.samples[:, j]
+        ((result, _),) = estimates(*pair, bound=[bound], seed=seed, progress=False, **options)
         return (result.mi, result.stderr, result.gap), result.warnings
 
     return measure

@@ -11,11 +11,13 @@ import torch
 from infomax.estimators.base import Estimator, Measurement, register
 from infomax.estimators.problem import Problem
 from infomax.exceptions import InfomaxWarning
+from infomax.isolation import isolated
 from infomax.progress import no_progress
 from infomax.statistics.gaussian import couple
 from infomax.statistics.marginals import Floats, normal_scores
 
 
+@isolated()
 def gaussian_copula(x: Floats, y: Floats) -> Floats:
     r"""Mutual information of the Gaussian copula: exact where monotone maps of the coordinates make (x, y) Gaussian.
 

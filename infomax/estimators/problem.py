@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from infomax.io.batches import stays
-from infomax.io.samples import Floats, as_pair
+from infomax.io.samples import Floats, as_aligned
 from infomax.statistics.marginals import Margins, fit_margins
 from infomax.training.fit import Schedule
 from infomax.training.streaming import MOST_MEASURED, Sampled, draw_rows
@@ -46,22 +46,37 @@ class Problem:
     shared: bool = False
 
     @staticmethod
-    def of(x: Any, y: Any, *, most_rows: int, most_cells: int, seed: int, **options: Any) -> Problem:
+    def of(
+        x: Any,
+        y: Any,
+        *,
+        most_rows: int,
+        most_cells: int,
+        seed: int,
+        names: tuple[str, str] = ("x", "y"),
+        checked: bool = False,
+        **options: Any,
+    ) -> Problem:
         """From samples as the user passes them; this is where they are checked.
 
         Samples that are too large to be copied are read once; at most ``most_rows`` rows of ``most_cells`` cells are
         then drawn at random.
 
+        Args:
+            names: what errors and warnings call the samples. checked: whether they have been checked before.
+
         Raises:
             TypeError, ValueError: as :func:`infomax.estimate`.
         """
-        if not stays((x, y)):
-            x, y = as_pair(x, y, least=LEAST_ROWS, stacklevel=6)
+        if checked:
             return Problem(x, y, rows=len(x), seed=seed, **options)
-        samples = {"x": x, "y": y}
-        sampled = Sampled.of(samples, least=LEAST_ROWS, seed=seed, most=most_rows, cells=most_cells, stacklevel=5)
-        drawn, rows = sampled.drawn, len(sampled.aligned)
-        return Problem(drawn["x"], drawn["y"], rows=rows, sampled=sampled, seed=seed, **options)
+        samples = dict(zip(names, (x, y), strict=True))
+        if not stays((x, y)):
+            x, y = as_aligned(samples, least=LEAST_ROWS, stacklevel=6).values()
+            return Problem(x, y, rows=len(x), seed=seed, **options)
+        sampled = Sampled.of(samples, least=LEAST_ROWS, seed=seed, most=most_rows, cells=most_cells, stacklevel=6)
+        x, y = sampled.drawn.values()
+        return Problem(x, y, rows=len(sampled.aligned), sampled=sampled, seed=seed, **options)
 
     @property
     def dims(self) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable
@@ -12,12 +13,13 @@ import torch
 
 from infomax.bounds import Bound
 from infomax.bounds import base as bounds
-from infomax.critics.networks import reset
+from infomax.critics.initialisation import initialised, may_draw
 from infomax.estimators.base import Estimator, Measurement, untrained
 from infomax.estimators.problem import Problem
+from infomax.isolation import seeded
 from infomax.progress import no_progress
 from infomax.training.cross_fitting import cross_fit
-from infomax.training.fit import BLOCK, Schedule, can_train, seeded
+from infomax.training.fit import BLOCK, Schedule, can_train, own_draws
 from infomax.training.streaming import MOST_TRAINED
 
 
@@ -63,9 +65,11 @@ class TrainedBound(Estimator):
             )
         if bound.fixed_units() and problem.margins != "none":
             raise ValueError(f"margins must be 'none' for a bound with a known entropy of y; got {problem.margins!r}")
-        pair = problem.tensors(problem.x[:4], problem.y[:4])
-        with seeded(0, problem.device):
-            copy.deepcopy(bound).float().to(problem.device).eval()(*pair)
+        if any(part.is_meta for part in (*bound.parameters(), *bound.buffers())):
+            raise ValueError("bound must have data; got parameters on the meta device")
+        tried = copy.deepcopy(bound).float().to(problem.device).eval()
+        with own_draws(tried, 0, problem.device):
+            tried(*problem.tensors(problem.x[:4], problem.y[:4]))
 
     def select(self, problem: Problem) -> Problem:
         """For samples that are not copied, the rows that are measured; the remaining rows are used for training."""
@@ -107,11 +111,16 @@ class TrainedBound(Estimator):
     def _schedule(self, problem: Problem) -> Schedule:
         return problem.schedule or (Schedule(steps=200) if problem.quick else Schedule())
 
-    def _build(self, problem: Problem, n: int) -> Bound:
+    def _build(self, problem: Problem, n: int, seed: int) -> Bound:
         """A fresh bound for one fold, to be trained on ``n`` rows."""
-        if isinstance(self.bound, Bound):
-            fresh = copy.deepcopy(self.bound)
-            reset(fresh)
+        bound = self.bound
+        if isinstance(bound, Bound):
+            build, foreign = partial(copy.deepcopy, bound), may_draw(bound)
         else:
-            fresh = bounds.get(self.bound).for_estimation(*problem.dims, n)
-        return fresh.float().to(problem.device)
+            family = bounds.get(bound)
+            build, foreign = (
+                partial(family.for_estimation, *problem.dims, n),
+                family.__module__.split(".")[0] != "infomax",
+            )
+        with seeded(seed, problem.device) if foreign else contextlib.nullcontext():
+            return initialised(build, seed).to(problem.device)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from infomax.isolation import isolated
 from infomax.statistics.gaussian import whiten
 
 #: Number of random cosines of each side; number of frequency bands; columns from which random projections are used.
@@ -17,6 +18,7 @@ _COSINES, _BANDS, _MOST_COLUMNS = 48, 3, 64
 _MOST_ROWS = 20_000
 
 
+@isolated()
 def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generator) -> float:
     r"""P-value of independence by permutations of the pairs.
 

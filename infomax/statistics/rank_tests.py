@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from infomax.isolation import isolated
+
 Floats = NDArray[np.float64]
 #: Methods of false-discovery control, see :func:`qvalues`.
 Correction = Literal["benjamini-hochberg", "benjamini-yekutieli"]
@@ -58,6 +60,7 @@ def qvalues(pvalues: Floats, correction: Correction = "benjamini-hochberg") -> F
     return found
 
 
+@isolated()
 def rank_pvalues(x: Floats, y: Floats, *, draws: int, rng: np.random.Generator) -> Floats:
     r"""P-values of independence of each column of x and each column of y.
 

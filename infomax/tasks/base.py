@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -59,7 +60,7 @@ class Task:
 
 
 _REGISTRY: dict[str, Task] = {}
-_loading = _loaded = False
+_loaded, _lock = threading.Event(), threading.Lock()
 
 
 def register(task: Task) -> Task:
@@ -69,6 +70,11 @@ def register(task: Task) -> Task:
         ValueError: if the name is already registered.
     """
     _load()
+    return add(task)
+
+
+def add(task: Task) -> Task:
+    """:func:`register` for the modules of this folder, which runs while they are loaded."""
     if task.name in _REGISTRY:
         raise ValueError(f"a task named {task.name!r} is registered already")
     _REGISTRY[task.name] = task
@@ -80,21 +86,21 @@ def _load() -> None:
 
     If one import fails, no task is registered, and the next call tries again.
     """
-    global _loading, _loaded  # noqa: PLW0603
-    if _loading or _loaded:
+    if _loaded.is_set():
         return
-    modules = [f"{__package__}.{module.name}" for module in iter_modules([str(Path(__file__).parent)])]
-    _loading = True
-    try:
-        for name in modules:
-            import_module(name)
-        _loaded = True
-    finally:
-        _loading = False
-        if not _loaded:
-            _REGISTRY.clear()
-            for name in set(modules) - {__name__}:
-                sys.modules.pop(name, None)
+    with _lock:
+        if _loaded.is_set():  # by another thread
+            return
+        modules = [f"{__package__}.{module.name}" for module in iter_modules([str(Path(__file__).parent)])]
+        try:
+            for name in modules:
+                import_module(name)
+            _loaded.set()
+        finally:
+            if not _loaded.is_set():
+                _REGISTRY.clear()
+                for name in set(modules) - {__name__}:
+                    sys.modules.pop(name, None)
 
 
 def names(family: str | None = None) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from infomax.tasks.base import Task, register
+from infomax.tasks.base import Task, add
 from infomax.tasks.noise import smoothed_uniform
 from infomax.tasks.normal import correlated_normal, dense_normal
 from infomax.tasks.student import correlated_student
@@ -35,11 +35,11 @@ def _gaussian_mi(rho: float, pairs: int = 1) -> float:
 
 
 def _task(task: Task, name: str) -> Task:
-    return register(replace(task, name=name, family="beyond-normal", reference=f"{_SOURCE}; {task.reference}"))
+    return add(replace(task, name=name, family="beyond-normal", reference=f"{_SOURCE}; {task.reference}"))
 
 
 def _version(name: str, task: Task, x: Transform | None, y: Transform | None = None) -> Task:
-    return register(transformed(task, x=x, y=y, name=f"{name}-{task.name}"))
+    return add(transformed(task, x=x, y=y, name=f"{name}-{task.name}"))
 
 
 # One dimension.
@@ -48,7 +48,7 @@ _uniform = _version("normal_cdf", _normal, normal_cdf, normal_cdf)
 for _epsilon, _mi in ((0.1, 0.1 - math.log(0.2)), (0.75, 1 / 3)):
     _task(smoothed_uniform(_mi), f"1v1-additive-{_epsilon}")
 _bimodal = two_normals((0.3, 0.0), (0.7, 5.0)), two_normals((0.5, -1.0), (0.5, 3.0))
-register(transformed(_normal, x=_bimodal[0], y=_bimodal[1], name="1v1-bimodal-0.75"))
+add(transformed(_normal, x=_bimodal[0], y=_bimodal[1], name="1v1-bimodal-0.75"))
 _version(
     "wiggly",
     _normal,

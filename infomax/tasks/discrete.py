@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp, xlogy
 
-from infomax.tasks.base import Array, Task, check_dim, check_mi, register
+from infomax.tasks.base import Array, Task, add, check_dim, check_mi
 
 Integers = NDArray[np.int64]
 
@@ -198,13 +198,13 @@ def label_information(step: float, classes: int) -> float:
 
 
 for _symbols, _mi in ((2, 0.2), (5, 1.0), (10, 2.0)):
-    register(symmetric_channel(_mi, symbols=_symbols))
+    add(symmetric_channel(_mi, symbols=_symbols))
 for _levels, _mi in ((4, 0.5), (10, 2.0)):
-    register(quantised_uniform(_mi, levels=_levels))
-register(quantised_uniform(math.log(8), levels=8))
+    add(quantised_uniform(_mi, levels=_levels))
+add(quantised_uniform(math.log(8), levels=8))
 for _symbols, _dim in ((5, 1), (10, 3)):
-    register(discrete_uniform(_symbols, dim=_dim))
+    add(discrete_uniform(_symbols, dim=_dim))
 for _inflation in (0.0, 0.15):
-    register(zero_inflated_poisson(_inflation))
+    add(zero_inflated_poisson(_inflation))
 for _classes, _dim, _mi in ((2, 1, 0.3), (5, 5, 1.0), (10, 20, 2.0)):
-    register(noisy_label(_mi, classes=_classes, dim=_dim))
+    add(noisy_label(_mi, classes=_classes, dim=_dim))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infomax.datasets import load_digits
-from infomax.tasks.base import Array, Task, register
+from infomax.tasks.base import Array, Task, add
 from infomax.tasks.discrete import flip_probability, transmit
 from infomax.tasks.normal import correlated_normal
 from infomax.tasks.transforms import Transform, chain, normal_cdf, transformed
@@ -118,7 +118,7 @@ def _digits() -> tuple[Array, NDArray[np.int64]]:
 
 
 for _size in (16, 32):
-    register(gaussian_plates(1.0, size=_size))
-    register(rectangles(2.0, size=_size))
+    add(gaussian_plates(1.0, size=_size))
+    add(rectangles(2.0, size=_size))
 for _mi in (0.5, 1.5):
-    register(digits(_mi))
+    add(digits(_mi))

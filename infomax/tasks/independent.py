@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from infomax.tasks.base import Array, Task, register
+from infomax.tasks.base import Array, Task, add
 
 
 def independent_cauchy(dim: int = 10) -> Task:
@@ -16,4 +16,4 @@ def independent_cauchy(dim: int = 10) -> Task:
     return Task(f"cauchy-{dim}d-0", 0.0, dim, dim, "by construction", sample, "independent")
 
 
-register(independent_cauchy())
+add(independent_cauchy())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infomax.tasks.base import Task, register
+from infomax.tasks.base import Task, add
 from infomax.tasks.normal import correlated_normal
 from infomax.tasks.transforms import (
     Transform,
@@ -42,7 +42,7 @@ def _with_marginals(mi: float, dim: int, margin: Transform, name: str) -> Task:
 
 for _make in (correlated_uniform, exponentiated_normal):
     for _dim, _mi in ((1, 0.5), (5, 1.0), (20, 2.0)):
-        register(_make(_mi, dim=_dim))
+        add(_make(_mi, dim=_dim))
 
 # Compositions: couplings and a rotation; other marginals and rotations; embeddings in more dimensions.
 for _dim, _mi in ((2, 1.0), (5, 1.0), (20, 2.0)):
@@ -52,4 +52,4 @@ for _dim, _mi in ((2, 1.0), (5, 1.0), (20, 2.0)):
         ("mixed", chain(normal_cdf, rotation(2)), chain(exponential, rotation(3))),
         ("embedded", embedding(2 * _dim, 4), chain(embedding(3 * _dim, 5), asinh)),
     ):
-        register(transformed(_base, x=_x, y=_y, name=f"{_name}-{_base.name}", family="margins"))
+        add(transformed(_base, x=_x, y=_y, name=f"{_name}-{_base.name}", family="margins"))

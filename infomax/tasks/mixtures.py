@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
-from infomax.tasks.base import Array, Task, register
+from infomax.tasks.base import Array, Task, add
 from infomax.tasks.transforms import spiral, transformed
 
 _SOURCE = "Czyż et al. 2023, arXiv 2310.10240"
@@ -183,12 +183,12 @@ def normal_with_inliers(dim: int, share: float, mi: tuple[float, float] | None =
 
 # The values of MI are quadratures over the informative coordinates: two; four for the inliers; the radius of the balls.
 # Tests repeat the quadratures, and compare them with Monte Carlo means.
-register(cross(mi=(0.4084425, 0.0)))
-register(letters(mi=(0.7759526, 0.0)))
-register(waves(mi=(1.3070174, 0.0)))
-register(galaxy(mi=(0.4942977, 0.0)))
+add(cross(mi=(0.4084425, 0.0)))
+add(letters(mi=(0.7759526, 0.0)))
+add(waves(mi=(1.3070174, 0.0)))
+add(galaxy(mi=(0.4942977, 0.0)))
 for _dim, _mi in ((3, 0.4554231), (5, 0.6273911), (25, 1.1907680)):
-    register(concentric(_dim, mi=(_mi, 0.0)))
+    add(concentric(_dim, mi=(_mi, 0.0)))
 for _dim in (5, 25):
     for _share, _mi in ((0.2, 0.6357589), (0.5, 0.2696260)):
-        register(normal_with_inliers(_dim, _share, mi=(_mi, 0.0)))
+        add(normal_with_inliers(_dim, _share, mi=(_mi, 0.0)))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.special import digamma, lambertw
 
-from infomax.tasks.base import Array, Task, check_dim, register
+from infomax.tasks.base import Array, Task, add, check_dim
 
 
 def smoothed_uniform(mi: float, *, dim: int = 1) -> Task:
@@ -71,6 +71,6 @@ def _share(mi: float, dim: int) -> float:
 
 
 for _dim, _mi in ((1, 0.3), (1, 1.0), (5, 1.0), (5, 5.0)):
-    register(smoothed_uniform(_mi, dim=_dim))
+    add(smoothed_uniform(_mi, dim=_dim))
 for _dim, _mi in ((1, 0.2), (1, 1.0), (5, 1.0)):
-    register(gamma_exponential(_mi, dim=_dim))
+    add(gamma_exponential(_mi, dim=_dim))

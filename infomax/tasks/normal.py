@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from infomax.tasks.base import Array, Task, check_dim, check_mi, correlation, register
+from infomax.tasks.base import Array, Task, add, check_dim, check_mi, correlation
 from infomax.tasks.transforms import cube, transformed
 
 _COVER = "closed form: Cover and Thomas 2006, eq. 8.56"
@@ -69,9 +69,9 @@ def dense_normal(mi: float, *, dim: int) -> Task:
 for _dim in (1, 5, 20):
     for _mi in (0.0, 0.5, 1.0, 2.0):
         if (_dim, _mi) != (20, 2.0):  # part of the staircase below
-            register(correlated_normal(_mi, dim=_dim))
+            add(correlated_normal(_mi, dim=_dim))
 # A reference for Barber-Agakov: rho = 0.8 in 16 pairs.
-register(correlated_normal(-8 * math.log(1 - 0.8**2), dim=16, x_dim=32))
+add(correlated_normal(-8 * math.log(1 - 0.8**2), dim=16, x_dim=32))
 
 # The staircases: 20 pairs, without and with a cubed y.
 for _mi in (2.0, 4.0, 6.0, 8.0, 10.0):
@@ -80,5 +80,5 @@ for _mi in (2.0, 4.0, 6.0, 8.0, 10.0):
         family="staircase",
         reference="Poole et al. 2019, arXiv 1905.06922; Song and Ermon 2020, arXiv 1910.06222; closed form",
     )
-    register(_stair)
-    register(transformed(_stair, y=cube, name=f"cubed-{_stair.name}"))
+    add(_stair)
+    add(transformed(_stair, y=cube, name=f"cubed-{_stair.name}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infomax.tasks.base import Task, register
+from infomax.tasks.base import Task, add
 from infomax.tasks.normal import correlated_normal
 from infomax.tasks.transforms import rotation, transformed
 
@@ -23,4 +23,4 @@ def secret(mi: float, *, directions: int, dim: int, seed: int = 0) -> Task:
 
 
 for _directions, _dim, _mi in ((2, 50, 1.0), (5, 50, 3.0), (2, 500, 1.0), (5, 500, 3.0), (10, 500, 3.0)):
-    register(secret(_mi, directions=_directions, dim=_dim))
+    add(secret(_mi, directions=_directions, dim=_dim))

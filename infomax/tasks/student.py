@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import digamma, gammaln
 
-from infomax.tasks.base import Array, Task, check_dim, check_mi, correlation, register
+from infomax.tasks.base import Array, Task, add, check_dim, check_mi, correlation
 
 
 def tail_information(df: float, x_dim: int, y_dim: int) -> float:
@@ -57,4 +57,4 @@ def correlated_student(mi: float | None = None, *, df: float, dim: int = 1) -> T
 
 
 for _dim, _df, _mi in ((1, 3.0, 1.0), (5, 2.0, 1.0), (5, 5.0, 2.0), (20, 4.0, 2.0)):
-    register(correlated_student(_mi, df=_df, dim=_dim))
+    add(correlated_student(_mi, df=_df, dim=_dim))

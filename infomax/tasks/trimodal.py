@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from infomax.tasks.base import Array, Task, check_dim, check_mi, correlation, register
+from infomax.tasks.base import Array, Task, add, check_dim, check_mi, correlation
 from infomax.tasks.transforms import rotation
 
 #: Largest mutual information of a modality and the target, in nats.
@@ -147,4 +147,4 @@ for _first, _second in (
     (("text",), ("vision",)),
     (("text",), ("audio", "vision")),
 ):
-    register(_speech.task(_first, _second))
+    add(_speech.task(_first, _second))

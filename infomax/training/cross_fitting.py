@@ -22,8 +22,7 @@ from infomax.training.fit import (
     can_train,
     evaluate,
     fit,
-    seeded,
-    single_thread,
+    own_draws,
     validation_rows,
 )
 
@@ -50,7 +49,7 @@ class Fold:
 def cross_fit(
     n: int,
     prepare: Callable[[Sequence[Rows]], Sequence[Pairs]],
-    build: Callable[[int], Bound],
+    build: Callable[[int, int], Bound],
     *,
     seed: int,
     folds: int,
@@ -64,7 +63,7 @@ def cross_fit(
     Args:
         n: number of rows.
         prepare: the pairs of several parts of the rows, standardised with the statistics of the first part.
-        build: a fresh bound, to be trained on the given number of rows.
+        build: a fresh bound, from the number of rows to train on and the seed of its initial parameters.
         seed, folds, schedule, device: as :func:`infomax.estimate`. shared: whether the ranks share the folds.
         tick: called with the number of steps done.
     """
@@ -78,16 +77,15 @@ def cross_fit(
         found = []
         for plan in plans:
             train, validation, held_out = prepare((plan.train, plan.validation, plan.measured))
-            with seeded(plan.seed, device):
-                bound = build(len(train[0]))
+            bound = build(len(train[0]), plan.seed)
+            with own_draws(bound, plan.seed, device):
                 generator = torch.Generator().manual_seed(plan.batches)
                 history = fit(bound, train, validation, schedule=steps, generator=generator, tick=tick)
                 tick(schedule.steps - history.steps[-1])
                 found.append(_judge(bound, history, plan, train, held_out))
         return found
 
-    with single_thread(device):
-        return shared_out(plans, fit_and_judge) if shared else fit_and_judge(plans)
+    return shared_out(plans, fit_and_judge) if shared else fit_and_judge(plans)
 
 
 @dataclass(frozen=True, eq=False)

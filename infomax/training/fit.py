@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from infomax.bounds import Bound
+from infomax.critics.initialisation import may_draw
 from infomax.io.batches import from_memory
+from infomax.isolation import seeded
 from infomax.progress import no_progress
 
 #: Validation scores are computed on at most this many rows at a time.
@@ -64,28 +66,9 @@ class History:
     diverged: bool = False
 
 
-@contextlib.contextmanager
-def single_thread(device: torch.device) -> Iterator[None]:
-    """One CPU thread inside the block: networks this small are slower with more."""
-    threads = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's random numbers inside the block; afterwards they continue as before."""
-    cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
+def own_draws(module: nn.Module, seed: int, device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """:func:`seeded` if calls of the module may draw random numbers; otherwise nothing global is touched."""
+    return seeded(seed, device) if may_draw(module) else contextlib.nullcontext()
 
 
 def validation_rows(n: int) -> int:

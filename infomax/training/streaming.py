@@ -19,7 +19,7 @@ from infomax.io.stored import MOST_CELLS, Rows
 from infomax.progress import no_progress
 from infomax.statistics.marginals import Margins, tabulate_margins
 from infomax.training.cross_fitting import Fold, Pairs, measure_rows, orders_of_blocks
-from infomax.training.fit import BLOCK, Schedule, blocks, evaluate, fit, seeded, single_thread
+from infomax.training.fit import BLOCK, Schedule, blocks, evaluate, fit, own_draws
 
 #: Rows that are measured, at most: the standard error is 1/300 of the spread of the log-ratio then.
 MOST_MEASURED = 100_000
@@ -148,7 +148,7 @@ class Sampled:
 
     def fit(
         self,
-        build: Callable[[int], Bound],
+        build: Callable[[int, int], Bound],
         margins: Margins,
         *,
         seed: int,
@@ -164,7 +164,7 @@ class Sampled:
         :meth:`infomax.io.batches.Aligned.batches` mixes.
 
         Args:
-            build: a fresh bound, to be trained on the given number of rows. margins, seed, schedule, device: as
+            build: a fresh bound, from the number of rows to train on and a seed. margins, seed, schedule, device: as
                 :func:`infomax.estimate`.
             folds: parts of the measured rows; each has a bound of its own, all are trained on the same rows.
             tick: called with the number of steps done.
@@ -186,8 +186,9 @@ class Sampled:
         n = len(self.aligned) - len(without)
         found = []
         for part in np.array_split(np.arange(measured), folds):
-            with single_thread(device), seeded(int(rng.integers(2**63)), device):
-                bound = build(n)
+            own = int(rng.integers(2**63))
+            bound = build(n, own)
+            with own_draws(bound, own, device):
                 feed = self.aligned.batches(
                     schedule.batch(n), rng, maps={name: stored(name) for name in maps}, without=without
                 )

@@ -78,7 +78,8 @@ def test_bracket_of_constants_is_exact():
 def test_crossing_ends_are_said(monkeypatch):
     """A Gaussian q(y | x) cannot see what y does with the sign of x alone."""
     ends = [Estimate(0.5, 0.01, 0.0, "lower", "infonce", 100), Estimate(0.1, 0.01, 0.0, "estimate", "ba", 100)]
-    monkeypatch.setattr(sys.modules["infomax.estimation.bracket"], "estimate", lambda *_, **__: ends)
+    judged = [(end, []) for end in ends]
+    monkeypatch.setattr(sys.modules["infomax.estimation.bracket"], "estimates", lambda *_, **__: judged)
     with pytest.warns(TrainingWarning, match="bracket: the lower bound exceeds the upper bound") as caught:
         result = bracket(draw(), draw(), upper="ba")
     assert caught[0].filename == __file__

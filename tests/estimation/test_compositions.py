@@ -21,6 +21,7 @@ from infomax import (
     transfer_entropy,
 )
 from infomax.estimation.compositions import embed, without
+from infomax.estimation.estimate import estimates
 
 QUICK = {"quick": True, "progress": False}
 GAUSSIAN = {"bound": "gaussian"}
@@ -234,9 +235,9 @@ def test_a_tensor_decides_the_device(normal, monkeypatch):
 
     def spy(x, y, **options):
         seen.append(options)
-        return estimate(x, y, **options)
+        return estimates(x, y, **options)
 
-    monkeypatch.setattr("infomax.estimation.compositions.estimate", spy)
+    monkeypatch.setattr("infomax.estimation.compositions.estimates", spy)
     x, y, z = (torch.from_numpy(column) for column in normal[0][:100, :3].T.copy())
     with_tensors = conditional(x.numpy(), y, z, **GAUSSIAN)
     assert seen[0]["device"] == y.device
@@ -291,9 +292,9 @@ def test_a_value_that_cannot_be_is_said(monkeypatch):
     values = iter([0.1, 0.5, 0.1, 0.5, 0.0])
 
     def worse(x, y, **options):
-        return Estimate(next(values), 0.01, 0.0, "lower", "infonce", len(x))
+        return [(Estimate(next(values), 0.01, 0.0, "lower", "infonce", len(x)), [])]
 
-    monkeypatch.setattr("infomax.estimation.compositions.estimate", worse)
+    monkeypatch.setattr("infomax.estimation.compositions.estimates", worse)
     x, y, z = np.random.default_rng(0).normal(size=(3, 100))
     with pytest.warns(TrainingWarning, match="far below 0, which is impossible") as caught:
         result = conditional(x, y, z)

@@ -70,13 +70,25 @@ print(len(base.names()), base.names()[:2])
 LISTED = "import infomax.tasks.{first}; from infomax import tasks; print(*tasks.names())"
 
 
+IN_THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+from infomax import tasks
+with ThreadPoolExecutor(4) as pool:
+    print(*set(pool.map(lambda _: len(tasks.names()), range(4))))
+"""
+
+
 @pytest.fixture(scope="module")
 def printed():
     """What these print in processes that have loaded no task."""
-    codes = {"offered": OFFERED}
+    codes = {"offered": OFFERED, "in threads": IN_THREADS}
     codes |= {f"broken {first}": BROKEN.format(first=first) for first in ("transforms", "base")}
     codes |= {f"listed {first}": LISTED.format(first=first) for first in ("images", "normal", "beyond_normal")}
     return printed_by(codes)
+
+
+def test_threads_that_load_the_tasks_at_once_see_all_of_them(printed):
+    assert printed["in threads"].split() == [str(len(ALL))]
 
 
 def test_every_name_that_is_offered_is_there_and_none_is_loaded_before_it_is_asked_for(printed):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from infomax import Schedule, bounds, estimate, tasks
+from infomax.critics.initialisation import initialised
 from infomax.densities import Flow
 from infomax.io.batches import draws
 from infomax.training import cross_fit, fit
@@ -24,9 +25,11 @@ def folds(name, n=333, folds=3, seen=None, **options):
         return [(x[rows], y[rows]) for rows in map(torch.from_numpy, parts)]
 
     parts = {"seed": 0, "folds": folds, "schedule": SCHEDULE, "device": torch.device("cpu")}
-    return cross_fit(
-        n, prepare, lambda rows: bounds.get(name).for_estimation(3, 3, rows).double(), **{**parts, **options}
-    )
+    return cross_fit(n, prepare, lambda rows, seed: built(name, rows, seed), **{**parts, **options})
+
+
+def built(name, rows, seed):
+    return initialised(lambda: bounds.get(name).for_estimation(3, 3, rows), seed).double()
 
 
 @pytest.mark.parametrize("name", ["infonce", "ba"])
@@ -42,12 +45,12 @@ def test_rows_are_measured_once_by_what_they_did_not_train(name):
 
 def test_a_fold_is_one_fit_by_hand():
     """With the fold's own seeds: its value is that of a bound that is fitted and measured outside."""
-    seen, built = [], []
+    seen, given = [], []
     x, y = (torch.from_numpy(side) for side in tasks.get("multinormal-dense-3-3-0.5").sample(200, 0))
 
-    def build(rows):
-        built.append(torch.get_rng_state())
-        return bounds.get("infonce").for_estimation(3, 3, rows).double()
+    def build(rows, seed):
+        given.append((rows, seed))
+        return built("infonce", rows, seed)
 
     def prepare(parts):
         seen.append(parts)
@@ -55,11 +58,11 @@ def test_a_fold_is_one_fit_by_hand():
 
     options = {"seed": 3, "folds": 2, "schedule": Schedule(steps=0), "device": torch.device("cpu")}
     found = cross_fit(200, prepare, build, **options)
-    for fold, state, parts in zip(found, list(built), list(seen), strict=True):
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(state)
-            bound = bounds.get("infonce").for_estimation(3, 3, len(parts[0])).double()
+    assert len({seed for _, seed in given}) == 2
+    for fold, (rows, seed), parts in zip(found, list(given), list(seen), strict=True):
+        bound = built("infonce", rows, seed)
         train, validation, held_out = prepare(parts)
+        assert len(train[0]) == rows
         fit(bound, train, validation, schedule=Schedule(steps=0), generator=torch.Generator())
         value, _ = measure_rows(bound, *held_out, [np.arange(len(held_out[0]))])
         assert fold.value == pytest.approx(value, abs=1e-12)

@@ -23,7 +23,7 @@ from infomax.statistics.counts import codes, copied_rows, plugin, plugin_stderr
 from infomax.statistics.marginals import Floats
 from infomax.statistics.neighbours import tie_breaker
 from infomax.statistics.permutation_test import independence_pvalue, permutation_pvalue
-from infomax.training.fit import LEAST_VALIDATION, History, Schedule, single_thread
+from infomax.training.fit import LEAST_VALIDATION, History, Schedule
 from infomax.training.streaming import MOST_MEASURED
 
 #: Rows for each combination of values from which on discrete sides are measured by counts.
@@ -158,7 +158,7 @@ def measure(
         return _of_table(x, y, draws, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     parts = np.array_split(rng.permutation(len(x)), folds)
-    with single_thread(device), torch.no_grad():
+    with torch.no_grad():
         sides = Side.of(x), Side.of(y)
         problem = Folds.prepare(sides, parts, rng, device, replicas)
         critic = problem.critic(generator)
