@@ -6,7 +6,16 @@ import pytest
 from attack.__main__ import GENERATORS
 
 #: Inputs of each generator here.
-SMALL = {"in_memory": 60, "files": 30, "losses": 60, "pickles": 20, "checkpoints": 8, "kills": 1, "disks": 1}
+SMALL = {
+    "settings": 24,
+    "in_memory": 60,
+    "files": 30,
+    "losses": 60,
+    "pickles": 20,
+    "checkpoints": 8,
+    "kills": 1,
+    "disks": 1,
+}
 
 
 @pytest.mark.parametrize("name", [name for name in GENERATORS if importlib.util.find_spec(f"attack.{name}")])

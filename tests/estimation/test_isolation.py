@@ -5,11 +5,11 @@ import itertools
 import os
 import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from attack.settings import SETTINGS, in_threads, numbers
 from torch import nn
 
 import infomax
@@ -26,37 +26,6 @@ X, Y = (side[:, :2] for side in tasks.get("multinormal-dense-3-3-0.5").sample(12
 CLASSES = np.random.default_rng(0).integers(3, size=120)
 
 
-@contextlib.contextmanager
-def put(change, inside, afterwards):
-    change(inside)
-    try:
-        yield
-    finally:
-        change(afterwards)
-
-
-SETTINGS = {
-    "bfloat16 autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-    "float16 autocast": lambda: torch.autocast("cpu", dtype=torch.float16),
-    "default dtype": lambda: put(torch.set_default_dtype, torch.float64, torch.float32),
-    "narrow default dtype": lambda: put(torch.set_default_dtype, torch.bfloat16, torch.float32),
-    "default device": lambda: put(torch.set_default_device, "meta", None),
-    "device block": lambda: torch.device("meta"),
-    "deterministic": lambda: put(torch.use_deterministic_algorithms, True, False),
-    "inference mode": torch.inference_mode,
-    "no_grad": torch.no_grad,
-    "anomaly mode": lambda: torch.autograd.set_detect_anomaly(True),
-    "numpy errors": lambda: np.errstate(all="raise"),
-    "threads": lambda: put(torch.set_num_threads, 3, torch.get_num_threads()),
-}
-
-
-def numbers(result):
-    """All numbers of an estimate that could differ."""
-    local = None if result.local is None else result.local.tobytes()
-    return result.mi, result.stderr, result.gap, result.pvalue, local, [fold.validation for fold in result.history]
-
-
 @pytest.fixture
 def alone():
     """The estimate by a bound in this thread and without settings; each is made once."""
@@ -68,19 +37,6 @@ def alone():
         return known[name, seed]
 
     return one
-
-
-def in_threads(calls, workers=4):
-    """Results of calls that start at the same time."""
-    start = threading.Barrier(workers)
-
-    def run(own):
-        start.wait()
-        return [call() for call in own]
-
-    with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(run, [calls[i::workers] for i in range(workers)]))
-    return [found[i % workers][i // workers] for i in range(len(calls))]
 
 
 def call(name, seed):
