@@ -17,6 +17,9 @@ Array = NDArray[Any]
 
 #: Bytes that :func:`chunks` reads at a time.
 _CHUNK = 1 << 24
+#: Memory in bytes that a file may take when it is read: ``MEMORY`` for any file, or ``PER_BYTE`` for each of its bytes,
+#: if that is more. Raise them for a file that you trust. Uncompressed arrays are mapped and need little of it.
+MEMORY, PER_BYTE = 400 << 20, 40
 
 
 class DataError(ValueError):
@@ -25,6 +28,30 @@ class DataError(ValueError):
 
 class DataWarning(InfomaxWarning):
     """Data that can be used but look like a mistake."""
+
+
+class Budget:
+    """The memory that reading one file may take. Whatever the file asks for is charged before it is made.
+
+    Args:
+        size: of the file, in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.limit = self.left = max(MEMORY, PER_BYTE * size)
+
+    def charge(self, size: int) -> None:
+        """Subtract this number of bytes.
+
+        Raises:
+            DataError: if less is left. The caller adds the name of the file.
+        """
+        self.left -= size
+        if self.left < 0:
+            raise DataError(
+                f"must not expand far beyond its size: at most {self.limit >> 20} MiB, by MEMORY and PER_BYTE of "
+                f"{__name__}; got more"
+            )
 
 
 class FileMap(mmap.mmap):
@@ -67,23 +94,30 @@ def chunks(array: Array) -> Iterator[tuple[slice, Array]]:
         release(array)
 
 
-def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read the rows of a CSV file in UTF-8, keyed by the names in its first line.
+def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Read columns of a CSV file in UTF-8, by the names in its first line. Blank lines are skipped.
 
     Args:
-        columns: required names. Others are allowed.
+        columns: required names.
+        optional: names that are read if the file has them. All others are left out.
 
     Raises:
         DataError: if the file cannot be read, a column is missing, or a row has another number of fields.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
+            rows = (row for row in csv.reader(file, strict=True) if row)
+            header = next(rows, [])
+            if not set(columns) <= set(header) or len(set(header)) < len(header):
+                got = ", ".join(header)[:200] or "none"
+                raise DataError(f"{path} must have columns {', '.join(columns)}, each once; got {got}")
+            places = {name: header.index(name) for name in (*columns, *optional) if name in header}
+            table: dict[str, list[str]] = {name: [] for name in places}
+            for i, row in enumerate(rows):
+                if len(row) != len(header):
+                    raise DataError(f"{path} must have {len(header)} fields in each row; got {len(row)} in row {i}")
+                for name, place in places.items():
+                    table[name].append(row[place])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} must be a table (CSV, UTF-8); got: {error}") from None
-    if not set(columns) <= set(header) or len(set(header)) < len(header):
-        raise DataError(f"{path} must have columns {', '.join(columns)}, each once; got {', '.join(header) or 'none'}")
-    for i, row in enumerate(rows):
-        if len(row) != len(header):
-            raise DataError(f"{path} must have {len(header)} fields in each row; got {len(row)} in row {i}")
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    return table

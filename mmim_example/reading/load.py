@@ -49,11 +49,13 @@ def join_text(dataset: Dataset, labels_csv: Path) -> Dataset:
         DataError: if the table lacks ``video_id``, ``clip_id`` or ``text``, has an utterance twice, or lacks one.
     """
     texts: dict[str, str] = {}
-    for row in read_table(labels_csv, ("video_id", "clip_id", "text")):
-        key = f"{row['video_id']}_{row['clip_id']}"
+    columns = ("video_id", "clip_id", "text")
+    table = read_table(labels_csv, columns)
+    for video, clip, text in zip(*(table[name] for name in columns), strict=True):
+        key = f"{video}_{clip}"
         if key in texts:
             raise DataError(f"{labels_csv}: each video_id and clip_id must occur once; got {key!r} twice")
-        texts[key] = row["text"]
+        texts[key] = text
     keys = {name: [i.replace("$_$", "_") for i in split.ids] for name, split in dataset.splits().items()}
     unknown = [(name, key) for name, part in keys.items() for key in part if key not in texts]
     if unknown:

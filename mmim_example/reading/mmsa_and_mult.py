@@ -18,6 +18,8 @@ from mmim_example.reading.validation import assemble
 
 #: Both forms use these names.
 _MODALITIES = ("text", "audio", "vision")
+#: The most parts of an id, and the length of a name in messages.
+_PARTS, _SHOWN = 16, 40
 
 
 def read(path: Path, *, label_range: tuple[float, float] | None = None) -> Dataset:
@@ -68,13 +70,13 @@ def _mmsa(part: Mapping[Any, Any], where: str) -> Split:
             lengths[name] = array.shape[1] - _before(tokens[:, 1, ::-1] != 0)
         else:
             lengths[name] = np.full(len(array), array.shape[1], np.int64)
-    text = [_word(value) for value in _sequence(part, "raw_text", where)] if "raw_text" in part else None
+    text = _words(part, "raw_text", where) if "raw_text" in part else None
     return Split(
-        tuple(_word(value) for value in _sequence(part, "id", where)),
+        _words(part, "id", where),
         _labels(part, "regression_labels", where),
         features,
         lengths,
-        text=None if text is None else tuple(text),
+        text=text,
         tokens=tokens,
     )
 
@@ -94,8 +96,7 @@ def _official(part: Mapping[Any, Any], where: str) -> Split:
             features[name], lengths[name] = to_right(array)
         else:
             features[name] = _floats(part, name, where)
-    ids = tuple(_word(value) for value in _sequence(part, "id", where))
-    return Split(ids, _labels(part, "labels", where), features, lengths)
+    return Split(_words(part, "id", where), _labels(part, "labels", where), features, lengths)
 
 
 def to_right(frames: Array) -> tuple[Array, Array]:
@@ -152,6 +153,9 @@ def _floats(part: Mapping[Any, Any], name: str, where: str) -> Array:
 def _numbers(part: Mapping[Any, Any], name: str, where: str) -> Array:
     if name not in part:
         raise DataError(f"{where}: {name} is required; got {_names(part)}")
+    other = _not_numeric(part[name])
+    if other is not None:
+        raise DataError(f"{where}: {name} must be numeric; got {other}")
     try:
         array = np.asarray(part[name])
     except ValueError as error:
@@ -161,6 +165,15 @@ def _numbers(part: Mapping[Any, Any], name: str, where: str) -> Array:
     return array
 
 
+def _not_numeric(value: Any) -> str | None:
+    """The first type in it that is no number. An array of texts is as wide as the longest, so none is made."""
+    if isinstance(value, (list, tuple)):
+        return next(filter(None, map(_not_numeric, value)), None)
+    if isinstance(value, np.ndarray):
+        return None if value.dtype.kind in "fiub" else str(value.dtype)
+    return None if isinstance(value, (int, float, np.number, np.bool_)) else type(value).__name__
+
+
 def _sequence(part: Mapping[Any, Any], name: str, where: str) -> Any:
     value = part.get(name)
     if not isinstance(value, (list, tuple)) and not (isinstance(value, np.ndarray) and value.ndim):
@@ -168,17 +181,27 @@ def _sequence(part: Mapping[Any, Any], name: str, where: str) -> Any:
     return value
 
 
-def _word(value: Any) -> str:
+def _words(part: Mapping[Any, Any], name: str, where: str) -> tuple[str, ...]:
+    return tuple(_word(value, f"{where}: {name}") for value in _sequence(part, name, where))
+
+
+def _word(value: Any, where: str) -> str:
     """An id or a text. Bytes are UTF-8 or, if they are not valid UTF-8, Latin-1; several parts are joined by ``_``."""
-    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value):
-        return "_".join(_word(part) for part in value)
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
+        if len(value) > _PARTS:
+            raise DataError(f"{where} must be texts of at most {_PARTS} parts; got {len(value)}")
+        return "_".join(_word(part, where) for part in value)
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
             return value.decode("latin-1")
+    if isinstance(value, np.ndarray):
+        return _word(value[()], where)
+    if not isinstance(value, (str, int, float, np.generic)):
+        raise DataError(f"{where} must be texts; got {type(value).__name__}")
     return str(value)
 
 
 def _names(content: Mapping[Any, Any]) -> str:
-    return ", ".join(map(str, list(content)[:20])) or "nothing"
+    return ", ".join(str(name)[:_SHOWN] for name in list(content)[:20]) or "nothing"

@@ -12,21 +12,31 @@ An uncompressed file, as ``numpy.savez`` writes it, is memory-mapped: it may be 
 from __future__ import annotations
 
 import csv
+import io
+import math
+import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from tokenize import TokenError
+from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
 
-from mmim_example.reading.files import Array, DataError, FileMap, chunks, map_file, read_table
+from mmim_example.reading.files import Array, Budget, DataError, FileMap, chunks, map_file, read_table
 from mmim_example.reading.splits import SPLITS, Dataset, Split
 from mmim_example.reading.validation import assemble
 
 TABLE, FEATURES = "utterances.csv", "features.npz"
 #: Bytes up to which an array is copied if the rows of a split are not contiguous.
 _COPIED = 1 << 30
+#: Bytes of a value as float32 or int64, of the longest header of an array, and of what is unpacked at a time; and the
+#: length of a name in messages.
+_CONVERTED, _HEADER, _PIECE, _SHOWN = 8, 10_000, 1 << 20, 80
+#: A label. Python's ``float`` also accepts digits of other scripts, and ``1_000``.
+_LABEL = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
 
 
 def read(directory: Path, *, label_range: tuple[float, float] | None = None) -> Dataset:
@@ -38,27 +48,30 @@ def read(directory: Path, *, label_range: tuple[float, float] | None = None) -> 
     Raises:
         DataError: if a file cannot be read, or the data break a rule.
     """
-    table = read_table(directory / TABLE, ("id", "split", "label"))
-    for i, row in enumerate(table):
-        if row["split"] not in SPLITS:
-            raise DataError(f"{directory / TABLE}: split must be {', '.join(SPLITS)}; got {row['split']!r} in row {i}")
+    table = read_table(directory / TABLE, ("id", "split", "label"), ("text",))
+    rows = len(table["id"])
+    for i, split in enumerate(table["split"]):
+        if split not in SPLITS:
+            got = repr(split[:_SHOWN])
+            raise DataError(f"{directory / TABLE}: split must be {', '.join(SPLITS)}; got {got} in row {i}")
     arrays = read_arrays(directory / FEATURES)
     for name, array in arrays.items():
-        if array.ndim < 1 or len(array) != len(table):
+        if array.ndim < 1 or len(array) != rows:
             raise DataError(
-                f"{directory / FEATURES}: {name} must have one row for each of the {len(table)} rows of {TABLE}; "
+                f"{directory / FEATURES}: {name} must have one row for each of the {rows} rows of {TABLE}; "
                 f"got shape {array.shape}"
             )
-    split_of = np.array([row["split"] for row in table])
+    split_of = np.array(table["split"])
     splits = {}
     for name in SPLITS:
         places = np.flatnonzero(split_of == name)
         if len(places):
-            splits[name] = _split([table[i] for i in places], arrays, places, directory)
+            part = {column: tuple(values[i] for i in places) for column, values in table.items()}
+            splits[name] = _split(part, arrays, places, directory)
     return assemble(splits, str(directory), label_range=label_range)
 
 
-def _split(rows: list[dict[str, str]], arrays: dict[str, Array], places: Array, directory: Path) -> Split:
+def _split(rows: Mapping[str, tuple[str, ...]], arrays: dict[str, Array], places: Array, directory: Path) -> Split:
     chosen = {name: _rows(array, places, f"{directory / FEATURES}: {name}") for name, array in arrays.items()}
     tokens = chosen.pop("tokens", None)
     lengths: dict[str, Array] = {}
@@ -82,12 +95,12 @@ def _split(rows: list[dict[str, str]], arrays: dict[str, Array], places: Array, 
         lengths[name] = np.where(missing.get(name, False), 0, array.astype(np.int64))
         missing[name] = lengths[name] == 0
     return Split(
-        tuple(row["id"] for row in rows),
-        np.array([_label(row, directory / TABLE) for row in rows], np.float32),
+        rows["id"],
+        _labels(rows, directory / TABLE),
         features,
         lengths,
         missing,
-        tuple(row["text"] for row in rows) if "text" in rows[0] else None,
+        rows.get("text"),
         tokens,
     )
 
@@ -104,50 +117,103 @@ def _rows(array: Array, places: Array, what: str) -> Array:
     return array[places]
 
 
-def _label(row: dict[str, str], path: Path) -> float:
-    try:
-        return float(row["label"])
-    except ValueError:
-        raise DataError(f"{path}: label must be a number; got {row['label']!r} for {row['id']!r}") from None
+def _labels(rows: Mapping[str, tuple[str, ...]], path: Path) -> Array:
+    for name, label in zip(rows["id"], rows["label"], strict=True):
+        if not _LABEL.fullmatch(label):
+            raise DataError(f"{path}: label must be a number; got {label[:_SHOWN]!r} for {name[:_SHOWN]!r}")
+    with np.errstate(over="ignore"):
+        return np.array(rows["label"], np.float64).astype(np.float32)
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
     """Read the arrays of an npz file: uncompressed ones are mapped, compressed ones are loaded.
 
     Raises:
-        DataError: if the file is not an npz file of numeric arrays.
+        DataError: if the file is not an npz file of numeric arrays, or they take more memory than
+            :data:`mmim_example.reading.files.MEMORY` allows.
     """
     mapped = map_file(path)
+    budget, arrays = Budget(len(mapped)), {}
     try:
         with zipfile.ZipFile(path) as archive:
-            return {info.filename.removesuffix(".npy"): _array(archive, info, mapped) for info in archive.infolist()}
-    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, struct.error, NotImplementedError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} must be an npz file of arrays; got: {error}") from None
+            for info in archive.infolist():
+                name = info.filename.removesuffix(".npy")
+                where = f"{path}: {name[:_SHOWN]}"
+                if name in arrays:
+                    raise DataError(f"{where} must occur once; got several members of this name")
+                arrays[name] = _array(archive, info, mapped, budget, where)
+    except DataError as error:
+        text = str(error)
+        raise DataError(text if text.startswith(str(path)) else f"{path} {text}") from None
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        MemoryError,
+        struct.error,
+    ) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path} must be an npz file of arrays; got: {reason}") from None
+    return arrays
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, mapped: FileMap) -> Array:
-    where = f"{archive.filename}: {info.filename.removesuffix('.npy')}"
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, mapped: FileMap, budget: Budget, where: str) -> Array:
+    if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        kind = "encrypted" if info.flag_bits & 1 else f"method {info.compress_type}"
+        raise DataError(f"{where} must be stored or deflated, as numpy.savez and numpy.savez_compressed do; got {kind}")
     with archive.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        if version not in ((1, 0), (2, 0)):
-            raise DataError(f"{where} must have npy version 1.0 or 2.0; got {version}")
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(member)
-        start = member.tell()
-        if dtype.hasobject or dtype.kind not in "fiub":
-            raise DataError(f"{where} must be numeric; got {dtype}")
-        count = int(np.prod(shape, dtype=object))
+        shape, order, dtype, start = _header(member, where)
+        count = math.prod(shape)
         if count * dtype.itemsize != info.file_size - start:
             raise DataError(f"{where} must have {count} values of shape {shape}; got {info.file_size - start} bytes")
-        if info.compress_type != zipfile.ZIP_STORED or not count:
-            flat = np.frombuffer(member.read(), dtype)
-            return flat.reshape(shape, order="F" if fortran else "C")
+        stored = info.compress_type == zipfile.ZIP_STORED
+        # Rows may be copied once for each split, and are converted to float32 or int64.
+        budget.charge((0 if stored else count * dtype.itemsize) + count * (dtype.itemsize + _CONVERTED))
+        if not stored or not count:
+            return np.frombuffer(_exactly(member, count * dtype.itemsize, where), dtype).reshape(shape, order=order)
     # The data follow a local header of 30 bytes, whose last four are the lengths of two further fields.
     name, extra = struct.unpack_from("<HH", mapped, info.header_offset + 26)
     start += info.header_offset + 30 + name + extra
-    return np.frombuffer(mapped, dtype, count, start).reshape(shape, order="F" if fortran else "C")
+    return np.frombuffer(mapped, dtype, count, start).reshape(shape, order=order)
+
+
+def _header(member: IO[bytes], where: str) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any], int]:
+    """Shape, order, dtype, and where the data begin."""
+    start = member.read(12)
+    version, size = tuple(start[6:8]), {1: 2, 2: 4}.get(start[6] if len(start) == 12 else 0, 0)
+    if start[:6] != b"\x93NUMPY" or version not in ((1, 0), (2, 0)):
+        raise DataError(f"{where} must be an array in npy version 1.0 or 2.0; got {start[:8]!r}")
+    length = int.from_bytes(start[8 : 8 + size], "little")
+    if length > _HEADER:
+        raise DataError(f"{where} must have a header of at most {_HEADER} bytes; got {length}")
+    text = io.BytesIO(start[8:] + member.read(max(0, 8 + size + length - len(start))))
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, fortran, dtype = header(text)
+    except (ValueError, SyntaxError, TokenError, RecursionError, MemoryError):
+        raise DataError(f"{where} must have a valid npy header; got {text.getvalue()[size:][:_SHOWN]!r}") from None
+    if dtype.hasobject or dtype.kind not in "fiub" or dtype.itemsize > 8:
+        raise DataError(f"{where} must be numeric; got {str(dtype)[:_SHOWN]}")
+    if any(type(length) is not int or length < 0 for length in shape):
+        raise DataError(f"{where} must have a shape of sizes that are not negative; got {str(shape)[:_SHOWN]}")
+    return shape, "F" if fortran else "C", dtype, 8 + size + length
+
+
+def _exactly(member: IO[bytes], size: int, where: str) -> bytearray:
+    """So many bytes: a stream may unpack to more or to less than its header says."""
+    data = bytearray(size)
+    view, at = memoryview(data), 0
+    while at < size:
+        part = member.read(min(size - at, _PIECE))
+        if not part:
+            raise DataError(f"{where} must have {size} bytes of data; got {at}")
+        view[at : at + len(part)] = part
+        at += len(part)
+    member.read(1)  # verifies the checksum at the end
+    return data
 
 
 def write(dataset: Dataset, directory: Path) -> None:

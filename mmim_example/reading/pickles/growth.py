@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from mmim_example.reading.files import Budget
 from mmim_example.reading.pickles.source import refuse
 
 #: The deepest nesting.
 _DEEPEST = 50
+#: Bytes of a place in a container, and of a number in an array that later code converts to float32 or int64.
+_PLACE, _CONVERTED = 16, 8
 
 
-def check_growth(root: Any, most: int) -> None:
-    """Refuse data that contain themselves, are nested too deeply, or repeat parts until a walk would hardly end.
+def check_growth(root: Any, budget: Budget) -> None:
+    """Refuse data that contain themselves, are nested too deeply, or repeat parts beyond the memory of the file.
 
-    Args:
-        most: the largest number of values. Those of a shared part count each time.
+    Later code copies and converts them, so a part that is shared is charged each time.
 
     Raises:
         DataError: names the limit.
@@ -26,33 +30,39 @@ def check_growth(root: Any, most: int) -> None:
     path: set[int] = set()
 
     def measure(value: Any) -> tuple[int, int]:
-        """The number of values, and the depth."""
+        """The bytes of a copy, and the depth."""
         parts = _parts(value)
         if parts is None:
-            return 1, 0
+            return _size(value), 0
         here = id(value)
         if here not in known:
             if here in path:
                 refuse("data must not contain themselves; got some that do")
             path.add(here)
-            size, depth = 1, 0
+            size, depth = _PLACE, 0
             for part in parts if len(path) <= _DEEPEST else ():
                 more, below = measure(part)
                 size, depth = size + more, max(depth, below)
             path.remove(here)
             if depth >= _DEEPEST or len(path) >= _DEEPEST:
                 refuse(f"data must be nested at most {_DEEPEST} levels deep; got more")
-            if size > most:
-                refuse("must not expand far beyond its size; got too many repeats")
+            if size > budget.left:
+                budget.charge(size)
             known[here] = size, depth + 1
         return known[here]
 
-    measure(root)
+    budget.charge(measure(root)[0])
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, np.ndarray):  # axes of size 0 do not hide the others
+        return _PLACE + int(math.prod(max(1, n) for n in value.shape)) * (value.dtype.itemsize + _CONVERTED)
+    return _PLACE + (len(value) if isinstance(value, (str, bytes)) else 0)
 
 
 def _parts(value: Any) -> Iterable[Any] | None:
     if isinstance(value, dict):
-        return value.values()
+        return chain(value, value.values())
     if isinstance(value, (list, tuple, set, frozenset)):
         return value
     return value.flat if isinstance(value, np.ndarray) and value.dtype.hasobject else None

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mmim_example.reading.files import Array, DataError, map_file
-from mmim_example.reading.pickles import objects
+from mmim_example.reading.pickles import objects, source
 from mmim_example.reading.pickles.growth import check_growth
 from mmim_example.reading.pickles.objects import Arguments, LongString, Name, Unfinished
 from mmim_example.reading.pickles.source import Source, refuse, refuse_name, shown
@@ -54,17 +54,17 @@ def read_pickle(path: Path | str) -> Any:
 
     Raises:
         DataError: if the pickle needs anything else, which the message names; if the file is damaged or no pickle; if
-            the data contain themselves or expand far beyond the size of the file.
+            the data contain themselves or take more memory than :data:`mmim_example.reading.files.MEMORY` allows.
     """
     path = Path(path)
     file = Source(map_file(path))
     try:
         value = _Reader(file).run()
-        check_growth(value, file.limit)
+        check_growth(value, file.budget)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError, Warning, struct.error) as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {' '.join(str(error)[:200].split())}"
         raise DataError(f"{path} must be a valid pickle; got, before byte {file.at}, {reason}") from None
     return value
 
@@ -80,6 +80,7 @@ class _Reader:
 
     def run(self) -> Any:
         while (operation := bytes(self.file.take(1))) != b".":
+            self.file.charge(source.VALUE)
             if operation in _OPERATIONS:
                 _OPERATIONS[operation](self)
             elif operation in _SIZED:
@@ -103,7 +104,7 @@ class _Reader:
         if isinstance(value, Unfinished) and value.value is not None:
             return value.value
         if isinstance(value, LongString):
-            self.file.charge(len(value.data))
+            self.file.charge(2 * len(value.data))
             return str(value.data, "latin-1") if value.is_text else bytes(value.data)
         if isinstance(value, Name):
             refuse_name(value.spelling)
@@ -127,13 +128,16 @@ class _Reader:
 
     def string(self, size: int, is_text: bool = False) -> None:
         data = self.file.take(size)
+        self.file.charge(source.CONTAINER if size >= _LARGE else size)
         if size >= _LARGE:
             self.push(LongString(data, is_text))
         else:
             self.push(str(data, "latin-1") if is_text else bytes(data))
 
     def text(self, size: int) -> None:
-        self.push(str(self.file.take(size), "utf-8", "surrogatepass"))
+        data = self.file.take(size)
+        self.file.charge(source.CHARACTER * size)
+        self.push(str(data, "utf-8", "surrogatepass"))
 
     def quoted(self) -> None:
         line = self.file.line().strip()
@@ -151,8 +155,14 @@ class _Reader:
             raise ValueError(f"an integer of {size} bytes")
         self.push(int.from_bytes(self.file.take(size), "little", signed=True))
 
+    def empty_container(self, kind: type) -> None:
+        self.file.charge(source.CONTAINER)
+        self.push(kind())
+
     def make_list(self) -> None:
-        self.push([self.datum(value) for value in self.marked()])
+        values = self.marked()
+        self.empty_container(list)
+        self.append(values)
 
     def append(self, values: Iterable[Any]) -> None:
         self.container(list).extend([self.datum(value) for value in values])
@@ -160,19 +170,23 @@ class _Reader:
     def set_items(self, values: list[Any]) -> None:
         if len(values) % 2:
             raise ValueError("a key without a value")
+        self.file.charge(source.ENTRY * len(values))
         pairs = zip(values[::2], values[1::2], strict=True)
         self.container(dict).update({self.key(key): self.datum(value) for key, value in pairs})
 
     def make_dict(self) -> None:
         values = self.marked()
-        self.push({})
+        self.empty_container(dict)
         self.set_items(values)
 
     def make_set(self, kind: Callable[[Iterable[Any]], Any]) -> None:
-        self.push(kind([self.key(value) for value in self.marked()]))
+        values = self.marked()
+        self.file.charge(source.CONTAINER + source.ENTRY * len(values))
+        self.push(kind([self.key(value) for value in values]))
 
     def add(self) -> None:
         values = self.marked()
+        self.file.charge(source.ENTRY * len(values))
         self.container(set).update([self.key(value) for value in values])
 
     def container(self, kind: type) -> Any:
@@ -181,6 +195,7 @@ class _Reader:
         return self.stack[-1]
 
     def make_tuple(self, values: list[Any]) -> None:
+        self.file.charge(source.CONTAINER)
         values = [v.value if isinstance(v, Unfinished) and v.value is not None else v for v in values]
         raw = any(isinstance(value, (Name, Unfinished, LongString, Arguments)) for value in values)
         self.push(Arguments(values) if raw else tuple(values))
@@ -193,6 +208,7 @@ class _Reader:
         self.make_tuple(values)
 
     def put(self, index: int) -> None:
+        self.file.charge(source.ENTRY)
         self.memo[index] = self.stack[-1]
 
     def get(self, index: int) -> None:
@@ -259,23 +275,27 @@ class _Reader:
         return Unfinished(array.transpose(axes) if order == "K" else array)
 
     def scalar(self, dtype: Any, data: Any) -> Any:
-        return self.array((), dtype, "C", data)[()]
+        array = self.array((), dtype, "C", data)
+        self.file.charge(2 * array.nbytes)
+        return array[()]
 
     def encode(self, text: Any, codec: Any) -> bytes:
         if codec not in ("latin1", "latin-1"):
             refuse_name(f"_codecs.encode with {shown(codec)}")
+        if type(text) is not str:  # the text of a container may be endless
+            raise TypeError(f"_codecs.encode of {type(text).__name__}")
         self.file.charge(len(text))
-        return str(text).encode("latin-1")
+        return text.encode("latin-1")
 
     def set_of(self, values: Any) -> set[Any]:
-        self.file.charge(len(values))
+        self.file.charge(source.CONTAINER + source.ENTRY * len(values))
         return {self.key(value) for value in values}
 
     def dict_of(self, pairs: Any = ()) -> dict[Any, Any]:
         """An OrderedDict. Python 2 passes its items; Python 3 adds them afterwards."""
         if type(pairs) not in (list, tuple):
             raise TypeError(f"an OrderedDict of {type(pairs).__name__}")
-        self.file.charge(len(pairs))
+        self.file.charge(source.CONTAINER + 2 * source.ENTRY * len(pairs))
         if any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs):
             raise TypeError("an OrderedDict of items that are not pairs")
         return {self.key(key): self.datum(value) for key, value in pairs}
@@ -287,8 +307,9 @@ class _Reader:
             data = self.encode(data, "latin1")
         if not isinstance(dtype, np.dtype):
             raise TypeError("an array without a dtype")
-        if dtype.kind in "bUO":  # other arrays are not copied or read
-            self.file.charge(len(data))
+        if not isinstance(data, (bytes, memoryview, list)):
+            raise TypeError(f"an array of {type(data).__name__}")
+        self.file.charge(source.CONTAINER + (source.OBJECT if dtype.hasobject else 1) * len(data))
         return objects.array(shape, dtype, order, data)
 
 
@@ -345,15 +366,15 @@ _OPERATIONS: dict[bytes, Callable[[_Reader], Any]] = {
     b"G": lambda r: r.push(struct.unpack(">d", r.file.take(8))[0]),
     b"S": _Reader.quoted,
     b"V": lambda r: r.push(r.file.line().decode("raw_unicode_escape")),
-    b"]": lambda r: r.push([]),
+    b"]": lambda r: r.empty_container(list),
     b"l": _Reader.make_list,
     b"a": lambda r: r.append([r.stack.pop()]),
     b"e": lambda r: r.append(r.marked()),
-    b"}": lambda r: r.push({}),
+    b"}": lambda r: r.empty_container(dict),
     b"d": _Reader.make_dict,
     b"s": lambda r: r.set_items([r.stack.pop(-2), r.stack.pop()]),
     b"u": lambda r: r.set_items(r.marked()),
-    b"\x8f": lambda r: r.push(set()),
+    b"\x8f": lambda r: r.empty_container(set),
     b"\x90": _Reader.add,
     b"\x91": lambda r: r.make_set(frozenset),
     b")": lambda r: r.push(()),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 from typing import Any, NoReturn
 
-from mmim_example.reading.files import DataError, FileMap
+from mmim_example.reading.files import Budget, DataError, FileMap
 
-#: The largest size of the result: per byte of the file, and for any file. More is a decompression bomb.
-_PER_BYTE, _FREE = 4, 1 << 20
+#: Bytes of memory of a value and its place on the stack; of a container or an array; of a place in a dict, a set or the
+#: memo; of an object in an array; of a byte of UTF-8 as text; and of a byte of a line, which is copied before.
+VALUE, CONTAINER, ENTRY, OBJECT, CHARACTER, _LINE = 64, 256, 100, 16, 4, 6
 
 
 def refuse(why: str) -> NoReturn:
@@ -32,19 +33,13 @@ class Source:
 
     Attributes:
         at: position of the next byte.
-        limit: how many values or bytes the file may expand to.
+        charge: subtracts from the memory that the file may take; see :class:`~mmim_example.reading.files.Budget`.
     """
 
     def __init__(self, file: FileMap) -> None:
         self.file, self.data, self.at = file, memoryview(file), 0
-        self.limit = _FREE + _PER_BYTE * len(file)
-        self._left = self.limit
-
-    def charge(self, size: int) -> None:
-        """Count copies that a file makes of its parts; refuse it above the limit."""
-        self._left -= size
-        if self._left < 0:
-            refuse("must not expand far beyond its size; got too many repeats")
+        self.budget = Budget(len(file))
+        self.charge = self.budget.charge
 
     def take(self, size: int) -> memoryview:
         if not 0 <= size <= len(self.data) - self.at:
@@ -59,6 +54,7 @@ class Source:
         end = self.file.find(b"\n", self.at)
         if end < 0:
             refuse(f"must be complete; got an unfinished line at byte {self.at}")
+        self.charge(_LINE * (end - self.at))
         line = bytes(self.take(end - self.at))
         self.at += 1
         return line

@@ -8,11 +8,12 @@ import os
 import pickle
 import struct
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from mmim_example.reading import DataError
+from mmim_example.reading import DataError, files
 from mmim_example.reading.pickles import read_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -233,6 +234,7 @@ BOMBS = {
     + b"h\x00.",
     "a dict with an order repeated": b"\x80\x02](" + b"K\x01N\x86" * 50_000 + b"eq\x00"
     + (ORDERED[2:] + b"h\x00\x85R0") * 2000 + b"h\x00.",
+    "a billion laughs as text to encode": laughs(9) + b"q\x30c_codecs\nencode\nh\x30X\x06\x00\x00\x00latin1\x86R.",
     "a shape of many axes": EMPTY + b"((" + (b"\x8a\x40" + b"\x7f" * 64) * 10_000 + b"tN" + b"tb.",
 }  # fmt: skip
 
@@ -248,8 +250,78 @@ def honest_time(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_small_files_do_not_grow(read, name, honest_time):
+def test_small_files_do_not_grow(read, name, honest_time, monkeypatch):
+    monkeypatch.setattr(files, "MEMORY", 4 << 20)
     start = time.process_time()
     with pytest.raises(DataError):
         read(BOMBS[name])
     assert time.process_time() - start < 50 * honest_time
+
+
+def memo(index, content):
+    return content + b"q" + bytes([index]) + b"0"
+
+
+def number_dtype(kind):
+    return b"cnumpy\ndtype\nX" + struct.pack("<I", len(kind)) + kind + b"\x89\x88\x87R"
+
+
+def scalars(kind, data, count):
+    """A list of ``count`` scalars of numpy, all of the same bytes."""
+    head = memo(0, b"cnumpy.core.multiarray\nscalar\n") + memo(1, number_dtype(kind)) + memo(2, data)
+    return b"\x80\x04" + head + b"](" + b"h\x00h\x01h\x02\x86R" * count + b"e."
+
+
+LONG = b"B" + struct.pack("<I", 40_000) + b"a" * 40_000
+#: By what takes the memory: small files that ask for much.
+EXPANDING = {
+    "scalars of bytes": scalars(b"S40000", LONG, 5000),
+    "scalars of text": scalars(b"U10000", b"B" + struct.pack("<I", 40_000) + b"a\0\0\0" * 10_000, 5000),
+    "scalars of objects": scalars(b"O8", b"]Na", 60_000),
+    "lists": b"\x80\x04(" + b"]" * 100_000 + b"t.",
+    "dicts": b"\x80\x04(" + b"}" * 100_000 + b"t.",
+    "sets": b"\x80\x04(" + b"\x8f" * 100_000 + b"t.",
+    "tuples": b"\x80\x04(" + b"N\x85" * 100_000 + b"t.",
+    "places in the memo": b"\x80\x04N" + b"\x94" * 200_000 + b".",
+    "frozen sets": b"\x80\x04(" + b"(K\x01\x91" * 50_000 + b"t.",
+    "dicts with an order": b"\x80\x02ccollections\nOrderedDict\nq\x00](" + b"h\x00)R" * 50_000 + b"e.",
+    "arrays": b"\x80\x02]" + memo(0, EMPTY[2 : EMPTY.index(b"cnumpy\nndarray")])
+    + memo(1, b"cnumpy\nndarray\n") + memo(2, number_dtype(b"i1")) + memo(3, b"U\x01a")
+    + (b"h\x00h\x01K\x00\x85h\x03\x87R(K\x01K\x01\x85h\x02\x89h\x03tba") * 10_000 + b".",
+    "text of four bytes a character": b"\x80\x04](" + (b"X\x08\x00\x00\x00abcd\xf0\x9f\x98\x80" * 40_000) + b"e.",
+    "strings of Python 2": b"\x80\x02](" + memo(0, b"T" + struct.pack("<i", 80_000) + b"a" * 80_000)
+    + b"h\x00" * 500 + b"e.",
+    "bytes that are encoded": b"\x80\x02](" + memo(0, b"c_codecs\nencode\n")
+    + memo(1, b"X" + struct.pack("<I", 40_000) + b"a" * 40_000 + b"X\x06\x00\x00\x00latin1\x86")
+    + b"h\x00h\x01R" * 5000 + b"e.",
+    "the same array repeated": b"\x80\x05]" + memo(0, pickle.dumps(np.zeros(10_000), 4)[2:-1])
+    + b"h\x00a" * 2000 + b".",
+    "the same text repeated": b"\x80\x04]" + memo(0, b"X" + struct.pack("<I", 40_000) + b"a" * 40_000)
+    + b"h\x00a" * 2000 + b".",
+    "an axis beside one of size 0": EMPTY + b"(K\x01J\xff\xff\xff\x7fK\x00\x86" + number_dtype(b"i1") + b"\x89U\x00tb.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXPANDING)
+def test_small_files_take_little_memory(read, name, monkeypatch):
+    """Everything is charged before it is made: with a limit of 4 MiB, no file takes much more than itself and that."""
+    monkeypatch.setattr(files, "MEMORY", 4 << 20)
+    monkeypatch.setattr(files, "PER_BYTE", 1)
+    content = EXPANDING[name]
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"data.pkl: must not expand far beyond its size: at most 4 MiB"):
+            read(content)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_limit_can_be_raised(read, monkeypatch):
+    many = [[] for _ in range(60_000)]
+    monkeypatch.setattr(files, "MEMORY", 4 << 20)
+    content = pickle.dumps(many, 2)
+    with pytest.raises(DataError, match="expand far beyond its size: at most 13 MiB, by MEMORY and PER_BYTE"):
+        read(content)
+    monkeypatch.setattr(files, "PER_BYTE", 400)
+    assert read(content) == many
