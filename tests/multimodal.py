@@ -75,7 +75,9 @@ def assert_same(a: dict, b: dict):
 def start(function, *arguments):
     """A process that runs a function. All are forked from one server, which imports PyTorch and the example once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "mmim_example.__main__", "mmim_example.trainer"])
+    context.set_forkserver_preload(
+        ["torch._dynamo", "matplotlib.figure", "mmim_example.__main__", "mmim_example.trainer"]
+    )
     started = context.Process(target=function, args=arguments, daemon=True)
     started.start()
     return started

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
-import signal
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -14,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attack.outcome import Outcome
+from multimodal import start
+
+from mmim_example.__main__ import main
 
 #: Seconds that a command may take, and the memory in MB that it may take with everything that it imports.
 SECONDS, MEGABYTES = 60, 1000
@@ -49,78 +49,38 @@ class Done:
         return Outcome(case, "refused" if self.status else "right", said[-1] if self.status else "")
 
 
-class Commands:
-    """A process that runs commands of the example; used in a ``with`` statement."""
-
-    def __enter__(self) -> Commands:
-        root = Path(__file__).resolve().parents[2]
-        paths = os.pathsep.join([str(root), str(root / "tests")])
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "attack.commands"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()
-        self.process.wait(SECONDS)
-
-    def run(self, *words: object, largest_file: int | None = None) -> Done:
-        """Run ``python -m mmim_example`` with these words; files may not grow beyond ``largest_file`` bytes."""
-        self.process.stdin.write(json.dumps([[str(word) for word in words], largest_file]) + "\n")
-        self.process.stdin.flush()
-        return Done(**json.loads(self.process.stdout.readline()))
+def run(*words: object, largest_file: int | None = None) -> Done:
+    """Run ``python -m mmim_example`` with these words; files may not grow beyond ``largest_file`` bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        errors, memory = Path(folder) / "errors", Path(folder) / "memory"
+        process = start(_run, [str(word) for word in words], errors, memory, largest_file)
+        process.join(SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        code = process.exitcode
+        megabytes = int(memory.read_text()) if memory.is_file() else 0
+        return Done(max(code, 0), max(-code, 0), errors.read_text(errors="replace"), megabytes)
 
 
-def in_fork(words: list[str], largest_file: int | None) -> Done:
-    """Run one command in a fork of this process."""
-    with tempfile.TemporaryFile() as errors:
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-                os.dup2(0, 1)
-                os.dup2(errors.fileno(), 2)
-                signal.alarm(SECONDS)
-                virtual = 1024 * int(Path("/proc/self/status").read_text().partition("VmSize:")[2].split()[0])
-                resource.setrlimit(resource.RLIMIT_AS, (virtual + (2 << 30),) * 2)
-                if largest_file is not None:
-                    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-                from mmim_example.__main__ import main
-
-                status = main(words)
-            except SystemExit as left:
-                status = left.code if isinstance(left.code, int) else 1
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(status)
-        _, ended, used = os.wait4(child, 0)
-        errors.seek(0)
-        text = errors.read().decode("utf-8", "replace")
-    killed = os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else 0
-    return Done(0 if killed else os.WEXITSTATUS(ended), killed, text, used.ru_maxrss // 1024)
-
-
-def serve() -> None:
-    """Read one command in each line, and print what became of it."""
-    import joblib
-    import matplotlib.figure
-    import safetensors.torch
-    import torch._dynamo
-
-    import mmim_example.trainer
-
-    assert all((joblib, matplotlib.figure, safetensors.torch, torch._dynamo, mmim_example.trainer))
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(vars(in_fork(*json.loads(line)))) + "\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    serve()
+def _run(words: list[str], errors: Path, memory: Path, largest_file: int | None) -> None:
+    """Run one command in this process, which is a fork, and end it."""
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+    os.dup2(os.open(errors, os.O_CREAT | os.O_WRONLY), 2)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    virtual = 1024 * int(Path("/proc/self/status").read_text().partition("VmSize:")[2].split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (virtual + (2 << 30),) * 2)
+    if largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
+    status = 1
+    try:
+        status = main(words)
+    except SystemExit as left:
+        status = left.code if isinstance(left.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        memory.write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
+        sys.stderr.flush()
+        os._exit(status)

@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from attack.commands import Commands
+from attack import commands
 from attack.outcome import Outcome
 
 TITLE = "pickles, by mmim_example convert"
 LARGE = 240
 
-#: Largest file, in bytes: under 10 MB.
-LARGEST = 9_900_000
+#: Largest file of a large and of a small attack, in bytes: under 10 MB.
+LARGEST, LARGEST_OF_FEW = 9_900_000, 100_000
 FORMS = {
     "MMSA": ("raw_text", "audio", "vision", "text", "text_bert", "id", "regression_labels", "audio_lengths"),
     "MulT": ("text", "audio", "vision", "id", "labels"),
@@ -195,11 +195,11 @@ def laughs(rng: random.Random) -> bytes:
     return content
 
 
-def bomb(rng: random.Random) -> tuple[str, bytes]:
+def bomb(rng: random.Random, largest: int) -> tuple[str, bytes]:
     """A data set, one field of which is a bomb, or a bomb alone."""
     name, once, again = unit(rng)
-    room = int(10 ** rng.uniform(4, 6.5)) if rng.random() < 0.8 else LARGEST
-    count = max(1, (min(room, LARGEST) - len(once) - 2000) // max(1, len(again)))
+    room = int(10 ** rng.uniform(4, 6.5)) if rng.random() < 0.8 else largest
+    count = max(1, (min(room, largest) - len(once) - 2000) // max(1, len(again)))
     how = rng.choice(["list", "tuple", "stack", "dict", "one"])
     repeated = {
         "list": b"](" + again * count + b"e",
@@ -279,8 +279,8 @@ def called(rng: random.Random, mark: Path) -> tuple[str, bytes]:
 
 def attack(count: int, seed: int) -> Iterator[Outcome]:
     """Convert ``count`` pickles; one in twenty is valid, and must be converted."""
-    rng = random.Random(seed)
-    with Commands() as commands, tempfile.TemporaryDirectory() as folder:
+    rng, largest = random.Random(seed), LARGEST if count >= LARGE // 2 else LARGEST_OF_FEW
+    with tempfile.TemporaryDirectory() as folder:
         path, out, mark = (Path(folder) / name for name in ("data.pkl", "plain", "executed"))
         for i in range(count):
             valid = i % 20 == 0
@@ -289,7 +289,7 @@ def attack(count: int, seed: int) -> Iterator[Outcome]:
                 case, content = f"valid: {form}, protocol {protocol}", pickle.dumps(dataset(form, rng), protocol)
             else:
                 kind = rng.choice([mutated, called, bomb, bomb])
-                case, content = bomb(rng) if kind is bomb else kind(rng, mark)
+                case, content = bomb(rng, largest) if kind is bomb else kind(rng, mark)
             path.write_bytes(content)
             done = commands.run("convert", out, "--data", path)
             found = done.outcome(f"{i} {case}, {len(content)} bytes", str(path))

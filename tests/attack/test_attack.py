@@ -11,7 +11,7 @@ SMALL = {
     "in_memory": 60,
     "files": 30,
     "losses": 60,
-    "pickles": 20,
+    "pickles": 10,
     "checkpoints": 8,
     "kills": 1,
     "disks": 1,

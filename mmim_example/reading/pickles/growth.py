@@ -55,8 +55,9 @@ def check_growth(root: Any, budget: Budget) -> None:
 
 
 def _size(value: Any) -> int:
-    if isinstance(value, np.ndarray):  # axes of size 0 do not hide the others
-        return _PLACE + int(math.prod(max(1, n) for n in value.shape)) * (value.dtype.itemsize + _CONVERTED)
+    if isinstance(value, np.ndarray):
+        count: int = math.prod(max(1, length) for length in value.shape)  # an axis of size 0 does not hide the others
+        return _PLACE + count * (int(value.dtype.itemsize) + _CONVERTED)
     return _PLACE + (len(value) if isinstance(value, (str, bytes)) else 0)
 
 
