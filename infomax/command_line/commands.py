@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from infomax.command_line.demo import run_demo
@@ -32,12 +33,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command that was parsed; returns the exit status: 0, or 2 for bad input."""
     try:
         return _COMMANDS[arguments.command](arguments)
-    except (ValueError, TypeError, OSError, ImportError, distributed.RankError) as error:
+    except (ValueError, TypeError, OSError, ImportError, MemoryError, distributed.RankError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of a pipe has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         rank = f" (rank {os.environ['RANK']})" if distributed.launched() else ""
-        print(f"infomax: error{rank}: {error}", file=sys.stderr)
+        text = " ".join(str(error).splitlines()) or "out of memory"
+        print(f"infomax: error{rank}: {text}", file=sys.stderr)
         return 2
 
 
@@ -93,7 +95,9 @@ def _read(path: str, *selections: Sequence[str], seed: int) -> Sequence[Columns 
     if mapped and not sharded:
         return open_columns(path, *selections)
     columns: list[Columns | StoredColumns] = []  # if one rank cannot read its file, all stop
-    distributed.together(lambda: columns.extend((open_columns if mapped else read_named)(path, *selections)))
+    # An offset of its own on each rank would change the values.
+    read = open_columns if mapped else partial(read_named, shift=not sharded)
+    distributed.together(lambda: columns.extend(read(path, *selections)))
     if not sharded:
         return columns
     sides = [f"{side} of {path}" for side in ("x", "y", "z")[: len(columns)]]

@@ -286,7 +286,7 @@ def _aligned(samples: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[di
 
 def _on_device_of(options: Mapping[str, Any], *samples: Any) -> dict[str, Any]:
     """The options, with the device of the first tensor unless they name one."""
-    tensors = [data for data in samples if isinstance(data, torch.Tensor)]
+    tensors = [data for data in samples if isinstance(data, torch.Tensor) and not data.is_meta]
     return {**({"device": tensors[0].device} if tensors else {}), **options}
 
 

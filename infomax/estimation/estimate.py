@@ -78,8 +78,9 @@ def estimate(
 
     Args:
         x, y: samples, ``(N,)`` or ``(N, D)``, of real, integer or boolean numbers: numpy arrays, memory maps,
-            :class:`StoredColumns`, torch tensors, data frames or sequences. Row i of ``x`` is paired with row i of
-            ``y`` by position. At least 20 rows.
+            :class:`StoredColumns`, torch tensors, data frames, Arrow tables or sequences. Row i of ``x`` is paired with
+            row i of ``y`` by position. At least 20 rows. From a column of integers beyond 2⁵³, which float64 would
+            round, an offset is subtracted without rounding; mutual information does not change.
         bound: "default", a name from :func:`infomax.bounds.names` or :func:`infomax.estimators.names`, a
             :class:`~infomax.Bound` of matching dimensions, or a list of these for a list of estimates. Copies of a
             module are fitted from new initial parameters (``reset_parameters`` of its parts). Parts without that
@@ -111,8 +112,10 @@ def estimate(
 
     Raises:
         ValueError: for numbers of rows that differ or are too small, equal labels in another order, missing or infinite
-            values, an unknown bound, and a critic that returns a wrong shape.
-        TypeError: for columns that are not numbers, and a ``bound`` that is neither a name nor a bound.
+            values, different values that are equal in float64, an unknown bound, and a critic that returns a wrong
+            shape.
+        TypeError: for columns that are not numbers, tables and tensors without values in memory, and a ``bound`` that
+            is neither a name nor a bound.
         infomax.RankError: if ranks share the work and another one fails or dies.
 
     >>> import numpy as np
@@ -171,7 +174,8 @@ def estimates(
         checked: x and y are finite float64 ``(N, D)`` already, without constant columns; D may be 0.
     """
     estimators = checked_options(bound=bound, seed=seed, folds=folds, margins=margins, schedule=schedule)
-    device = _checked_device(x.device if device is None and isinstance(x, Tensor) else device)
+    held = device is None and isinstance(x, Tensor) and not x.is_meta  # the samples' check refuses meta tensors
+    device = _checked_device(x.device if held else device)
     with isolated(device):
         problem = Problem.of(
             x,
@@ -283,4 +287,6 @@ def _checked_device(device: str | torch.device | None) -> torch.device:
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"device must be one that torch can use here; got {device!r} ({error})") from None
+    if found.type == "meta":
+        raise ValueError("device must be one that computes; got 'meta'")
     return found

@@ -16,6 +16,7 @@ from infomax.estimators.default.folds import FEWEST_DISTINCT
 from infomax.estimators.nearest_neighbours import NEAR
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
+from infomax.io.containers import table_names
 from infomax.io.samples import Columns, Floats, as_samples, check_indexes
 from infomax.isolation import isolated
 from infomax.progress import progress_bar
@@ -163,7 +164,7 @@ class _Side:
         n, dim = samples.shape
         if n < LEAST_ROWS:
             raise ValueError(f"{name} must have at least {LEAST_ROWS} rows; got {n}")
-        names = data.names if isinstance(data, Columns) else getattr(data, "columns", range(dim))
+        names = data.names if isinstance(data, Columns) else table_names(data) or range(dim)
         constant = (samples == samples[0]).all(0)
         if constant.any():
             which = ", ".join(str(label) for label, is_constant in zip(names, constant, strict=True) if is_constant)

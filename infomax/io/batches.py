@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from infomax.io.exact import less_offsets, offsets_of
 from infomax.io.parquet import GROUPS_IN_TURN
 from infomax.io.samples import as_samples, common_length
 from infomax.io.stored import MOST_CELLS, Rows, StoredColumns, columns_of
@@ -50,7 +51,7 @@ def batches(
 
     Raises:
         ValueError: for different numbers of rows, a batch larger than N, and missing or infinite values (for samples
-            that are not copied, when they are read).
+            that are not copied, when they are read), and integers that float64 cannot represent.
         TypeError: for columns that are not numeric.
 
     >>> x, y = np.arange(10.0), np.arange(10.0) ** 2
@@ -82,7 +83,7 @@ def batches(
 
 
 def _as_tensor(data: Any, name: str) -> Tensor:
-    tensor = torch.from_numpy(as_samples(data, name)).float()
+    tensor = torch.from_numpy(as_samples(data, name, shift=False)).float()
     return tensor.to(data.device) if isinstance(data, Tensor) else tensor
 
 
@@ -133,7 +134,15 @@ def from_memory(
 
 def stays(samples: Iterable[Any]) -> bool:
     """Whether samples have more cells in total than are copied into memory."""
-    return sum(math.prod(getattr(data, "shape", (0,))) for data in samples) > MOST_CELLS
+    return sum(map(_cells, samples)) > MOST_CELLS
+
+
+def _cells(data: Any) -> int:
+    """Rows by columns; 0 for objects without a shape, or with one that is not known."""
+    if isinstance(data, Tensor) and data.is_nested:  # has no shape
+        return 0
+    shape = getattr(data, "shape", (0,))
+    return math.prod(shape) if all(isinstance(length, int) for length in shape) else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,27 +151,43 @@ class Aligned:
 
     Attributes:
         columns: by name. edges: first rows of the parts that can only be read from their beginning, and N.
+        offsets: of each sample ``(1, D)``, subtracted from columns of 64-bit integers.
     """
 
     columns: Mapping[str, StoredColumns]
     edges: Rows
+    offsets: Mapping[str, NDArray[Any]]
 
     @staticmethod
-    def of(samples: Mapping[str, Any]) -> Aligned:
+    def of(samples: Mapping[str, Any], *, shift: bool = False) -> Aligned:
         """The columns of arrays, memory maps and files.
+
+        Args:
+            samples: by name. shift: whether the first row is subtracted from columns of integers beyond 2⁵², which
+                float64 would round. Mutual information does not change.
 
         Raises:
             TypeError: for columns that are not numeric. ValueError: for different numbers of rows.
         """
-        columns = {name: columns_of(data, name) for name, data in samples.items()}
+        columns = {name: columns_of(data, name, shift=shift) for name, data in samples.items()}
         n = common_length(columns)
         known = [column.edges for column in columns.values() if column.edges is not None]
         length = _length(sum(column.shape[1] for column in columns.values()))
         edges = np.unique(np.concatenate(known)) if known else np.append(np.arange(0, n, length), n)
-        return Aligned(columns, edges)
+        first = {name: column.read(0, min(1, n)) for name, column in columns.items()}
+        offsets = {name: offsets_of(row) if shift and n else np.zeros((1, row.shape[1])) for name, row in first.items()}
+        return Aligned(columns, edges, offsets)
 
     def __len__(self) -> int:
         return int(self.edges[-1])
+
+    def read(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Rows of a sample, less its offsets.
+
+        Raises:
+            ValueError: as :meth:`StoredColumns.read`, and for integers that float64 cannot represent.
+        """
+        return less_offsets(self.columns[name].read(start, stop), self.offsets[name], name, start)
 
     @property
     def width(self) -> int:
@@ -235,10 +260,10 @@ class Aligned:
     ) -> list[Tensor]:
         """The rows of these ranges, one tensor for each sample."""
         pool = []
-        for name, columns in self.columns.items():
+        for name in self.columns:
             parts = []
             for start, stop in ranges:
-                rows = columns.read(start, stop)
+                rows = self.read(name, start, stop)
                 if checked:
                     check_finite(rows, name, start)
                 if without is not None:

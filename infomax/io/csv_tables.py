@@ -1,30 +1,48 @@
-"""Tables in CSV and TSV files: the header by the csv module, the numbers by :func:`numpy.loadtxt`."""
+"""Tables in CSV and TSV files: the header by the csv module, the numbers by :func:`numpy.loadtxt`.
+
+Columns that float64 could round to equal values are read again, as decimals.
+"""
 
 from __future__ import annotations
 
 import csv
 import math
+import mmap
+import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infomax.exceptions import InfomaxWarning
+from infomax.io.exact import LARGEST, to_float64
+from infomax.io.limits import check_number_of_columns
 from infomax.io.naming import select_columns
 from infomax.io.samples import Columns, Floats
 
+#: A spread of fewer than 20 bits below the largest value leaves less than 33 bits to tell values apart.
+_NARROW = 2.0**-20
+#: Text of numbers that may be too small for float64.
+_TINY = re.compile(rb"[eE]-0*[1-9]\d\d|0{300}")
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 
 
-def read_csv(path: Path, selections: Sequence[Sequence[str]]) -> list[Columns]:
+def read_csv(path: Path, selections: Sequence[Sequence[str]], *, shift: bool) -> list[Columns]:
     """Read the selected columns of a table whose first line is its header.
+
+    Args:
+        path, selections, shift: as :func:`infomax.io.read_named`.
 
     Raises:
         ValueError: for a first line that is no header, an unknown column, a row with more or fewer fields than the
-            header, missing and non-numeric values (with row, line and column), text that is not UTF-8, and no rows.
+            header, missing and non-numeric values (with row, line and column), text that is not UTF-8, no rows, and
+            numbers that float64 cannot represent as different from others or from 0.
     """
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
@@ -32,29 +50,36 @@ def read_csv(path: Path, selections: Sequence[Sequence[str]]) -> list[Columns]:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             header = [cell.strip() for cell in next(reader, [])]
             selected = _select(path, header, selections, delimiter)
-            needed = [name for name in header if any(name in names for names in selected)]
+            chosen = set(chain(*selected))
+            needed = [name for name in header if name in chosen]
             table = _parse(file, header, needed, delimiter)
             if table is None:
                 file.seek(0)
                 _raise_first_error(path, file, delimiter, needed)
+            doubtful = _doubtful(path, table)
+            if len(doubtful):
+                file.seek(0)
+                _read_exactly(path, file, delimiter, {needed[j]: table[:, j] for j in doubtful}, shift=shift)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be UTF-8 text; byte {error.start} is not") from None
     except csv.Error as error:
         raise ValueError(f"{path} is not a well-formed table, line {reader.line_num}: {error}") from None
     if not len(table):
         raise ValueError(f"{path} must have rows below its header; got none")
-    return [Columns(tuple(names), table[:, [needed.index(name) for name in names]]) for names in selected]
+    places = {name: j for j, name in enumerate(needed)}
+    return [Columns(tuple(names), table[:, [places[name] for name in names]]) for names in selected]
 
 
 def _select(path: Path, header: list[str], selections: Sequence[Sequence[str]], delimiter: str) -> list[list[str]]:
     """The selected names, if the first line can be a header."""
+    check_number_of_columns(path, len(header))
     numbers = bool(header) and all(map(_is_number, header))
     hint = _other_delimiter(header, delimiter)
     if not hint and numbers:
         hint = "; the first line holds numbers only: write a line above it that names the columns"
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(header).items() if count > 1)
     if repeated:
-        raise ValueError(f"{path}: column names must differ; got {', '.join(repeated)} more than once{hint}")
+        raise ValueError(f"{path}: column names must differ; got {', '.join(repeated[:5])} more than once{hint}")
     selected = select_columns(path, header, selections, hint)
     asked = {name.strip() for selection in selections for name in selection}
     if numbers and not asked.issuperset(chain(*selected)):  # a pattern matches numbers too
@@ -81,7 +106,8 @@ def _other_delimiter(header: Sequence[str], delimiter: str) -> str:
 def _parse(lines: Iterable[str], header: list[str], needed: list[str], delimiter: str) -> Floats | None:
     """The needed columns in the order of the header, ``(N, D)``; None unless all rows are well formed and finite."""
     # Text of no length takes no memory, but its fields count: a row with too few or too many is an error.
-    kinds = [(str(j), "f8" if name in needed else "S0") for j, name in enumerate(header)]
+    numeric = set(needed)
+    kinds = [(str(j), "f8" if name in numeric else "S0") for j, name in enumerate(header)]
     # loadtxt does not report a quote that is never closed. It would swallow this last line.
     last = delimiter.join(["nan"] * len(header))
     try:
@@ -94,17 +120,68 @@ def _parse(lines: Iterable[str], header: list[str], needed: list[str], delimiter
     return table[:-1] if np.isfinite(table[:-1]).all() and np.isnan(table[-1]).all() else None
 
 
+def _doubtful(path: Path, table: Floats) -> NDArray[np.int64]:
+    """Numbers of the columns whose values may have become equal, or 0, when they were rounded to float64."""
+    if not len(table):
+        return np.empty(0, np.int64)
+    low, high = table.min(0), table.max(0)
+    largest = np.maximum(-low, high)
+    doubtful = (largest > LARGEST) | (high - low < _NARROW * largest)
+    none = (np.abs(table) < np.finfo(np.float64).tiny).any(0) & (largest > 0) | (largest == 0)
+    if none.any():
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            none &= _TINY.search(text) is not None
+    return np.flatnonzero(doubtful | none)
+
+
+def _read_exactly(
+    path: Path, lines: Iterable[str], delimiter: str, columns: Mapping[str, Floats], *, shift: bool
+) -> None:
+    """Read columns again as decimals, and correct ``columns``, by name, in place.
+
+    Raises:
+        ValueError: for numbers that float64 cannot represent as different from others or from 0.
+    """
+    reader = csv.reader(lines, delimiter=delimiter)
+    places = {name.strip(): j for j, name in enumerate(next(reader))}
+    cells: dict[str, list[Decimal]] = {name: [] for name in columns}
+    for row in filter(None, reader):
+        for name, values in cells.items():
+            try:
+                values.append(Decimal(row[places[name]].strip()))
+            except (ArithmeticError, IndexError):
+                raise ValueError(f"{path}, line {reader.line_num}, column {name!r}: must be a number") from None
+    for name, values in cells.items():
+        where, rounded = f"column {name!r} of {path}", columns[name]
+        if len(values) != len(rounded):
+            raise ValueError(f"{path} is not a well-formed table")
+        lost = next((value for value, kept in zip(values, rounded, strict=True) if value and not kept), None)
+        if lost is not None:
+            raise ValueError(f"{where} must be 0 or at least 5e-324 in magnitude; got {lost}")
+        rounded[:] = to_float64(_narrowest(values)[:, None], where, shift=shift)[:, 0]
+
+
+def _narrowest(values: list[Decimal]) -> NDArray[Any]:
+    """Decimals as integers of 64 bits, if all of them are such."""
+    low, high = min(values), max(values)
+    kind = np.int64 if low >= -(2**63) and high < 2**63 else np.uint64
+    if low < -(2**63) or high >= 2**64 or (low < 0 and high >= 2**63) or any(value % 1 for value in values):
+        return np.array(values)
+    return np.array([int(value) for value in values], kind)
+
+
 def _raise_first_error(path: Path, lines: Iterable[str], delimiter: str, needed: list[str]) -> NoReturn:
     """Find the first error of a table that cannot be parsed."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         header = [cell.strip() for cell in next(reader)]
+        places = {name: header.index(name) for name in needed}
         for row, cells in enumerate(filter(None, reader), start=1):
             where = f"{path}, row {row} (line {reader.line_num})"
             if len(cells) != len(header):
                 raise ValueError(f"{where}: must have {len(header)} fields, as the header; got {len(cells)}")
             for name in needed:
-                cell = cells[header.index(name)]
+                cell = cells[places[name]]
                 if cell.strip().lower() in _MISSING:
                     message = f"the value is missing ({cell!r}); remove or fill such rows first"
                     raise ValueError(f"{where}, column {name!r}: {message}")

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import os
-import zipfile
-import zlib
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from infomax.io.archives import read_archive, read_header
 from infomax.io.csv_tables import read_csv
+from infomax.io.limits import check_number_of_columns, check_unpacked_size
 from infomax.io.naming import select_columns
-from infomax.io.parquet import ParquetColumns
+from infomax.io.parquet import ParquetColumns, read_names
 from infomax.io.samples import Columns, Floats, as_samples
 from infomax.io.stored import MappedColumns, StoredColumns
 
 #: Endings of the files that :func:`open_columns` opens.
 MAPPED = (".npy", ".parquet")
-#: What numpy raises for damaged files.
-_NUMPY_ERRORS = (EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 def read_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> list[Floats]:
     """The arrays of :func:`read_named`, without the names.
 
     Raises:
-        FileNotFoundError, ValueError, TypeError: as :func:`read_named`.
+        FileNotFoundError, ValueError, TypeError: as :func:`read_named`, and for different values that are equal in
+            float64.
     """
-    return [columns.samples for columns in read_named(path, *selections)]
+    return [columns.samples for columns in read_named(path, *selections, shift=False)]
 
 
-def read_named(path: str | os.PathLike[str], *selections: Sequence[str]) -> list[Columns]:
+def read_named(path: str | os.PathLike[str], *selections: Sequence[str], shift: bool = True) -> list[Columns]:
     """Read columns of a file, once for each selection.
 
     The format follows from the ending: ``.csv`` and ``.tsv`` (a header line; UTF-8; fields may be quoted), ``.npz``
@@ -41,6 +40,7 @@ def read_named(path: str | os.PathLike[str], *selections: Sequence[str]) -> list
 
     Args:
         path: the file. selections: column names; ``*`` and ``?`` match as in a shell.
+        shift: whether columns are returned less their minimum where float64 would make different values equal.
 
     Returns:
         for each selection, samples ``(N, D)`` with the columns in the order of the selection, and their names: those
@@ -48,16 +48,18 @@ def read_named(path: str | os.PathLike[str], *selections: Sequence[str]) -> list
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for an empty or damaged file, one of another format, an unknown column (with close matches), and
-            missing or non-numeric values (with their row).
+        ValueError: for an empty or damaged file, one of another format, an unknown column (with close matches),
+            missing or non-numeric values (with their row), and contents that are too large for the file's size
+            (:func:`infomax.check_unpacked_size`).
         TypeError: for columns of a Parquet file or arrays of an archive that are not numeric.
     """
     path = check_file(path, (".csv", ".tsv", ".npz", *MAPPED))
     ending = path.suffix.lower()
     if ending in MAPPED:
         stored = open_columns(path, *selections)
-        return [Columns(columns.names or (), as_samples(np.asarray(columns), str(path))) for columns in stored]
-    return (_read_archive if ending == ".npz" else read_csv)(path, selections)
+        check_unpacked_size(path, 8 * sum(math.prod(columns.shape) for columns in stored))
+        return [Columns(columns.names or (), as_samples(columns, str(path), shift=shift)) for columns in stored]
+    return (read_archive if ending == ".npz" else read_csv)(path, selections, shift=shift)
 
 
 def open_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> list[StoredColumns]:
@@ -95,7 +97,11 @@ def check_file(path: str | os.PathLike[str], endings: Collection[str]) -> Path:
         FileNotFoundError, ValueError: otherwise.
     """
     path = Path(path)
-    if not path.is_file():
+    try:
+        exists = path.is_file()
+    except OSError as error:  # a name that is too long
+        raise ValueError(f"no file {str(path)!r}: {error.strerror}") from None
+    if not exists:
         raise FileNotFoundError(f"no file {str(path)!r}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
@@ -104,58 +110,24 @@ def check_file(path: str | os.PathLike[str], endings: Collection[str]) -> Path:
     return path
 
 
-@contextmanager
-def _readable(path: Path, kind: str, errors: tuple[type[Exception], ...] = _NUMPY_ERRORS) -> Iterator[None]:
-    """Raise ValueError, with the path and the kind of file, for errors of the library that reads it."""
-    try:
-        yield
-    except errors as error:
-        raise ValueError(f"{path} cannot be read as {kind}: {error}") from None
-
-
-def _read_archive(path: Path, selections: Sequence[Sequence[str]]) -> list[Columns]:
-    """Arrays of an ``.npz`` file; those of a selection side by side."""
-    with _readable(path, "a numpy file"):
-        archive = np.load(path, allow_pickle=False)
-    if isinstance(archive, np.ndarray):
-        raise ValueError(f"{path} must hold arrays by name; got one array: let its name end in .npy")
-    with archive:
-        selected = select_columns(path, archive.files, selections)
-        with _readable(path, "a numpy file"):
-            arrays = {name: archive[name] for names in selected for name in names}
-    read: list[Columns] = []
-    for names in selected:
-        parts = {name: as_samples(arrays[name], f"array {name!r} of {path}") for name in names}
-        lengths = sorted({len(part) for part in parts.values()})
-        if len(lengths) > 1:
-            raise ValueError(f"{path}: arrays of one side must have equally many rows; got {lengths}")
-        labels = [
-            name if part.shape[1] == 1 else f"{name}[{j}]" for name, part in parts.items() for j in range(part.shape[1])
-        ]
-        read.append(Columns(tuple(labels), np.hstack(list(parts.values()))))
-    return read
-
-
 def _open_npy(path: Path, selections: Sequence[Sequence[str]]) -> list[StoredColumns]:
-    with _readable(path, "a numpy file"):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.memmap) or array.ndim != 2:
-        raise ValueError(f"{path} must hold a 2-D array; got {getattr(array, 'shape', 'an archive')}")
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{path} must hold numbers; got dtype {array.dtype}")
-    selected = select_columns(path, [str(column) for column in range(array.shape[1])], selections)
-    contents: Any = getattr(array, "_mmap")  # noqa: B009 - unknown to type checkers
-    return [MappedColumns(str(path), array, contents, [int(name) for name in names]) for names in selected]
+    with path.open("rb") as file:
+        shape, fortran, dtype = read_header(file, str(path), path.stat().st_size)
+        start = file.tell()
+    if len(shape) != 2:
+        raise ValueError(f"{path} must hold a 2-D array; got {shape}")
+    check_number_of_columns(path, shape[1])
+    array: Any = np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
+    selected = select_columns(path, [str(column) for column in range(shape[1])], selections)
+    return [MappedColumns(str(path), array, array._mmap, [int(name) for name in names]) for names in selected]
 
 
 def _open_parquet(path: Path, selections: Sequence[Sequence[str]]) -> list[StoredColumns]:
     try:
-        from pyarrow import lib, parquet  # noqa: PLC0415 - an extra
+        import pyarrow  # noqa: F401, PLC0415 - an extra
     except ImportError:
         raise ValueError(f"{path}: Parquet needs pyarrow; pip install 'infomax[parquet]'") from None
-    with _readable(path, "Parquet", (lib.ArrowException, OSError)):
-        selected = select_columns(path, parquet.read_schema(path).names, selections)
-        return [ParquetColumns(path, names) for names in selected]
+    return [ParquetColumns(path, names) for names in select_columns(path, read_names(path), selections)]
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:

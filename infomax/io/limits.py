@@ -7,6 +7,8 @@ from pathlib import Path
 
 #: Bytes that the contents of any file may take, and bytes more for each byte of the file.
 _FREE, _PER_BYTE = 2**27, 8
+#: Columns of a file: each takes some hundred bytes, however short its name is.
+_MOST_COLUMNS = 2**18
 
 
 def check_unpacked_size(path: str | os.PathLike[str], size: int, what: str = "its contents") -> None:
@@ -37,3 +39,9 @@ def check_unpacked_size(path: str | os.PathLike[str], size: int, what: str = "it
             f"{path}: {what} must take at most {limit // 10**6} MB of memory, for a file of this size; "
             f"got {size // 10**6} MB"
         )
+
+
+def check_number_of_columns(path: Path, columns: int) -> None:
+    """Raise ValueError for a file of more than 2¹⁸ columns."""
+    if columns > _MOST_COLUMNS:
+        raise ValueError(f"{path} must have at most {_MOST_COLUMNS} columns; got {columns}")

@@ -42,18 +42,20 @@ def select_columns(
         ValueError: for a selection without names, an unknown name, and a column in two selections.
     """
     selected: list[list[str]] = []
+    present, taken = set(known), set[str]()
     for selection in selections:
         names = [name.strip() for name in selection if name.strip()]
         if not names:
             raise ValueError(f"{path}: name at least one column; known: {', '.join(known[:20])}")
         matched: dict[str, None] = {}
         for name in names:
-            hits = [name] if name in known else fnmatch.filter(known, name)
+            hits = [name] if name in present else fnmatch.filter(known, name)
             if not hits:
                 raise ValueError(f"{path}: {unknown('column', name, known)}{hint}")
             matched.update(dict.fromkeys(hits))
-        twice = [name for name in matched for other in selected if name in other]
+        twice = [name for name in matched if name in taken]
         if twice:
             raise ValueError(f"{path}: a column must be on one side only; got {', '.join(twice)} on both")
+        taken.update(matched)
         selected.append(list(matched))
     return selected

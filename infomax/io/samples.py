@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from infomax.exceptions import ConstantColumnWarning, IndexWarning, InfomaxWarning
+from infomax.io.containers import table_columns, table_names, to_array
+from infomax.io.exact import to_float64
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +25,11 @@ class Columns:
 
     names: tuple[str, ...]
     samples: Floats
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(N, D)``."""
+        return self.samples.shape[0], self.samples.shape[1]
 
 
 @contextmanager
@@ -43,47 +49,25 @@ def labelled_warnings(label: str, *, depth: int) -> Iterator[None]:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
-def as_samples(data: Any, name: str) -> Floats:
+def as_samples(data: Any, name: str, *, shift: bool = True) -> Floats:
     """Copy ``data`` to a finite float64 array ``(N, D)``.
 
     Args:
-        data: a numpy array, torch tensor, pandas or polars object, :class:`Columns`, or nested sequence; 1-D ``(N,)``
-            or 2-D ``(N, D)``; boolean, integer or real.
+        data: a numpy array, torch tensor, pandas, polars or pyarrow object, :class:`Columns`, or nested sequence; 1-D
+            ``(N,)`` or 2-D ``(N, D)``; boolean, integer or real.
         name: what error messages call it.
+        shift: whether columns of integers beyond 2⁵³ are returned less their minimum; see :func:`to_float64`.
 
     Raises:
         TypeError: for columns that are not numeric.
-        ValueError: for another number of dimensions, no columns, and missing or infinite values (with their count and
-            the first row).
+        ValueError: for another number of dimensions, no columns, missing or infinite values (with their count and the
+            first row), and different values that are equal in float64.
     """
     if isinstance(data, Columns):
         return data.samples.copy()
-    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
-        raise ValueError(f"{name} must have no missing values; got {int(np.ma.getmaskarray(data).sum())} masked values")
-    if isinstance(data, torch.Tensor):
-        if data.layout != torch.strided:
-            raise TypeError(f"{name} must be a dense tensor; got layout {data.layout}")
-        data = data.detach().cpu()
-        data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
-    elif hasattr(data, "dtypes") and hasattr(data, "columns"):
-        if len(set(data.columns)) < len(data.columns):
-            raise ValueError(f"{name} must have columns of different names; got {list(data.columns)}")
-        columns = [_column(data[column], f"column {column!r} of {name}") for column in data.columns]
-        data = np.stack(columns, 1) if columns else np.empty((len(data), 0))
-    elif hasattr(data, "to_numpy"):
-        data = _column(data, name)
-    try:
-        array = np.asarray(data)
-    except ValueError:
-        raise ValueError(f"{name} must have rows of equal length; got a ragged {type(data).__name__}") from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold numbers; got dtype {array.dtype}")
-    if array.ndim not in (1, 2):
-        raise ValueError(f"{name} must be 1-D (N,) or 2-D (N, D); got {array.ndim}-D of shape {array.shape}")
-    array = array[:, None] if array.ndim == 1 else array
-    if array.shape[1] == 0:
-        raise ValueError(f"{name} must have at least one column; got shape {array.shape}")
-    array = np.array(array, dtype=np.float64)
+    parts = data.singly() if hasattr(data, "singly") else [data]  # StoredColumns
+    arrays = [array for part in parts for array in _arrays(part, name, shift)]
+    array = arrays[0] if len(arrays) == 1 else np.hstack(arrays)
     bad = ~np.isfinite(array)
     if bad.any():
         rows = bad.any(1)
@@ -95,14 +79,26 @@ def as_samples(data: Any, name: str) -> Floats:
     return array
 
 
-def _column(series: Any, name: str) -> NDArray[Any]:
-    """One column of a data frame as a numeric array; missing entries become NaN."""
-    kind = getattr(series.dtype, "kind", "?")
-    array = np.asarray(series.to_numpy())
-    if array.dtype.kind == "O" and kind in "biuf":  # pandas' nullable numbers
-        array = np.asarray(series.to_numpy(dtype="float64", na_value=np.nan))
+def _arrays(data: Any, name: str, shift: bool) -> list[Floats]:
+    """The data as arrays ``(N, D)`` to stand side by side: one array, or one for each column of a table."""
+    table = table_columns(data, name)
+    if table is None:
+        table = [(name, to_array(data, name))]
+    elif not table:
+        raise ValueError(f"{name} must have at least one column; got {type(data).__name__} of shape {data.shape}")
+    return [to_float64(_two_dimensional(array, label), label, shift=shift) for label, array in table]
+
+
+def _two_dimensional(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """The array as ``(N, D)``, if it holds numbers."""
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold numbers; got dtype {series.dtype}")
+        kind = f", of {type(array.flat[0]).__name__}" if array.dtype.kind == "O" and array.size else ""
+        raise TypeError(f"{name} must hold numbers; got dtype {array.dtype}{kind}")
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name} must be 1-D (N,) or 2-D (N, D); got {array.ndim}-D of shape {array.shape}")
+    array = array[:, None] if array.ndim == 1 else array
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} must have at least one column; got shape {array.shape}")
     return array
 
 
@@ -135,7 +131,7 @@ def as_aligned(samples: Mapping[str, Any], *, least: int, stacklevel: int = 4) -
     for name, array in arrays.items():  # no comprehension: before Python 3.12 it would be a stack level of its own
         constant = (array == array[0]).all(0)
         warn_of_constant(constant, name, column_labels(samples[name]), stacklevel)
-        arrays[name] = array[:, ~constant]
+        arrays[name] = array[:, ~constant] if constant.any() else array
     return arrays
 
 
@@ -183,8 +179,9 @@ def column_labels(data: Any) -> list[str] | None:
     """
     if isinstance(getattr(data, "names", None), tuple):  # Columns and StoredColumns
         return [repr(name) for name in data.names]
-    if hasattr(data, "dtypes") and hasattr(data, "columns"):
-        return [repr(column) for column in data.columns]
+    names = table_names(data)
+    if names is not None:
+        return [repr(column) for column in names]
     name = getattr(data, "name", None)
     return [repr(name)] if hasattr(data, "to_numpy") and name is not None else None
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infomax.io.samples import as_samples
+from infomax.io.containers import from_tensor
+from infomax.io.samples import Columns, as_samples
 
 Rows = NDArray[np.int64]
 
@@ -40,6 +41,10 @@ class StoredColumns(abc.ABC):
             ValueError: if the file is damaged, or became shorter after it was opened.
         """
 
+    def singly(self) -> list[StoredColumns]:
+        """The columns in parts, each of one type, in their order: several where :meth:`read` has to convert types."""
+        return [self]
+
     @property
     def edges(self) -> Rows | None:
         """First rows of the parts that can only be read from their beginning, and N; None: access is random."""
@@ -60,8 +65,8 @@ class StoredColumns(abc.ABC):
 class ArrayColumns(StoredColumns):
     """The columns of an array in memory, ``(N, D)``."""
 
-    def __init__(self, name: str, array: NDArray[Any]) -> None:
-        super().__init__(name, (array.shape[0], array.shape[1]))
+    def __init__(self, name: str, array: NDArray[Any], names: Sequence[str] | None = None) -> None:
+        super().__init__(name, (array.shape[0], array.shape[1]), names)
         self._array = array
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
@@ -92,18 +97,23 @@ class MappedColumns(StoredColumns):
         return rows
 
 
-def columns_of(data: Any, name: str) -> StoredColumns:
+def columns_of(data: Any, name: str, *, shift: bool = False) -> StoredColumns:
     """Columns that refer to ``data``, without a copy if it is an array.
+
+    Args:
+        data, name: as :func:`infomax.io.as_samples`. shift: as there, for data that are copied.
 
     Raises:
         TypeError, ValueError: as :func:`infomax.io.as_samples`, except that arrays may hold values that are not finite.
     """
     if isinstance(data, StoredColumns):
         return data
-    if isinstance(data, torch.Tensor) and data.layout == torch.strided and data.dtype != torch.bfloat16:
-        data = data.detach().cpu().numpy()
+    if isinstance(data, Columns):
+        return ArrayColumns(name, data.samples, data.names)
+    if isinstance(data, torch.Tensor):
+        data = from_tensor(data, name)
     if not isinstance(data, np.ndarray) or isinstance(data, np.ma.MaskedArray):
-        return ArrayColumns(name, as_samples(data, name))
+        return ArrayColumns(name, as_samples(data, name, shift=shift))
     as_samples(data[:0] if data.ndim else data, name)  # raises for a wrong type or shape
     array = data[:, None] if data.ndim == 1 else data
     base: Any = array

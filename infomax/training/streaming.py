@@ -59,13 +59,13 @@ def read_rows(aligned: Aligned, rows: Rows) -> tuple[dict[str, Floats], dict[str
     """
     order = np.argsort(rows)
     ascending = rows[order]
-    first = {name: columns.read(0, min(1, len(aligned))) for name, columns in aligned.columns.items()}
+    first = {name: aligned.read(name, 0, min(1, len(aligned))) for name in aligned.columns}
     drawn = {name: np.empty((len(rows), columns.shape[1])) for name, columns in aligned.columns.items()}
     differs = {name: np.zeros(columns.shape[1], bool) for name, columns in aligned.columns.items()}
     for start, stop in aligned.in_order(_SCANNED):
         low, high = np.searchsorted(ascending, [start, stop])
-        for name, columns in aligned.columns.items():
-            part = columns.read(start, stop)
+        for name in aligned.columns:
+            part = aligned.read(name, start, stop)
             check_finite(part, name, start)
             differs[name] |= (part != first[name]).any(0)
             drawn[name][order[low:high]] = part[ascending[low:high] - start]
@@ -135,7 +135,7 @@ class Sampled:
             TypeError: for values that are not numbers.
             ValueError: for rows that differ or are too few, and values that are missing or infinite, with their row.
         """
-        aligned = Aligned.of(samples)
+        aligned = Aligned.of(samples, shift=True)
         n = len(aligned)
         if n < least:
             raise ValueError(f"{next(iter(samples))} must have at least {least} rows; got {n}")
