@@ -2,4 +2,13 @@
 
 Rooms: ``accuracy``, ``peers``, ``speed`` and ``mmim``. The modules at the top serve all of them and import none.
 Only public names of ``infomax`` are imported.
+
+A script ends with ``interrupts.run(main)``.
 """
+
+import sys
+
+from infomax import interrupts
+
+if sys.argv[0] == "-m":  # Python is looking for the script: it has not imported torch yet
+    interrupts.arm("benchmarks: interrupted; run the same command again to continue")

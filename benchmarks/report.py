@@ -13,6 +13,7 @@ import numpy
 import torch
 
 import infomax
+from benchmarks.results import replace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +81,7 @@ def failures(rows: Iterable[Mapping[str, str]], *columns: str) -> list[str]:
 def write_page(path: Path, parts: Iterable[str]) -> str:
     """Write the paragraphs to the Markdown file beside a CSV; return the text."""
     text = "\n\n".join(parts) + "\n"
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    replace(path.with_suffix(".md"), text)
     return text
 
 

@@ -11,6 +11,14 @@ def folder(room: str, output: Path | None = None) -> Path:
     return output or Path(__file__).parent / room / "results"
 
 
+def replace(path: Path, content: str | bytes) -> None:
+    """Write the file in one step, so that an interruption never leaves an incomplete one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_bytes(content.encode() if isinstance(content, str) else content)
+    aside.replace(path)
+
+
 def add_output(parser: ArgumentParser, room: str) -> None:
     """The option ``--output``, for `folder`."""
     parser.add_argument("--output", type=Path, help=f"folder for the results (default: benchmarks/{room}/results)")

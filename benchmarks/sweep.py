@@ -13,9 +13,9 @@ import os
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import date
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +23,8 @@ from typing import Any
 
 from benchmarks import memory
 from benchmarks.report import machine
-from benchmarks.results import add_output
+from benchmarks.results import add_output, replace
+from infomax import interrupts
 
 Cell = Mapping[str, str | int]
 Row = dict[str, str]
@@ -124,11 +125,12 @@ def sweep(
             _workers(jobs, backend, address) as workers,
             path.open("a", newline="", encoding="utf-8") as file,
             _bar(len(wanted), len(wanted) - len(pending)) as advance,
+            closing(_run_all(run, pending, list(plugin), workers, generates=backend != "ray")) as found,
         ):
             writer = csv.DictWriter(file, header, lineterminator="\n")
             if path.stat().st_size == 0:
                 writer.writeheader()
-            for cell, result in _run_all(run, pending, list(plugin), workers, generates=backend != "ray"):
+            for cell, result in found:
                 row = {name: _text(value) for name, value in {**cell, **result}.items()}
                 writer.writerow({name: row.get(name, "") for name in header})
                 file.flush()
@@ -159,7 +161,7 @@ def measured(run: Run, cell: Cell, plugin: Sequence[str]) -> dict[str, Value]:
 
 def _run_all(
     run: Run, cells: Sequence[Cell], plugin: Sequence[str], workers: int, *, generates: bool
-) -> Iterator[tuple[Cell, Mapping[str, Value]]]:
+) -> Generator[tuple[Cell, Mapping[str, Value]], None, None]:
     """Cells and their results, as they finish. If a worker dies, the cells in progress are run again one by one.
 
     ``generates``: the backend yields results one by one; otherwise they come in blocks, one cell for each worker.
@@ -169,7 +171,9 @@ def _run_all(
     def several(some: Sequence[Cell], at_a_time: int) -> Iterator[tuple[int, Mapping[str, Value]]]:
         jobs = [joblib.delayed(_numbered)(i, run, cell, plugin) for i, cell in enumerate(some)]
         if generates:
-            yield from joblib.Parallel(at_a_time, return_as="generator_unordered", batch_size=1)(jobs)
+            with interrupts.shielded():
+                found = joblib.Parallel(at_a_time, return_as="generator_unordered", batch_size=1)(jobs)
+            yield from found
             return
         block = joblib.effective_n_jobs(at_a_time)
         for start in range(0, len(jobs), block):
@@ -284,7 +288,7 @@ def _read(path: Path, header: Sequence[str] | None) -> list[Row]:
     text = path.read_bytes()
     whole = text[: text.rfind(b"\n") + 1]
     if whole != text:
-        _replace(path, whole)
+        replace(path, whole)
     reader = csv.DictReader(whole.decode().splitlines())
     header = list(reader.fieldnames or []) if header is None else header
     if list(reader.fieldnames or header) != list(header):
@@ -299,19 +303,11 @@ def _read(path: Path, header: Sequence[str] | None) -> list[Row]:
 
 def write(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Replace the CSV by these rows, in one step; missing values are empty."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _replace(path, text.getvalue().encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write the file in one step, so that it is never incomplete."""
-    aside = path.with_name(path.name + ".part")
-    aside.write_bytes(content)
-    aside.replace(path)
+    replace(path, text.getvalue())
 
 
 @contextmanager

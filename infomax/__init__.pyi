@@ -5,6 +5,7 @@ from . import critics as critics
 from . import datasets as datasets
 from . import distributed as distributed
 from . import estimators as estimators
+from . import interrupts as interrupts
 from . import tasks as tasks
 from .bounds import Bound as Bound
 from .bounds.difference import DoE as DoE

@@ -1,7 +1,5 @@
 """``python -m infomax``."""
 
-import sys
+from infomax.command_line.main import command
 
-from infomax.command_line.main import main
-
-sys.exit(main())
+command()

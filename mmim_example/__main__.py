@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infomax import distributed
+from infomax import distributed, interrupts
 from mmim_example import ablation, preparation, reading, synthetic
 from mmim_example import config as configuration
 from mmim_example.config import Config
@@ -20,7 +20,7 @@ from mmim_example.runs import log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 0, 2 for invalid input or a failed run, 130 if interrupted."""
+    """Run a command. Returns the exit status: 0, or 2 for invalid input or a failed run."""
     arguments = _parser().parse_args(argv)
     try:
         with distributed.processes():
@@ -28,9 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         print(f"mmim_example: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("mmim_example: interrupted; train --resume continues after the last finished epoch", file=sys.stderr)
-        return 130
     return 0
 
 
@@ -284,4 +281,4 @@ def _generate(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.run(main)

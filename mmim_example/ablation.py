@@ -7,9 +7,11 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from infomax import interrupts
 from mmim_example.config import Config
 from mmim_example.reading import Dataset
 from mmim_example.results.evaluation import evaluate
@@ -75,8 +77,10 @@ def ablate(
         for arm, seed in cells
     )
     runs: dict[str, list[dict[str, float]]] = {arm: [] for arm in named}
-    with progress_bar(len(cells), "runs", shown=progress) as advance:
-        for (arm, _), values in zip(cells, Parallel(n_jobs=jobs, return_as="generator")(work), strict=True):
+    with interrupts.shielded():
+        found = Parallel(n_jobs=jobs, return_as="generator")(work)
+    with closing(found), progress_bar(len(cells), "runs", shown=progress) as advance:
+        for (arm, _), values in zip(cells, found, strict=True):
             runs[arm].append(values)
             advance()
     return {arm: _by_metric(values) for arm, values in runs.items()}

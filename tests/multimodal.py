@@ -19,7 +19,7 @@ from mmim_example.synthetic import generate
 from mmim_example.trainer import Trainer
 
 #: Seconds that a process may take.
-TIMEOUT = 120
+TIMEOUT = 600
 
 
 def small_config(**changes):

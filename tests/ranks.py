@@ -24,7 +24,7 @@ from infomax.training.streaming import gather_drawn
 
 ROWS = 18
 #: Seconds after which ranks count as hanging.
-TIMEOUT = 180
+TIMEOUT = 600
 #: Rows of each rank.
 PARTS = {
     2: {"even": (9, 9), "uneven": (13, 5)},

@@ -36,7 +36,7 @@ def loaded():
     print(json.dumps(steps))
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     return {step: set(names) for step, names in json.loads(done.stdout).items()}
 
 
@@ -95,5 +95,5 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 print(failed)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.strip() == "[]"

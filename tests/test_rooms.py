@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("infomax", "mmim_example", "benchmarks")
 #: The rooms of the library from the ground up; those of one floor do not import each other.
 FLOORS = (
-    ("exceptions", "isolation", "progress"),
+    ("exceptions", "interrupts", "isolation", "progress"),
     ("datasets", "io", "scores", "statistics"),
     ("critics", "tasks"),
     ("densities",),

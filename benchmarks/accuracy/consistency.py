@@ -33,6 +33,7 @@ import infomax
 from benchmarks import results, sweep
 from benchmarks.accuracy.consistency_report import write_report
 from benchmarks.choices import CORE, chosen_estimators
+from infomax import interrupts
 
 Floats = NDArray[np.float64]
 
@@ -134,4 +135,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

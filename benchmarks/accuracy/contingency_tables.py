@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks import results
 from benchmarks.report import machine, table
-from infomax import InfomaxWarning, estimate
+from infomax import InfomaxWarning, estimate, interrupts
 
 Floats = NDArray[np.float64]
 
@@ -91,10 +91,9 @@ def main() -> None:
     header = ["table", "rows per cell", "n", "tables", "mean coverage", "minimum", "naive: mean", "naive: minimum"]
     text = f"# Contingency tables\n\n{__doc__}\n{date.today()}: {machine()}.\n\n{table(header, lines)}\n"
     output = results.folder("accuracy", arguments.output)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "contingency_tables.md").write_text(text, encoding="utf-8")
+    results.replace(output / "contingency_tables.md", text)
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

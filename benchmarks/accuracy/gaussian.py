@@ -17,6 +17,7 @@ import infomax
 from benchmarks import results, sweep
 from benchmarks.accuracy.known_mi import COLUMNS, run
 from benchmarks.report import failures, provenance, table, write_page
+from infomax import interrupts
 
 SWEEP = [f"normal-{dim}d-{mi}" for dim in (1, 5, 20) for mi in ("0", "0.5", "1", "2")]
 ORACLE, HEAVY = "normal-32x16-8.17321", "cauchy-10d-0"
@@ -103,4 +104,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

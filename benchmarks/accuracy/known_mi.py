@@ -20,6 +20,7 @@ import infomax
 from benchmarks import results, sweep
 from benchmarks.accuracy.known_mi_report import write_report
 from benchmarks.choices import CORE, DEFAULT, OTHERS, chosen_estimators, chosen_tasks
+from infomax import interrupts
 
 COLUMNS = ("truth", "estimate", "bias", "stderr", "low", "high", "covered", "kind", "ceiling", "warnings")
 
@@ -88,4 +89,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 import infomax
 from benchmarks import results, sweep
 from benchmarks.accuracy.staircase_report import BATCH, Stairs, write_report
+from infomax import interrupts
 
 Floats = NDArray[np.float64]
 
@@ -199,4 +200,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import sys
 import tempfile
 import time
@@ -33,7 +34,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import infomax
-from infomax import BA, CPC, NWJ, SMILE, Bound, GaussianMixtureMemory, GlobalBatch, InfoNCE, InnerProducts, Schedule
+from benchmarks.results import replace
+from infomax import (
+    BA,
+    CPC,
+    NWJ,
+    SMILE,
+    Bound,
+    GaussianMixtureMemory,
+    GlobalBatch,
+    InfoNCE,
+    InnerProducts,
+    Schedule,
+    interrupts,
+)
 
 Floats = NDArray[np.float64]
 #: Four numbers of a row, in the order of :data:`COLUMNS`; None where there is none.
@@ -250,10 +264,11 @@ def compute(only: str = "") -> Table:
 
 
 def write(path: Path, table: Table) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("name", *COLUMNS))
-        writer.writerows((name, *numbers) for name, numbers in table.items())
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("name", *COLUMNS))
+    writer.writerows((name, *numbers) for name, numbers in table.items())
+    replace(path, text.getvalue())
 
 
 def read(path: Path) -> Table:
@@ -315,4 +330,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.run(main)

@@ -19,10 +19,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from benchmarks import results, sweep
 from benchmarks.mmim import known_truth_plan as plan
 from benchmarks.mmim.known_truth_report import write_report
 from benchmarks.report import machine
-from infomax import tasks
+from infomax import interrupts, tasks
 from mmim_example.ablation import ablate, folder
 from mmim_example.config import preset
 from mmim_example.measurement import batch_of
@@ -237,13 +237,15 @@ def everything(seeds: int, rows: Rows, runs: Path, jobs: int) -> list[Row]:
     from joblib import Parallel, delayed  # noqa: PLC0415 - an extra
 
     cells = [(level, variant, seed) for level in plan.LEVELS for variant in plan.VARIANTS for seed in range(seeds)]
-    found = Parallel(n_jobs=jobs, return_as="generator")(delayed(run)(*cell, rows, runs) for cell in cells)
+    with interrupts.shielded():
+        found = Parallel(n_jobs=jobs, return_as="generator")(delayed(run)(*cell, rows, runs) for cell in cells)
     made: list[Row] = []
-    for i, (cell, of_run) in enumerate(zip(cells, found, strict=True), 1):
-        print(f"{i}/{len(cells)}", *cell, flush=True)
-        made += of_run
+    with closing(found):
+        for i, (cell, of_run) in enumerate(zip(cells, found, strict=True), 1):
+            print(f"{i}/{len(cells)}", *cell, flush=True)
+            made += of_run
     return made
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.run(main)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from benchmarks.mmim.published import BERT, Numbers, OfficialBatch, Published, official_batch, official_model
 from benchmarks.report import table
+from infomax import interrupts
 from mmim_example.config import Config, Modality
 from mmim_example.model import MMIM
 from mmim_example.published_weights import load_official, official_name
@@ -200,4 +201,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import memory
+from benchmarks.children import run_child
 from benchmarks.report import machine
+from infomax import interrupts
 from mmim_example import reading as data
 from mmim_example.config import Config, Modality
 from mmim_example.reading import Dataset, Split
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write(Path(folder))
         size = (Path(folder) / "features.npz").stat().st_size / 1e9
         words = [sys.executable, "-m", "benchmarks.mmim.memory", "--train", folder]
-        found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)  # noqa: S603
+        found = json.loads(run_child(words).stdout)
     print(f"{size:.1f} GB on disk, {sum(ROWS.values()):,} utterances of {FRAMES} frames")
     print(f"loading: {found['load_s']:.0f} s; one epoch: {found['epoch_s']:.0f} s")
     print(f"peak memory: {found['peak']:.2f} GB, of which {found['imports']:.2f} GB after the imports")
@@ -82,4 +83,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.run(main)

@@ -14,7 +14,6 @@ of an earlier revision of the training (``REVISION`` of ``mmim_example``) are re
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -27,6 +26,7 @@ from benchmarks.mmim import data
 from benchmarks.mmim import study_plan as plan
 from benchmarks.mmim.study_report import report
 from benchmarks.report import machine
+from infomax import interrupts
 from mmim_example.ablation import ablate
 from mmim_example.config import Config, Modality
 from mmim_example.reading import Dataset
@@ -145,4 +145,4 @@ def write(rows: Rows, name: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.run(main)

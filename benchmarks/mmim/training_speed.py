@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from benchmarks import memory, results
 from benchmarks.mmim.published import BERT, OfficialBatch, Published, official_batch, official_model
 from benchmarks.report import machine, number, table
+from infomax import interrupts
 from mmim_example.config import PRESETS, Config, Modality
 from mmim_example.reading import Dataset, Split
 from mmim_example.trainer import Trainer
@@ -220,7 +221,14 @@ def times(case: Case, checkout: Path, batches: int, repeats: int) -> dict[str, l
 def alone(function: Callable[..., Result], *arguments: object) -> Result:
     """The result of a function that is called in a separate process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+        try:
+            with interrupts.shielded():
+                result = pool.submit(function, *arguments)
+            return result.result()
+        except BaseException:  # leaving the pool would wait for the child
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
 
 
 def growth(side: str, case: Case, checkout: Path, batches: int, threads: int) -> float:
@@ -304,10 +312,9 @@ def main() -> None:
     threads = f"{given.threads} thread{'s' * (given.threads > 1)}"
     head = f"{date.today()}: {machine()}, transformers {transformers.__version__}, {threads}. `{command}`"
     path = results.folder("mmim", given.output) / "training_speed.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n\n".join([head, NOTE, *parts]) + "\n", encoding="utf-8")
+    results.replace(path, "\n\n".join([head, NOTE, *parts]) + "\n")
     print(path)
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
+
+from benchmarks.children import run_child
 
 PINS = Path(__file__).with_name("requirements")
 #: One thread and no accelerator, so that CPU seconds are comparable.
@@ -31,7 +32,7 @@ def make_environment(peer: str, environments: Path, python: str) -> None:
         return
     print(f"making the environment of {peer} ...", flush=True)
     stamp.unlink(missing_ok=True)
-    subprocess.run([python, "-m", "venv", "--clear", folder], check=True)  # noqa: S603
+    run_child([python, "-m", "venv", "--clear", str(folder)], stdout=None, stderr=None)
     pip = [str(interpreter(environments, peer)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--requirement", str(pins)], check=True)  # noqa: S603
+    run_child([*pip, "--requirement", str(pins)], stdout=None, stderr=None)
     stamp.write_bytes(pins.read_bytes())

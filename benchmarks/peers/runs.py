@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import results, sweep
+from benchmarks.children import run_child
 from benchmarks.choices import chosen_tasks
 from benchmarks.peers.environments import PINS, SETTINGS, interpreter, make_environment
 from benchmarks.peers.report import write_report
@@ -71,29 +72,18 @@ def ask(name: str, samples: tuple[Any, Any], seed: int, environments: Path, limi
         path = Path(folder, "samples.npz")
         np.savez(path, x=samples[0], y=samples[1])
         command = [str(interpreter(environments, peer_of(name))), "-I", str(RUNNER), name, str(path), str(seed)]
-        with subprocess.Popen(  # noqa: S603 - our own script
-            command,
-            cwd=folder,
-            env=os.environ | SETTINGS | {"TMPDIR": folder},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            try:
-                out, errors = process.communicate(timeout=limit)
-            except subprocess.TimeoutExpired:
-                raise subprocess.TimeoutExpired(name, limit) from None  # without the paths in the command
-            finally:  # the whole group, also after an interrupt: peers start child processes
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-    if process.returncode < 0:
-        raise PeerError(f"killed by {signal.Signals(-process.returncode).name}")
+        environment = os.environ | SETTINGS | {"TMPDIR": folder}
+        settings = {"cwd": folder, "env": environment, "stdin": subprocess.DEVNULL}
+        try:
+            done = run_child(command, check=False, limit=limit, **settings)
+        except subprocess.TimeoutExpired:
+            raise subprocess.TimeoutExpired(name, limit) from None  # without the paths in the command
+    if done.returncode < 0:
+        raise PeerError(f"killed by {signal.Signals(-done.returncode).name}")
     with suppress(ValueError, IndexError):  # no JSON, or no output
-        if process.returncode == 0:
-            return dict(json.loads(out.splitlines()[-1]))
-    last = (errors.strip() or "no estimate and no error message").splitlines()[-1]
+        if done.returncode == 0:
+            return dict(json.loads(done.stdout.splitlines()[-1]))
+    last = (done.stderr.strip() or "no estimate and no error message").splitlines()[-1]
     raise PeerError(last.replace(folder, ".").replace(str(environments), "environments"))
 
 

@@ -22,6 +22,7 @@ from benchmarks.report import machine
 from benchmarks.speed.figure import draw
 from benchmarks.speed.report import SECTIONS, Row, by_machine, read, report, write
 from benchmarks.speed.timing import Ratio
+from infomax import interrupts
 
 
 def measure(section: str, *, quick: bool) -> Iterator[Row]:
@@ -59,4 +60,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

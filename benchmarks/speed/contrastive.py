@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.children import run_child
 from benchmarks.peers.environments import SETTINGS, interpreter, make_environment
 from benchmarks.speed.float32 import fast_products
 from benchmarks.speed.timing import Ratio, Work, duration, extra_mebibytes, faster, in_turn, slower, smaller
@@ -227,14 +228,12 @@ def against_torch_mist(pairs: int, repeats: int, time_target: str, memory_target
         environments.mkdir(exist_ok=True)
         make_environment("torch-mist", environments, sys.executable)
         python = str(interpreter(environments, "torch-mist"))
-        done = subprocess.run(  # noqa: S603 - our own script
+        done = run_child(
             [python, "-m", "benchmarks.speed.torch_mist", str(pairs), str(repeats)],
             cwd=ROOT,
             env=os.environ | SETTINGS | {"PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-            timeout=1800,
+            stderr=None,
+            limit=1800,
         )
         found = json.loads(done.stdout.splitlines()[-1])
     except (subprocess.SubprocessError, OSError) as problem:

@@ -17,6 +17,7 @@ from datetime import date
 import infomax
 from benchmarks import results
 from benchmarks.report import machine, table
+from infomax import interrupts
 
 TASKS = ["normal-1d-0.5", "normal-5d-1", "normal-20d-2"]
 
@@ -58,10 +59,9 @@ def main() -> None:
         ),
     ]
     text = "\n".join(lines) + "\n"
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "cost.md").write_text(text)
+    results.replace(output / "cost.md", text)
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -25,8 +24,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from benchmarks import memory
+from benchmarks.children import run_child
 from benchmarks.speed.timing import Ratio, faster, in_turn
-from infomax import batches, estimate
+from infomax import batches, estimate, interrupts
 
 BATCH, COLUMNS, WIDE = 256, 20, 1000
 #: Bytes of the file; number of rows in memory.
@@ -114,7 +114,7 @@ def from_disk(path: Path, repeats: int, *, cold: bool) -> Ratio:
 def peak(path: Path, bound: str, share: int = 1) -> Ratio:
     """Peak memory of a process that computes an estimate from the file."""
     command = [sys.executable, "-m", "benchmarks.speed.feeding", str(path), bound, str(share)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
+    done = run_child(command)
     gigabytes, n = map(float, done.stdout.split())
     x, y = halves(path, share)
     size = (x.nbytes + y.nbytes) / 1e9
@@ -153,4 +153,4 @@ def ratios(quick: bool) -> Iterator[Ratio]:
 
 
 if __name__ == "__main__":
-    estimate_from(*sys.argv[1:])
+    interrupts.run(lambda: estimate_from(*sys.argv[1:]))

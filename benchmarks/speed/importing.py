@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import resource
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator
 
+from benchmarks.children import run_child
 from benchmarks.speed.timing import Ratio, duration, slower
 
 _ALL = "import torch, infomax\nfor name in dir(infomax): getattr(infomax, name)"
@@ -29,7 +29,7 @@ def cpu_seconds(arguments: list[str]) -> float:
     """CPU time of a Python process with these arguments, including its start."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)  # noqa: S603 - our own
+    run_child([sys.executable, *arguments], env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

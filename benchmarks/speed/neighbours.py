@@ -14,7 +14,6 @@ the trees of scikit-learn where they are faster (3 + 3 columns).
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import infomax
+from benchmarks.children import run_child
 from benchmarks.peers.environments import SETTINGS, interpreter
 from benchmarks.speed.timing import Ratio, Work, duration, extra_mebibytes, faster, in_turn
 
@@ -131,7 +131,7 @@ def _against_ennemi(n: int) -> Iterator[Ratio]:
     paths = json.dumps([str(Path(__file__).parents[2]), *sys.path[1:]])
     program = f"import sys; sys.path += {paths}; from benchmarks.speed.neighbours import with_ennemi; with_ennemi({n})"
     command = [str(python.absolute()), "-I", "-c", program]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=SETTINGS)  # noqa: S603 - our own
+    done = run_child(command, check=False, env=SETTINGS)
     if done.returncode:
         raise RuntimeError(f"the run with ennemi failed ({done.returncode}): {done.stderr[-2000:]}")
     seconds = json.loads(done.stdout.splitlines()[-1])

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.speed.timing import Ratio, Work, added_mebibytes, duration, faster
-from infomax import CPC, GlobalBatch, distributed
+from infomax import CPC, GlobalBatch, distributed, interrupts
 
 DIM, TEMPERATURE = 128, 0.1
 #: Time limit for a group of processes, in seconds.
@@ -72,13 +72,17 @@ def run(world: int, n: int, repeats: int) -> Found:
             context.Process(target=measure, args=(rank, world, n, repeats, folder), daemon=True)
             for rank in range(world)
         ]
-        for process in processes:
-            process.start()
-        deadline = time.monotonic() + _TIMEOUT
-        for process in processes:
-            process.join(max(0.0, deadline - time.monotonic()))
-        for process in processes:
-            process.kill()
+        try:
+            with interrupts.shielded():
+                for process in processes:
+                    process.start()
+            deadline = time.monotonic() + _TIMEOUT
+            for process in processes:
+                process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            for child in multiprocessing.active_children():
+                child.kill()
+                child.join()
         if any(process.exitcode for process in processes):
             raise RuntimeError(f"ranks ended with {[process.exitcode for process in processes]}")
         found: Found = json.loads((Path(folder) / "found").read_text())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,8 @@ from importlib import import_module
 import torch
 
 from benchmarks import memory
+from benchmarks.children import run_child
+from infomax import interrupts
 
 Work = Callable[[], object]
 
@@ -98,16 +99,17 @@ def extra_mebibytes(prepare: str, *arguments: str | float) -> float:
         prepare: "module:function"; called with the arguments, it makes the inputs and returns the work.
     """
     command = [sys.executable, "-m", "benchmarks.speed.timing", prepare, json.dumps(arguments)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - our own
+    done = run_child(command, check=False)
     if done.returncode:
         raise RuntimeError(f"{prepare}{arguments} failed ({done.returncode}): {done.stderr[-2000:]}")
     return float(done.stdout.splitlines()[-1])
 
 
-def _measure_memory(prepare: str, arguments: list[str | float]) -> float:
+def main() -> None:
+    """Print what `extra_mebibytes` reads, in a process of its own."""
     torch.set_num_threads(1)
-    module, function = prepare.split(":")
-    return added_mebibytes(getattr(import_module(module), function)(*arguments))
+    module, function = sys.argv[1].split(":")
+    print(added_mebibytes(getattr(import_module(module), function)(*json.loads(sys.argv[2]))))
 
 
 def added_mebibytes(work: Work) -> float:
@@ -126,4 +128,4 @@ def added_mebibytes(work: Work) -> float:
 
 
 if __name__ == "__main__":
-    print(_measure_memory(sys.argv[1], json.loads(sys.argv[2])))
+    interrupts.run(main)

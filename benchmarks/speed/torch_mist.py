@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.speed.float32 import fast_products
 from benchmarks.speed.timing import Work, extra_mebibytes, in_turn
-from infomax import InfoNCE, critics
+from infomax import InfoNCE, critics, interrupts
 
 DIM, HIDDEN = 20, 256
 
@@ -74,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

@@ -5,27 +5,37 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn
 
 import infomax
+import infomax.interrupts
 
 #: As :data:`infomax.statistics.Correction`, which is not imported here since it loads torch.
 CORRECTIONS = ("benjamini-hochberg", "benjamini-yekutieli")
 
 
+def command() -> NoReturn:
+    """Run the command as a program, which ends with its exit status: 0, 2 for bad input, 130 when interrupted."""
+    infomax.interrupts.arm("infomax: interrupted")
+    infomax.interrupts.run(_work(None))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, 2 for bad input, 130 when interrupted."""
+    """Run the command inside another program; returns the exit status: 0, or 2 for bad input."""
+    return _work(argv)()
+
+
+def _work(argv: Sequence[str] | None) -> Callable[[], int]:
+    """What the arguments ask for; loading it takes seconds."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 still shows the table
     arguments = _parser().parse_args(argv)
-    try:
-        from infomax.command_line.commands import run  # noqa: PLC0415 - loads torch, which --help must not wait for
+    from infomax.command_line.commands import run  # noqa: PLC0415 - loads torch, which --help must not wait for
 
-        return run(arguments)
-    except KeyboardInterrupt:
-        print("infomax: interrupted", file=sys.stderr)
-        return 130
+    return partial(run, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,4 +92,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

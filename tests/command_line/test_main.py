@@ -192,7 +192,7 @@ def test_bounds_lists_the_registry(capsys):
 
 def test_a_closed_pipe_is_no_error():
     command = f"{sys.executable!r} -m infomax bounds | head -c 1"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=600)
     assert done.stderr == ""
 
 
@@ -208,11 +208,11 @@ def test_interrupt_is_clean(tmp_path):
     command = [sys.executable, "-c", program, "estimate", str(path), "--x", "0", "--y", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         seen = b""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while b"estimating" not in seen and time.monotonic() < deadline:
             seen += os.read(process.stderr.fileno(), 1024)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert out == b""
     assert b"Traceback" not in seen + err

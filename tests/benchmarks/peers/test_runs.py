@@ -171,7 +171,7 @@ def test_every_peer_has_a_list_of_pinned_packages():
 
 def test_an_environment_is_made_once_for_a_list_of_packages(tmp_path, monkeypatch):
     commands = []
-    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append([str(part) for part in command]))
+    monkeypatch.setattr(of_peers, "run_child", lambda command, **_: commands.append(command))
     monkeypatch.setattr(of_peers, "PINS", tmp_path)
     pins, environments = tmp_path / "ennemi.txt", tmp_path / "environments"
     environments.mkdir()
@@ -188,10 +188,10 @@ def test_an_environment_is_made_once_for_a_list_of_packages(tmp_path, monkeypatc
 
 
 def test_an_environment_that_could_not_be_made_is_begun_anew(tmp_path, monkeypatch, capsys):
-    def fail(command, check):
+    def fail(command, **_):
         raise subprocess.CalledProcessError(1, command)
 
-    monkeypatch.setattr(subprocess, "run", fail)
+    monkeypatch.setattr(of_peers, "run_child", fail)
     for _ in range(2):
         with pytest.raises(SystemExit):
             runs.main(["--environments", str(tmp_path), "--peers", "ennemi", "--tasks", TASK])

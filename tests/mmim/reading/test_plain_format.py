@@ -234,6 +234,6 @@ for rows in np.array_split(np.random.default_rng(0).permutation(len(train)), 60)
 print(most() - before)
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     (tmp_path / "features.npz").unlink()
     assert int(done.stdout) < size / 2

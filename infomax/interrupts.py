@@ -1,0 +1,92 @@
+"""Ctrl-C and SIGTERM end a program with one line and exit status 130, and with no traceback, from its first imports on.
+
+A program calls :func:`arm` before it imports torch, which takes seconds, and gives its main function to :func:`run`.
+The commands ``infomax``, ``mmim_example`` and ``benchmarks`` do so. Nothing here loads torch.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, NoReturn
+
+#: The exit status of an interrupted program, for both signals.
+STATUS = 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_line = "interrupted"
+
+
+def arm(line: str) -> None:
+    """Until :func:`run`, a signal ends the process at once. Call it when nothing has been started or opened yet.
+
+    Args:
+        line: what is printed to standard error, here and in :func:`run`.
+    """
+    global _line  # noqa: PLW0603 - signals belong to the process, and so does the line
+    _line = line
+    _handle(_end)
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run the main function of a program, and exit with its status.
+
+    The first signal raises ``KeyboardInterrupt`` in ``main``, whose ``finally`` blocks can end what it started. Signals
+    that come during this clean-up, or while the process exits, are ignored.
+    """
+    status: int | None = STATUS
+    try:
+        try:
+            _handle(_interrupt)
+            status = main()
+        finally:
+            _handle(signal.SIG_IGN)
+    except KeyboardInterrupt:
+        status = STATUS
+        _say()
+    sys.exit(status)
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Processes that are started inside never see Ctrl-C, which a terminal sends to all: this process must end them.
+
+    A Ctrl-C that comes inside takes effect at the end of the block. On Windows nothing is changed.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _handle(handler: Any) -> None:
+    """Replace the handlers; a signal that the parent made this process ignore stays ignored, as for ``nohup``."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, handler)
+
+
+def _say() -> None:
+    with suppress(OSError):  # a terminal that was closed
+        os.write(2, f"{_line}\n".encode())
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the arguments of a handler
+    # An exception here could be swallowed or printed by the import that it interrupts.
+    _say()
+    os._exit(STATUS)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    if not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # else the clean-up after the first one goes on
+        raise KeyboardInterrupt
