@@ -99,7 +99,7 @@ def digits(mi: float) -> Task:
     flip = flip_probability(mi, 10)
 
     def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        images, first = _digits()
+        images, first = digit_images()
         sent = rng.integers(10, size=n)
         return tuple(
             images[rng.integers(first[label], first[label + 1])].astype(np.float64)
@@ -111,7 +111,7 @@ def digits(mi: float) -> Task:
 
 
 @lru_cache(maxsize=1)
-def _digits() -> tuple[Array, NDArray[np.int64]]:
+def digit_images() -> tuple[Array, NDArray[np.int64]]:
     """Images ``(1797, 64)`` sorted by class, and the boundaries of the classes."""
     digits = load_digits()
     return digits.data, np.searchsorted(digits.target, np.arange(11))
