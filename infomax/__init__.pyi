@@ -52,6 +52,7 @@ from .io.files import open_columns as open_columns
 from .io.files import read_columns as read_columns
 from .io.limits import check_unpacked_size as check_unpacked_size
 from .io.stored import StoredColumns as StoredColumns
+from .io.writing import atomic_write as atomic_write
 from .results.composition import Composition as Composition
 from .results.composition import Term as Term
 from .results.estimate import Estimate as Estimate

@@ -10,6 +10,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from benchmarks import report
+from benchmarks.results import save_figure
 from benchmarks.sweep import Row, read
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def draw_figure(found: Values, bounds: Sequence[str], path: Path) -> None:
     handles.append(Line2D([], [], marker="o", ls="", mfc="white", mec="0.3", label="near a ceiling"))
     handles.append(Line2D([], [], marker=">", ls="", color="0.3", label="outside the range"))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def _dot(ax: Axes, line: int, ratio: Ratio, limits: tuple[float, float], colour: tuple[float, ...]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import Row, at, by_task, sizes
 from benchmarks.report import failures, new_figure, provenance, table, write_page
+from benchmarks.results import save_figure
 from benchmarks.sweep import read
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def write_report(path: Path, mode: str) -> str:
     write_page(path, [*parts, *failures(rows, "task", "estimator", "n")])
     if done:
         for name, draw in (("error", error_figure), ("coverage", coverage_figure), ("time", time_figure)):
-            draw(done).savefig(path.with_name(f"{path.stem}_{name}.png"), dpi=110)
+            save_figure(draw(done), path.with_name(f"{path.stem}_{name}.png"), dpi=110)
     return "\n\n".join(parts[:3])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 import infomax
 from benchmarks import report
+from benchmarks.results import save_figure
 from benchmarks.sweep import Row, read
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def draw_figure(rows: Sequence[Row], cases: Mapping[str, Stairs], path: Path) ->
     )
     figure.supxlabel("optimiser steps (thousands)", size=9)
     figure.supylabel("mutual information, nats (band: ± one standard deviation)", size=9)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
     return True
 
 

@@ -96,10 +96,7 @@ def run(level: float, variant: str, seed: int, rows: Rows, runs: Path) -> list[R
         else:
             made = [{"quantity": "failed", "value": math.nan}]
         made.append({"quantity": "CPU seconds", "value": time.process_time() - start})
-        text = json.dumps([{**key, **_short(row), **facts} for row in made], indent=1)
-        beside = kept.with_suffix(".partial")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(kept)
+        results.replace(kept, json.dumps([{**key, **_short(row), **facts} for row in made], indent=1))
     loaded: list[Row] = json.loads(kept.read_text(encoding="utf-8"))
     return loaded
 

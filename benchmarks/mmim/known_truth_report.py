@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.mmim.known_truth_plan import VARIANTS
 from benchmarks.report import new_figure, number, provenance, table, write_page
+from benchmarks.results import save_figure
 from benchmarks.sweep import Row, read
 from mmim_example.results.figures import COLOURS, MARKERS
 
@@ -295,7 +296,7 @@ def draw_figure(found: Values, levels: Sequence[str], variants: Sequence[str], p
         Line2D([], [], color="0.45", lw=1, ls="--", label="ceiling of the bound"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False, fontsize=9)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def _panel(ax: Axes, found: Values, level: str, of: str, colours: Mapping[str, str]) -> None:

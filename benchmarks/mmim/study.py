@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             write(study(name, dataset, arguments.runs, arguments.jobs), name, path)
     try:
         page = path.with_suffix(".md")
-        page.write_text(report(path), encoding="utf-8")
+        results.replace(page, report(path))
     except ValueError as error:
         parser.error(str(error))
     print(page)

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         replaced = {(row["section"], row["machine"]) for row in new}
         rows = [row for row in rows if (row["section"], row["machine"]) not in replaced] + new
         write(path, rows)
-    path.with_suffix(".md").write_text(report(rows), encoding="utf-8")
+    results.replace(path.with_suffix(".md"), report(rows))
     last = [row for section in SECTIONS for own in by_machine(rows, section)[:1] for row in own]
     draw(last, path.with_suffix(".png"))
     print(f"wrote {path.with_suffix('.md')}")

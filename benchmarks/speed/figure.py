@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.report import new_figure
+from benchmarks.results import save_figure
 
 Row = Mapping[str, str]
 Curve = list[tuple[float, float, float | None]]
@@ -75,4 +76,4 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8, loc="upper left")
     figure.suptitle("solid: infomax; dotted: the version it is compared with", fontsize=10)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)

@@ -124,7 +124,9 @@ def _pairwise(arguments: argparse.Namespace) -> int:
         result = pairwise(*sides, **options)
     result = result.bits if arguments.unit == "bits" else result
     if arguments.plot:
-        result.plot().savefig(arguments.plot, dpi=150)
+        from infomax.results.plots import save_figure  # noqa: PLC0415
+
+        save_figure(result.plot(), arguments.plot)
         print(f"infomax: wrote {arguments.plot}", file=sys.stderr)
     print(json.dumps(result.to_dict(), indent=2) if arguments.json else pairs_table(result, most=arguments.most))
     return 0
@@ -143,14 +145,14 @@ def check_figure_path(path: str) -> None:
 
 
 def _write_figure(results: Sequence[Estimate | Composition], path: str, title: str) -> None:
-    from infomax.results.plots import new_figure, plot_comparison  # noqa: PLC0415
+    from infomax.results.plots import new_figure, plot_comparison, save_figure  # noqa: PLC0415
 
     if len(results) == 1:
         figure = results[0].plot()
     else:
         figure, (ax,) = new_figure(7, 1 + 0.5 * len(results))
         plot_comparison(ax, results, title)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def _bounds(arguments: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import time
 import warnings
 from collections.abc import Sequence
@@ -17,8 +18,9 @@ from infomax.command_line.tables import format_table, interval, notes, registry_
 from infomax.datasets import load_penguins
 from infomax.estimation.estimate import estimate
 from infomax.exceptions import InfomaxWarning
+from infomax.io.writing import atomic_write
 from infomax.results.estimate import Estimate
-from infomax.results.plots import new_figure, plot_comparison
+from infomax.results.plots import new_figure, plot_comparison, save_figure
 from infomax.tasks import base as tasks
 
 #: One estimator of each kind.
@@ -39,7 +41,7 @@ def run_demo(out: str, *, progress: bool) -> None:
     figure, axes = new_figure(11, 4.6, columns=2)
     plot_comparison(axes[0], real, f"Bill and body of {len(bill)} penguins")
     plot_comparison(axes[1], synthetic, "Gaussian pairs, 5 + 5 columns, n = 2,000", truth=known.mi)
-    figure.savefig(out, dpi=150)
+    save_figure(figure, out)
     numbers = Path(out).with_suffix(".csv")
     _write_numbers(numbers, {"penguins": real, "Gaussian": synthetic})
     _print_loss(bill)
@@ -72,13 +74,15 @@ def _print_estimates(n: int, real: Sequence[Estimate], synthetic: Sequence[Estim
 
 def _write_numbers(path: Path, samples: dict[str, list[Estimate]]) -> None:
     """One line for each estimate, in nats."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["sample", "estimator", "mi", "low", "high", "stderr"])
-        for sample, results in samples.items():
-            for result in results:
-                numbers = (result.mi, *result.confidence_interval(), result.stderr)
-                writer.writerow([sample, result.bound, *(f"{number:.4f}" for number in numbers)])
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["sample", "estimator", "mi", "low", "high", "stderr"])
+    for sample, results in samples.items():
+        for result in results:
+            numbers = (result.mi, *result.confidence_interval(), result.stderr)
+            writer.writerow([sample, result.bound, *(f"{number:.4f}" for number in numbers)])
+    with atomic_write(path) as file:
+        file.write(table.getvalue().encode())
 
 
 def _print_loss(bill: NDArray[np.float64]) -> None:

@@ -8,6 +8,7 @@ from infomax.io.files import open_columns, read_columns, read_named
 from infomax.io.limits import check_unpacked_size
 from infomax.io.samples import Columns, as_aligned, as_pair, as_samples
 from infomax.io.stored import StoredColumns
+from infomax.io.writing import atomic_write
 
 __all__ = [
     "Columns",
@@ -15,6 +16,7 @@ __all__ = [
     "as_aligned",
     "as_pair",
     "as_samples",
+    "atomic_write",
     "batches",
     "check_unpacked_size",
     "open_columns",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from infomax.bounds.base import KIND_NAMES, Kind
+from infomax.io.writing import atomic_write
 from infomax.training.fit import History
 
 if TYPE_CHECKING:
@@ -57,6 +60,12 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, l
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> None:
+    """Write a figure in the format of the path's ending. The file is replaced only when it is complete."""
+    with atomic_write(path) as file:
+        figure.savefig(file, format=Path(path).suffix.lstrip("."), dpi=dpi)
 
 
 def plot_comparison(

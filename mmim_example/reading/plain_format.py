@@ -25,6 +25,7 @@ from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
 
+from infomax import atomic_write
 from mmim_example.reading.files import Array, Budget, DataError, FileMap, chunks, map_file, read_table
 from mmim_example.reading.splits import SPLITS, Dataset, Split
 from mmim_example.reading.validation import assemble
@@ -223,29 +224,25 @@ def write(dataset: Dataset, directory: Path) -> None:
         DataError: for text that UTF-8 cannot encode.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    parts = [directory / f"{name}.part" for name in (TABLE, FEATURES)]
     try:
-        _write_table(dataset, parts[0])
-        with parts[1].open("wb") as file:
-            _write_arrays(dataset, file)
-        for part in parts:
-            part.replace(part.with_suffix(""))
+        with atomic_write(directory / TABLE) as table, atomic_write(directory / FEATURES) as features:
+            table.write(_table(dataset).encode())
+            table.flush()
+            _write_arrays(dataset, features)
     except UnicodeEncodeError as error:
         raise DataError(f"{dataset.source}: ids and text must be valid UTF-8; got {error}") from None
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
 
 
-def _write_table(dataset: Dataset, path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        has_text = dataset.train.text is not None
-        table.writerow(["id", "split", "label"] + ["text"] * has_text)
-        for name, split in dataset.splits().items():
-            labels = [str(label) for label in split.labels]
-            columns: list[Any] = [split.ids, [name] * len(split), labels, *([split.text] if has_text else [])]
-            table.writerows(zip(*columns, strict=True))
+def _table(dataset: Dataset) -> str:
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    has_text = dataset.train.text is not None
+    table.writerow(["id", "split", "label"] + ["text"] * has_text)
+    for name, split in dataset.splits().items():
+        labels = [str(label) for label in split.labels]
+        columns: list[Any] = [split.ids, [name] * len(split), labels, *([split.text] if has_text else [])]
+        table.writerows(zip(*columns, strict=True))
+    return text.getvalue()
 
 
 def _write_arrays(dataset: Dataset, file: BinaryIO) -> None:

@@ -33,6 +33,7 @@ from benchmarks.accuracy.default.rows import (
 )
 from benchmarks.errors import Row, absolute_error, at, by_task
 from benchmarks.report import provenance, table
+from benchmarks.results import replace, save_figure
 
 #: Targets: empirical coverage of the 95 % intervals, and rejection rate of the tests under independence.
 COVERAGE, REJECTIONS = (0.90, 0.98), (0.03, 0.07)
@@ -64,10 +65,10 @@ def write_report(path: Path, path_of_tests: Path, known_mi: Path, peers: Path) -
         figure = draw(results)
         if figure is not None:
             image = path.with_name(f"{path.stem}_{name}.png")
-            figure.savefig(image, dpi=110)
+            save_figure(figure, image, dpi=110)
             images[name] = f"![{caption}]({image.name})"
     text, summary = report(results, images)
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    replace(path.with_suffix(".md"), text)
     return summary
 
 
