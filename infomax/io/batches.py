@@ -103,10 +103,10 @@ def draws(n: int, batch: int, generator: torch.Generator, *, ahead: int = 1) -> 
     Args:
         ahead: most batches that are returned as one tensor; fewer at the end of a permutation.
     """
-    order = torch.empty(0, dtype=torch.long)
+    order = torch.empty(0, dtype=torch.long, device=generator.device)  # not on a default device
     while True:
         if len(order) < batch:
-            order = torch.cat([order, torch.randperm(n, generator=generator)])
+            order = torch.cat([order, torch.randperm(n, generator=generator, device=order.device)])
         whole = min(len(order) // batch, ahead) * batch
         yield order[:whole]
         order = order[whole:]
@@ -239,7 +239,7 @@ class Aligned:
             pool = self._read(ranges, maps or {}, without, checked)
             order = torch.from_numpy(rng.permutation(len(pool[0])))
             if rest and len(rest[0]):
-                order = torch.cat([torch.arange(len(rest[0])), order + len(rest[0])])
+                order = torch.cat([torch.arange(len(rest[0]), device=order.device), order + len(rest[0])])
                 pool = [torch.cat(parts) for parts in zip(rest, pool, strict=True)]
             whole = len(order) // batch * batch
             if whole:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import sys
 import threading
 import warnings
 
@@ -105,6 +106,24 @@ def test_no_single_setting_changes_a_number(name, setting, alone):
     expected = alone(name)
     with SETTINGS[setting]():
         assert numbers(estimate(X, Y, bound=name, **BRIEF)) == expected
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_no_setting_changes_streamed_estimates_and_batches(setting, monkeypatch):
+    module = sys.modules["infomax.io.batches"]  # the package has a function of that name
+    monkeypatch.setattr(module, "MOST_CELLS", 300)
+    monkeypatch.setattr(module, "_STRETCH", 16)
+
+    def results():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InfomaxWarning)
+            streamed = estimate(X, Y, bound="infonce", **BRIEF)
+        fed = [next(infomax.batches(*sides, batch_size=9)) for sides in ((X, Y), (X[:20], Y[:20]))]
+        return numbers(streamed), [part.numpy().tobytes() for batch in fed for part in batch]
+
+    expected = results()
+    with SETTINGS[setting]():
+        assert results() == expected
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
