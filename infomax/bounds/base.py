@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from infomax.io.naming import unknown
+from infomax.scores.precision import autocast_type, check_real, without_float16
 
 Kind = Literal["lower", "upper", "estimate"]
 #: Kinds in words.
 KIND_NAMES: dict[Kind, str] = {"lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}
 B = TypeVar("B", bound="type[Bound]")
+T = TypeVar("T")
 
 
 class Bound(nn.Module, abc.ABC):
@@ -107,12 +109,11 @@ class Bound(nn.Module, abc.ABC):
 
         Raises:
             ValueError: unless x is (N, x_dim), y is (N, y_dim) and N is at least ``least``.
-            TypeError: unless both are tensors. Without autocast, also for real numbers of a dtype that no parameter
-                has.
+            TypeError: unless both are dense tensors of floating-point numbers, of the dtype of a parameter. Under
+                autocast half precision and float32 may be mixed.
         """
         for argument, value, dim in (("x", x, self.x_dim), ("y", y, self.y_dim)):
-            if not isinstance(value, Tensor):
-                raise TypeError(f"{argument} must be a torch.Tensor; got {type(value).__name__}")
+            check_real(value, argument)
             if value.ndim != 2 or value.shape[1] != dim:
                 raise ValueError(f"{argument} must have shape (N, {dim}); got {tuple(value.shape)}")
         if len(x) != len(y):
@@ -123,12 +124,19 @@ class Bound(nn.Module, abc.ABC):
         if first is not None and not x.dtype == y.dtype == first.dtype:
             self._check_dtypes(x, y)
 
+    def in_range(self, function: Callable[..., T], *inputs: Tensor) -> T:
+        """Evaluate a network of the bound: in float32 under float16 autocast, whose range is too small for bounds."""
+        first = next(self.parameters(), None)
+        if first is not None and first.dtype in (torch.float16, torch.bfloat16):
+            return function(*inputs)
+        return without_float16(function, *inputs)
+
     def _check_dtypes(self, x: Tensor, y: Tensor) -> None:
-        """Raise ``TypeError`` for real numbers of a dtype that no parameter has, unless autocast is enabled."""
+        """Raise ``TypeError`` for a dtype that no parameter has, and that autocast does not convert."""
         own = list(dict.fromkeys(p.dtype for p in self.parameters() if p.is_floating_point()))
         for argument, value in (("x", x), ("y", y)):
-            known = not own or value.dtype in own or not value.is_floating_point()
-            if not (known or torch.is_autocast_enabled(value.device.type)):
+            mixed = autocast_type(value) is not None and torch.float64 not in (value.dtype, *own)
+            if own and value.dtype not in own and not mixed:
                 raise TypeError(
                     f"{argument} must have the dtype of the bound's parameters, {own[0]}; got {value.dtype}: convert "
                     f"one of them, {argument}.to({own[0]}) or bound.to({value.dtype})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -61,10 +62,11 @@ class Contrastive(Bound):
     def scores(self, x: Tensor, y: Tensor) -> Scores:
         """``(N, N)``; entry [i, j] scores (x_i, y_j). For many pairs: :class:`~infomax.InnerProducts`, if possible."""
         self.check_pair(x, y, least=2)
-        sides = critics.embedding(self.critic, x, y) if len(x) >= self.tiled_from else None
+        tiled = len(x) >= self.tiled_from and not x.is_meta
+        sides = self.in_range(partial(critics.embedding, self.critic), x, y) if tiled else None
         if sides is not None:
             return InnerProducts(*sides, tile=self.tile, narrow=self.narrow)
-        scores: Tensor = self.critic(x, y)
+        scores: Tensor = self.in_range(self.critic, x, y)
         if not isinstance(scores, Tensor) or scores.shape != (len(x), len(x)):
             came = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
             raise ValueError(f"critic must return scores of shape {(len(x), len(x))}; got {came}")

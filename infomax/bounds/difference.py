@@ -72,7 +72,7 @@ class DoE(Variational):
 
     def marginal_log_prob(self, y: Tensor) -> Tensor:
         """Log q(y_i), ``(N,)``, in nats."""
-        log_prob: Tensor = self.marginal.log_prob(y)  # type: ignore[operator]
+        log_prob: Tensor = self.in_range(self.marginal.log_prob, y)  # type: ignore[arg-type]
         if log_prob.shape != (len(y),):
             raise ValueError(f"marginal.log_prob must return shape ({len(y)},); got {tuple(log_prob.shape)}")
         return log_prob

@@ -21,12 +21,23 @@ from torch.nn import functional as F
 
 #: Newton steps of :func:`least_kl`; seven reach the precision of float64 everywhere.
 _STEPS = 12
+#: Below minus this, log(1 + e^k) is e^k (1 - e^k / 2), to the precision of float64.
+_SMALL = 18.0
 
 
 def _half_deficit(kl: Tensor) -> Tensor:
-    """Twice the difference between log 2 and the largest Jensen-Shannon divergence."""
-    q = torch.exp(-kl)
-    return kl * q + (1 + q) * torch.log1p(q)
+    r"""Twice the difference between log 2 and the largest Jensen-Shannon divergence.
+
+    :math:`k e^{-k} + (1 + e^{-k}) \log(1 + e^{-k})`, without the exponentials that overflow for negative k.
+    """
+    return F.softplus(-kl) + torch.exp(_log_ratio(kl))
+
+
+def _log_ratio(kl: Tensor) -> Tensor:
+    r""":math:`\log(e^{-k} \log(1 + e^k))`, which is :math:`-e^k / 2` where :math:`e^k` is small."""
+    small = kl < -_SMALL
+    large = kl.clamp_min(-_SMALL)
+    return torch.where(small, -0.5 * torch.exp(kl.clamp_max(-_SMALL)), F.softplus(large).log() - large)
 
 
 def greatest_jsd(kl: Tensor) -> Tensor:
@@ -41,7 +52,7 @@ def greatest_jsd(kl: Tensor) -> Tensor:
 
 def least_kl_slope(kl: Tensor) -> Tensor:
     r"""The derivative of :func:`least_kl` at the point where its value is ``kl``: :math:`2 e^k / \log(1 + e^k)`."""
-    return 2 * torch.exp(kl - F.softplus(kl).log())
+    return 2 * torch.exp(-_log_ratio(kl))
 
 
 def least_kl(jsd: Tensor) -> Tensor:
@@ -59,6 +70,6 @@ def least_kl(jsd: Tensor) -> Tensor:
     kl = -deficit.log() + math.log(2 * math.log(2))  # exact at 0, too small elsewhere
     for _ in range(_STEPS):  # on log-deficits, which are nearly linear
         now = _half_deficit(kl)
-        kl = kl + (now.log() - deficit.log()) * now * torch.exp(kl) / F.softplus(kl)
+        kl = kl + (now.log() - deficit.log()) * now * torch.exp(-_log_ratio(kl))
     inside = kl + least_kl_slope(kl) * (jsd - fixed)
     return torch.where(fixed > 0, inside, 2 / math.log(2) * jsd)

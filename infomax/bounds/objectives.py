@@ -1,7 +1,9 @@
 r"""Objectives: pure functions of a score matrix ``scores[i, j] = f(x_i, y_j)``; the true pairs are on the diagonal.
 
 Values are in nats. Half-precision scores are widened to float32. Off-diagonal means exclude the diagonal. Scores are a
-tensor or :class:`~infomax.InnerProducts`; for these no matrix is built if only sums are needed.
+tensor or :class:`~infomax.InnerProducts`; for these no matrix is built if only sums are needed. All of them raise
+``TypeError`` for scores that are no dense tensor of floating-point numbers, and ``ValueError`` unless these are ``(N, N)``,
+with two pairs or more (one for InfoNCE).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from infomax.scores.inner_products import InnerProducts
+from infomax.scores.precision import check_real, widened
 from infomax.scores.statistics import LogSums
 
 Scores: TypeAlias = Tensor | InnerProducts
@@ -28,14 +31,29 @@ def widen(scores: Tensor) -> Tensor: ...
 def widen(scores: InnerProducts) -> InnerProducts: ...
 def widen(scores: Scores) -> Scores:
     """``scores`` in float32 if they have half precision; inner products are widened when they are summed."""
+    return scores if isinstance(scores, InnerProducts) else widened(scores)
+
+
+@overload
+def checked(scores: Tensor, name: str = ..., *, least: int = ...) -> Tensor: ...
+@overload
+def checked(scores: InnerProducts, name: str = ..., *, least: int = ...) -> InnerProducts: ...
+def checked(scores: Scores, name: str = "scores", *, least: int = 2) -> Scores:
+    """``scores`` of at least so many pairs, widened; raises the errors of this module."""
     if isinstance(scores, InnerProducts):
-        return scores
-    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+        shape = scores.shape
+    else:
+        check_real(scores, name)
+        shape, scores = scores.shape, widened(scores)
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] < least:
+        raise ValueError(f"{name} must have shape (N, N) with N at least {least}; got {tuple(shape)}")
+    return scores
 
 
 def matrix(scores: Scores) -> Tensor:
     """The scores as a tensor ``(N, N)``, widened, for objectives that need more than sums."""
-    return widen(scores.dense() if isinstance(scores, InnerProducts) else scores)
+    scores = checked(scores)
+    return scores.dense() if isinstance(scores, InnerProducts) else scores
 
 
 def tangent_exp(exponent: Tensor) -> Tensor:
@@ -71,7 +89,7 @@ def of_rows(scores: Scores, kept: Tensor) -> Scores:
 
 def infonce_pointwise(scores: Scores) -> Tensor:
     r""":math:`f(x_i, y_i) - \log \frac1N \sum_j e^{f(x_i, y_j)}`, ``(N,)``: the terms of InfoNCE."""
-    scores, n = widen(scores), len(scores)
+    scores, n = checked(scores, least=1), len(scores)
     if isinstance(scores, InnerProducts):
         return scores.diagonal() - scores.log_sums() + math.log(n)
     return math.log(n) - F.cross_entropy(scores, torch.arange(n, device=scores.device), reduction="none")
@@ -83,6 +101,7 @@ def infonce(scores: Scores) -> Tensor:
     van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018, arXiv 1807.03748;
     with the log N as in Poole et al., 2019, arXiv 1905.06922, eq. 10.
     """
+    scores = checked(scores, least=1)
     if isinstance(scores, InnerProducts):
         return scores.diagonal().mean() - scores.mean_log_sum() + math.log(len(scores))
     return infonce_pointwise(scores).mean()
@@ -90,6 +109,7 @@ def infonce(scores: Scores) -> Tensor:
 
 def infonce_both(scores: Scores) -> Tensor:
     """The mean of :func:`infonce` over the scores and their transpose."""
+    scores = checked(scores, least=1)
     if isinstance(scores, InnerProducts):
         scores = scores.sharing([LogSums(), LogSums(by_column=True)])
     return 0.5 * (infonce(scores) + infonce(scores.T))
@@ -101,7 +121,7 @@ def nwj(scores: Scores) -> Tensor:
     The usual form has :math:`e^{f - 1}`. Here f is shifted by one, so that the optimal f is the log-ratio (Nguyen,
     Wainwright and Jordan, 2010, arXiv 0809.0853).
     """
-    scores = widen(scores)
+    scores = checked(scores)
     return scores.diagonal().mean() - tangent_exp(log_mean_exp_marginal(scores)) + 1
 
 
@@ -110,13 +130,13 @@ def donsker_varadhan(scores: Scores) -> Tensor:
 
     Donsker and Varadhan, 1983, doi:10.1002/cpa.3160360204; as an MI estimate: Belghazi et al., 2018, arXiv 1801.04062.
     """
-    scores = widen(scores)
+    scores = checked(scores)
     return scores.diagonal().mean() - log_mean_exp_marginal(scores)
 
 
 def donsker_varadhan_pointwise(scores: Scores) -> Tensor:
     r""":math:`f(x_i, y_i) - \log \frac{1}{N(N-1)} \sum_{i \ne j} e^{f}`, ``(N,)``: the terms of Donsker-Varadhan."""
-    scores = widen(scores)
+    scores = checked(scores)
     return scores.diagonal() - log_mean_exp_marginal(scores)
 
 
@@ -130,7 +150,7 @@ def mine(scores: Scores, log_average: Tensor) -> Tensor:
     Args:
         scores: ``(N, N)``. log_average: log of the moving average of the mean of e^f, 0-d.
     """
-    scores = widen(scores)
+    scores = checked(scores)
     log_mean = log_mean_exp_marginal(scores)
     surrogate = tangent_exp(log_mean - log_average.detach())
     return scores.diagonal().mean() - (surrogate - surrogate.detach() + log_mean.detach())
@@ -150,14 +170,17 @@ def leave_one_out_logsumexp(scores: Tensor) -> Tensor:
     r""":math:`\log \sum_{j \ne k} e^{f(x_i, y_j)}` in entry [i, k], ``(N, N)``: each row without its entry k.
 
     Without the largest entry of a row, the others are summed directly. Any other entry is at most half of the sum, and
-    can be subtracted from it without loss of precision.
+    can be subtracted from it without loss of precision: relative to the largest entry, because the log of a sum of large
+    numbers is rounded by more than log 2.
     """
-    total = torch.logsumexp(scores, 1, keepdim=True)
     top = scores.argmax(1, keepdim=True)
     without_top = torch.logsumexp(scores.scatter(1, top, -torch.inf), 1, keepdim=True)
-    share = torch.exp(scores - total).scatter(1, top, 0.0)
-    is_top = torch.zeros_like(scores, dtype=torch.bool).scatter(1, top, True)
-    return torch.where(is_top, without_top, total + torch.log1p(-share))
+    greatest = scores.detach().gather(1, top)
+    relative = scores - greatest
+    total = torch.logsumexp(relative, 1, keepdim=True)
+    share = torch.exp(relative - total).scatter(1, top, 0.0)
+    is_top = torch.zeros_like(relative, dtype=torch.bool).scatter(1, top, True)
+    return torch.where(is_top, without_top, greatest + (total + torch.log1p(-share)))
 
 
 def _interpolated_logs(scores: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
@@ -220,7 +243,7 @@ def jensen_shannon(scores: Scores) -> Tensor:
 
     Goodfellow et al., 2014, arXiv 1406.2661; Nowozin, Cseke and Tomioka, 2016, arXiv 1606.00709.
     """
-    scores = widen(scores)
+    scores = checked(scores)
     joint = F.softplus(-scores.diagonal()).mean()
     return math.log(2) - 0.5 * (joint + mean_softplus_marginal(scores))
 
@@ -230,7 +253,7 @@ def squared_hellinger(scores: Scores) -> Tensor:
 
     Tight if f is the log-ratio. Letizia, Novello and Tonello, 2023, arXiv 2305.20025, with D = e^{−f/2}.
     """
-    scores = widen(scores)
+    scores = checked(scores)
     joint = torch.logsumexp(-0.5 * scores.diagonal(), 0) - math.log(len(scores))
     return 2 - tangent_exp(joint) - tangent_exp(log_mean_exp_marginal(0.5 * scores))
 
@@ -241,7 +264,7 @@ def smile_pointwise(scores: Scores, tau: float) -> Tensor:
     Song and Ermon, "Understanding the limitations of variational mutual information estimators", 2020, arXiv
     1910.06222.
     """
-    scores = widen(scores)
+    scores = checked(scores)
     return scores.diagonal() - log_mean_exp_marginal(scores, tau)
 
 
@@ -251,7 +274,7 @@ def club_pointwise(log_probs: Tensor) -> Tensor:
     ``log_probs[i, j]`` is log q(y_j | x_i). Cheng et al., 2020, arXiv 2006.12013, whose sum
     includes the term j = i, which lowers the value by a factor of 1 − 1/N.
     """
-    log_probs = widen(log_probs)
+    log_probs = checked(log_probs, "log_probs")
     return log_probs.diagonal() - _row_mean_off_diagonal(log_probs)
 
 
@@ -260,7 +283,7 @@ def l1out_pointwise(log_probs: Tensor) -> Tensor:
 
     ``log_probs[i, j]`` is log q(y_j | x_i), so the sum is over a column. Poole et al., 2019, arXiv 1905.06922.
     """
-    log_probs = widen(log_probs)
+    log_probs = checked(log_probs, "log_probs")
     diagonal = torch.eye(len(log_probs), dtype=torch.bool, device=log_probs.device)
     others = torch.logsumexp(log_probs.masked_fill(diagonal, -torch.inf), 0)
     return log_probs.diagonal() - others + math.log(len(log_probs) - 1)

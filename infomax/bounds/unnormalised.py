@@ -99,7 +99,7 @@ class TUBA(NWJ):
 
     def scores(self, x: Tensor, y: Tensor) -> Scores:
         """``f(x_i, y_j) − log a(y_j)``, ``(N, N)``."""
-        scores, log_baseline = super().scores(x, y), self.baseline(y)
+        scores, log_baseline = super().scores(x, y), self.in_range(self.baseline, y)
         if log_baseline.shape != (len(y),):
             raise ValueError(f"baseline must return shape ({len(y)},); got {tuple(log_baseline.shape)}")
         shifted: Scores = objectives.widen(scores) - objectives.widen(log_baseline)
@@ -133,7 +133,8 @@ class FLO(NWJ):
     def scores(self, x: Tensor, y: Tensor) -> Scores:
         """``g(x_i, y_j) + c(x_i, y_i)``, ``(N, N)``: −u on the diagonal, the exponents of the means elsewhere."""
         scores = super().scores(x, y)
-        shifted: Scores = objectives.widen(scores) + objectives.widen(self.correction(torch.cat([x, y], 1)))
+        correction = self.in_range(self.correction, torch.cat([x, y], 1))
+        shifted: Scores = objectives.widen(scores) + objectives.widen(correction)
         return shifted
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -57,7 +58,7 @@ class Exchanged(Variational):
     def log_probs(self, x: Tensor, y: Tensor) -> Tensor:
         """``(N, N)``, in nats; entry [i, j] is log q(y_j | x_i)."""
         self.check_pair(x, y, least=2)
-        return log_prob_matrix(self.density, y, x)
+        return self.in_range(partial(log_prob_matrix, self.density), y, x)
 
     def pointwise(self, x: Tensor, y: Tensor) -> Tensor:
         return self.pointwise_objective(self.log_probs(x, y))

@@ -47,7 +47,7 @@ class Variational(Bound):
     def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
         """Log q(y_i | x_i), ``(N,)``, in nats."""
         self.check_pair(x, y)
-        log_prob: Tensor = self.density.log_prob(y, x)  # type: ignore[operator]
+        log_prob: Tensor = self.in_range(self.density.log_prob, y, x)  # type: ignore[arg-type]
         if log_prob.shape != (len(x),):
             raise ValueError(f"density.log_prob must return shape ({len(x)},); got {tuple(log_prob.shape)}")
         return log_prob

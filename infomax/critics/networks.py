@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from infomax.critics.joint import score_pairs
 from infomax.exceptions import warn_of_new_name
+from infomax.scores.precision import products
 from infomax.statistics.gaussian import fit_gaussian
 
 
@@ -57,8 +58,7 @@ class _InnerProduct(nn.Module, abc.ABC):
         """The embeddings, ``(N, D)`` and ``(M, D)``."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        a, b = self.embed(x, y)
-        return a @ b.T
+        return products(*self.embed(x, y))
 
 
 class _ScaledInnerProduct(nn.Module, abc.ABC):
@@ -77,7 +77,7 @@ class _ScaledInnerProduct(nn.Module, abc.ABC):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         a, b = self._sides(x, y)
-        scores: Tensor = self.temperature(a @ b.T)
+        scores: Tensor = self.temperature(products(a, b))
         return scores
 
 
@@ -268,7 +268,7 @@ class GaussianResidual(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         u, v, rows, columns = self._gaussian(x, y)
-        scores: Tensor = u @ v.T - rows + (self.offset - columns.T) + self.residual(x, y)
+        scores: Tensor = products(u, v) - rows + (self.offset - columns.T) + self.residual(x, y)
         return scores
 
     def _gaussian(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

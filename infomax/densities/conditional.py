@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from infomax.critics.networks import MLP
+from infomax.scores.precision import products, widened
 from infomax.statistics.gaussian import fit_gaussian, ledoit_wolf
 
 #: Log-variances are kept within ±this, so that a y that x determines has a finite density.
@@ -21,13 +22,15 @@ def gaussian_log_prob(y: Tensor, mean: Tensor, log_variance: Tensor, regression:
     r"""Log-density of normal coordinates, ``(…)``, in nats, with its :math:`-\tfrac12 \log \sigma^2`.
 
     Args:
-        y, mean, log_variance: ``(…, D)``, broadcast against each other; log-variances are kept within ±14.
+        y, mean, log_variance: ``(…, D)``, broadcast against each other, half precision in float32; log-variances are
+            kept within ±14.
         regression: ``(D, D)``, used below its diagonal: what each standardised residual takes from those before it.
     """
+    y, mean, log_variance = widened(y), widened(mean), widened(log_variance)
     log_variance = log_variance.clamp(-_LOG_VARIANCE_LIMIT, _LOG_VARIANCE_LIMIT)
     residual = (y - mean) * torch.exp(-0.5 * log_variance)
     if regression is not None:
-        residual = residual + residual @ regression.tril(-1).T
+        residual = residual + products(residual, regression.tril(-1))
     log_prob: Tensor = -0.5 * (residual.square() + log_variance + math.log(2 * math.pi)).sum(-1)
     return log_prob
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from infomax.densities.components import fit_components
 from infomax.densities.mixtures import Mixture, mixture_entropy_lower, mixture_entropy_upper, mixture_log_prob
+from infomax.scores.precision import check_real, widened
 
 EntropyName = Literal["lower", "upper", "monte_carlo"]
 
@@ -44,6 +45,7 @@ class GaussianMixtureMemory(nn.Module):
         entropy: ``"monte_carlo"``, ``"lower"`` or ``"upper"``.
 
     Raises:
+        TypeError: for a ``y`` that is no dense tensor of floating-point numbers, and labels that are no tensor.
         ValueError: for sizes that are not positive, weights that are not probabilities, an unknown entropy, labels out
             of range or missing, and rows of another dimension or with values that are not finite.
 
@@ -95,6 +97,7 @@ class GaussianMixtureMemory(nn.Module):
 
     def _members(self, y: Tensor, labels: Tensor | None) -> Tensor:
         """Which rows belong to each component, ``(C, N)``; raises the errors of the class."""
+        check_real(y, "y")
         if y.ndim != 2 or y.shape[1] != self.dim:
             raise ValueError(f"y must have shape (N, {self.dim}); got {tuple(y.shape)}")
         readable = _readable(y)
@@ -104,7 +107,9 @@ class GaussianMixtureMemory(nn.Module):
             if self.components > 1:
                 raise ValueError(f"labels must be given when components > 1; got None for {self.components} components")
             return torch.ones(1, len(y), dtype=torch.bool, device=y.device)
-        if labels.shape != (len(y),) or labels.is_floating_point():
+        if not isinstance(labels, Tensor):
+            raise TypeError(f"labels must be a torch.Tensor; got {type(labels).__name__}")
+        if labels.shape != (len(y),) or labels.is_floating_point() or labels.is_complex():
             raise ValueError(
                 f"labels must be integers of shape ({len(y)},); got {tuple(labels.shape)} of {labels.dtype}"
             )
@@ -116,6 +121,7 @@ class GaussianMixtureMemory(nn.Module):
 
     def _some_members(self, y: Tensor, labels: Tensor | None) -> Tensor:
         """:meth:`_members` of at least one row."""
+        check_real(y, "y")
         if not len(y):
             raise ValueError("y must have at least one row; got 0")
         return self._members(y, labels)
@@ -159,7 +165,7 @@ class GaussianMixtureMemory(nn.Module):
     def log_prob(self, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """Log-density of each row of ``y`` under the mixture, ``(N,)``, in nats."""
         mixture = self.mixture(y, labels)
-        return mixture_log_prob(mixture, y.to(mixture.means)).to(y.dtype)
+        return mixture_log_prob(mixture, y.to(mixture.means)).to(widened(y).dtype)
 
     def forward(self, y: Tensor, labels: Tensor | None = None) -> Tensor:
         """Entropy of ``y`` ``(N, D)`` in nats, a 0-d tensor; ``entropy`` of the constructor says which one."""
@@ -172,7 +178,7 @@ class GaussianMixtureMemory(nn.Module):
             value = {"lower": mixture_entropy_lower, "upper": mixture_entropy_upper}[self.entropy](mixture)
         if self.training:
             self._remember(y, members)
-        return value.to(y.dtype)
+        return value.to(widened(y).dtype)
 
 
 def entropies(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TypeGuard, get_args
 
 import torch
@@ -166,7 +167,8 @@ class GlobalBatch(Bound):
         first = isinstance(bound, CPC)
         for swap in (first, not first) if bound.symmetric else (first,):
             others = gathered(x if swap else y, shares)
-            scores = bound.critic(others, y).T if swap else bound.critic(x, others)
+            scores = bound.in_range(bound.critic, *((others, y) if swap else (x, others)))
+            scores = scores.T if swap else scores
             if scores.shape != (len(x), shares.total):
                 raise ValueError(
                     f"critic must return scores of shape {(len(x), shares.total)}; got {tuple(scores.shape)}"
@@ -184,7 +186,7 @@ class GlobalBatch(Bound):
         problem, sides, tensors = None, None, {"x": x, "y": y}
         try:
             self.check_pair(x, y, least=0)
-            sides = None if critic is None else critics.embedding(critic, x, y)
+            sides = None if critic is None else self.in_range(partial(critics.embedding, critic), x, y)
             if sides is not None:
                 tensors |= {"embedding of x": sides[0], "embedding of y": sides[1]}
         except Exception as error:  # whatever the error, the other ranks must not wait for this one

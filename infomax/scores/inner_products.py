@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from infomax.scores.gradients import Tiling, fused_sum, row_statistics
+from infomax.scores.precision import check_real, products, widened
 from infomax.scores.statistics import LogSums, SoftplusSums, Statistic
 
 
@@ -31,7 +32,8 @@ class InnerProducts:
             error (3e-3 for bfloat16). It is faster on processors that support it, and does not affect the values.
 
     Raises:
-        ValueError: for shapes that differ. torch.cuda.OutOfMemoryError: on any device, if a block of rows does not fit
+        TypeError: unless a and b are dense tensors of floating-point numbers.
+        ValueError: for shapes that differ, and tensors without values (meta). torch.cuda.OutOfMemoryError: on any device, if a block of rows does not fit
             into memory, with N and a remedy.
 
     >>> a, b = torch.randn(2, 1000, 8)
@@ -43,6 +45,8 @@ class InnerProducts:
     def __init__(
         self, a: Tensor, b: Tensor, *, tile: tuple[int, int] | None = None, narrow: torch.dtype | None = None
     ) -> None:
+        check_real(a, "a")
+        check_real(b, "b")
         if a.ndim != 2 or a.shape != b.shape:
             raise ValueError(f"a and b must both have shape (N, D); got {tuple(a.shape)} and {tuple(b.shape)}")
         self.a, self.b, self.tiling = a, b, Tiling(tile, narrow)
@@ -66,8 +70,8 @@ class InnerProducts:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the scores."""
-        return torch.promote_types(self.a.dtype, self.b.dtype)
+        """The type of the scores: float32, or float64."""
+        return torch.promote_types(torch.promote_types(self.a.dtype, self.b.dtype), torch.float32)
 
     @property
     def device(self) -> torch.device:
@@ -87,12 +91,12 @@ class InnerProducts:
         return other
 
     def dense(self) -> Tensor:
-        """The matrix, ``(N, N)``."""
-        return self.a @ self.b.T
+        """The matrix, ``(N, N)``, in float32 or wider."""
+        return products(self.a, self.b)
 
     def diagonal(self) -> Tensor:
         """The scores of the true pairs, ``(N,)``, in float32 or wider."""
-        return (_widened(self.a) * _widened(self.b)).sum(1)
+        return (widened(self.a) * widened(self.b)).sum(1)
 
     def mean_log_sum(self) -> Tensor:
         r""":math:`\frac1N \sum_i \log \sum_j e^{s_{ij}}`, 0-d."""
@@ -154,7 +158,7 @@ class InnerProducts:
         """Multiply by a number; anything else multiplies the matrix."""
         if isinstance(factor, Tensor) and factor.ndim:
             return self.dense() * factor
-        return self._with(self.a * factor, self.b)
+        return self._with(widened(self.a) * factor, self.b)
 
     __rmul__ = __mul__
 
@@ -200,10 +204,6 @@ def _dense(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(_dense, value))
     return value.dense() if isinstance(value, InnerProducts) else value
-
-
-def _widened(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _appended(factor: Tensor, column: Tensor | None) -> Tensor:

@@ -156,8 +156,9 @@ class _Exponentials:
         """Clip the scores in place, and return where they lay within the limit."""
         if self.limit == math.inf:
             return None
+        inside = scores.abs() <= self.limit if self.slopes else None
         scores.clamp_(-self.limit, self.limit)
-        return scores.abs() < self.limit if self.slopes else None
+        return inside
 
     def _shift(self, scores: Tensor, block: _Block) -> None:
         """Subtract each row's largest score so far, and rescale the sums accordingly."""

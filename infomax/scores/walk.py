@@ -48,6 +48,8 @@ class Walk:
     ) -> None:
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
             raise ValueError(f"a and b must have shapes (N, D) and (M, D); got {tuple(a.shape)} and {tuple(b.shape)}")
+        if a.is_meta or b.is_meta:
+            raise ValueError("a and b must hold values to be summed in tiles; got tensors on the meta device")
         rows, columns = tile or default_tile(a.device)
         if rows < 1 or columns < 1:
             raise ValueError(f"tile must have at least one row and one column; got {tile}")
