@@ -1,9 +1,9 @@
 r"""Objectives: pure functions of a score matrix ``scores[i, j] = f(x_i, y_j)``; the true pairs are on the diagonal.
 
 Values are in nats. Half-precision scores are widened to float32. Off-diagonal means exclude the diagonal. Scores are a
-tensor or :class:`~infomax.InnerProducts`; for these no matrix is built if only sums are needed. All of them raise
-``TypeError`` for scores that are no dense tensor of floating-point numbers, and ``ValueError`` unless these are ``(N, N)``,
-with two pairs or more (one for InfoNCE).
+tensor or :class:`~infomax.InnerProducts`; for these no matrix is built if only sums are needed. Scores that are no dense
+tensor of floating-point numbers raise ``TypeError``; scores that are not ``(N, N)``, with two pairs or more (one for
+InfoNCE), raise ``ValueError``.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ def leave_one_out_logsumexp(scores: Tensor) -> Tensor:
     r""":math:`\log \sum_{j \ne k} e^{f(x_i, y_j)}` in entry [i, k], ``(N, N)``: each row without its entry k.
 
     Without the largest entry of a row, the others are summed directly. Any other entry is at most half of the sum, and
-    can be subtracted from it without loss of precision: relative to the largest entry, because the log of a sum of large
-    numbers is rounded by more than log 2.
+    can be subtracted from it without loss of precision. This is done relative to the largest entry, because the log of
+    a sum of large exponentials is rounded by more than log 2.
     """
     top = scores.argmax(1, keepdim=True)
     without_top = torch.logsumexp(scores.scatter(1, top, -torch.inf), 1, keepdim=True)

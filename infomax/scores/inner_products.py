@@ -33,8 +33,8 @@ class InnerProducts:
 
     Raises:
         TypeError: unless a and b are dense tensors of floating-point numbers.
-        ValueError: for shapes that differ, and tensors without values (meta). torch.cuda.OutOfMemoryError: on any device, if a block of rows does not fit
-            into memory, with N and a remedy.
+        ValueError: for shapes that differ, and tensors without values (meta).
+        torch.cuda.OutOfMemoryError: on any device, if a block of rows does not fit into memory, with N and a remedy.
 
     >>> a, b = torch.randn(2, 1000, 8)
     >>> scores = InnerProducts(a, b)
