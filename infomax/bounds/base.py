@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from infomax.io.naming import unknown
-from infomax.scores.precision import autocast_type, check_real, without_float16
+from infomax.scores.precision import autocast_type, check_real, widened, without_autocast
 
 Kind = Literal["lower", "upper", "estimate"]
 #: Kinds in words.
@@ -125,11 +125,15 @@ class Bound(nn.Module, abc.ABC):
             self._check_dtypes(x, y)
 
     def in_range(self, function: Callable[..., T], *inputs: Tensor) -> T:
-        """Evaluate a network of the bound: in float32 under float16 autocast, whose range is too small for bounds."""
-        first = next(self.parameters(), None)
-        if first is not None and first.dtype in (torch.float16, torch.bfloat16):
+        """``function(*inputs)``, for a network of the bound: in float32 under float16 autocast.
+
+        The range of float16 is too small for squared residuals, and for slopes of exponentials on their way back.
+        """
+        half = (torch.float16, torch.bfloat16)
+        if autocast_type(inputs[0]) is not torch.float16 or any(p.dtype in half for p in self.parameters()):
             return function(*inputs)
-        return without_float16(function, *inputs)
+        with without_autocast(inputs[0]):
+            return function(*map(widened, inputs))
 
     def _check_dtypes(self, x: Tensor, y: Tensor) -> None:
         """Raise ``TypeError`` for a dtype that no parameter has, and that autocast does not convert."""

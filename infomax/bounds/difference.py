@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from infomax.bounds.base import register
 from infomax.bounds.variational import Variational
 from infomax.densities.conditional import Flow, MarginalGaussian
+from infomax.scores.precision import widened
 
 DensityName = Literal["gaussian", "flow"]
 
@@ -75,7 +76,7 @@ class DoE(Variational):
         log_prob: Tensor = self.in_range(self.marginal.log_prob, y)  # type: ignore[arg-type]
         if log_prob.shape != (len(y),):
             raise ValueError(f"marginal.log_prob must return shape ({len(y)},); got {tuple(log_prob.shape)}")
-        return log_prob
+        return widened(log_prob)
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """The sum of the negative mean log-likelihoods of y given x and of y, 0-d."""

@@ -1,9 +1,9 @@
 r"""Objectives: pure functions of a score matrix ``scores[i, j] = f(x_i, y_j)``; the true pairs are on the diagonal.
 
 Values are in nats. Half-precision scores are widened to float32. Off-diagonal means exclude the diagonal. Scores are a
-tensor or :class:`~infomax.InnerProducts`; for these no matrix is built if only sums are needed. Scores that are no dense
-tensor of floating-point numbers raise ``TypeError``; scores that are not ``(N, N)``, with two pairs or more (one for
-InfoNCE), raise ``ValueError``.
+tensor or :class:`~infomax.InnerProducts`; for these no matrix is built if only sums are needed. Scores that are not a
+dense tensor of floating-point numbers raise ``TypeError``. Scores that are not ``(N, N)``, with two pairs or more (one
+for InfoNCE), raise ``ValueError``.
 """
 
 from __future__ import annotations
@@ -62,6 +62,12 @@ def tangent_exp(exponent: Tensor) -> Tensor:
     return torch.exp(inside) * (1 + exponent - inside)
 
 
+def log_sum_exp(values: Tensor, dim: int) -> Tensor:
+    """``torch.logsumexp`` whose gradients sum to 1 also if values are too large to hold the log of the sum."""
+    top = values.detach().amax(dim, keepdim=True)
+    return torch.logsumexp(values - top, dim) + top.squeeze(dim)
+
+
 def log_mean_exp_marginal(scores: Scores, limit: float = math.inf) -> Tensor:
     r""":math:`\log \frac{1}{N(N-1)} \sum_{i \ne j} e^{f(x_i, y_j)}`, 0-d; f clipped to ±limit first."""
     n = len(scores)
@@ -70,7 +76,7 @@ def log_mean_exp_marginal(scores: Scores, limit: float = math.inf) -> Tensor:
     if limit < math.inf:
         scores = scores.clamp(-limit, limit)
     diagonal = torch.eye(n, dtype=torch.bool, device=scores.device)
-    return torch.logsumexp(scores.masked_fill(diagonal, -torch.inf).flatten(), 0) - math.log(n * (n - 1))
+    return log_sum_exp(scores.masked_fill(diagonal, -torch.inf).flatten(), 0) - math.log(n * (n - 1))
 
 
 def mean_softplus_marginal(scores: Scores) -> Tensor:
@@ -174,7 +180,7 @@ def leave_one_out_logsumexp(scores: Tensor) -> Tensor:
     a sum of large exponentials is rounded by more than log 2.
     """
     top = scores.argmax(1, keepdim=True)
-    without_top = torch.logsumexp(scores.scatter(1, top, -torch.inf), 1, keepdim=True)
+    without_top = log_sum_exp(scores.scatter(1, top, -torch.inf), 1)[:, None]
     greatest = scores.detach().gather(1, top)
     relative = scores - greatest
     total = torch.logsumexp(relative, 1, keepdim=True)
@@ -205,7 +211,7 @@ def interpolated(scores: Scores, alpha: float) -> Tensor:
     """
     scores = matrix(scores)
     log_mean, log_a = _interpolated_logs(scores, alpha)
-    partition = tangent_exp(torch.logsumexp((log_mean - log_a).diagonal(), 0) - math.log(len(scores)))
+    partition = tangent_exp(log_sum_exp((log_mean - log_a).diagonal(), 0) - math.log(len(scores)))
     return scores.diagonal().mean() - off_diagonal_mean(log_a) - partition + 1
 
 
@@ -254,7 +260,7 @@ def squared_hellinger(scores: Scores) -> Tensor:
     Tight if f is the log-ratio. Letizia, Novello and Tonello, 2023, arXiv 2305.20025, with D = e^{−f/2}.
     """
     scores = checked(scores)
-    joint = torch.logsumexp(-0.5 * scores.diagonal(), 0) - math.log(len(scores))
+    joint = log_sum_exp(-0.5 * scores.diagonal(), 0) - math.log(len(scores))
     return 2 - tangent_exp(joint) - tangent_exp(log_mean_exp_marginal(0.5 * scores))
 
 
@@ -285,5 +291,5 @@ def l1out_pointwise(log_probs: Tensor) -> Tensor:
     """
     log_probs = checked(log_probs, "log_probs")
     diagonal = torch.eye(len(log_probs), dtype=torch.bool, device=log_probs.device)
-    others = torch.logsumexp(log_probs.masked_fill(diagonal, -torch.inf), 0)
+    others = log_sum_exp(log_probs.masked_fill(diagonal, -torch.inf), 0)
     return log_probs.diagonal() - others + math.log(len(log_probs) - 1)

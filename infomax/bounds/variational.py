@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from infomax.bounds.base import Bound, Kind, register
 from infomax.densities.conditional import ConditionalGaussian
 from infomax.densities.memory import EntropyName, GaussianMixtureMemory
+from infomax.scores.precision import widened
 
 
 class Variational(Bound):
@@ -50,7 +51,7 @@ class Variational(Bound):
         log_prob: Tensor = self.in_range(self.density.log_prob, y, x)  # type: ignore[arg-type]
         if log_prob.shape != (len(x),):
             raise ValueError(f"density.log_prob must return shape ({len(x)},); got {tuple(log_prob.shape)}")
-        return log_prob
+        return widened(log_prob)
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """The negative mean log-likelihood of y given x, 0-d."""

@@ -16,11 +16,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from infomax.critics.joint import score_pairs
 from infomax.exceptions import warn_of_new_name
-from infomax.scores.precision import products
+from infomax.scores.precision import normalized, products
 from infomax.statistics.gaussian import fit_gaussian
 
 
@@ -148,7 +147,7 @@ class Cosine(_ScaledInnerProduct):
         self.temperature = Temperature(temperature, learn=learn_temperature)
 
     def _sides(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return F.normalize(self.project_x(x), dim=1), F.normalize(self.project_y(y), dim=1)
+        return normalized(self.project_x(x)), normalized(self.project_y(y))
 
 
 class Temperature(nn.Module):
@@ -306,7 +305,7 @@ class Predictor(_ScaledInnerProduct):
 
     def _sides(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         predicted = self.predict(y)
-        return (F.normalize(x, dim=1), F.normalize(predicted, dim=1)) if self.normalize else (x, predicted)
+        return (normalized(x), normalized(predicted)) if self.normalize else (x, predicted)
 
 
 _CRITICS: dict[str, Callable[[int, int], nn.Module]] = {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from infomax.critics.networks import MLP
-from infomax.scores.precision import products, widened
+from infomax.scores.precision import autocast_type, products, widened, without_autocast
 from infomax.statistics.gaussian import fit_gaussian, ledoit_wolf
 
 #: Log-variances are kept within ±this, so that a y that x determines has a finite density.
@@ -200,5 +200,8 @@ class Flow(nn.Module):
 
     def log_prob(self, y: Tensor, x: Tensor | None = None) -> Tensor:
         """Log-density of each ``y (N, Dy)``, given its ``x (N, Dx)`` unless the flow has none: ``(N,)``, in nats."""
-        log_prob: Tensor = self.flow(x).log_prob(y)
+        with without_autocast(y):  # splines need more digits than half precision has
+            if autocast_type(y) is not None:
+                y, x = widened(y), x if x is None else widened(x)
+            log_prob: Tensor = self.flow(x).log_prob(y)
         return log_prob

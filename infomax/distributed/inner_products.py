@@ -232,7 +232,8 @@ def _ring(a: Tensor, b: Tensor, job: _Job) -> Found:
     for hop, block in enumerate(ring.blocks(b)):
         columns = block.to(a.dtype)
         for own, partition, slopes in zip(*(torch.split(t, _ROWS) for t in (a, log_partition, of_a)), strict=True):
-            weights = (own @ columns.T).sub_(partition[:, None]).exp_()
+            # The sums were rounded in another way: by more than their distance from the score, if scores are large.
+            weights = (own @ columns.T).sub_(partition[:, None]).clamp_max_(0.0).exp_()
             slopes.addmm_(weights, columns)
             of_b.addmm_(weights.T, own)
         of_b = ring.pass_on(of_b, hop)()

@@ -70,7 +70,7 @@ def fused_sum(
 @_not_compiled
 def row_statistics(a: Tensor, b: Tensor, wanted: Sequence[Statistic], tiling: Tiling) -> list[Tensor]:
     """Several statistics, ``(N,)`` each, from one pass. The backward pass recomputes the tiles: four products."""
-    return list(_Statistics.apply(a, b, tuple(wanted), tiling))  # type: ignore[no-untyped-call]
+    return list(_Statistics.apply(a, b, tuple(wanted), tiling)[: len(wanted)])  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,20 @@ class _Fused(Function):
 
 
 class _Statistics(Function):
+    """The statistics in nats, and then in their own units; :func:`row_statistics` returns only the former."""
+
     @staticmethod
     def forward(a: Tensor, b: Tensor, wanted: tuple[Statistic, ...], tiling: Tiling) -> tuple[Tensor, ...]:
-        return tuple(statistics(a, b, wanted, tile=tiling.tile))
+        found = statistics(a, b, wanted, tile=tiling.tile)
+        return *(values * statistic.unit for statistic, values in zip(wanted, found, strict=True)), *found
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         a, b, ctx.wanted, ctx.tiling = inputs
+        found = output[len(ctx.wanted) :]
+        ctx.mark_non_differentiable(*found)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(a, b, *output)
+        ctx.save_for_backward(a, b, *found)
 
     @staticmethod
     def backward(ctx: Any, *weights: Tensor | None) -> tuple[Tensor | None, ...]:

@@ -6,15 +6,15 @@ exponentials, on their way back through the networks. bfloat16 has the range of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-T = TypeVar("T")
-
-_REAL = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_HALF = (torch.float16, torch.bfloat16)
+_REAL = (torch.float32, torch.float64, *_HALF)
 
 
 def check_real(value: Any, argument: str) -> None:
@@ -34,7 +34,7 @@ def check_real(value: Any, argument: str) -> None:
 
 def widened(values: Tensor) -> Tensor:
     """The values in float32, or in float64 if they have it."""
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+    return values.float() if values.dtype in _HALF else values
 
 
 def autocast_type(values: Tensor) -> torch.dtype | None:
@@ -45,18 +45,20 @@ def autocast_type(values: Tensor) -> torch.dtype | None:
     return None
 
 
+def without_autocast(values: Tensor) -> AbstractContextManager[Any]:
+    """Disable autocast on the device of the values."""
+    return nullcontext() if autocast_type(values) is None else torch.autocast(values.device.type, enabled=False)
+
+
+def normalized(rows: Tensor) -> Tensor:
+    """Rows ``(N, D)`` of length 1, in float32 or wider: float16 has neither the squares nor the smallest divisor."""
+    return F.normalize(widened(rows), dim=1)
+
+
 def products(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b.T`` in float32 or wider, also under autocast, for a ``(…, D)`` and b ``(M, D)``."""
-    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
-    if autocast_type(a) is None:
-        return a.to(dtype) @ b.to(dtype).T
-    with torch.autocast(a.device.type, enabled=False):
-        return a.to(dtype) @ b.to(dtype).T
-
-
-def without_float16(function: Callable[..., T], *inputs: Tensor) -> T:
-    """``function(*inputs)``, in float32 instead of float16 under float16 autocast."""
-    if autocast_type(inputs[0]) is not torch.float16:
-        return function(*inputs)
-    with torch.autocast(inputs[0].device.type, enabled=False):
-        return function(*map(widened, inputs))
+    if a.dtype != b.dtype or a.dtype in _HALF:
+        dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+        a, b = a.to(dtype), b.to(dtype)
+    with without_autocast(a):
+        return a @ b.T

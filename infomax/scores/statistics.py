@@ -55,8 +55,9 @@ class Statistic(abc.ABC):
     """
 
     by_column: bool = False
-    #: The value before the first tile.
+    #: The value before the first tile, and the unit of all values in nats.
     start: ClassVar[float] = 0.0
+    unit: ClassVar[float] = 1.0
 
     def transposed(self) -> Statistic:
         """The same statistic of the transposed scores."""
@@ -73,10 +74,15 @@ class Statistic(abc.ABC):
 
 @dataclass(frozen=True)
 class LogSums(Statistic):
-    r""":math:`\log \sum_{j \ne i} e^{s_{ij}}` of each row i, or of each column, of the scores clipped to ±limit."""
+    r""":math:`\log \sum_{j \ne i} e^{s_{ij}}` of each row i, or of each column, of the scores clipped to ±limit.
+
+    Its values are in powers of two, as the scores of tiles are. In nats, a large value would be rounded by more than
+    the log of the largest entry's share, which is the exponent of its gradient.
+    """
 
     limit: float = math.inf
     start: ClassVar[float] = -math.inf
+    unit: ClassVar[float] = 1 / LOG2_E
 
     def add(self, found: Tensor, tile: Tile) -> None:
         dim = 0 if self.by_column else 1
@@ -86,16 +92,15 @@ class LogSums(Statistic):
             scores = tile.scores if self.limit == math.inf else tile.clipped(self.limit)
             greatest = scores.amax(dim, keepdim=True).clamp_min_(torch.finfo(scores.dtype).min)
             log_sums = (scores - greatest).exp2_().sum(dim, keepdim=True).log2_().add_(greatest)
-        found.copy_(torch.logaddexp(found, log_sums / LOG2_E))
+        found.copy_(torch.logaddexp2(found, log_sums))
 
     def add_slopes(self, to: Tensor, found: Tensor, weights: Tensor, tile: Tile) -> None:
-        log_sums = found * LOG2_E
         if tile.exponentials is not None and self.limit == math.inf:
-            to.addcmul_(tile.exponentials, weights * torch.exp2(-log_sums))
+            to.addcmul_(tile.exponentials, weights * torch.exp2(-found))
         elif self.limit == math.inf:
-            to.addcmul_((tile.scores - log_sums).exp2_(), weights)
+            to.addcmul_((tile.scores - found).exp2_(), weights)
         else:
-            slopes = (tile.clipped(self.limit) - log_sums).exp2_()
+            slopes = (tile.clipped(self.limit) - found).exp2_()
             to.addcmul_(slopes.mul_(tile.scores.abs() <= self.limit * LOG2_E), weights)
 
 
@@ -111,7 +116,11 @@ class SoftplusSums(Statistic):
 
 
 def statistics(a: Tensor, b: Tensor, wanted: Sequence[Statistic], *, tile: tuple[int, int] | None) -> list[Tensor]:
-    """The statistics, ``(N,)`` each, of ``a @ b.T`` with a, b ``(N, D)``; raises as :func:`~.tiles.log_sums` does."""
+    """The statistics, ``(N,)`` each, of ``a @ b.T`` with a, b ``(N, D)``, each in its own unit.
+
+    Raises:
+        as :func:`infomax.scores.tiles.log_sums`.
+    """
     walk = Walk(a, b, tile, without=0)
     with arithmetic(walk):
         found = [walk.a.new_full((len(a),), statistic.start) for statistic in wanted]
@@ -133,7 +142,8 @@ def gradients(
     """Gradients with respect to a and b.
 
     Args:
-        wanted: each statistic with its values and with the gradient with respect to these, ``(N,)`` each.
+        wanted: each statistic with its values in its unit, and with the gradient with respect to its values in nats,
+            ``(N,)`` each.
         sides: whether to compute the gradients with respect to a and to b.
         narrow: see :func:`infomax.scores.tiles.log_sums`.
     """

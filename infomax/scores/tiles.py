@@ -204,7 +204,8 @@ def _sum_of_all(blocks: _Exponentials, of_a: Tensor | None, of_b: Tensor | None)
         for columns, slopes, shift in block.tiles:
             factors = own * torch.exp2(shift - greatest) if blocks.shifted else own
             add_product(of_b[columns], slopes.T, walk.narrowed(factors))
-    log_total = torch.logsumexp(rows / LOG2_E, 0) * LOG2_E
+    top = rows.max()
+    log_total = torch.exp2(rows - top).sum().log2() + top
     if of_a is not None:
         of_a *= torch.exp2(shifts - log_total)
     if of_b is not None:

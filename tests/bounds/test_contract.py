@@ -7,9 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from attack.odd_tensors import LAYOUTS, REFUSED
 from exact import ExactConditional, ExactLogRatio
 from torch import nn
 
+import infomax
 from infomax import Bound, bounds, tasks
 from infomax.bounds.contrastive import Contrastive
 
@@ -187,6 +189,28 @@ def test_wild_inputs_stay_finite(name, training):
         assert b.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16, torch.float16])
+def test_values_and_gradients_are_finite_at_every_scale_to_a_million(name, autocast):
+    """With rows that repeat, so that scores tie: as a matrix and, if the bound has scores, in tiles."""
+    x, y = batch(9, torch.float32)
+    x, y = torch.cat([x, x[:2]]), torch.cat([y, y[:2]])
+    scales = (1e4, 1e6) if autocast else (1e-6, 1e2, 1e4, 1e6)
+    for scale, training, tiled_from in itertools.product(scales, (True, False), (math.inf, 2)):
+        bound = fresh(name).train(training)
+        bound.tiled_from, bound.tile = tiled_from, (4, 6)
+        inputs = [(scale * side).requires_grad_() for side in (x, y)]
+        with torch.autocast("cpu", autocast, enabled=autocast is not None):
+            values = [bound(*inputs), bound.loss(*inputs)]
+        for value in values:
+            assert value.isfinite()
+            assert value.dtype == torch.float32
+            slopes = torch.autograd.grad(
+                value, [*inputs, *bound.parameters()], allow_unused=True, materialize_grads=True
+            )
+            assert all(slope.isfinite().all() for slope in slopes)
+
+
 @pytest.mark.parametrize("name", [name for name in ALL if issubclass(bounds.get(name), Contrastive)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_scores_of_ten_thousand_stay_finite(name, dtype):
@@ -315,6 +339,25 @@ def test_what_is_no_tensor_and_no_dimension_is_named():
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_what_is_no_dense_tensor_of_real_numbers_is_named(name):
+    bound, (x, y) = fresh(name), batch(dtype=torch.float32)
+    for odd in REFUSED.values():
+        for call in (bound, bound.loss, bound.pointwise, infomax.GlobalBatch(bound)):
+            with pytest.raises(TypeError, match=r"^x must be a (torch\.Tensor|dense tensor of float16, .*); got "):
+                call(odd(x), y)
+        with pytest.raises(TypeError, match=r"^y must be a (torch\.Tensor|dense tensor of float16, .*); got "):
+            bound(x, odd(y))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_views_of_any_layout_are_the_same_data(name):
+    bound, (x, y) = fresh(name).double().eval(), batch(20)
+    bound.tiled_from = 20  # a matrix of 19 pairs, tiles of 20
+    for layout, n in itertools.product(LAYOUTS.values(), (19, 20)):
+        torch.testing.assert_close(bound(layout(x[:n]), layout(y[:n])), bound(x[:n], y[:n]))
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_dtype_that_is_not_the_parameters_is_named(name):
     bound, (x, y) = fresh(name), batch(dtype=torch.float32)
     with pytest.raises(
@@ -323,5 +366,8 @@ def test_a_dtype_that_is_not_the_parameters_is_named(name):
         bound(x.double(), y.double())
     with pytest.raises(TypeError, match=r"y\.to\(torch\.float32\) or bound\.to\(torch\.float64\)"):
         bound(x, y.double())
-    with torch.autocast("cpu", dtype=torch.bfloat16):  # converts by itself
-        assert bound(x.bfloat16(), y).isfinite()
+    for autocast in (torch.bfloat16, torch.float16):  # converts by itself
+        with torch.autocast("cpu", dtype=autocast):
+            assert bound(x.to(autocast), y).isfinite()
+            with pytest.raises(TypeError, match=r"x must have the dtype .*, torch\.float32; got torch\.float64"):
+                bound(x.double(), y)
