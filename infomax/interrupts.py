@@ -10,8 +10,10 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -49,6 +51,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         status = STATUS
         _say()
+        eval("None")  # noqa: S307 - if the last text that was run raised it, Python would kill itself instead of exiting
     sys.exit(status)
 
 
@@ -61,6 +64,9 @@ def shielded() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    for name in ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker"):
+        if name.partition(".")[0] in sys.modules:
+            import_module(name).ensure_running()  # it would unblock the signal when it starts inside
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -89,4 +95,5 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - th
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     if not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # else the clean-up after the first one goes on
+        warnings.simplefilter("ignore")  # about work that is cut short
         raise KeyboardInterrupt

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0, or 2 for invalid input or a failed run."""
     arguments = _parser().parse_args(argv)
     try:
-        with distributed.processes():
+        with distributed.processes(arguments.rank_timeout):
             arguments.run(arguments)
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         print(f"mmim_example: error: {error}", file=sys.stderr)
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mmim_example", description=__doc__)
+    parser.set_defaults(rank_timeout=3600.0)
     commands = parser.add_subparsers(title="commands", required=True)
 
     train = commands.add_parser("train", help="train a model, or resume a run", description=_train.__doc__)
@@ -43,6 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", help="a PyTorch device; default: a GPU if there is one")
     train.add_argument("--tensorboard", action="store_true", help="also write TensorBoard files")
     train.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
+    train.add_argument(
+        "--rank-timeout",
+        type=float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="under torchrun, end with an error if a process gives no sign of life for so long; default: %(default)g",
+    )
     train.set_defaults(run=_train)
 
     evaluate = commands.add_parser("evaluate", help="evaluate the best model of a run", description=_evaluate.__doc__)

@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -44,8 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _estimate(arguments: argparse.Namespace) -> int:
-    # A rank that has finished its share waits for the others without a limit; one that dies is noticed at once.
-    with distributed.processes(timeout=timedelta(days=30)):
+    with distributed.processes(timeout=arguments.rank_timeout):
         return _estimate_on_ranks(arguments)
 
 

@@ -63,6 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     one.add_argument("--quick", action="store_true", help="two folds, short training")
     one.add_argument("--device", help="where to compute, for example cuda")
+    one.add_argument(
+        "--rank-timeout",
+        type=float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="under torchrun, end with an error if a process gives no sign of life for so long; default: %(default)g",
+    )
     one.add_argument("--json", action="store_true", help="print JSON (a list, if there are several bounds)")
     one.add_argument("--plot", metavar="out.png", help="write a figure")
     one.add_argument("--no-progress", dest="progress", action="store_false")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from infomax.distributed.ranks import (
     Shares,
-    answering,
+    exchange,
     gathered,
     gathered_rows,
     refuse_second_gradient,
@@ -265,13 +265,10 @@ class _Ring:
             peer = peer if self.group is None else dist.get_global_rank(self.group, peer)
             if len(tensor):
                 operations.append(dist.P2POp(operation, tensor, peer, self.group))
-        with answering("passing on rows"):
-            requests = dist.batch_isend_irecv(operations) if operations else []
+        requests = exchange("passing on rows", lambda: dist.batch_isend_irecv(operations)) if operations else []
 
         def wait() -> Tensor:
-            with answering("passing on rows"):
-                for request in requests:
-                    request.wait()
+            exchange("passing on rows", lambda: [request.wait() for request in requests])
             return following
 
         return wait

@@ -20,14 +20,20 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from infomax.distributed.heartbeats import Heartbeats, SilenceError
+
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 S = TypeVar("S")
 T = TypeVar("T")
 
-#: The time-out of :func:`processes`: a rank that does not answer for so long counts as failed.
-PATIENCE = timedelta(minutes=10)
+#: The time-out of :func:`processes` in seconds: a rank without a sign of life for so long counts as failed.
+PATIENCE = 3600.0
+#: The time-out of gloo where heartbeats decide: however long a rank computes, it is waited for.
+_FOREVER = timedelta(days=365)
+
+_heartbeats: Heartbeats | None = None
 
 
 class RankError(RuntimeError):
@@ -52,8 +58,7 @@ def world_size(group: ProcessGroup | None = None) -> int:
 def barrier(group: ProcessGroup | None = None) -> None:
     """Wait until all processes have reached this call."""
     if active(group):
-        with answering("waiting for all ranks"):
-            dist.barrier(group)
+        exchange("waiting for all ranks", lambda: dist.barrier(group))
 
 
 def launched() -> bool:
@@ -62,33 +67,58 @@ def launched() -> bool:
 
 
 @contextmanager
-def processes(timeout: timedelta = PATIENCE) -> Iterator[None]:
+def processes(timeout: timedelta | float = PATIENCE) -> Iterator[None]:
     """Make one group of the processes that ``torchrun`` started, for the duration of the block.
 
     Without ``torchrun``, or with a single process, the block runs without a group. NCCL exchanges tensors on GPUs, of
     which each process takes its own; gloo exchanges all others.
 
+    Every rank gives a sign of life every few seconds, also while it computes. A rank that waits for another one raises
+    :class:`RankError`, which names it, once it has given none for ``timeout``: a process that was stopped, a machine
+    that is gone. Time in which all ranks are suspended does not count. With GPUs ``timeout`` is also the longest time
+    that a rank waits for another one, whatever that one does.
+
     Args:
-        timeout: how long a rank waits for another one before it raises :class:`RankError`.
+        timeout: the longest silence of a rank in seconds, from its last sign of life.
+
+    Raises:
+        ValueError: if ``timeout`` is not positive, or more than 10⁹ seconds.
+        RankError: if a rank does not come, fails, or falls silent.
     """
+    global _heartbeats  # noqa: PLW0603 - of the only group, as those of torch.distributed
+    limit = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if not 0 < limit <= 1e9:
+        raise ValueError(f"timeout must be more than 0 and at most 1e9 seconds; got {limit:g}")
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield
         return
     gpus = torch.cuda.is_available()
     if gpus:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=timeout)
+    backend, patience = ("cpu:gloo,cuda:nccl", timedelta(seconds=limit)) if gpus else ("gloo", _FOREVER)
+    heartbeats = Heartbeats(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), limit)
+    # A collective on a GPU must be called by the thread whose stream it belongs to.
+    _heartbeats = None if gpus else heartbeats
     try:
+        exchange("starting the group", lambda: dist.init_process_group(backend, timeout=patience))
         yield
     finally:
-        dist.destroy_process_group()
+        _heartbeats = None
+        heartbeats.stop()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
-@contextmanager
-def answering(what: str) -> Iterator[None]:
-    """Turn an error of the communication backend into a :class:`RankError` that says what was being done."""
+def exchange(what: str, collective: Callable[[], T]) -> T:
+    """The result of a call that waits for other ranks.
+
+    Raises:
+        RankError: if another rank fails or falls silent; it says what was being done.
+    """
     try:
-        yield
+        return _heartbeats.wait_for(collective) if _heartbeats else collective()
+    except SilenceError as error:
+        raise RankError(f"{what}: {error}; this rank cannot continue without it") from None
     except RuntimeError as error:
         raise RankError(
             f"{what}: another rank failed or did not answer in time; this rank cannot continue without it "
@@ -226,8 +256,7 @@ def gathered_rows(rows: Tensor, shares: Shares) -> Tensor:
     if not even:
         mine = torch.cat([mine, mine.new_zeros(most - len(mine), *mine.shape[1:])])
     everything = mine.new_empty(len(shares.sizes), *mine.shape)
-    with answering("gathering rows"):
-        dist.all_gather(list(everything), mine, shares.group)
+    exchange("gathering rows", lambda: dist.all_gather(list(everything), mine, shares.group))
     if even:
         return everything.flatten(0, 1)
     return torch.cat([part[:size] for part, size in zip(everything, shares.sizes, strict=True)])
@@ -238,8 +267,7 @@ def scattered_sum(rows: Tensor, shares: Shares) -> Tensor:
     wide = (rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows).contiguous()
     parts = list(torch.split(wide, shares.sizes))
     own = torch.empty_like(parts[shares.rank])
-    with answering("summing gradients"):
-        dist.reduce_scatter(own, parts, group=shares.group)
+    exchange("summing gradients", lambda: dist.reduce_scatter(own, parts, group=shares.group))
     return own.to(rows.dtype)
 
 
@@ -247,8 +275,7 @@ def summed(values: Tensor, group: ProcessGroup | None = None) -> Tensor:
     """The sum over ranks, the same on every rank, without gradients."""
     total = values.detach().clone()
     if active(group):
-        with answering("summing values"):
-            dist.all_reduce(total, group=group)
+        exchange("summing values", lambda: dist.all_reduce(total, group=group))
     return total
 
 
@@ -265,8 +292,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], group: ProcessGroup | 
     gradients = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learned]
     there = gradients[0].new_tensor([p.grad is not None for p in learned])
     flat = torch.cat([*gradients, there])
-    with answering("averaging gradients"):
-        dist.all_reduce(flat, group=group)
+    exchange("averaging gradients", lambda: dist.all_reduce(flat, group=group))
     counts = flat[-len(learned) :].tolist() if missing else []
     nowhere = {i for i in missing if not counts[i]}
     flat /= world_size(group)
@@ -296,8 +322,7 @@ def together(work: Callable[[], T], group: ProcessGroup | None = None) -> list[T
         problem = error
     said = None if problem is None else f"{type(problem).__name__}: {problem}"
     found: list[Any] = [None] * world_size(group)
-    with answering("exchanging results"):
-        dist.all_gather_object(found, (result, said), group)
+    exchange("exchanging results", lambda: dist.all_gather_object(found, (result, said), group))
     if problem is not None:
         raise problem
     for number, (_, text) in enumerate(found):
