@@ -115,7 +115,7 @@ def cases(rank, world, folder):
             )
         for case in ("infonce separable", "cpc", "infonce concat", "js", "dv", "ba"):
             yield f"{case}, {how}, loss", lambda case=case, part=part: loss_and_pointwise(case, part, shared=True)
-    even = slices(PARTS[world]["even"])[rank]
+    even, mixed = slices(PARTS[world]["even"])[rank], torch.autocast("cpu", torch.float16)(step)
     for exchange in ("gather", "ring"):
         yield (
             f"many rows, {exchange}",
@@ -125,6 +125,8 @@ def cases(rank, world, folder):
             f"bfloat16, {exchange}",
             lambda e=exchange: step("cpc", even, shared=True, dtype=torch.bfloat16, exchange=e),
         )
+        options = {"shared": True, "dtype": torch.float32, "exchange": exchange}
+        yield f"autocast, {exchange}", lambda options=options: mixed("cpc", even, **options)
         yield f"no gradients, {exchange}", lambda e=exchange: without_gradients(even, e)
         yield (
             f"one row each, {exchange}",

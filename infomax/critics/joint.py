@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from infomax.scores.precision import check_real
+
 #: Largest number of pairs, and of elements of a hidden layer, in a tile. On a CPU all layers then stay in the cache.
 _CPU_TILE, _TILE = (1 << 11, 1 << 19), (1 << 18, 1 << 25)
 #: Number of elements of a hidden layer, over all pairs, up to which plain autograd is as fast.
@@ -38,9 +40,12 @@ def score_pairs(
         tile: number of pairs in a tile; the default suits the device.
 
     Raises:
+        TypeError: unless a and b are dense tensors of floating-point numbers.
         torch.cuda.OutOfMemoryError: if a tile or the scores do not fit into memory.
         RuntimeError: for second derivatives, unless plain autograd is used.
     """
+    check_real(a, "a")
+    check_real(b, "b")
     pairs, widest = len(a) * len(b), max(w.shape[1] for w in weights)
     weights, biases = [w.to(a.dtype) for w in weights], [c.to(a.dtype) for c in biases]
     if tile is None:

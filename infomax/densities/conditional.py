@@ -200,8 +200,8 @@ class Flow(nn.Module):
 
     def log_prob(self, y: Tensor, x: Tensor | None = None) -> Tensor:
         """Log-density of each ``y (N, Dy)``, given its ``x (N, Dx)`` unless the flow has none: ``(N,)``, in nats."""
-        with without_autocast(y):  # splines need more digits than half precision has
-            if autocast_type(y) is not None:
-                y, x = widened(y), x if x is None else widened(x)
+        if autocast_type(y) is not None:  # splines need more digits than half precision has
+            y, x = widened(y), x if x is None else widened(x)
+        with without_autocast(y):
             log_prob: Tensor = self.flow(x).log_prob(y)
         return log_prob

@@ -28,6 +28,7 @@ from infomax.distributed.ranks import (
 )
 from infomax.scores.gradients import Tiling
 from infomax.scores.inner_products import InnerProducts
+from infomax.scores.precision import without_autocast
 from infomax.scores.statistics import Statistic
 from infomax.scores.tiles import Sums, log_sums, softplus_sums
 
@@ -171,7 +172,8 @@ class _Shared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, job: _Job) -> Tensor:
         wide = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
-        value, *slopes = job.way(a.detach().to(wide), b.detach().contiguous(), job)
+        with without_autocast(a):
+            value, *slopes = job.way(a.detach().to(wide), b.detach().contiguous(), job)
         # Gradients of the sum of this value over ranks: their average over ranks is the gradient of one process.
         each = zip(slopes, (a, b), strict=True)
         ctx.save_for_backward(*(s if s is None else (len(job.shares.sizes) * s).to(of.dtype) for s, of in each))

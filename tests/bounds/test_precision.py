@@ -8,7 +8,7 @@ import pytest
 import torch
 from attack.odd_tensors import REFUSED
 
-from infomax import CPC, GaussianMixtureMemory, InfoNCE, InnerProducts, JSDLowerBound, bounds
+from infomax import CPC, DoE, GaussianMixtureMemory, InfoNCE, InnerProducts, JSDLowerBound, bounds
 from infomax.bounds import divergences, objectives
 
 PAGE = Path(__file__).parents[2] / "docs" / "choose-a-bound.md"
@@ -145,6 +145,16 @@ def test_half_precision_modules_give_float32_values():
     assert memory.log_prob(200 * y).isfinite().all(), "below the smallest float16"
     cosine = CPC(3, 2, normalize=True, temperature="learned").half()
     assert cosine(torch.zeros(4, 3).half(), torch.randn(4, 2).half()).isfinite()
+
+
+def test_flows_compute_in_float32_under_autocast():
+    pytest.importorskip("zuko")
+    torch.manual_seed(0)
+    bound = DoE(3, 2, densities="flow")
+    x, y = torch.randn(8, 3).bfloat16(), torch.randn(8, 2).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = bound(x, y)
+    torch.testing.assert_close(value, bound(x.float(), y.float()), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("odd", REFUSED)

@@ -135,6 +135,13 @@ def test_other_errors_stay_what_they_are(monkeypatch):
         critics.Concat(3, 2, hidden=(8, 6), tile=4)(torch.zeros(7, 3), torch.zeros(5, 2))
 
 
+def test_rows_must_be_real_and_dense():
+    weights, biases = [torch.zeros(1, 3)], [torch.zeros(1)]
+    for a, b, name in ((torch.zeros(4, 3).long(), torch.zeros(5, 3), "a"), (torch.zeros(4, 3), None, "b")):
+        with pytest.raises(TypeError, match=rf"{name} must be a "):
+            critics.score_pairs(a, b, weights, biases)
+
+
 def test_no_pairs():
     critic = critics.Concat(3, 2, hidden=(8, 6), tile=4)
     assert critic(torch.zeros(0, 3), torch.zeros(5, 2)).shape == (0, 5)

@@ -179,8 +179,14 @@ def test_weights():
         (lambda: GaussianMixtureMemory(2, 2)(torch.zeros(4, 2)), "labels must be given"),
         (lambda: GaussianMixtureMemory(2, 2)(torch.zeros(1, 2), torch.tensor([2])), r"lie in 0\.\.1; got 2\.\.2"),
         (lambda: GaussianMixtureMemory(2, 2)(torch.zeros(2, 2), torch.zeros(2)), "labels must be integers"),
+        (lambda: GaussianMixtureMemory(2, 2)(torch.zeros(2, 2), torch.zeros(2) * 1j), "labels must be integers"),
     ],
 )
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_labels_that_are_no_tensor_are_named():
+    with pytest.raises(TypeError, match=r"labels must be a torch\.Tensor; got list"):
+        GaussianMixtureMemory(2, 2)(torch.zeros(2, 2), [0, 1])

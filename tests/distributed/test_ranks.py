@@ -89,6 +89,9 @@ def test_half_precision_and_no_gradients(found, exchange):
         assert narrow["value"].item() == pytest.approx(wide["value"].item(), abs=0.05)
         name = "parameter bound.critic.predict.0.weight"
         assert (narrow[name].double() - wide[name]).abs().max() < 0.05 * wide[name].abs().max()
+        mixed = of_rank[f"autocast, {exchange}"]
+        assert mixed["value"].item() == pytest.approx(wide["value"].item(), abs=0.01)
+        assert (mixed[name].double() - wide[name]).abs().max() < 0.01 * wide[name].abs().max()
         fixed = of_rank[f"no gradients, {exchange}"]
         assert fixed["value"].item() == pytest.approx(wide["value"].item(), rel=1e-9)
         x, y = ranks.data()
