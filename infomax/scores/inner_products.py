@@ -29,11 +29,12 @@ class InnerProducts:
         tile: rows and columns that are scored at a time; by default what is fast (512 × 2,048 on a CPU). They need not
             divide N.
         narrow: a type such as ``torch.bfloat16``, in which the two products of the gradients are computed, with its
-            error (3e-3 for bfloat16). It is faster on processors that support it, and does not affect the values.
+            error (3e-3 for bfloat16). It is faster on processors that support it, and does not affect the values. The
+            range of float16 is too small.
 
     Raises:
         TypeError: unless a and b are dense tensors of floating-point numbers.
-        ValueError: for shapes that differ, and tensors without values (meta).
+        ValueError: for shapes that differ, tensors without values (meta), and float16 as ``narrow``.
         torch.cuda.OutOfMemoryError: on any device, if a block of rows does not fit into memory, with N and a remedy.
 
     >>> a, b = torch.randn(2, 1000, 8)

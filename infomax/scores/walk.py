@@ -50,6 +50,8 @@ class Walk:
             raise ValueError(f"a and b must have shapes (N, D) and (M, D); got {tuple(a.shape)} and {tuple(b.shape)}")
         if a.is_meta or b.is_meta:
             raise ValueError("a and b must hold values to be summed in tiles; got tensors on the meta device")
+        if narrow not in (None, torch.bfloat16, torch.float32, torch.float64):
+            raise ValueError(f"narrow must be a type with the range of float32, as torch.bfloat16; got {narrow}")
         rows, columns = tile or default_tile(a.device)
         if rows < 1 or columns < 1:
             raise ValueError(f"tile must have at least one row and one column; got {tile}")

@@ -256,6 +256,7 @@ def call(rng, i) -> Outcome:
     if isinstance(bound, Contrastive) and rng.random() < 0.6:
         tiles = [(7, 9), (1, 1) if n < 50 else (60, 7), (64, 50), (600, 3), None]
         bound.tiled_from, bound.tile = 2, tiles[rng.integers(len(tiles))]
+        bound.narrow = torch.bfloat16 if rng.random() < 0.2 else None
     labels = [torch.arange(n) % 3] if "components=3" in text else []
     pair = tuple(LAYOUTS[layout](torch.tensor(side).to(mode.given)).detach() for side in (x, y))
     case = (

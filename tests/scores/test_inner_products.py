@@ -238,6 +238,8 @@ def test_what_is_no_pair_of_factors_is_refused():
     a, b = sides(6)
     with pytest.raises(ValueError, match=r"a and b must both have shape \(N, D\); got \(6, 6\) and \(5, 6\)"):
         InnerProducts(a, b[:5])
+    with pytest.raises(ValueError, match=r"narrow must be a type with the range of float32, .*; got torch\.float16"):
+        objectives.infonce(InnerProducts(a, b, narrow=torch.float16))
     with pytest.raises(ValueError, match=r"tile must have at least one row and one column; got \(0, 4\)"):
         objectives.infonce(InnerProducts(a, b, tile=(0, 4)))
 
