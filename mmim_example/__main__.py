@@ -11,12 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infomax import distributed, interrupts
+from infomax import atomic_write, distributed, interrupts
 from mmim_example import ablation, preparation, reading, synthetic
 from mmim_example import config as configuration
 from mmim_example.config import Config
+from mmim_example.reading.files import read_json, write_text
 from mmim_example.results import comparison, evaluation, figures
-from mmim_example.runs import log
+from mmim_example.runs import checkpoint, log
+from mmim_example.runs.facts import CheckpointError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -154,7 +156,7 @@ def _train(arguments: argparse.Namespace) -> None:
             raise FileNotFoundError(f"there is no run to resume in {arguments.out}: it has no {path.name}")
         if arguments.config:
             raise ValueError("--resume uses the settings of the run; it must not be given with --config")
-        config = _changed(configuration.read(path), arguments.set)
+        config = _changed(checkpoint.run_config(arguments.out), arguments.set)
     else:
         config = _config(arguments)
     dataset = _load(arguments)
@@ -194,8 +196,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(f"{arguments.split} split, model of epoch {found.epoch}")
     print(evaluation.report(found))
     text = json.dumps(evaluation.to_json(found), indent=1)
-    (arguments.out / "evaluation.json").write_text(text + "\n", encoding="utf-8")
-    truth = json.loads(arguments.truth.read_text(encoding="utf-8")) if arguments.truth else None
+    write_text(arguments.out / "evaluation.json", text + "\n")
+    truth = _truth(arguments.truth) if arguments.truth else None
     made = _training_figures(arguments.out, truth)
     regression = found.predictions.ndim == 1
     if regression:
@@ -208,12 +210,23 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     _draw(arguments.out, made)
 
 
+def _truth(path: Path) -> dict[str, float]:
+    truth = read_json(path)
+    if not isinstance(truth, dict) or any(type(nats) not in (int, float) for nats in truth.values()):
+        raise ValueError(f"{path} must be a JSON object of numbers, as generate writes it; got other content")
+    return truth
+
+
 def _training_figures(directory: Path, truth: dict[str, float] | None = None) -> dict[str, Callable[[], Any]]:
     """Functions that draw the figures of a training run, by the name of the file."""
     records = log.records(directory)
+    if not any(record["event"] == "epoch" for record in records):
+        raise CheckpointError(
+            f"{directory / 'log.jsonl'} must contain an epoch; got {len(records)} records without one"
+        )
     made: dict[str, Callable[[], Any]] = {"losses": partial(figures.losses, records)}
     measured = any(record.get("train", {}).get(level) for record in records for level in ("pairs", "fusion"))
-    if measured and not configuration.read(directory / "config.json").legacy:  # its values are not information
+    if measured and not checkpoint.run_config(directory).legacy:  # its values are not information
         made["information"] = partial(figures.information, records, truth)
     return made
 
@@ -223,7 +236,8 @@ def _draw(directory: Path, made: Mapping[str, Callable[[], Any]]) -> None:
         print("no figures: they need matplotlib (pip install 'infomax[mmim]')", file=sys.stderr)
         return
     for name, draw in made.items():
-        draw().savefig(directory / f"{name}.png", dpi=150)
+        with atomic_write(directory / f"{name}.png") as file:
+            draw().savefig(file, format="png", dpi=150)
     print(f"figures: {', '.join(sorted(path.name for path in directory.glob('*.png'))) or 'none'}")
 
 
@@ -234,7 +248,7 @@ def _ablate(arguments: argparse.Namespace) -> None:
     if arguments.arms and not arguments.arms.is_file():
         raise ValueError(f"--arms must be a file; {arguments.arms} does not exist")
     config, dataset = _config(arguments), _load(arguments)
-    arms = json.loads(arguments.arms.read_text(encoding="utf-8")) if arguments.arms else ablation.ARMS
+    arms = read_json(arguments.arms) if arguments.arms else ablation.ARMS
     if not isinstance(arms, dict) or not arms or not all(isinstance(changes, dict) for changes in arms.values()):
         raise ValueError(f"{arguments.arms} must be a JSON object: name -> object of settings that differ")
     baseline = arguments.baseline or next(iter(arms))
@@ -256,7 +270,7 @@ def _ablate(arguments: argparse.Namespace) -> None:
         else ("accuracy", "f1_macro", "cross_entropy")
     )
     text = comparison.table(results, baseline, arguments.metrics or default)
-    (arguments.out / f"{arguments.split}.md").write_text(text + "\n", encoding="utf-8")
+    write_text(arguments.out / f"{arguments.split}.md", text + "\n")
     print(text)
     for arm, error in ablation.failed(arguments.out, arms, range(arguments.seeds)).items():
         print(f"failed: {arm}: {error}", file=sys.stderr)
@@ -284,7 +298,7 @@ def _generate(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     reading.save(dataset, arguments.out)
-    (arguments.out / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
+    write_text(arguments.out / "truth.json", json.dumps(truth, indent=1) + "\n")
     print(f"{arguments.out}: " + ", ".join(f"I({name}) = {nats:.3f} nats" for name, nats in truth.items()))
 
 

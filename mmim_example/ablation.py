@@ -13,9 +13,11 @@ from typing import Any
 
 from infomax import interrupts
 from mmim_example.config import Config
-from mmim_example.reading import Dataset
+from mmim_example.reading import DataError, Dataset
+from mmim_example.reading.files import read_json, write_text
 from mmim_example.results.evaluation import evaluate
 from mmim_example.runs import checkpoint
+from mmim_example.runs.facts import CheckpointError
 from mmim_example.runs.progress import progress_bar
 from mmim_example.trainer import TrainingError, train
 
@@ -100,11 +102,29 @@ def failed(directory: Path, arms: Iterable[str], seeds: Iterable[int]) -> dict[s
     """Arms with a failed run in this directory, and the error of the first such run."""
     errors: dict[str, str] = {}
     for arm, seed in itertools.product(arms, seeds):
-        done = folder(directory, arm, seed) / "result.json"
-        error = json.loads(done.read_text(encoding="utf-8")).get("error") if done.is_file() else None
-        if error:
-            errors.setdefault(arm, error)
+        kept = _result(folder(directory, arm, seed) / "result.json")
+        if kept and kept.get("error"):
+            errors.setdefault(arm, kept["error"])
     return errors
+
+
+def _result(done: Path) -> dict[str, Any] | None:
+    """The content of ``result.json``, if there is one.
+
+    Raises:
+        CheckpointError: if it is not that of a run.
+    """
+    if not done.is_file():
+        return None
+    try:
+        kept = read_json(done)
+    except DataError as error:
+        raise CheckpointError(str(error)) from None
+    parts = [kept.get(part) for part in ("valid", "test")] if isinstance(kept, dict) else [None]
+    numbers = all(isinstance(p, dict) and all(type(v) in (int, float) for v in p.values()) for p in parts)
+    if not numbers or not isinstance(kept.get("error", ""), str):
+        raise CheckpointError(f"{done} must be a result, with numbers in valid and test; got other content")
+    return dict(kept)
 
 
 def _with(config: Config, arm: str, changes: Mapping[str, Any]) -> Config:
@@ -119,18 +139,16 @@ def _run(config: Config, dataset: Dataset, directory: Path, split: str) -> dict[
     done = directory / "result.json"
     facts = {"revision": checkpoint.REVISION, "configuration": config.to_dict()}
     key = json.loads(json.dumps(facts | {"data": checkpoint.fingerprint(dataset)}))  # lists, as in the file
-    kept = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else None
+    kept = _result(done)
     if kept is None or kept.get("refused"):  # a rejected configuration costs nothing to try again
         kept = key | _trained(config, dataset, directory)
-        partial = done.with_suffix(".partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-        partial.replace(done)
+        done.parent.mkdir(parents=True, exist_ok=True)
+        write_text(done, json.dumps(kept, indent=1))
         (directory / "last.safetensors").unlink(missing_ok=True)
     for name, value in key.items():
         if kept.get(name) != value:
             other = "other data than " + dataset.source if name == "data" else f"another {name}"
-            raise checkpoint.CheckpointError(f"{done} belongs to {other}; use another directory")
+            raise CheckpointError(f"{done} belongs to {other}; use another directory")
     return dict(kept[split])
 
 
@@ -139,7 +157,7 @@ def _trained(config: Config, dataset: Dataset, directory: Path) -> dict[str, Any
     last = directory / "last.safetensors"
     try:
         run = train(config, dataset, directory, resume=last.is_file(), device="cpu", progress=False)
-    except checkpoint.CheckpointError:
+    except CheckpointError:
         raise
     except (TrainingError, ValueError) as error:
         nothing = {"valid": math.nan}

@@ -15,6 +15,8 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
+from mmim_example.reading.files import read_json, write_text
+
 EncoderKind = Literal["vector", "frames", "transformer"]
 Target = Literal["regression", "classification"]
 EntropyClasses = Literal["sign", "label", "none"]
@@ -34,6 +36,10 @@ _KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
 }
 
 
+#: The largest integer, and the length of a message with a value of any kind.
+_LARGEST, _MESSAGE = 2**53, 300
+
+
 def _typed(given: Any) -> None:
     """Refuse a value of another type than its default, as the text "False" or a fraction for an integer."""
     for setting in dataclasses.fields(given):
@@ -42,7 +48,9 @@ def _typed(given: Any) -> None:
             continue
         kind, allowed = _KINDS[type(default)]
         if not isinstance(value, allowed) or (isinstance(value, bool) and not isinstance(default, bool)):
-            raise ValueError(f"{setting.name} must be {kind}; got {value!r}")
+            raise ValueError(f"{setting.name} must be {kind}; got {value!r}"[:_MESSAGE])
+        if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+            raise ValueError(f"{setting.name} must be at most {_LARGEST}; got {str(value)[:20]}…")
 
 
 def _at_least(name: str, value: float, least: int) -> None:
@@ -233,7 +241,8 @@ class Config:
         given = dict(plain) | {"modalities": modalities}
         if "pairs" in given:
             if not isinstance(given["pairs"], list | tuple) or not all(
-                isinstance(p, list | tuple) for p in given["pairs"]
+                isinstance(pair, list | tuple) and all(isinstance(name, str) for name in pair)
+                for pair in given["pairs"]
             ):
                 raise ValueError(f"pairs must be a list of pairs of names; got {given['pairs']!r}")
             given["pairs"] = tuple(tuple(pair) for pair in given["pairs"])
@@ -270,20 +279,20 @@ def read(path: Path) -> Config:
     """Read the configuration in a JSON file.
 
     Raises:
-        ValueError: if the text is not JSON, and as :meth:`Config.from_dict`.
+        ValueError: if the text is not JSON, and as :meth:`Config.from_dict`. Names the file.
     """
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} must be JSON; got: {error}") from None
+    plain = read_json(path)
     if not isinstance(plain, dict):
         raise ValueError(f"{path} must contain a JSON object; got {type(plain).__name__}")
-    return Config.from_dict(plain)
+    try:
+        return Config.from_dict(plain)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def write(config: Config, path: Path) -> None:
     """Write the configuration as JSON that :func:`read` reads."""
-    path.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
 
 
 def _frames(hidden: int) -> Modality:

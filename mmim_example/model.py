@@ -260,7 +260,7 @@ class MMIM(nn.Module):
 def _built(bound: type[infomax.Bound], x_dim: int, y_dim: int, options: Mapping[str, Any], setting: str) -> nn.Module:
     try:
         return bound(x_dim, y_dim, **options)
-    except TypeError as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"{setting} must be keywords of {bound.name}; got {', '.join(options) or 'none'}: {error}"
         ) from None

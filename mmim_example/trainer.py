@@ -21,8 +21,9 @@ from mmim_example.model import MMIM, Terms
 from mmim_example.preparation import prepared, set_statistics
 from mmim_example.reading import Batch, Dataset, Split, batches
 from mmim_example.reading.batches import of_similar_length
-from mmim_example.runs import checkpoint
+from mmim_example.runs import checkpoint, optimizers
 from mmim_example.runs.environment import pick_device, seeded, threads
+from mmim_example.runs.facts import Facts
 from mmim_example.runs.log import log_of, require_tensorboard
 from mmim_example.runs.progress import progress_bar
 
@@ -105,11 +106,10 @@ def train(
     where = pick_device(device)
     if tensorboard:
         require_tensorboard()
+    stored = checkpoint.read(last) if resume else None
     with threads(config.threads):
-        trainer = Trainer(config, dataset, where, progress=progress and distributed.rank() == 0)
-        if resume:
-            trainer.load(last)
-        elif distributed.rank() == 0:
+        trainer = Trainer(config, dataset, where, progress=progress and distributed.rank() == 0, stored=stored)
+        if not resume and distributed.rank() == 0:
             directory.mkdir(parents=True, exist_ok=True)
             configuration.write(config, directory / "config.json")
             trainer.save(last)
@@ -131,8 +131,20 @@ def train(
 class Trainer:
     """A model with its two optimisers and schedulers, trained one epoch at a time."""
 
-    def __init__(self, config: Config, dataset: Dataset, device: torch.device, *, progress: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        device: torch.device,
+        *,
+        progress: bool = False,
+        stored: checkpoint.Stored | None = None,
+    ) -> None:
+        """``stored``: a checkpoint to continue from, which must fit before the model takes any memory."""
         dataset = prepared(config, dataset)
+        facts = checkpoint.check_resumable(stored, config, dataset) if stored else None
+        if stored:
+            checkpoint.check_model(stored, config, dataset.dims(), "model/")
         self.config, self.dataset, self.device, self.shown = config, dataset, device, progress
         with seeded(config.seed, 0, _INITIAL):
             self.model = MMIM(config, dataset.dims())
@@ -154,6 +166,8 @@ class Trainer:
             for name, optimizer in self.optimizers.items()
         }
         self.progress = Progress()
+        if stored and facts:
+            self._load(stored, facts)
 
     # --- One epoch ---------------------------------------------------------------------------------------------------
 
@@ -172,6 +186,7 @@ class Trainer:
             trained = self.fit_main()
         pair_loss = self.fit_pairs(progress.epoch)
         valid, _ = measure(self.model, self.dataset.valid, self.device)
+        self._check_finite(valid["task"])
         rate = self.main.param_groups[0]["lr"]
         for scheduler in self.schedulers.values():
             scheduler.step(valid["task"])
@@ -274,6 +289,13 @@ class Trainer:
             + ("; the published entropy is undefined for classes with few rows" if self.config.legacy else "")
         )
 
+    def _check_finite(self, valid: float) -> None:
+        """A checkpoint has finite parameters; one with others would be refused when the run is resumed."""
+        bad = [name for name, p in self.model.named_parameters() if not bool(p.isfinite().all())]
+        if bad or not math.isfinite(valid):
+            got = f"other values in {bad[0]}" if bad else f"a validation loss of {valid}"
+            raise TrainingError(f"parameters must be finite after epoch {self.progress.epoch}; got {got}")
+
     def _share(self, split: Split, rows: Array) -> Batch:
         mine = np.array_split(rows, distributed.world_size())[distributed.rank()]
         return batch_of(self.model, split, mine).to(self.device)
@@ -307,17 +329,17 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Save everything that the next epoch depends on."""
         tensors = {f"model/{name}": t for name, t in checkpoint.module_tensors(self.model).items()}
-        optimizers = {}
         for name, optimizer in self.optimizers.items():
-            state, optimizers[name] = checkpoint.optimizer_tensors(optimizer)
-            tensors |= {f"{name}/{key}": t for key, t in state.items()}
+            tensors |= {f"{name}/{key}": t for key, t in optimizers.tensors_of(optimizer).items()}
         facts = {
             "revision": checkpoint.REVISION,
             "config": self.config.to_dict(),
             "data": checkpoint.fingerprint(self.dataset),
             "progress": dataclasses.asdict(self.progress),
-            "optimizers": optimizers,
-            "schedulers": {name: scheduler.state_dict() for name, scheduler in self.schedulers.items()},
+            "optimizers": {
+                name: optimizers.facts_of(optimizer, self.schedulers[name])
+                for name, optimizer in self.optimizers.items()
+            },
         }
         checkpoint.save(path, tensors, facts)
 
@@ -331,20 +353,42 @@ class Trainer:
         }
         checkpoint.save(path, checkpoint.module_tensors(self.model), facts)
 
-    def load(self, path: Path) -> None:
-        """Restore what :meth:`save` wrote.
+    def _load(self, stored: checkpoint.Stored, facts: Facts) -> None:
+        """Restore what :meth:`save` wrote. Everything is checked before anything is loaded.
+
+        Args:
+            facts: what :func:`~mmim_example.runs.checkpoint.check_resumable` returns.
 
         Raises:
-            CheckpointError: if the file is damaged, or belongs to another configuration or other data.
+            CheckpointError: names what does not fit.
         """
-        tensors, facts = checkpoint.load(path)
-        checkpoint.check_resumable(facts, self.config, self.dataset, path)
-        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", *self.optimizers)}
-        for key, tensor in tensors.items():
-            part, name = key.split("/", 1)
-            parts[part][name] = tensor
-        checkpoint.load_module(self.model, parts["model"])
-        for name, optimizer in self.optimizers.items():
-            checkpoint.load_optimizer(optimizer, parts[name], facts["optimizers"][name])
-            self.schedulers[name].load_state_dict(facts["schedulers"][name])
-        self.progress = Progress(**facts["progress"])
+        progress = _progress(facts)
+        each = facts.part("optimizers", list(self.optimizers))
+        states = {
+            name: optimizers.State(
+                each.part(name, ("lr", "moments", "scheduler")), optimizer, self.config.lr_patience, progress.epoch
+            )
+            for name, optimizer in self.optimizers.items()
+        }
+        if progress.epoch and not states["main"].moments:
+            each.refuse("main", "an optimiser with moments after the first epoch")
+        parts = {"model": checkpoint.module_tensors(self.model)}
+        parts |= {name: state.expected() for name, state in states.items()}
+        tensors = stored.load({f"{part}/{name}": t for part, own in parts.items() for name, t in own.items()})
+        loaded = {part: {name: tensors[f"{part}/{name}"] for name in own} for part, own in parts.items()}
+        learned = dict(self.model.named_parameters())
+        stored.check_finite({f"model/{name}": t for name, t in loaded["model"].items() if name in learned})
+        for name, state in states.items():
+            state.restore(loaded[name], self.schedulers[name])
+        self.model.load_state_dict(loaded["model"], strict=False)
+        self.progress = progress
+
+
+def _progress(facts: Facts) -> Progress:
+    part = facts.part("progress", [field.name for field in dataclasses.fields(Progress)])
+    epoch = part.integer("epoch", 0, checkpoint.stored_config(facts.path, facts.plain["config"]).epochs)
+    best = part.integer("best_epoch", 0, epoch)
+    value = part.number("best_valid", -math.inf, math.inf)
+    if math.isfinite(value) != bool(best):
+        part.refuse("best_valid", "finite if there is a best epoch, and infinite otherwise")
+    return Progress(epoch, best, value, part.integer("waited", epoch - best, epoch - best))

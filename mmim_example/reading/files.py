@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax import InfomaxWarning
+from infomax import InfomaxWarning, atomic_write
 
 Array = NDArray[Any]
 
@@ -92,6 +93,47 @@ def chunks(array: Array) -> Iterator[tuple[slice, Array]]:
         place = slice(start, start + rows)
         yield place, array[place]
         release(array)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8, which replaces the previous one only when it is complete."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON document.
+
+    Raises:
+        DataError: if it cannot be read, as :func:`parse_json`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} must be JSON; got: {error}") from None
+    return parse_json(text, str(path))
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """Parse a JSON document.
+
+    Args:
+        where: its name for messages.
+
+    Raises:
+        DataError: if it is not valid, is nested too deeply, or an object has a name twice.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        plain = dict(pairs)
+        if len(plain) < len(pairs):
+            raise ValueError("a name occurs twice in an object")
+        return plain
+
+    try:
+        return json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where} must be JSON; got: {str(error)[:200]}") from None
 
 
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from mmim_example.reading.files import Array
 from mmim_example.results import metrics
 from mmim_example.runs import checkpoint
 from mmim_example.runs.environment import pick_device
+from mmim_example.runs.facts import CheckpointError, Facts
 
 #: Shares of rows without a modality at which :func:`missing_curve` evaluates.
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -59,12 +61,21 @@ def load_model(path: Path, device: torch.device | None = None) -> tuple[MMIM, in
         FileNotFoundError: if there is no checkpoint.
         CheckpointError: if it is damaged or not a model.
     """
-    tensors, facts = checkpoint.load(path)
-    if "config" not in facts or "dims" not in facts:
-        raise checkpoint.CheckpointError(f"{path} must be a model, as best.safetensors; it has no dimensions")
-    model = MMIM(Config.from_dict(facts["config"]), facts["dims"])
-    checkpoint.load_module(model, tensors)
-    return model.to(device or torch.device("cpu")).eval(), int(facts["epoch"])
+    stored = checkpoint.read(path)
+    if isinstance(stored.facts, dict) and "progress" in stored.facts:
+        raise CheckpointError(f"{path} must be a model, as best.safetensors; got a checkpoint to resume from")
+    facts = Facts(path, stored.facts, ("config", "dims", "epoch", "valid"))
+    config = checkpoint.stored_config(path, facts.plain["config"])
+    dims = facts.part("dims", list(facts.plain["dims"]) if isinstance(facts.plain["dims"], dict) else ())
+    columns = {name: dims.integer(name, 1, 2**31) for name in dims.plain}
+    epoch = facts.integer("epoch", 1, config.epochs)
+    facts.number("valid", -sys.float_info.max, sys.float_info.max)
+    checkpoint.check_model(stored, config, columns)
+    model = MMIM(config, columns)
+    tensors = stored.load(checkpoint.module_tensors(model))
+    stored.check_finite({name: tensors[name] for name, _ in model.named_parameters() if name in tensors})
+    model.load_state_dict(tensors, strict=False)
+    return model.to(device or torch.device("cpu")).eval(), epoch
 
 
 def evaluate(

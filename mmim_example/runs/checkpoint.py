@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from infomax import atomic_write
+from mmim_example import config as configuration
 from mmim_example.config import Config
 from mmim_example.encoders import TransformerEncoder
-from mmim_example.reading import Dataset
+from mmim_example.model import MMIM
+from mmim_example.reading import DataError, Dataset
+from mmim_example.reading.files import parse_json
+from mmim_example.runs.facts import CheckpointError, Facts, shown
 
 #: Revision of the training procedure. It increases when the same configuration and seed give other weights, so that
 #: older runs are neither resumed nor compared with newer ones. 2: stage 0 uses representations with dropout.
@@ -26,8 +31,17 @@ _MAY_CHANGE = ("epochs", "patience", "threads")
 _ROWS = 64
 
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, or belongs to another run."""
+#: Names of types in the header of a file.
+_TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -39,20 +53,66 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
     from safetensors.torch import save as serialise  # noqa: PLC0415 - an extra
 
     data = serialise({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {"facts": json.dumps(facts)})
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, f"could not save {path}: {error.strerror}; the previous file is kept") from None
+    with atomic_write(path) as file:
+        file.write(data)
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`save` wrote. Nothing in the file is executed.
+@dataclass(frozen=True)
+class Stored:
+    """A checkpoint, of which nothing but its header is loaded.
+
+    Attributes:
+        path: the file.
+        facts: what JSON represents; see :class:`~mmim_example.runs.facts.Facts`.
+        kinds: type and shape of each tensor, as ``"F32 (3, 4)"``.
+    """
+
+    path: Path
+    facts: Any
+    kinds: dict[str, str]
+
+    def check(self, expected: Mapping[str, Tensor], prefix: str = "") -> None:
+        """Check names, types and shapes of the tensors under ``prefix``. Their values are not loaded.
+
+        Raises:
+            CheckpointError: names the first difference.
+        """
+        wanted = {prefix + name: _kind(tensor) for name, tensor in expected.items()}
+        found = {name: kind for name, kind in self.kinds.items() if name.startswith(prefix)}
+        differing = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+        if differing:
+            first = differing[0]
+            raise CheckpointError(
+                f"{self.path} must fit the configuration; {len(differing)} tensors differ, the first is "
+                f"{first[:100]!r}: expected {wanted.get(first, 'none')}, got {found.get(first, 'none')[:100]}"
+            )
+
+    def load(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Load all tensors, after :meth:`check`."""
+        from safetensors import safe_open  # noqa: PLC0415 - an extra
+
+        self.check(expected)
+        with safe_open(str(self.path), "pt") as file:
+            return {name: file.get_tensor(name) for name in expected}
+
+    def check_finite(self, tensors: Mapping[str, Tensor]) -> None:
+        """Refuse values that are not finite.
+
+        Raises:
+            CheckpointError: names the first tensor with such a value.
+        """
+        for name, tensor in tensors.items():
+            bad = tensor[~tensor.isfinite()]
+            if len(bad.flatten()):
+                raise CheckpointError(f"{self.path}: {name} must be finite; got {bad.flatten()[0].item()}")
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{_TYPES.get(tensor.dtype, str(tensor.dtype))} {tuple(tensor.shape)}"
+
+
+def read(path: Path) -> Stored:
+    """Read the header of what :func:`save` wrote. Nothing in the file is executed.
 
     Raises:
         CheckpointError: if the file is damaged or not a checkpoint.
@@ -64,10 +124,14 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FileNotFoundError(f"there is no checkpoint at {path}")
     try:
         with safe_open(str(path), "pt") as file:
-            facts = json.loads((file.metadata() or {})["facts"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 - not a dict
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} must be a checkpoint of this example; got: {error}") from None
+            facts = parse_json((file.metadata() or {})["facts"], "facts")
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            kinds = {name: f"{part.get_dtype()} {tuple(part.get_shape())}" for name, part in slices.items()}
+        with path.open("rb") as header:  # safetensors accepts a name that occurs twice
+            parse_json(header.read(int.from_bytes(header.read(8), "little")), "its header")
+    except (SafetensorError, KeyError, OSError, DataError) as error:
+        raise CheckpointError(f"{path} must be a checkpoint of this example; got: {str(error)[:200]}") from None
+    return Stored(path, facts, kinds)
 
 
 def module_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -77,64 +141,75 @@ def module_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(frozen)}
 
 
-def load_module(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of :func:`module_tensors`.
+def check_model(stored: Stored, config: Config, dims: Mapping[str, int], prefix: str = "") -> None:
+    """Check that tensors under ``prefix`` are those of a model, before it takes any memory.
+
+    Transformers, whose sizes a checkpoint does not determine, are checked after they are loaded.
 
     Raises:
-        CheckpointError: if names or shapes differ.
+        CheckpointError: if they differ, or no model has this configuration.
     """
-    expected = {name: tuple(t.shape) for name, t in module_tensors(model).items()}
-    found = {name: tuple(t.shape) for name, t in tensors.items()}
-    if expected != found:
-        differing = sorted(name for name in expected | found if expected.get(name) != found.get(name))
-        first = differing[0]
-        raise CheckpointError(
-            f"the checkpoint must fit the configuration; {len(differing)} tensors differ, the first is {first!r}: "
-            f"expected {expected.get(first, 'none')}, got {found.get(first, 'none')}"
-        )
-    model.load_state_dict(dict(tensors), strict=False)
+    if any(spec.kind == "transformer" for spec in config.modalities.values()):
+        return
+    try:
+        with torch.device("meta"):
+            model = MMIM(config, dims)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{stored.path}: config and dims must describe a model; got: {reason}") from None
+    stored.check(module_tensors(model), prefix)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The state of an optimiser: its tensors, and values that JSON can represent."""
-    state = optimizer.state_dict()
-    tensors: dict[str, Tensor] = {}
-    scalars: dict[str, Any] = {}
-    for index, values in state["state"].items():
-        for key, value in values.items():
-            part: dict[str, Any] = tensors if isinstance(value, Tensor) else scalars
-            part[f"{index}.{key}"] = value
-    return tensors, {"scalars": scalars, "groups": state["param_groups"]}
+def stored_config(path: Path, plain: Any) -> Config:
+    """The configuration in a checkpoint.
+
+    Raises:
+        CheckpointError: if it is not valid.
+    """
+    try:
+        if not isinstance(plain, dict):
+            raise ValueError(f"must be an object; got {shown(plain)}")
+        return Config.from_dict(plain)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: config: {error}") from None
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """The inverse of :func:`optimizer_tensors`."""
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in (*tensors.items(), *facts["scalars"].items()):
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
+def run_config(directory: Path) -> Config:
+    """The configuration of a run, in ``config.json``.
+
+    Raises:
+        CheckpointError: if it is missing or not valid.
+    """
+    try:
+        return configuration.read(directory / "config.json")
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
 
 
-def check_resumable(facts: Mapping[str, Any], config: Config, dataset: Dataset, path: Path) -> None:
-    """Refuse a checkpoint of another revision, configuration or data set.
+def check_resumable(stored: Stored, config: Config, dataset: Dataset) -> Facts:
+    """Refuse a checkpoint of another revision, configuration or data set. Returns its facts.
 
     Raises:
         CheckpointError: names the first difference.
     """
-    if facts.get("revision", 1) != REVISION:
+    path, plain = stored.path, stored.facts
+    revision = plain.get("revision", 1) if isinstance(plain, dict) else 1
+    if revision != REVISION or type(revision) is not int:
         raise CheckpointError(
-            f"{path} must be of revision {REVISION} of the training procedure; got {facts.get('revision', 1)}, which "
+            f"{path} must be of revision {REVISION} of the training procedure; got {shown(revision)}, which "
             "gives other weights: start a new run"
         )
-    ours, theirs = json.loads(json.dumps(config.to_dict())), facts["config"]
+    facts = Facts(path, plain, ("revision", "config", "data", "progress", "optimizers"))
+    theirs = stored_config(path, plain["config"]).to_dict()
+    ours, theirs = (json.loads(json.dumps(one)) for one in (config.to_dict(), theirs))
     for name in sorted(ours | theirs):
         if name not in _MAY_CHANGE and ours.get(name) != theirs.get(name):
             raise CheckpointError(
-                f"{path} has another configuration: its {name} is {theirs.get(name)!r}, not {ours.get(name)!r}"
+                f"{path} has another configuration: its {name} is {str(theirs.get(name))[:100]}, not {ours.get(name)!r}"
             )
-    if facts["data"] != fingerprint(dataset):
+    if facts.text("data") != fingerprint(dataset):
         raise CheckpointError(f"{path} belongs to other data than {dataset.source}")
+    return facts
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -18,7 +18,18 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in GENERATORS if importlib.util.find_spec(f"attack.{name}")])
+#: Generators that train several models.
+SLOW = ("kills", "disks")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name in GENERATORS
+        if importlib.util.find_spec(f"attack.{name}")
+    ],
+)
 def test_every_input_is_answered_rightly_or_refused_by_name(name):
     found = list(importlib.import_module(f"attack.{name}").attack(SMALL[name], seed=1))
     assert len(found) >= SMALL[name]

@@ -7,6 +7,7 @@ from multimodal import frames_config, frames_data, small_config, small_data
 from mmim_example import ablation, config
 from mmim_example.results import comparison
 from mmim_example.runs import checkpoint
+from mmim_example.runs.facts import CheckpointError
 from mmim_example.trainer import train
 
 ARMS = {"task only": {"use_fusion": False, "use_pairs": False}, "NWJ for CPC": ablation.ARMS["NWJ for CPC"]}
@@ -115,17 +116,15 @@ def test_runs_of_another_revision_are_neither_resumed_nor_compared(tmp_path, mon
         older.setattr(checkpoint, "REVISION", checkpoint.REVISION - 1)
         ablation.ablate(small_config(epochs=1), small_data(), tmp_path / "done", arms={"a": {}}, seeds=[0])
         train(small_config(epochs=1), small_data(), place, progress=False)
-    with pytest.raises(
-        checkpoint.CheckpointError, match=r"result.json belongs to another revision; use another directory"
-    ):
+    with pytest.raises(CheckpointError, match=r"result.json belongs to another revision; use another directory"):
         ablation.ablate(small_config(epochs=1), small_data(), tmp_path / "done", arms={"a": {}}, seeds=[0])
-    with pytest.raises(checkpoint.CheckpointError, match=r"last.safetensors must be of revision .*: start a new run"):
+    with pytest.raises(CheckpointError, match=r"last.safetensors must be of revision .*: start a new run"):
         ablation.ablate(small_config(epochs=1), small_data(), tmp_path / "killed", arms={"a": {}}, seeds=[0])
 
 
 def test_runs_of_other_settings_are_not_taken_for_these(tmp_path):
     ablation.ablate(small_config(epochs=1), small_data(), tmp_path, arms={"a": {}}, seeds=[0], progress=False)
-    with pytest.raises(checkpoint.CheckpointError, match="belongs to another configuration; use another directory"):
+    with pytest.raises(CheckpointError, match="belongs to another configuration; use another directory"):
         ablation.ablate(small_config(epochs=2), small_data(), tmp_path, arms={"a": {}}, seeds=[0], progress=False)
 
 
@@ -133,7 +132,7 @@ def test_runs_on_other_data_are_not_taken_for_these(tmp_path):
     changed = small_data()
     ablation.ablate(small_config(epochs=1), small_data(), tmp_path, arms={"a": {}}, seeds=[0], progress=False)
     changed.train.features["audio"][:] = 0.5
-    with pytest.raises(checkpoint.CheckpointError, match="belongs to other data than generated"):
+    with pytest.raises(CheckpointError, match="belongs to other data than generated"):
         ablation.ablate(small_config(epochs=1), changed, tmp_path, arms={"a": {}}, seeds=[0], progress=False)
 
 

@@ -18,7 +18,8 @@ from multimodal import (
 from mmim_example import config, reading
 from mmim_example.__main__ import main
 from mmim_example.reading import Split
-from mmim_example.runs import checkpoint, log
+from mmim_example.runs import log
+from mmim_example.runs.facts import CheckpointError
 from mmim_example.trainer import Trainer, TrainingError, train
 
 
@@ -71,19 +72,19 @@ class TestResume:
 
     def test_another_configuration_is_refused_by_its_first_difference(self, tmp_path):
         train(small_config(epochs=1), small_data(), tmp_path, progress=False)
-        with pytest.raises(checkpoint.CheckpointError, match=r"another configuration: its alpha is 0.1, not 0.2"):
+        with pytest.raises(CheckpointError, match=r"another configuration: its alpha is 0.1, not 0.2"):
             train(small_config(epochs=2, alpha=0.2), small_data(), tmp_path, resume=True, progress=False)
 
     def test_other_data_are_refused(self, tmp_path):
         train(small_config(epochs=1), small_data(), tmp_path, progress=False)
-        with pytest.raises(checkpoint.CheckpointError, match="belongs to other data than generated, seed 1"):
+        with pytest.raises(CheckpointError, match="belongs to other data than generated, seed 1"):
             train(small_config(epochs=2), small_data(seed=1), tmp_path, resume=True, progress=False)
 
     def test_other_features_are_other_data(self, tmp_path):
         train(small_config(epochs=1), small_data(), tmp_path, progress=False)
         changed = small_data()
         changed.train.features["audio"][:] = 0.5
-        with pytest.raises(checkpoint.CheckpointError, match="belongs to other data than generated"):
+        with pytest.raises(CheckpointError, match="belongs to other data than generated"):
             train(small_config(epochs=2), changed, tmp_path, resume=True, progress=False)
 
     def test_a_run_is_neither_overwritten_nor_made_up(self, tmp_path):

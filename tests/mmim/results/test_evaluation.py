@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import torch
 from multimodal import small_config, small_data
+from safetensors.torch import load_file
 
 from mmim_example import reading
 from mmim_example.reading import DataError, Dataset, Split
 from mmim_example.results import evaluation, metrics
 from mmim_example.runs import checkpoint
+from mmim_example.runs.facts import CheckpointError
 from mmim_example.trainer import train
 
 
@@ -38,7 +40,7 @@ def test_values_are_the_metrics_of_the_best_models_predictions(run):
 def test_the_model_that_is_loaded_is_the_one_that_was_kept(run):
     folder, dataset = run
     on_valid = evaluation.evaluate(folder / "best.safetensors", dataset, split="valid", intervals=False)
-    _, facts = checkpoint.load(folder / "best.safetensors")
+    facts = checkpoint.read(folder / "best.safetensors").facts
     assert on_valid.terms["task"] == pytest.approx(facts["valid"], rel=1e-6)
 
 
@@ -74,16 +76,16 @@ def test_a_file_has_null_for_what_is_not_defined(run):
 
 def test_a_checkpoint_to_resume_from_is_not_taken_for_a_model(run):
     folder, dataset = run
-    with pytest.raises(checkpoint.CheckpointError, match=r"must be a model, as best.safetensors"):
+    with pytest.raises(CheckpointError, match=r"must be a model, as best.safetensors"):
         evaluation.evaluate(folder / "last.safetensors", dataset)
 
 
 def test_tensors_that_do_not_fit_the_configuration_are_told(run, tmp_path):
     folder, _ = run
-    tensors, facts = checkpoint.load(folder / "best.safetensors")
+    tensors, facts = load_file(folder / "best.safetensors"), checkpoint.read(folder / "best.safetensors").facts
     tensors["fusion.first.weight"] = torch.zeros(3, 3)
     checkpoint.save(tmp_path / "best.safetensors", tensors, facts)
-    with pytest.raises(checkpoint.CheckpointError, match=r"'fusion.first.weight': expected \(8, 12\), got \(3, 3\)"):
+    with pytest.raises(CheckpointError, match=r"'fusion.first.weight': expected F32 \(8, 12\), got F32 \(3, 3\)"):
         evaluation.load_model(tmp_path / "best.safetensors")
 
 

@@ -24,5 +24,5 @@ def test_scalars_have_names_with_slashes():
 
 def test_half_a_line_of_a_killed_run_is_dropped(tmp_path):
     path = tmp_path / "log.jsonl"
-    path.write_text('{"epoch": 1}\n{"epo', encoding="utf-8")
-    assert log.records(tmp_path) == [{"epoch": 1}]
+    path.write_text('{"event": "start"}\n{"eve', encoding="utf-8")
+    assert log.records(tmp_path) == [{"event": "start"}]
