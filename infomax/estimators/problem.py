@@ -119,6 +119,19 @@ class Problem:
         maps = [fit_margins(values[parts[0]], self.margins) for values in (self.x, self.y)]
         return [self.tensors(maps[0](self.x[rows]), maps[1](self.y[rows])) for rows in parts]
 
+    def check_float32(self) -> None:
+        """Raise ValueError for columns that would be infinite or constant as float32, in which networks compute."""
+        for name, side in (("x", self.x), ("y", self.y)):
+            with np.errstate(over="ignore"):
+                narrow = side.astype(np.float32)
+            bad = ~np.isfinite(narrow).all(0) | (narrow == narrow[0]).all(0)
+            if bad.any():
+                column = side[:, bad.argmax()]
+                raise ValueError(
+                    f"{name} must remain finite and varying as float32 if margins='none'; got a column from "
+                    f"{column.min()} to {column.max()}"
+                )
+
     def tensors(self, x: Floats, y: Floats) -> tuple[Tensor, Tensor]:
         """Both sides as float32 on the device."""
         narrow = [torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)) for values in (x, y)]

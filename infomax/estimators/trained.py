@@ -54,8 +54,10 @@ class TrainedBound(Estimator):
 
     @torch.no_grad()
     def check(self, problem: Problem) -> None:
-        """Raise unless a bound that was passed as a module fits the samples; it is evaluated on four rows of them."""
+        """Raise unless float32 represents the samples, and a bound that was passed as a module fits four rows."""
         bound, dims = self.bound, problem.dims
+        if problem.margins == "none":
+            problem.check_float32()
         if not isinstance(bound, Bound) or not all(dims):
             return
         if (bound.x_dim, bound.y_dim) != dims:

@@ -50,8 +50,8 @@ def batches(
         float32 tensors ``(batch_size, D)``, one for each sample; they may be views of one tensor.
 
     Raises:
-        ValueError: for different numbers of rows, a batch larger than N, and missing or infinite values (for samples
-            that are not copied, when they are read), and integers that float64 cannot represent.
+        ValueError: for different numbers of rows, a batch larger than N, missing or infinite values, values beyond
+            float32, and integers beyond float64 (for samples that are not copied, when they are read).
         TypeError: for columns that are not numeric.
 
     >>> x, y = np.arange(10.0), np.arange(10.0) ** 2
@@ -83,7 +83,9 @@ def batches(
 
 
 def _as_tensor(data: Any, name: str) -> Tensor:
-    tensor = torch.from_numpy(as_samples(data, name, shift=False)).float()
+    array = as_samples(data, name, shift=False)
+    check_finite(array, name, 0, np.float32)
+    tensor = torch.from_numpy(array).float()
     return tensor.to(data.device) if isinstance(data, Tensor) else tensor
 
 
@@ -265,7 +267,7 @@ class Aligned:
             for start, stop in ranges:
                 rows = self.read(name, start, stop)
                 if checked:
-                    check_finite(rows, name, start)
+                    check_finite(rows, name, start, np.float32)
                 if without is not None:
                     low, high = np.searchsorted(without, [start, stop])
                     rows = np.delete(rows, without[low:high] - start, 0) if low < high else rows
@@ -279,9 +281,12 @@ def _length(width: int) -> int:
     return max(1, min(_STRETCH, _MOST_POOLED // _POOLED // max(1, width)))
 
 
-def check_finite(rows: NDArray[Any], name: str, start: int) -> None:
-    """Raise ValueError unless all values are finite; ``start`` is the row number of the first."""
-    finite = np.isfinite(rows)
+def check_finite(rows: NDArray[Any], name: str, start: int, dtype: type[np.floating[Any]] = np.float64) -> None:
+    """Raise ValueError unless all values are finite as ``dtype``; ``start`` is the row number of the first."""
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(rows.astype(dtype))
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
-        raise ValueError(f"{name} must be finite; got {rows[row, column]} in row {start + row}, column {column}")
+        narrow = " as float32" if dtype is np.float32 else ""
+        got = f"{rows[row, column]} in row {start + row}, column {column}"
+        raise ValueError(f"{name} must be finite{narrow}; got {got}")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infomax.io.exact import LARGEST, to_float64
+from infomax.io.exact import LARGEST, as_integers, to_float64
 
 #: Floating-point types of torch that numpy has too.
 _SHARED = (torch.float16, torch.float32, torch.float64)
@@ -76,6 +76,9 @@ def to_array(data: Any, name: str) -> NDArray[Any]:
         exact = np.frompyfunc(lambda value: value.item() if isinstance(value, np.generic) else value, 1, 1)(
             np.array(data, dtype=object)
         )
+        whole = as_integers(exact)
+        if whole is not None:
+            return whole
         to_float64(exact.reshape(len(exact), -1), name, shift=False)
     return array
 

@@ -15,13 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infomax.exceptions import InfomaxWarning
-from infomax.io.exact import LARGEST, to_float64
+from infomax.io.exact import LARGEST, as_integers, to_float64
 from infomax.io.limits import check_number_of_columns
 from infomax.io.naming import select_columns
 from infomax.io.samples import Columns, Floats
@@ -158,16 +158,9 @@ def _read_exactly(
         lost = next((value for value, kept in zip(values, rounded, strict=True) if value and not kept), None)
         if lost is not None:
             raise ValueError(f"{where} must be 0 or at least 5e-324 in magnitude; got {lost}")
-        rounded[:] = to_float64(_narrowest(values)[:, None], where, shift=shift)[:, 0]
-
-
-def _narrowest(values: list[Decimal]) -> NDArray[Any]:
-    """Decimals as integers of 64 bits, if all of them are such."""
-    low, high = min(values), max(values)
-    kind = np.int64 if low >= -(2**63) and high < 2**63 else np.uint64
-    if low < -(2**63) or high >= 2**64 or (low < 0 and high >= 2**63) or any(value % 1 for value in values):
-        return np.array(values)
-    return np.array([int(value) for value in values], kind)
+        exact = np.array(values)[:, None]
+        whole = as_integers(exact)
+        rounded[:] = to_float64(exact if whole is None else whole, where, shift=shift)[:, 0]
 
 
 def _raise_first_error(path: Path, lines: Iterable[str], delimiter: str, needed: list[str]) -> NoReturn:

@@ -61,6 +61,14 @@ def _distinct(column: NDArray[Any], rounded: Floats, name: str, shift: bool) -> 
     return rounded
 
 
+def as_integers(values: NDArray[Any]) -> NDArray[Any] | None:
+    """Integers and Decimals ``(N, …)`` as integers of 64 bits, if all of them are such."""
+    low, high = values.min(), values.max()
+    if low < -(2**63) or high >= 2**64 or (low < 0 and high >= 2**63) or any(value % 1 for value in values.flat):
+        return None
+    return values.astype(np.int64 if high < 2**63 else np.uint64)
+
+
 def offsets_of(first: NDArray[Any]) -> NDArray[Any]:
     """What :func:`less_offsets` subtracts from each column, given the first row ``(1, D)``: 0 for moderate numbers."""
     if not _is_wide(first):

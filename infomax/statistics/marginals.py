@@ -33,8 +33,11 @@ def fit_margins(train: Floats, how: Margins = "normal") -> Callable[[Floats], Fl
     if how == "none":
         return lambda values: values
     if how == "standard":
+        # A power of two, which causes no rounding: squares of very large or small values would leave float64.
+        _, power = np.frexp(np.abs(train).max(0))
+        train = np.ldexp(train, -power)
         mean, scale = train.mean(0), np.where(train.min(0) < train.max(0), train.std(0), np.inf)
-        return lambda values: (values - mean) / scale
+        return lambda values: (np.ldexp(values, -power) - mean) / scale
     ordered = np.sort(train, axis=0)
 
     def scores(values: Floats) -> Floats:

@@ -117,3 +117,22 @@ def test_ksg_on_rounded_columns():
         ksg(*(np.round(side, 1) for side in tasks.get("normal-5d-0").sample(400, seed))).mean() for seed in range(10)
     ]
     assert abs(np.mean(values)) < 0.03
+
+
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**-60, 2.0**60, 2.0**1000])
+def test_margins_do_not_depend_on_units(scale):
+    """Squares of the smallest and largest numbers are not in float64."""
+    train, values = np.random.default_rng(0).normal(3, 1, (2, 50, 2))
+    for how in ("normal", "standard"):
+        expected = fit_margins(train, how)(values)
+        np.testing.assert_array_equal(fit_margins(scale * train, how)(scale * values), expected)
+    plain = (values - train.mean(0)) / train.std(0)
+    np.testing.assert_allclose(fit_margins(scale * train, "standard")(scale * values), plain, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1e39, 0), (1e-50, 0), (1.0, 1e12)])
+def test_raw_values_that_float32_cannot_represent_are_refused(factor, offset):
+    x, y = np.random.default_rng(0).normal(size=(2, 50))
+    with pytest.raises(ValueError, match=r"y must remain finite and varying as float32 if margins='none'; got .* from"):
+        infomax.estimate(x, factor * y + offset, bound="infonce", margins="none", progress=False)
+    assert np.isfinite(infomax.estimate(x, factor * y + offset, bound="ksg", margins="none").mi)

@@ -298,7 +298,13 @@ def stays(request, monkeypatch):
         ((np.arange(9.0), np.arange(8.0)), {}, ValueError, "sample 1 must have as many rows as sample 0; got 8 and 9"),
         ((np.array(["a"] * 9),), {}, TypeError, "sample 0 must hold numbers"),
         ((np.zeros((9, 2, 2)),), {}, ValueError, "sample 0 must be 1-D"),
-        ((np.array([0.0, 1.0, np.inf]),), {"batch_size": 2}, ValueError, "sample 0 must be finite; got .*inf.* row 2"),
+        ((np.array([0.0, 1.0, np.inf]),), {"batch_size": 2}, ValueError, "sample 0 must be finite.*; got .*inf"),
+        (
+            (np.array([0.0, 1.0, -1e39]),),
+            {"batch_size": 2},
+            ValueError,
+            r"must be finite as float32; got -1e\+39 in row 2",
+        ),
     ],
 )
 def test_bad_samples(stays, samples, options, error, message):
