@@ -35,7 +35,8 @@ def select_columns(
     """For each selection, the matching names in ``known``, in the order of the selection and without repetition.
 
     Args:
-        path: the file, for error messages. selections: names or shell patterns; surrounding spaces are ignored.
+        path: the file, for error messages. selections: names or shell patterns. Spaces around a name are ignored,
+            unless they belong to it.
         hint: appended to the message about an unknown name.
 
     Raises:
@@ -44,7 +45,7 @@ def select_columns(
     selected: list[list[str]] = []
     present, taken = set(known), set[str]()
     for selection in selections:
-        names = [name.strip() for name in selection if name.strip()]
+        names = [name if name in present else name.strip() for name in selection if name.strip()]
         if not names:
             raise ValueError(f"{path}: name at least one column; known: {', '.join(known[:20])}")
         matched: dict[str, None] = {}

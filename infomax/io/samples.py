@@ -50,7 +50,7 @@ def labelled_warnings(label: str, *, depth: int) -> Iterator[None]:
 
 
 def as_samples(data: Any, name: str, *, shift: bool = True) -> Floats:
-    """Copy ``data`` to a finite float64 array ``(N, D)``.
+    """Copy ``data`` to a finite float64 array ``(N, D)``; :class:`Columns`, which are such, are not copied.
 
     Args:
         data: a numpy array, torch tensor, pandas, polars or pyarrow object, :class:`Columns`, or nested sequence; 1-D
@@ -64,7 +64,7 @@ def as_samples(data: Any, name: str, *, shift: bool = True) -> Floats:
             first row), and different values that are equal in float64.
     """
     if isinstance(data, Columns):
-        return data.samples.copy()
+        return data.samples
     parts = data.singly() if hasattr(data, "singly") else [data]  # StoredColumns
     arrays = [array for part in parts for array in _arrays(part, name, shift)]
     array = arrays[0] if len(arrays) == 1 else np.hstack(arrays)

@@ -391,7 +391,7 @@ def _one_case(rng, folder, *, slow):
         )
 
     found = outcome(case, judge)
-    shows_values = function == "batches" and " and more " in kind
+    shows_values = function == "batches" and any(word in kind for word in (" and more ", "huge", "many decades"))
     if found.kind == "refused" and not shows_values:
         return Outcome(case, "wrong", f"refused legal samples: {found.detail}")
     return found
