@@ -259,6 +259,14 @@ def test_a_column_stands_on_one_side_only(table):
         read_columns(table, ["a", "c"], [" c "])
 
 
+def test_spaces_may_belong_to_a_name(tmp_path):
+    np.savez(tmp_path / "a.npz", **{" a ": np.arange(3.0), "b": np.ones(3)})
+    x, y = read_named(tmp_path / "a.npz", [" a "], [" b"])
+    assert (x.names, y.names) == ((" a ",), ("b",))
+    with pytest.raises(ValueError, match="column 'a' is not known; did you mean ' a '"):
+        read_named(tmp_path / "a.npz", ["a"])
+
+
 def test_a_damaged_archive_is_refused(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, a=np.arange(1000.0))
