@@ -6,6 +6,7 @@ The commands ``infomax``, ``mmim_example`` and ``benchmarks`` do so. Nothing her
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ STATUS = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _line = "interrupted"
+_interrupted = False
 
 
 def arm(line: str) -> None:
@@ -38,8 +40,9 @@ def arm(line: str) -> None:
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run the main function of a program, and exit with its status.
 
-    The first signal raises ``KeyboardInterrupt`` in ``main``, whose ``finally`` blocks can end what it started. Signals
-    that come during this clean-up, or while the process exits, are ignored.
+    The first signal raises ``KeyboardInterrupt`` in ``main``, whose ``finally`` blocks can end what it started; if
+    ``main`` is importing something, as soon as this is done. Signals that come during the clean-up, or while the
+    process exits, are ignored.
     """
     status: int | None = STATUS
     try:
@@ -48,7 +51,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
             status = main()
         finally:
             _handle(signal.SIG_IGN)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not (_interrupted or isinstance(error, KeyboardInterrupt)):
+            raise
         status = STATUS
         _say()
         eval("None")  # noqa: S307 - if the last text that was run raised it, Python would kill itself instead of exiting
@@ -93,7 +98,31 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - th
     os._exit(STATUS)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    if not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # else the clean-up after the first one goes on
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _interrupted  # noqa: PLW0603 - as above
+    if _importing(frame):  # extension modules turn an exception into another one, or print it
+        again = threading.Timer(0.05, _send, [number])
+        again.daemon = True
+        again.start()
+    elif not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # else the clean-up after the first one goes on
+        _interrupted = True
         warnings.simplefilter("ignore")  # about work that is cut short
         raise KeyboardInterrupt
+
+
+def _send(number: int) -> None:
+    """Send the signal to the main thread."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, number)
+    else:
+        _thread.interrupt_main(number)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether code of an import is running, below :func:`run`."""
+    while frame is not None and frame.f_code is not run.__code__:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

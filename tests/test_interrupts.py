@@ -109,6 +109,24 @@ def test_every_script_ends_as_the_others_do():
         assert last == "command()" or last.startswith("interrupts.run("), file
 
 
+def test_a_signal_while_the_main_function_imports_something_waits_for_it(tmp_path):
+    """An extension module would turn the exception into ``ImportError: initialization failed``."""
+    (tmp_path / "slow.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(0.5)\nprint('loaded')\n")
+    program = """
+import time
+from infomax import interrupts
+def main():
+    import slow
+    time.sleep(600)
+interrupts.run(main)
+"""
+    with started("-c", program, path=tmp_path) as process:
+        wait_for(process, "loading")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=600)
+    assert (process.returncode, out, err) == (130, "loaded\n", "interrupted\n")
+
+
 def test_an_ignored_signal_stays_ignored():
     ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     with started("-c", ignoring + PROGRAM, "clean-up") as process:
