@@ -5,8 +5,6 @@ Kills of a benchmark are in ``benchmark_kills``; half of a large attack are of i
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import random
 import tempfile
 import time
@@ -14,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from attack.benchmark_kills import benchmark_kills
 from attack.outcome import Outcome
 from multimodal import frames_config, frames_data, start
 from safetensors.torch import load_file
@@ -28,10 +27,9 @@ LARGE = 60
 
 def attack(count: int, seed: int) -> Iterator[Outcome]:
     """Kill ``count`` times."""
-    benchmark = count // 2 if importlib.util.find_spec("attack.benchmark_kills") else 0
-    yield from training_kills(count - benchmark, seed)
-    if benchmark:
-        yield from importlib.import_module("attack.benchmark_kills").benchmark_kills(benchmark, seed)
+    yield from training_kills(count - count // 2, seed)
+    if count // 2:
+        yield from benchmark_kills(count // 2, seed)
 
 
 def training_kills(count: int, seed: int) -> Iterator[Outcome]:
