@@ -2,6 +2,7 @@
 
 A program calls :func:`arm` before it imports torch, which takes seconds, and gives its main function to :func:`run`.
 The commands ``infomax``, ``mmim_example`` and ``benchmarks`` do so. Nothing here loads torch.
+While Python itself starts, before the first line of a program (less than 0.1 s), signals still act as Python decides.
 """
 
 from __future__ import annotations
