@@ -140,7 +140,7 @@ def _tokens(part: Mapping[Any, Any], where: str) -> Array | None:
 def _labels(part: Mapping[Any, Any], name: str, where: str) -> Array:
     """The first column: in MOSEI, sentiment, followed by six emotions."""
     labels = _numbers(part, name, where)
-    if labels.ndim < 1 or labels.shape[-1:] == (0,):
+    if labels.ndim < 1 or 0 in labels.shape:
         raise DataError(f"{where}: {name} must have one value for each utterance; got shape {labels.shape}")
     return labels.reshape(len(labels), -1)[:, 0].astype(np.float32)
 

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 #: Modules of this directory, each with ``TITLE``, ``LARGE`` (inputs of the large attack) and ``attack(count, seed)``.
-GENERATORS = ("settings", "in_memory", "files", "losses", "pickles", "checkpoints", "kills", "disks")
+GENERATORS = ("settings", "in_memory", "files", "losses", "pickles", "archives", "checkpoints", "kills", "disks")
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ SMALL = {
     "files": 30,
     "losses": 60,
     "pickles": 10,
+    "archives": 20,
     "checkpoints": 8,
     "kills": 1,
     "disks": 1,

@@ -279,6 +279,26 @@ REFUSED = {
         lambda: changed(official(), "test", labels=np.zeros((2, 1, 1))),
         r"test: labels must have shape \(3\); got \(2,\)",
     ),
+    "labels of nothing": (
+        lambda: changed(official(), "test", labels=np.zeros((3, 0, 2))),
+        r"test: labels must have one value for each utterance; got shape \(3, 0, 2\)",
+    ),
+    "no labels at all": (
+        lambda: changed(mmsa(aligned=True), "test", regression_labels=np.zeros(0)),
+        r"test: regression_labels must have one value for each utterance; got shape \(0,\)",
+    ),
+    "labels with a long text": (
+        lambda: changed(official(), "test", labels=[0.5, "x" * 10_000_000, 1.0]),
+        r"test: labels must be numeric; got str",
+    ),
+    "an id of many parts": (
+        lambda: changed(official(), "test", id=np.zeros((3, 17))),
+        r"test: id must be texts of at most 16 parts; got 17",
+    ),
+    "an id that is a dict": (
+        lambda: changed(official(), "test", id=["a", {}, "c"]),
+        r"test: id must be texts; got dict",
+    ),
     "a length beyond": (
         lambda: changed(mmsa(aligned=False), "train", audio_lengths=[1, 2, 3, 50, 1]),
         r"train: audio_lengths must lie in 0\.\.9; got 50 in row 3 \('trainvid\$_\$3'\)",
