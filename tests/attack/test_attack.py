@@ -11,9 +11,9 @@ SMALL = {
     "in_memory": 60,
     "files": 30,
     "losses": 60,
-    "pickles": 10,
-    "archives": 20,
-    "checkpoints": 8,
+    "pickles": 8,
+    "archives": 10,
+    "checkpoints": 6,
     "kills": 1,
     "disks": 1,
 }
