@@ -65,7 +65,7 @@ def tangent_exp(exponent: Tensor) -> Tensor:
 def log_sum_exp(values: Tensor, dim: int) -> Tensor:
     """``torch.logsumexp`` whose gradients sum to 1 also if values are too large to hold the log of the sum."""
     top = values.detach().amax(dim, keepdim=True)
-    return torch.logsumexp(values - top, dim) + top.squeeze(dim)
+    return (values - top).exp().sum(dim).log() + top.squeeze(dim)
 
 
 def log_mean_exp_marginal(scores: Scores, limit: float = math.inf) -> Tensor:
@@ -182,11 +182,11 @@ def leave_one_out_logsumexp(scores: Tensor) -> Tensor:
     top = scores.argmax(1, keepdim=True)
     without_top = log_sum_exp(scores.scatter(1, top, -torch.inf), 1)[:, None]
     greatest = scores.detach().gather(1, top)
-    relative = scores - greatest
-    total = torch.logsumexp(relative, 1, keepdim=True)
-    share = torch.exp(relative - total).scatter(1, top, 0.0)
-    is_top = torch.zeros_like(relative, dtype=torch.bool).scatter(1, top, True)
-    return torch.where(is_top, without_top, greatest + (total + torch.log1p(-share)))
+    exponentials = torch.exp(scores - greatest)
+    total = exponentials.sum(1, keepdim=True)
+    share = (exponentials / total).scatter(1, top, 0.0)
+    is_top = torch.zeros_like(scores, dtype=torch.bool).scatter(1, top, True)
+    return torch.where(is_top, without_top, greatest + (total.log() + torch.log1p(-share)))
 
 
 def _interpolated_logs(scores: Tensor, alpha: float) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,8 @@ from infomax.statistics.gaussian import fit_gaussian, ledoit_wolf
 
 #: Log-variances are kept within ±this, so that a y that x determines has a finite density.
 _LOG_VARIANCE_LIMIT = 14.0
+#: Share of each variance that is added to it, so that collinear columns in any unit have a covariance with a factor.
+_RELATIVE_FLOOR = 1e-12
 #: Elements that :func:`log_prob_matrix` holds at a time when no gradient is needed.
 _TILE_ELEMENTS = 1 << 22
 
@@ -37,7 +39,8 @@ def gaussian_log_prob(y: Tensor, mean: Tensor, log_variance: Tensor, regression:
 
 def residual_parameters(residual: Tensor) -> tuple[Tensor, Tensor]:
     """Log-variances ``(D,)`` and regression ``(D, D)`` of :func:`gaussian_log_prob`, from residuals ``(N, D)``."""
-    factor = torch.linalg.cholesky(ledoit_wolf(residual, floor=math.exp(-_LOG_VARIANCE_LIMIT)))
+    smallest = math.exp(-_LOG_VARIANCE_LIMIT) + _RELATIVE_FLOOR * residual.var(0, correction=0)
+    factor = torch.linalg.cholesky(ledoit_wolf(residual, floor=smallest))
     inverse = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)
     return 2 * factor.diagonal().log(), inverse * factor.diagonal()
 

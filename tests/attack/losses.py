@@ -250,9 +250,6 @@ def call(rng, i) -> Outcome:
         x, y = np.clip(x, -1e4, 1e4), np.clip(y, -1e4, 1e4)
     bound.train(bool(rng.random() < 0.5))
     warm = bool(rng.random() < 0.5) and data not in ("zero", "constant") and n > 3 and chosen != "float16"
-    if warm:
-        bound.warm_start(*(torch.tensor(side, dtype=torch.float32) for side in (x, y)))
-    bound.to(mode.own)
     if isinstance(bound, Contrastive) and rng.random() < 0.6:
         tiles = [(7, 9), (1, 1) if n < 50 else (60, 7), (64, 50), (600, 3), None]
         bound.tiled_from, bound.tile = 2, tiles[rng.integers(len(tiles))]
@@ -263,7 +260,13 @@ def call(rng, i) -> Outcome:
         f"{i}: {text} {chosen}, {data} * {scale:.0e}, N={n}, {kind}, {layout}, {'train' if bound.training else 'eval'}"
         f"{', warm' * warm}, tiles {bound.tile if getattr(bound, 'tiled_from', 0) == 2 else 'no'}"
     )
-    return outcome(case, Call(bound, kind, mode, pair, labels).judge)
+
+    def judge() -> str | None:
+        if warm:
+            bound.warm_start(*(torch.tensor(side, dtype=torch.float32) for side in (x, y)))
+        return Call(bound.to(mode.own), kind, mode, pair, labels).judge()
+
+    return outcome(case, judge)
 
 
 def refusal(rng, i) -> Outcome:

@@ -147,6 +147,14 @@ def test_half_precision_modules_give_float32_values():
     assert cosine(torch.zeros(4, 3).half(), torch.randn(4, 2).half()).isfinite()
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_collinear_columns_have_a_warm_start_in_any_unit(scale):
+    two = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)).mul(scale).repeat(20, 1)  # two rows, by turns
+    for bound in (DoE(3, 3), bounds.get("ba").for_estimation(3, 3, 40)):
+        bound.warm_start(two[torch.arange(40) // 2], two)
+        assert bound(two, two).isfinite()
+
+
 def test_flows_compute_in_float32_under_autocast():
     pytest.importorskip("zuko")
     torch.manual_seed(0)
