@@ -189,11 +189,11 @@ def bad_parquet(rng, folder):
     columns["time"] = pyarrow.array(np.arange(ROWS), pyarrow.timestamp("ns"))
     columns["list"] = [[value] for value in a]
     if kind == "long":  # one value, millions of times, in few bytes
-        many = pyarrow.array(np.zeros(3 * 10**7, np.int8))
+        many = pyarrow.array(np.zeros(9 * 10**6, np.int8))
         pyarrow.parquet.write_table(pyarrow.table({"a": many, "b": many}), path)
         return "parquet, long", path, None
-    if kind == "pages":  # 160 MB in one page
-        many = pyarrow.array(np.zeros(2 * 10**7))
+    if kind == "pages":  # 72 MB in one page
+        many = pyarrow.array(np.zeros(9 * 10**6))
         options = {"use_dictionary": False, "compression": "zstd", "data_page_size": 2**30, "row_group_size": 10**9}
         pyarrow.parquet.write_table(pyarrow.table({"a": many, "b": many}), path, **options)
         return "parquet, large pages", path, None

@@ -9,7 +9,7 @@ from attack.__main__ import GENERATORS
 SMALL = {
     "settings": 24,
     "in_memory": 60,
-    "files": 30,
+    "files": 20,
     "losses": 60,
     "pickles": 8,
     "archives": 10,
