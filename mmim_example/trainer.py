@@ -168,6 +168,7 @@ class Trainer:
         self.progress = Progress()
         if stored and facts:
             self._load(stored, facts)
+            checkpoint.check_best(stored.path, self.model, self.progress.best_epoch, self.progress.epoch)
 
     # --- One epoch ---------------------------------------------------------------------------------------------------
 

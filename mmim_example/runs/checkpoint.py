@@ -212,6 +212,19 @@ def check_resumable(stored: Stored, config: Config, dataset: Dataset) -> Facts:
     return facts
 
 
+def check_best(last: Path, model: MMIM, best_epoch: int, epoch: int) -> None:
+    """Check the best model of a run beside its last checkpoint. One of the next epoch was saved just before a kill.
+
+    Raises:
+        CheckpointError, FileNotFoundError: if it is not there, or not of these epochs.
+    """
+    if best_epoch:
+        best = read(last.with_name("best.safetensors"))
+        facts = Facts(best.path, best.facts, ("config", "dims", "epoch", "valid"))
+        facts.integer("epoch", best_epoch, epoch + 1)
+        best.check(module_tensors(model))
+
+
 def fingerprint(dataset: Dataset) -> str:
     """A hash of ids, labels, dimensions and some rows of the features. A resumed run must have the same."""
     digest = hashlib.sha256()

@@ -156,6 +156,16 @@ def test_a_tampered_run_is_not_resumed(run, tmp_path, change):
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("other", ["last.safetensors", "config.json", None])
+def test_a_run_whose_best_model_is_lost_is_not_resumed(run, tmp_path, other):
+    shutil.copytree(run, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "best.safetensors").unlink()
+    if other:
+        shutil.copy(run / other, tmp_path / "best.safetensors")
+    with pytest.raises((CheckpointError, FileNotFoundError), match=re.escape(str(tmp_path / "best.safetensors"))):
+        resume(tmp_path)
+
+
 EVALUATED = {
     "columns beyond any memory": (
         put("dims", "text", value=10**9),
