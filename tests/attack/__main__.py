@@ -12,15 +12,19 @@ from pathlib import Path
 GENERATORS = ("settings", "in_memory", "files", "losses", "pickles", "archives", "checkpoints", "kills", "disks")
 
 
+HEADER = ("inputs", "tried", "right", "refused by name", "wrong")
+
+
 def main() -> int:
     """Run the generators and print the table."""
     parser = argparse.ArgumentParser(prog="make attack", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=GENERATORS, default=GENERATORS)
     parser.add_argument("--count", type=int, help="inputs of each generator; by default its own large number")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="write the table here, as CSV")
+    parser.add_argument("--output", type=Path, help="CSV file of the table; rows of other generators stay as they are")
     arguments = parser.parse_args()
-    rows, faults = [], 0
+    rows = read(arguments.output) if arguments.output and arguments.output.exists() else {}
+    faults = 0
     for name in arguments.only:
         generator = importlib.import_module(f"attack.{name}")
         start, count = time.monotonic(), Counter()
@@ -29,15 +33,22 @@ def main() -> int:
             if outcome.kind == "wrong":
                 print(f"{name}: {outcome.case}: {outcome.detail}", file=sys.stderr, flush=True)
         faults += count["wrong"]
-        rows.append((generator.TITLE, count.total(), count["right"], count["refused"], count["wrong"]))
+        rows[generator.TITLE] = [count.total(), count["right"], count["refused"], count["wrong"]]
         print(f"{name}: {dict(count)} in {time.monotonic() - start:.0f} s", flush=True)
-    header = ("inputs", "tried", "right", "refused by name", "wrong")
-    for row in (header, *rows):
-        print("{:45} {:>8} {:>8} {:>16} {:>8}".format(*row))
-    if arguments.output:
-        with arguments.output.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows((header, *rows))
+        if arguments.output:  # after each, so that an interruption loses one
+            with arguments.output.open("w", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(
+                    [HEADER, *([title, *row] for title, row in rows.items())]
+                )
+    for row in (HEADER, *([title, *row] for title, row in rows.items())):
+        print("{:50} {:>8} {:>8} {:>16} {:>8}".format(*row))
     return min(faults, 1)
+
+
+def read(path):
+    """The counts of a table by title."""
+    with path.open(newline="") as file:
+        return {title: list(map(int, counts)) for title, *counts in list(csv.reader(file))[1:]}
 
 
 if __name__ == "__main__":
