@@ -50,7 +50,6 @@ from .exceptions import TrainingWarning as TrainingWarning
 from .io.batches import batches as batches
 from .io.files import open_columns as open_columns
 from .io.files import read_columns as read_columns
-from .io.limits import check_unpacked_size as check_unpacked_size
 from .io.stored import StoredColumns as StoredColumns
 from .io.writing import atomic_write as atomic_write
 from .results.composition import Composition as Composition

@@ -5,7 +5,6 @@ Imports nothing else from infomax.
 
 from infomax.io.batches import batches
 from infomax.io.files import open_columns, read_columns, read_named
-from infomax.io.limits import check_unpacked_size
 from infomax.io.samples import Columns, as_aligned, as_pair, as_samples
 from infomax.io.stored import StoredColumns
 from infomax.io.writing import atomic_write
@@ -18,7 +17,6 @@ __all__ = [
     "as_samples",
     "atomic_write",
     "batches",
-    "check_unpacked_size",
     "open_columns",
     "read_columns",
     "read_named",

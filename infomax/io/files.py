@@ -50,7 +50,7 @@ def read_named(path: str | os.PathLike[str], *selections: Sequence[str], shift: 
         FileNotFoundError: if there is no such file.
         ValueError: for an empty or damaged file, one of another format, an unknown column (with close matches),
             missing or non-numeric values (with their row), and contents that are too large for the file's size
-            (:func:`infomax.check_unpacked_size`).
+            (128 MiB and eight times the file).
         TypeError: for columns of a Parquet file or arrays of an archive that are not numeric.
     """
     path = check_file(path, (".csv", ".tsv", ".npz", *MAPPED))

@@ -11,8 +11,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from infomax import check_unpacked_size, open_columns, read_columns
+from infomax import open_columns, read_columns
 from infomax.command_line.main import main
+from infomax.io.limits import check_unpacked_size
 
 PAIRS = np.random.default_rng(0).normal(size=(40, 2))
 
