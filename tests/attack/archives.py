@@ -20,7 +20,7 @@ import numpy as np
 from attack import commands
 from attack.outcome import Outcome
 
-TITLE = "archives and tables, by mmim_example convert"
+TITLE = "Archives and tables, by mmim_example convert"
 LARGE = 160
 
 ROWS = 12

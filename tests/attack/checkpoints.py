@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from mmim_example import ablation, config, reading
 from mmim_example.trainer import train
 
-TITLE = "tampered files of MMIM runs"
+TITLE = "Tampered files of MMIM runs"
 LARGE = 160
 
 #: Files that are tampered with; some are listed more often.

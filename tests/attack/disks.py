@@ -19,7 +19,7 @@ from multimodal import small_config, small_data
 
 from mmim_example import config, reading
 
-TITLE = "full disks"
+TITLE = "Full disks"
 LARGE = 40
 
 _COMMANDS = ("train", "resume", "evaluate", "convert", "generate", "ablate")

@@ -23,7 +23,7 @@ from mmim_example import config, reading
 from mmim_example.__main__ import main
 from mmim_example.runs import log
 
-TITLE = "kills of MMIM training and of a benchmark"
+TITLE = "Kills of MMIM training and of a benchmark"
 LARGE = 44
 
 

@@ -18,7 +18,7 @@ from infomax.bounds import objectives
 from infomax.bounds.contrastive import Contrastive
 from infomax.bounds.upper import Exchanged
 
-TITLE = "calls of bounds and objectives"
+TITLE = "Calls of bounds and objectives"
 LARGE = 4000
 
 X_DIM, Y_DIM = 3, 2

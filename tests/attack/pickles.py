@@ -20,7 +20,7 @@ import numpy as np
 from attack import commands
 from attack.outcome import Outcome
 
-TITLE = "pickles, by mmim_example convert"
+TITLE = "Pickles, by mmim_example convert"
 LARGE = 240
 
 #: Largest file of a large and of a small attack, in bytes: under 10 MB.
