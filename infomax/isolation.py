@@ -18,10 +18,10 @@ _CPU = torch.device("cpu")
 def isolated(device: torch.device = _CPU) -> Iterator[None]:
     """Inside the block, torch and numpy behave in this thread as in a fresh process with one CPU thread.
 
-    Autocast, inference mode, ``no_grad``, a default device and numpy's error handling do not apply. Sums depend on the
-    number of threads, and networks as small as ours are slower with several. Not covered, because they belong to the
-    whole process: the default dtype (code inside names its dtypes), deterministic algorithms, anomaly detection, and
-    the precision of float32 products.
+    Autocast, inference mode, ``no_grad``, a default device, flushed denormals and numpy's error handling do not apply.
+    Sums depend on the number of threads, and networks as small as ours are slower with several. Not covered, because
+    they belong to the whole process: the default dtype (code inside names its dtypes), deterministic algorithms,
+    anomaly detection, and the precision of float32 products.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_single_thread())
@@ -32,6 +32,9 @@ def isolated(device: torch.device = _CPU) -> Iterator[None]:
                 stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device() != _CPU:
             stack.enter_context(torch.device("cpu"))
+        if not np.float64(5e-324) * np.float64(1.0):  # torch cannot be asked
+            torch.set_flush_denormal(False)
+            stack.callback(torch.set_flush_denormal, True)
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         yield
 

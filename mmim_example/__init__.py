@@ -9,4 +9,4 @@ import sys
 from infomax import interrupts
 
 if sys.argv[0] == "-m":  # Python is looking for __main__: it has not imported torch yet
-    interrupts.arm("mmim_example: interrupted; train --resume continues after the last finished epoch")
+    interrupts.arm("mmim_example: interrupted; for training, --resume continues after the last finished epoch")

@@ -20,6 +20,7 @@ from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import SubsampleWarning, TrainingWarning
 from infomax.io.batches import stays
 from infomax.io.samples import Floats, as_aligned
+from infomax.isolation import isolated
 from infomax.results.composition import Composition, Term
 from infomax.training.streaming import MOST_MEASURED, Sampled
 
@@ -277,10 +278,11 @@ def _compose(
 
 def _aligned(samples: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[dict[str, Floats], str]:
     """All by :func:`as_aligned`; or rows drawn from samples too large to be copied, with the remark that says so."""
-    if not stays(samples.values()):
-        return as_aligned(samples, least=LEAST_ROWS, stacklevel=5), ""
-    size = {"most": MOST_MEASURED, "cells": DefaultEstimator.most_cells}
-    sampled = Sampled.of(samples, least=LEAST_ROWS, seed=options.get("seed", 0), stacklevel=5, **size)
+    with isolated():
+        if not stays(samples.values()):
+            return as_aligned(samples, least=LEAST_ROWS, stacklevel=5), ""
+        size = {"most": MOST_MEASURED, "cells": DefaultEstimator.most_cells}
+        sampled = Sampled.of(samples, least=LEAST_ROWS, seed=options.get("seed", 0), stacklevel=5, **size)
     return sampled.drawn, f"{len(sampled.rows)} of {len(sampled.aligned)} rows are used, drawn at random"
 
 
@@ -315,7 +317,8 @@ def _histories(source: Any, target: Any, lags: int, target_lags: int | None, *, 
     for argument, count in (("lags", lags), ("target_lags", target_lags)):
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
             raise ValueError(f"{argument} must be a whole number of at least 1; got {count!r}")
-    series = as_aligned({"source": source, "target": target}, least=LEAST_ROWS, stacklevel=5)
+    with isolated():
+        series = as_aligned({"source": source, "target": target}, least=LEAST_ROWS, stacklevel=5)
     start, steps = max(lags, target_lags), len(series["source"])
     if steps < start + LEAST_ROWS:
         raise ValueError(f"source must have at least {start + LEAST_ROWS} rows for {start} lags; got {steps}")

@@ -74,5 +74,7 @@ def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
         )
     if -result.gap > large:
         yield TrainingWarning("a negative gap: much lower on training rows than on held-out rows; a few pairs dominate")
-    if any(fold.diverged for fold in result.history):
+    if not math.isfinite(result.mi):
+        yield TrainingWarning("the value is not finite: the bound gave NaN or infinity on held-out rows")
+    elif any(fold.diverged for fold in result.history):
         yield TrainingWarning("training of some models diverged; they were measured at their last finite state")

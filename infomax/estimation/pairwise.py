@@ -100,8 +100,9 @@ def pairwise(
         raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
     if permutations is not None and permutations < 1:
         raise ValueError(f"permutations must be at least 1; got {permutations}")
-    left = _Side.of(x, "x")
-    right = left if y is None else _Side.of(y, "y")
+    with isolated():
+        left = _Side.of(x, "x")
+        right = left if y is None else _Side.of(y, "y")
     n = len(left.samples)
     if len(right.samples) != n:
         raise ValueError(f"y must have as many rows as x; got {len(right.samples)} and {n}")

@@ -52,7 +52,6 @@ class TrainedBound(Estimator):
         """The class of the bound."""
         return self.facts if isinstance(self.facts, type) else type(self.facts)
 
-    @torch.no_grad()
     def check(self, problem: Problem) -> None:
         """Raise unless float32 represents the samples, and a bound that was passed as a module fits four rows."""
         bound, dims = self.bound, problem.dims
@@ -69,9 +68,17 @@ class TrainedBound(Estimator):
             raise ValueError(f"margins must be 'none' for a bound with a known entropy of y; got {problem.margins!r}")
         if any(part.is_meta for part in (*bound.parameters(), *bound.buffers())):
             raise ValueError("bound must have data; got parameters on the meta device")
+        scripted = [type(part).__name__ for part in bound.modules() if isinstance(part, torch.jit.ScriptModule)]
+        if scripted:
+            raise TypeError(f"bound must not have TorchScript modules: copies do not train; got {scripted[0]}")
         tried = copy.deepcopy(bound).float().to(problem.device).eval()
         with own_draws(tried, 0, problem.device):
-            tried(*problem.tensors(problem.x[:4], problem.y[:4]))
+            value = tried(*problem.tensors(problem.x[:4], problem.y[:4]))
+        if any(parameter.requires_grad for parameter in tried.parameters()) and not value.requires_grad:
+            raise ValueError(
+                "bound must return values with a gradient for its parameters; got none: its modules detach their "
+                "outputs, or compute without torch"
+            )
 
     def select(self, problem: Problem) -> Problem:
         """For samples that are not copied, the rows that are measured; the remaining rows are used for training."""

@@ -5,7 +5,7 @@ Imports nothing else from infomax.
 
 from infomax.io.batches import batches
 from infomax.io.files import open_columns, read_columns, read_named
-from infomax.io.samples import Columns, as_aligned, as_pair, as_samples
+from infomax.io.samples import Columns, as_aligned, as_samples
 from infomax.io.stored import StoredColumns
 from infomax.io.writing import atomic_write
 
@@ -13,7 +13,6 @@ __all__ = [
     "Columns",
     "StoredColumns",
     "as_aligned",
-    "as_pair",
     "as_samples",
     "atomic_write",
     "batches",

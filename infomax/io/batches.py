@@ -66,6 +66,8 @@ def batches(
     for argument, value in (("batch_size", batch_size), ("epochs", 1 if epochs is None else epochs)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{argument} must be a whole number of at least 1; got {value!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1; got {seed!r}")
     named = {f"sample {i}": data for i, data in enumerate(samples)}
     if stays(named.values()):
         aligned = Aligned.of(named)
@@ -74,7 +76,7 @@ def batches(
     else:
         checked = {name: _as_tensor(data, name) for name, data in named.items()}
         n, tensors = common_length(checked), list(checked.values())
-        generator, widths = torch.Generator().manual_seed(seed), [tensor.shape[1] for tensor in tensors]
+        generator, widths = torch.Generator().manual_seed(int(seed)), [tensor.shape[1] for tensor in tensors]
         together = len({tensor.device for tensor in tensors}) == 1
         feed = from_memory([torch.cat(tensors, 1)] if together else tensors, batch_size, generator, widths * together)
     if batch_size > n:
@@ -272,7 +274,8 @@ class Aligned:
                     low, high = np.searchsorted(without, [start, stop])
                     rows = np.delete(rows, without[low:high] - start, 0) if low < high else rows
                 parts.append(maps[name](rows) if name in maps else rows)
-            pool.append(torch.from_numpy(np.concatenate(parts, dtype=np.float32)))
+            with np.errstate(under="ignore"):
+                pool.append(torch.from_numpy(np.concatenate(parts, dtype=np.float32)))
         return pool
 
 
@@ -283,7 +286,7 @@ def _length(width: int) -> int:
 
 def check_finite(rows: NDArray[Any], name: str, start: int, dtype: type[np.floating[Any]] = np.float64) -> None:
     """Raise ValueError unless all values are finite as ``dtype``; ``start`` is the row number of the first."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         finite = np.isfinite(rows.astype(dtype))
     if not finite.all():
         row, column = np.argwhere(~finite)[0]

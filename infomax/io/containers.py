@@ -67,20 +67,25 @@ def to_array(data: Any, name: str) -> NDArray[Any]:
         return from_tensor(data, name)
     if hasattr(data, "to_numpy"):
         return _series(data, name)
-    if not isinstance(data, list | tuple):
+    if isinstance(data, Sequence) and not isinstance(data, str | bytes) and not hasattr(data, "__array__"):
+        data = list(data)  # ranges and deques, too, may hold integers that numpy would round
+    else:
         return _converted(data, name)
     data = _without_tensors(data, name, _DEEPEST)
     array = _converted(data, name)
     if array.dtype == np.float64 and array.size and np.abs(array).max() > LARGEST:
         # Whole numbers beyond 2⁵³ beside numbers of another type: numpy has rounded them.
-        exact = np.frompyfunc(lambda value: value.item() if isinstance(value, np.generic) else value, 1, 1)(
-            np.array(data, dtype=object)
-        )
+        exact = np.frompyfunc(_plain, 1, 1)(np.array(data, dtype=object))
         whole = as_integers(exact)
         if whole is not None:
             return whole
         to_float64(exact.reshape(len(exact), -1), name, shift=False)
     return array
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of numpy, or an array without dimensions, as a number of Python, which compares exactly."""
+    return value.item() if isinstance(value, np.generic | np.ndarray) and not value.shape else value
 
 
 def from_tensor(tensor: torch.Tensor, name: str) -> NDArray[Any]:

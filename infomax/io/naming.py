@@ -21,8 +21,13 @@ def unknown(what: str, came: str, known: list[str]) -> str:
     if not close:
         matches = difflib.get_close_matches(_folded(came), folded.values(), n=3, cutoff=0.5)
         close = [name for match in dict.fromkeys(matches) for name in known if folded[name] == match]
-    hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else f"known: {', '.join(known)}"
+    hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else f"known: {listed(known)}"
     return f"{what} {came!r} is not known; {hint}"
+
+
+def listed(names: Sequence[str], most: int = 30) -> str:
+    """The names in one line; the first of them if there are many."""
+    return ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
 
 
 def _folded(name: str) -> str:
@@ -47,7 +52,7 @@ def select_columns(
     for selection in selections:
         names = [name if name in present else name.strip() for name in selection if name.strip()]
         if not names:
-            raise ValueError(f"{path}: name at least one column; known: {', '.join(known[:20])}")
+            raise ValueError(f"{path}: name at least one column; known: {listed(known)}")
         matched: dict[str, None] = {}
         for name in names:
             hits = [name] if name in present else fnmatch.filter(known, name)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.exceptions import ConstantColumnWarning, IndexWarning, InfomaxWarning
+from infomax.exceptions import ConstantColumnWarning, IndexWarning
 from infomax.io.containers import table_columns, table_names, to_array
 from infomax.io.exact import to_float64
 
@@ -30,23 +29,6 @@ class Columns:
     def shape(self) -> tuple[int, int]:
         """``(N, D)``."""
         return self.samples.shape[0], self.samples.shape[1]
-
-
-@contextmanager
-def labelled_warnings(label: str, *, depth: int) -> Iterator[None]:
-    """Prefix this library's warnings with ``label:``; all warnings are issued when the block ends.
-
-    Args:
-        label: the subject of the warnings. depth: number of calls between this block and the line to report.
-    """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", InfomaxWarning)
-        yield
-    for warning in caught:
-        if issubclass(warning.category, InfomaxWarning):
-            warnings.warn(f"{label}: {warning.message}", warning.category, stacklevel=depth + 3)
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def as_samples(data: Any, name: str, *, shift: bool = True) -> Floats:
@@ -100,12 +82,6 @@ def _two_dimensional(array: NDArray[Any], name: str) -> NDArray[Any]:
     if array.shape[1] == 0:
         raise ValueError(f"{name} must have at least one column; got shape {array.shape}")
     return array
-
-
-def as_pair(x: Any, y: Any, *, least: int, stacklevel: int = 5) -> tuple[Floats, Floats]:
-    """Check x and y by :func:`as_aligned`."""
-    aligned = as_aligned({"x": x, "y": y}, least=least, stacklevel=stacklevel)
-    return aligned["x"], aligned["y"]
 
 
 def as_aligned(samples: Mapping[str, Any], *, least: int, stacklevel: int = 4) -> dict[str, Floats]:

@@ -66,9 +66,11 @@ class History:
     diverged: bool = False
 
 
-def own_draws(module: nn.Module, seed: int, device: torch.device) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def own_draws(module: nn.Module, seed: int, device: torch.device) -> Iterator[None]:
     """:func:`seeded` if calls of the module may draw random numbers; otherwise nothing global is touched."""
-    return seeded(seed, device) if may_draw(module) else contextlib.nullcontext()
+    with seeded(seed, device) if may_draw(module) else contextlib.nullcontext():
+        yield
 
 
 def validation_rows(n: int) -> int:

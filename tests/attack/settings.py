@@ -36,6 +36,7 @@ SETTINGS = {
     "no_grad": torch.no_grad,
     "anomaly mode": lambda: torch.autograd.set_detect_anomaly(True),
     "numpy errors": lambda: np.errstate(all="raise"),
+    "flushed denormals": lambda: put(torch.set_flush_denormal, True, False),
     "threads": lambda: put(torch.set_num_threads, 3, torch.get_num_threads()),
 }
 

@@ -164,6 +164,67 @@ def test_bounds_that_were_made_under_settings():
         estimate(X, Y, bound=bound, **BRIEF)
 
 
+def test_subnormal_values_differ_where_denormals_are_flushed():
+    tiny = np.random.default_rng(0).permutation(60) * 5e-324
+    pair = np.column_stack([tiny, np.arange(60)])
+
+    def results():
+        composed = conditional(tiny, tiny, np.arange(60), bound="gaussian")
+        return (
+            estimate(tiny, tiny, bound="ksg").mi,
+            pairwise(pair, progress=False, permutations=30).mi[0, 1],
+            composed.mi,
+        )
+
+    expected = results()
+    assert expected[0] > 2
+    with SETTINGS["flushed denormals"]():
+        assert results() == expected
+        assert not np.float64(5e-324) * np.float64(1.0)  # as before
+
+
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(2, 2)
+
+    def forward(self, x, y):
+        return self.net(x) @ y.T
+
+
+def scripted():
+    return torch.jit.trace(Plain(), (torch.zeros(4, 2), torch.zeros(4, 2)), check_trace=False)
+
+
+class Detached(Plain):
+    def forward(self, x, y):
+        return super().forward(x, y).detach()
+
+
+class NaNWhenMeasured(infomax.critics.Bilinear):
+    def forward(self, x, y):
+        return super().forward(x, y) * (1.0 if self.training else torch.nan)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("critic", "error", "message"),
+    [
+        (scripted, TypeError, "bound must not have TorchScript modules: copies do not train; got"),
+        (Detached, ValueError, "bound must return values with a gradient for its parameters; got none"),
+    ],
+)
+def test_modules_that_cannot_be_trained_are_refused_by_name(critic, error, message):
+    with pytest.raises(error, match=message):
+        estimate(X, Y, bound=infomax.NWJ(2, 2, critic=critic()), **BRIEF)
+
+
+def test_values_that_are_not_finite_are_said_to_be_so():
+    result = estimate(X, Y, bound=infomax.NWJ(2, 2, critic=NaNWhenMeasured(2, 2)), **BRIEF)
+    assert np.isnan(result.mi)
+    assert result.warnings[-1] == "the value is not finite: the bound gave NaN or infinity on held-out rows"
+
+
 class Noisy(nn.Module):
     """A critic of someone else, which draws from torch's global generator when it is made and when it is called."""
 

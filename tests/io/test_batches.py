@@ -319,3 +319,16 @@ def test_a_bound_trains_on_batches(table):
     for x, y in batches(mapped[:, 1], mapped[:, 2], epochs=1):
         cpc.loss(x, y).backward()
     assert all(parameter.grad is not None for parameter in cpc.parameters())
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, True])
+def test_seeds_that_are_none(seed):
+    with pytest.raises(ValueError, match=r"seed must be a whole number from 0 to 2\*\*63 - 1; got"):
+        batches(np.arange(9.0), batch_size=3, seed=seed)
+
+
+@pytest.mark.parametrize("cells", [10**9, 10])
+def test_numpy_may_be_told_to_raise(cells, monkeypatch):
+    monkeypatch.setattr(sys.modules["infomax.io.batches"], "MOST_CELLS", cells)
+    with np.errstate(all="raise"):
+        assert float(next(batches(np.arange(60.0) * 1e-320, batch_size=60))[0].max()) == 0.0

@@ -8,7 +8,7 @@ import torch
 
 from infomax import ConstantColumnWarning, conditional, estimate, pairwise
 from infomax.io.batches import stays
-from infomax.io.samples import as_pair, as_samples
+from infomax.io.samples import as_aligned, as_samples
 from infomax.io.stored import columns_of
 
 EXPECTED = [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
@@ -114,7 +114,7 @@ def test_a_device_without_values_is_refused():
 def test_labels_of_arrow_tables():
     table = pyarrow.table({"age": [1, 2], "unit": [7, 7]})
     with pytest.warns(ConstantColumnWarning, match="x has 1 constant of 2 columns, left out: 'unit'$"):
-        as_pair(table, [1, 2], least=2)
+        as_aligned({"x": table, "y": [1, 2]}, least=2)
     values = np.random.default_rng(0).normal(size=(30, 2))
     result = pairwise(pyarrow.table({"age": values[:, 0], "income": values[:, 1]}), progress=False)
     assert list(result.names) == ["age", "income"]

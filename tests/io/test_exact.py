@@ -1,6 +1,7 @@
 """Values that float64 would make equal: integers beyond 2⁵³, extended numbers, and decimals in text."""
 
 import sys
+from collections import deque
 from decimal import Decimal
 
 import numpy as np
@@ -183,3 +184,21 @@ def test_parquet_columns_of_different_types(tmp_path, monkeypatch):
     monkeypatch.setattr(feeding, "MOST_CELLS", 100)
     with pytest.raises(ValueError, match=r"column 'clock' of .* must hold whole numbers of at most 2\*\*53 beside"):
         estimate(columns, Y, bound="gaussian")
+
+
+@pytest.mark.parametrize("kind", [lambda start: range(start, start + N), lambda start: deque(range(start, start + N))])
+def test_sequences_of_any_kind_keep_wide_integers(kind):
+    assert gaussian(kind(2**63 - 50)) == gaussian(kind(0))
+
+
+@pytest.mark.parametrize("one", [int, np.int64, torch.tensor, np.array])
+@pytest.mark.parametrize("kind", [list, deque])
+def test_wide_integers_beside_a_fraction_are_refused(one, kind):
+    message = "must hold values that remain different in float64"
+    for first in (0.5, np.float64(0.5), torch.tensor(0.5)):
+        with pytest.raises(ValueError, match=message):
+            gaussian(kind([first, *(one(2**60 + k) for k in range(N - 1))]))
+    with pytest.raises(ValueError, match=message):
+        gaussian(kind([one(2**60 + k), k + 0.5] for k in range(N)))
+    small = kind([one(k), k + 0.5] for k in range(N))
+    assert gaussian(small) == gaussian(np.column_stack([STEPS, STEPS + 0.5]))

@@ -5,15 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from infomax import conditional, estimate
+from infomax import ConstantColumnWarning, IndexWarning, InfomaxWarning, conditional, estimate
 from infomax.io.files import check_writable, read_columns, read_named
-from infomax.io.samples import (
-    ConstantColumnWarning,
-    IndexWarning,
-    InfomaxWarning,
-    as_pair,
-    as_samples,
-)
+from infomax.io.samples import as_aligned, as_samples
 
 
 @pytest.mark.parametrize(
@@ -71,14 +65,14 @@ def test_bad_samples_are_refused(data, error, message):
 
 def test_pairs_are_held_to_their_rules():
     with pytest.raises(ValueError, match="y must have as many rows as x; got 3 and 4"):
-        as_pair(np.arange(4), np.arange(3), least=1)
+        as_aligned({"x": np.arange(4), "y": np.arange(3)}, least=1)
     with pytest.raises(ValueError, match="x must have at least 20 rows; got 4"):
-        as_pair(np.arange(4), np.arange(4), least=20)
+        as_aligned({"x": np.arange(4), "y": np.arange(4)}, least=20)
 
 
 def test_constant_columns_are_left_out_and_the_users_line_is_shown():
     def called_by_a_user(x, y):
-        return as_pair(x, y, least=2)
+        return as_aligned({"x": x, "y": y}, least=2).values()
 
     with pytest.warns(ConstantColumnWarning, match="x has 1 constant of 2 columns, left out: 1") as caught:
         x, y = called_by_a_user(np.array([[1, 7], [2, 7]]), np.array([1, 2]))
@@ -91,11 +85,11 @@ def test_constant_columns_are_left_out_and_the_users_line_is_shown():
 def test_constant_columns_are_called_what_the_user_calls_them():
     frame = pd.DataFrame({"age": [1, 2], "unit": [7, 7], 5: [0, 0]})
     with pytest.warns(ConstantColumnWarning, match="x has 2 constant of 3 columns, left out: 'unit', 5$"):
-        as_pair(frame, [1, 2], least=2)
+        as_aligned({"x": frame, "y": [1, 2]}, least=2)
     with pytest.warns(ConstantColumnWarning, match="y has 1 constant of 1 columns, left out: 'price'$"):
-        as_pair([1, 2], pd.Series([3, 3], name="price"), least=2)
+        as_aligned({"x": [1, 2], "y": pd.Series([3, 3], name="price")}, least=2)
     with pytest.warns(ConstantColumnWarning, match="y has 1 constant of 1 columns, left out: 0$"):
-        as_pair([1, 2], pd.Series([3, 3]), least=2)
+        as_aligned({"x": [1, 2], "y": pd.Series([3, 3])}, least=2)
 
 
 def test_rows_are_paired_by_position_and_labels_that_say_otherwise_are_told_of():
@@ -122,7 +116,7 @@ def test_rows_are_paired_by_position_and_labels_that_say_otherwise_are_told_of()
 
 @pytest.mark.parametrize("y", [np.arange(3.0), [3.0, 1.0, 2.0], pd.Series([3.0, 1.0, 2.0], index=[9, 7, 8])])
 def test_labels_that_agree_or_are_not_there_are_no_matter(y):
-    as_pair(pd.Series([1.0, 2.0, 3.0], index=[9, 7, 8]), y, least=2)
+    as_aligned({"x": pd.Series([1.0, 2.0, 3.0], index=[9, 7, 8]), "y": y}, least=2)
 
 
 TABLE = 'name,a,"b, quoted",c\n"x, y",1,2.5,0\nz,-3e2, 4 ,1\n'
