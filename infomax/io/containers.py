@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array as buffers
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from infomax.io.exact import LARGEST, as_integers, to_float64
 
 #: Floating-point types of torch that numpy has too.
 _SHARED = (torch.float16, torch.float32, torch.float64)
+#: Sequences with a type of their own, which numpy reads.
+_BUFFERS = (str, bytes, bytearray, memoryview, buffers.array)
 #: Most dimensions of a sequence that is searched for tensors: one more than samples may have.
 _DEEPEST = 3
 
@@ -67,7 +70,7 @@ def to_array(data: Any, name: str) -> NDArray[Any]:
         return from_tensor(data, name)
     if hasattr(data, "to_numpy"):
         return _series(data, name)
-    if isinstance(data, Sequence) and not isinstance(data, str | bytes) and not hasattr(data, "__array__"):
+    if isinstance(data, Sequence) and not isinstance(data, _BUFFERS) and not hasattr(data, "__array__"):
         data = list(data)  # ranges and deques, too, may hold integers that numpy would round
     else:
         return _converted(data, name)

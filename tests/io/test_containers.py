@@ -1,5 +1,7 @@
 """Tensors, tables and sequences: legal ones are read, the others are refused by the name of the argument."""
 
+import array
+
 import numpy as np
 import pandas as pd
 import pyarrow
@@ -140,3 +142,12 @@ def test_tensors_that_torch_warns_of():
     nested = torch.nested.nested_tensor([PLAIN, PLAIN])
     with pytest.raises(TypeError, match="x must be a dense tensor; got a nested tensor"):
         estimate(nested, nested)
+
+
+def test_buffers_are_read_as_they_are():
+    """A view of two dimensions is a sequence that cannot be iterated over; those of float16 have no items."""
+    values = np.arange(120.0).reshape(60, 2)
+    for view in (memoryview(values), memoryview(values.astype(np.float16)), memoryview(values[::-1])[::-1]):
+        np.testing.assert_array_equal(as_samples(view, "x"), values)
+    wide = array.array("Q", [2**63 + k for k in range(60)])
+    assert as_samples(wide, "x")[:, 0].tolist() == list(range(60))
