@@ -21,7 +21,8 @@ from infomax import interrupts
 def at(moment):
     print(moment, flush=True)
     if moment == sys.argv[1]:
-        time.sleep(600 if moment in ("import", "main") else 0.3)
+        for _ in range(60_000 if moment in ("import", "main") else 30):
+            time.sleep(0.01)  # one long sleep would miss a signal that comes just before it
 
 def main():
     try:
@@ -37,7 +38,7 @@ atexit.register(at, "exit")
 interrupts.run(main)
 """
 #: In place of a package that takes seconds to load.
-SLOW = "import time\nprint('loading', flush=True)\ntime.sleep(600)\n"
+SLOW = "import time\nprint('loading', flush=True)\nfor _ in range(60_000):\n    time.sleep(0.01)\n"
 SCRIPTS = {
     file: ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
     for package in ("infomax", "benchmarks", "mmim_example")
@@ -117,7 +118,8 @@ import time
 from infomax import interrupts
 def main():
     import slow
-    time.sleep(600)
+    for _ in range(60_000):
+        time.sleep(0.01)
 interrupts.run(main)
 """
     with started("-c", program, path=tmp_path) as process:
