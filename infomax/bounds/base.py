@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from infomax.io.naming import unknown
-from infomax.scores.precision import autocast_type, check_real, widened, without_autocast
+from infomax.scores.precision import HALF, autocast_type, check_real, widened, without_autocast
 
 Kind = Literal["lower", "upper", "estimate"]
 #: Kinds in words.
@@ -129,8 +129,7 @@ class Bound(nn.Module, abc.ABC):
 
         The range of float16 is too small for squared residuals, and for slopes of exponentials on their way back.
         """
-        half = (torch.float16, torch.bfloat16)
-        if autocast_type(inputs[0]) is not torch.float16 or any(p.dtype in half for p in self.parameters()):
+        if autocast_type(inputs[0]) is not torch.float16 or any(p.dtype in HALF for p in self.parameters()):
             return function(*inputs)
         with without_autocast(inputs[0]):
             return function(*map(widened, inputs))

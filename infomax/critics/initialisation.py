@@ -79,13 +79,18 @@ def reset(module: nn.Module, generator: torch.Generator | None = None) -> None:
         module.apply(reset_one)
 
 
+def is_own(kind: type) -> bool:
+    """Whether a class is this library's, whose modules draw nothing when they are called."""
+    return kind.__module__.split(".")[0] == "infomax"
+
+
 def may_draw(module: nn.Module) -> bool:
     """Whether a call of the module may draw random numbers: it has parts other than this library's or simple layers."""
 
     def quiet(part: nn.Module) -> bool:
         home = type(part).__module__
         hooked = part._forward_hooks or part._forward_pre_hooks
-        known = home.split(".")[0] == "infomax" or home in _QUIET
+        known = is_own(type(part)) or home in _QUIET
         return known and not hooked and not isinstance(part, _LOUD)
 
     return not all(map(quiet, module.modules()))

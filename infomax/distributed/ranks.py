@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from infomax.distributed.heartbeats import Heartbeats, SilenceError
+from infomax.scores.precision import widened
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -264,7 +265,7 @@ def gathered_rows(rows: Tensor, shares: Shares) -> Tensor:
 
 def scattered_sum(rows: Tensor, shares: Shares) -> Tensor:
     """This rank's part of the sum over ranks of ``rows (shares.total, …)``; half precision is summed in float32."""
-    wide = (rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows).contiguous()
+    wide = widened(rows).contiguous()
     parts = list(torch.split(wide, shares.sizes))
     own = torch.empty_like(parts[shares.rank])
     exchange("summing gradients", lambda: dist.reduce_scatter(own, parts, group=shares.group))

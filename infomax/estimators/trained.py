@@ -13,7 +13,7 @@ import torch
 
 from infomax.bounds import Bound
 from infomax.bounds import base as bounds
-from infomax.critics.initialisation import initialised, may_draw
+from infomax.critics.initialisation import initialised, is_own, may_draw
 from infomax.estimators.base import Estimator, Measurement, untrained
 from infomax.estimators.problem import Problem
 from infomax.isolation import seeded
@@ -129,7 +129,7 @@ class TrainedBound(Estimator):
             family = bounds.get(bound)
             build, foreign = (
                 partial(family.for_estimation, *problem.dims, n),
-                family.__module__.split(".")[0] != "infomax",
+                not is_own(family),
             )
         with seeded(seed, problem.device) if foreign else contextlib.nullcontext():
             return initialised(build, seed).to(problem.device)

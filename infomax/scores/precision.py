@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_HALF = (torch.float16, torch.bfloat16)
-_REAL = (torch.float32, torch.float64, *_HALF)
+HALF = (torch.float16, torch.bfloat16)
+_REAL = (torch.float32, torch.float64, *HALF)
 
 
 def check_real(value: Any, argument: str) -> None:
@@ -34,7 +34,7 @@ def check_real(value: Any, argument: str) -> None:
 
 def widened(values: Tensor) -> Tensor:
     """The values in float32, or in float64 if they have it."""
-    return values.float() if values.dtype in _HALF else values
+    return values.float() if values.dtype in HALF else values
 
 
 def autocast_type(values: Tensor) -> torch.dtype | None:
@@ -57,7 +57,7 @@ def normalized(rows: Tensor) -> Tensor:
 
 def products(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b.T`` in float32 or wider, also under autocast, for a ``(…, D)`` and b ``(M, D)``."""
-    if a.dtype != b.dtype or a.dtype in _HALF:
+    if a.dtype != b.dtype or a.dtype in HALF:
         dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
         a, b = a.to(dtype), b.to(dtype)
     with without_autocast(a):

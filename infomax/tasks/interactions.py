@@ -8,6 +8,7 @@ import numpy as np
 
 from infomax.tasks.base import Array, Task, add
 from infomax.tasks.quadrature import location_information, noise_for, normal_nodes, scale_information
+from infomax.tasks.transforms import Transform, identity
 
 
 def exclusive_or(columns: int, *, noise: float = 0.2) -> Task:
@@ -20,14 +21,8 @@ def exclusive_or(columns: int, *, noise: float = 0.2) -> Task:
         ValueError: for fewer than 2 columns, or a ``noise`` that is not positive.
     """
     _check(columns, noise)
-
-    def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        x = rng.standard_normal((n, columns))
-        return x, np.sign(x[:, :1] * x[:, 1:2]) + noise * rng.standard_normal((n, 1))
-
     mi = location_information(np.array([-1.0, 1.0]), np.array([0.5, 0.5]), noise)
-    reference = "this library; MI by quadrature"
-    return Task(f"exclusive-or-2in{columns}", mi, columns, 1, reference, sample, "interactions")
+    return _of_product("exclusive-or", np.sign, columns, noise, mi)
 
 
 def product(columns: int, *, noise: float = 0.5) -> Task:
@@ -42,15 +37,9 @@ def product(columns: int, *, noise: float = 0.5) -> Task:
         ValueError: for fewer than 2 columns, or a ``noise`` that is not positive.
     """
     _check(columns, noise)
-
-    def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        x = rng.standard_normal((n, columns))
-        return x, x[:, :1] * x[:, 1:2] + noise * rng.standard_normal((n, 1))
-
     nodes, weights = normal_nodes(801)
     mi = scale_information(np.hypot(nodes, noise), weights, noise)
-    reference = "this library; MI by quadrature"
-    return Task(f"product-2in{columns}", mi, columns, 1, reference, sample, "interactions")
+    return _of_product("product", identity, columns, noise, mi)
 
 
 def periodic(mi: float, *, periods: int) -> Task:
@@ -73,6 +62,17 @@ def periodic(mi: float, *, periods: int) -> Task:
         return x, np.sin(2 * math.pi * periods * x) + noise * rng.standard_normal((n, 1))
 
     return Task(f"periodic-{periods}-{mi:g}", mi, 1, 1, "this library; MI by quadrature", sample, "periodic")
+
+
+def _of_product(name: str, relation: Transform, columns: int, noise: float, mi: float) -> Task:
+    """Standard normal columns x; y is a function of the product of the first two, plus normal noise."""
+
+    def sample(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        x = rng.standard_normal((n, columns))
+        return x, relation(x[:, :1] * x[:, 1:2]) + noise * rng.standard_normal((n, 1))
+
+    reference = "this library; MI by quadrature"
+    return Task(f"{name}-2in{columns}", mi, columns, 1, reference, sample, "interactions")
 
 
 def _check(columns: int, noise: float) -> None:
