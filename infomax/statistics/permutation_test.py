@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,38 +14,70 @@ from torch import Tensor
 from infomax.isolation import isolated
 from infomax.statistics.gaussian import whiten
 
+Floats = NDArray[np.float64]
+
 #: Number of random cosines of each side; number of frequency bands; columns from which random projections are used.
 _COSINES, _BANDS, _MOST_COLUMNS = 48, 3, 64
-#: Largest number of rows that are used.
-_MOST_ROWS = 20_000
+#: Half periods of the rapid cosines of the ranks.
+_RAPID = np.arange(9, 73)
+#: Numbers of neighbours of each row, from few for rapid relations to many for noisy ones.
+_NEIGHBOURS = 3, 10
+#: Noise of squared distances, as a share of their mean.
+_TIES = 1e-9
+#: Largest number of rows that are used; and for neighbours and rapid cosines, which need fewer.
+_MOST_ROWS, _MOST_NEAR = 20_000, 2_048
 
 
 @isolated()
 def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generator) -> float:
     r"""P-value of independence by permutations of the pairs.
 
-    Features are computed from x and from y separately: the whitened normal scores; their squares and squared norm;
-    random cosines of low, middle and high frequency. For each kind of feature of x and each kind of feature of y, the
-    squared covariances are summed. For cosines this is the Hilbert-Schmidt independence criterion (Gretton et al. 2005)
-    with random features (Rahimi and Recht 2007). All sums are tested together by :func:`permutation_pvalue`.
+    Three groups of statistics are tested together by :func:`permutation_pvalue`:
+
+    - Smooth relations. Features are computed from x and from y separately: the whitened normal scores; their squares
+      and squared norm; random cosines of low, middle and high frequency. For each kind of feature of x and each kind
+      of feature of y, the squared covariances are summed. For cosines this is the Hilbert-Schmidt independence
+      criterion (Gretton et al. 2005, doi:10.1007/11564089_7) with random features (Rahimi and Recht 2007).
+    - Rapid relations. The same sums for the first two kinds of feature of one side and, on the other, cosines of 9 to
+      72 half periods of the ranks of a column.
+    - Near rows. The mean squared distance in y of the 3, and of the 10, nearest neighbours in x; and the same with x
+      and y exchanged (Friedman and Rafsky 1983, doi:10.1214/aos/1176346148; in one column close to Chatterjee 2021,
+      arXiv 1909.10140). It makes no assumption about the form of the relation. Neighbours at equal distances are
+      chosen at random, so that the test remains exact.
 
     Args:
-        x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``. If there are more than 20,000 rows, 20,000 are drawn.
+        x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``. If there are more than 20,000 rows, 20,000 are drawn; the
+            second and third group use at most 2,048 of them, which are permuted among themselves.
         draws: number of permutations; the p-value is at least 1 / (1 + draws).
     """
-    if len(x) > _MOST_ROWS:
+    if bool((x == x[0]).all()) or bool((y == y[0]).all()):
+        return 1.0
+    near = min(len(x), _MOST_NEAR)
+    if len(x) > near:
         rows = torch.from_numpy(rng.permutation(len(x))[:_MOST_ROWS])
         x, y = x[rows], y[rows]
     whitened = whiten(x, y)
-    features_x, kinds_x = _features(x, whitened.root_x, rng)
-    features_y, kinds_y = _features(y, whitened.root_y, rng)
-    statistics = np.empty((draws + 1, len(kinds_x) * len(kinds_y)))
+    features_x, starts_x = _features(x, whitened.root_x, rng)
+    features_y, starts_y = _features(y, whitened.root_y, rng)
+    plain_x, plain_y = features_x[:near, : starts_x[2]].contiguous(), features_y[:near, : starts_y[2]].contiguous()
+    rapid_x, rapid_y = _rapid(x[:near], rng), _rapid(y[:near], rng)
+    near_x, near_y = _Near.of(x[:near], rng), _Near.of(y[:near], rng)
+    statistics = []
     for draw in range(draws + 1):
-        order = torch.from_numpy(rng.permutation(len(y))) if draw else torch.arange(len(y))
-        squares = (features_x.T @ features_y[order]).square()
-        sums = [part.sum() for rows in torch.split(squares, kinds_x, 0) for part in torch.split(rows, kinds_y, 1)]
-        statistics[draw] = torch.stack(sums).numpy()
-    return permutation_pvalue(statistics)
+        order = np.arange(len(y))
+        if draw:
+            order = np.concatenate([rng.permutation(near), near + rng.permutation(len(y) - near)])
+        nearby = order[:near]
+        rows, near_rows = torch.from_numpy(order), torch.from_numpy(nearby)
+        sums = [
+            _sums(features_x.T @ features_y.index_select(0, rows), starts_x, starts_y),
+            _sums(rapid_x.T @ plain_y.index_select(0, near_rows), [0], starts_y[:2]),
+            _sums(plain_x.T @ rapid_y.index_select(0, near_rows), starts_x[:2], [0]),
+        ]
+        closeness = [*near_x.closeness(near_y, nearby), *near_y.closeness(near_x, np.argsort(nearby))]
+        # Roots have lighter tails than squares, so that no kind of statistic dominates the largest.
+        statistics.append(np.concatenate([*map(np.sqrt, sums), closeness]))
+    return permutation_pvalue(np.array(statistics))
 
 
 def permutation_pvalue(statistics: NDArray[np.float64]) -> float:
@@ -69,8 +103,14 @@ def permutation_pvalue(statistics: NDArray[np.float64]) -> float:
     return float((largest >= largest[0] - 1e-12).mean())
 
 
+def _sums(covariances: Tensor, starts_x: Sequence[int], starts_y: Sequence[int]) -> Floats:
+    """Sums of the squared covariances ``(Fx, Fy)`` of each kind of feature of x with each of y, from their starts."""
+    rows = np.add.reduceat(covariances.square().numpy(), starts_x, axis=0)
+    return np.add.reduceat(rows, starts_y, axis=1).ravel().astype(np.float64)
+
+
 def _features(scores: Tensor, root: Tensor, rng: np.random.Generator) -> tuple[Tensor, list[int]]:
-    """Centred features of one side, ``(N, F)`` in float32, and the number of features of each kind."""
+    """Centred features of one side, ``(N, F)`` in float32, and where each kind of them starts."""
     n, dim = scores.shape
     axes = torch.eye(dim, dtype=scores.dtype)
     if dim > _MOST_COLUMNS:
@@ -85,4 +125,37 @@ def _features(scores: Tensor, root: Tensor, rng: np.random.Generator) -> tuple[T
     features = features - features.mean(0)
     spread = features.std(0)
     varying = torch.where(spread > 1e-9, features / spread.clamp_min(1e-9), 0.0)  # rounding errors of constant features
-    return (varying / math.sqrt(n)).float(), [kind.shape[1] for kind in kinds]
+    starts = np.cumsum([0, *(kind.shape[1] for kind in kinds[:-1])])
+    return (varying / math.sqrt(n)).float(), starts.tolist()
+
+
+def _rapid(scores: Tensor, rng: np.random.Generator) -> Tensor:
+    """Centred cosines of the ranks, of one column for each number of half periods, ``(N, F)`` in float32."""
+    columns = np.resize(rng.permutation(scores.shape[1]), len(_RAPID))
+    angles = math.pi * torch.special.ndtr(scores[:, torch.from_numpy(columns)]) * torch.from_numpy(_RAPID)
+    cosines = torch.cos(angles)
+    return ((cosines - cosines.mean(0)) / math.sqrt(len(scores))).float()
+
+
+@dataclass(frozen=True, eq=False)
+class _Near:
+    """The neighbours of each row of one side, nearest first, ``(N, k)``, and all squared distances, ``(N, N)``."""
+
+    neighbours: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, scores: Tensor, rng: np.random.Generator) -> _Near:
+        n = len(scores)
+        squares = scores.square().sum(1)
+        distances = (squares[:, None] + squares - 2 * scores @ scores.T).fill_diagonal_(0.0)
+        # Noise far below the distance of different values draws among neighbours at equal distances.
+        noisy = distances + _TIES * distances.mean() * torch.from_numpy(rng.random((n, n)))
+        nearest = torch.topk(noisy.fill_diagonal_(math.inf), min(max(_NEIGHBOURS), n - 1), largest=False).indices
+        return cls(nearest.numpy(), distances.float().numpy())
+
+    def closeness(self, other: _Near, order: NDArray[np.int64]) -> list[float]:
+        """Minus the summed distances of neighbours on the other side, whose row ``order[i]`` is paired with row i."""
+        paired = order[:, None] * len(order) + order.take(self.neighbours)
+        apart = other.distances.ravel().take(paired)
+        return [-float(apart[:, :k].sum(dtype=np.float64)) for k in _NEIGHBOURS]

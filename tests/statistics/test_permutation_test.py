@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from infomax.statistics.permutation_test import independence_pvalue, permutation_pvalue
+from infomax.statistics.marginals import normal_scores
+from infomax.statistics.permutation_test import _Near, independence_pvalue, permutation_pvalue
 
 
 def naive_pvalue(statistics):
@@ -73,6 +74,58 @@ def test_dependence_of_all_kinds_is_seen(relation):
     assert independence_pvalue(*pair(relation, 300, rng), 99, rng) == 0.01
 
 
+def test_a_sine_of_sixteen_periods_is_seen():
+    """About 0.85 nats in 1,000 rows. Without rapid cosines and near rows the p-value is uniform."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        x = rng.random((1000, 1))
+        y = np.sin(32 * math.pi * x) + 0.3 * rng.normal(size=(1000, 1))
+        assert independence_pvalue(*(torch.from_numpy(normal_scores(side)) for side in (x, y)), 199, rng) <= 0.01
+
+
+def test_exclusive_or_among_five_columns_is_seen():
+    """200 rows; smooth statistics alone have a power of about 0.6 at level 0.05, and here it is 0.95."""
+    found = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        x = torch.from_numpy(rng.normal(size=(200, 5)))
+        y = torch.sign(x[:, :1] * x[:, 1:2]) + 0.2 * torch.from_numpy(rng.normal(size=(200, 1)))
+        found.append(independence_pvalue(x, y, 99, rng) <= 0.05)
+    assert sum(found) >= 8
+
+
+def test_closeness_is_the_naive_sum():
+    """Over the neighbours of each row in x, of the squared distance in y of the rows that are paired with them."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 30, 2))
+    order = rng.permutation(30)
+    expected = dict.fromkeys((3, 10), 0.0)
+    for i in range(30):
+        nearest = sorted((j for j in range(30) if j != i), key=lambda j: ((x[i] - x[j]) ** 2).sum())
+        for k in expected:
+            expected[k] -= sum(((y[order[i]] - y[order[j]]) ** 2).sum() for j in nearest[:k])
+    near_x, near_y = (_Near.of(torch.from_numpy(side), rng) for side in (x, y))
+    assert near_x.closeness(near_y, order) == pytest.approx(list(expected.values()), rel=1e-5)
+
+
+def test_neighbours_at_equal_distances_are_drawn_at_random():
+    """No place among rows of equal values is preferred: otherwise both sides would prefer the same rows."""
+    rng = np.random.default_rng(0)
+    label = torch.arange(80, dtype=torch.float64)[:, None] % 2
+    counts = sum(np.bincount(_Near.of(label, rng).neighbours[::2].ravel(), minlength=80) for _ in range(200))
+    assert not counts[1::2].any()
+    counts = counts[::2]
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_more_rows_than_neighbours_use():
+    """2,500 rows: the first 2,048, in random order, are permuted among themselves; a late change is seen."""
+    rng = np.random.default_rng(0)
+    x, noise = torch.from_numpy(rng.normal(size=(2, 2500, 1)))
+    assert independence_pvalue(x, 0.2 * x + noise, 49, rng) == 0.02
+    assert independence_pvalue(x, noise, 49, rng) > 0.02
+
+
 def test_sides_of_more_columns_than_rows_and_constant_ones():
     rng = np.random.default_rng(0)
     wide = torch.from_numpy(rng.normal(size=(60, 100)))
@@ -80,7 +133,25 @@ def test_sides_of_more_columns_than_rows_and_constant_ones():
     assert independence_pvalue(torch.zeros(60, 1, dtype=torch.float64), wide[:, :1], 19, rng) == 1.0
 
 
-@pytest.mark.parametrize("columns", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("kinds", [("counts", "counts"), ("counts", "several"), ("several", "several")])
+def test_level_of_tied_columns(kinds):
+    """600 independent pairs of 60 rows with many ties: P(p <= a) is a."""
+    draw = {
+        "counts": lambda rng: rng.integers(3, size=(60, 1)) * 1.0,
+        "several": lambda rng: np.hstack([rng.integers(4, size=(60, 1)), np.round(rng.normal(size=(60, 2)), 1)]),
+    }
+    values = []
+    for seed in range(600):
+        rng = np.random.default_rng(seed)
+        sides = (torch.from_numpy(normal_scores(draw[kind](rng))) for kind in kinds)
+        values.append(independence_pvalue(*sides, 19, rng))
+    counts = np.bincount(np.rint(20 * np.array(values)).astype(int), minlength=21)[1:]
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [1, 3])
 def test_level_under_independence(columns):
     """400 independent pairs of 40 rows whose columns share a scale: p-values are uniform on 1/20, …, 1."""
     rng = np.random.default_rng(columns)
