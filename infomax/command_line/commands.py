@@ -56,7 +56,7 @@ def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         check_figure_path(arguments.plot)
     leads = distributed.rank() == 0
-    options = {name: getattr(arguments, name) for name in ("seed", "device", "quick")}
+    options = {name: getattr(arguments, name) for name in ("seed", "device", "quick", "n_neighbors")}
     options |= {"progress": arguments.progress and leads, "shared": distributed.active()}
     selections = [part.split(",") for part in (arguments.x, arguments.y, arguments.given) if part is not None]
     x, y, *z = _read(arguments.file, *selections, seed=arguments.seed)
@@ -118,6 +118,8 @@ def _pairwise(arguments: argparse.Namespace) -> int:
     selections = [part.split(",") for part in (arguments.columns, arguments.others) if part is not None]
     sides = read_named(arguments.file, *selections)
     options = {name: getattr(arguments, name) for name in ("bound", "correction", "seed", "progress")}
+    if arguments.n_neighbors is not None:
+        options["n_neighbors"] = arguments.n_neighbors
     with _plain_warnings(show=True):
         result = pairwise(*sides, **options)
     result = result.bits if arguments.unit == "bits" else result

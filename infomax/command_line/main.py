@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--unit", choices=("nats", "bits"), default="nats", help="default: %(default)s")
     one.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    one.add_argument("--n-neighbors", type=int, metavar="K", help="number of nearest neighbours of ksg; default: 3")
     one.add_argument("--quick", action="store_true", help="two folds, short training")
     one.add_argument("--device", help="where to compute, for example cuda")
     one.add_argument(
@@ -81,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
         "--with", dest="others", metavar="c", help="a second set of columns, for pairs of one of each set"
     )
     many.add_argument("--bound", help="the estimator of each pair; default: KSG, and counts of discrete columns")
+    many.add_argument(
+        "--n-neighbors", type=int, metavar="K", help="number of nearest neighbours of --bound ksg; default: 3"
+    )
     many.add_argument("--correction", choices=CORRECTIONS, default=CORRECTIONS[0])
     many.add_argument("--unit", choices=("nats", "bits"), default="nats", help="default: %(default)s")
     many.add_argument("--seed", type=int, default=0, help="default: %(default)s")

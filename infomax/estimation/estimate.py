@@ -14,7 +14,8 @@ from torch import Tensor
 from infomax.bounds import Bound
 from infomax.distributed.ranks import check_same, rank, shared_out, world_size
 from infomax.estimation.diagnostics import judge_result, judge_samples
-from infomax.estimators import BoundLike, Estimator, Problem, chosen
+from infomax.estimators import BoundLike, Estimator, Problem, chosen, get
+from infomax.estimators import names as estimator_names
 from infomax.exceptions import InfomaxWarning, SubsampleWarning
 from infomax.isolation import isolated
 from infomax.progress import progress_bar
@@ -37,6 +38,7 @@ def estimate(
     folds: int | None = ...,
     margins: Margins = ...,
     schedule: Schedule | None = ...,
+    n_neighbors: int | None = ...,
     shared: bool = ...,
 ) -> Estimate: ...
 @overload
@@ -52,6 +54,7 @@ def estimate(
     folds: int | None = ...,
     margins: Margins = ...,
     schedule: Schedule | None = ...,
+    n_neighbors: int | None = ...,
     shared: bool = ...,
 ) -> list[Estimate]: ...
 def estimate(
@@ -66,6 +69,7 @@ def estimate(
     folds: int | None = None,
     margins: Margins = "normal",
     schedule: Schedule | None = None,
+    n_neighbors: int | None = None,
     shared: bool = False,
 ) -> Estimate | list[Estimate]:
     """Estimate the mutual information of ``x`` and ``y``, with an interval.
@@ -95,6 +99,8 @@ def estimate(
         margins: how the marginals are standardised, with the statistics of the training rows: "normal" (normal scores,
             see :func:`infomax.statistics.fit_margins`), "standard" or "none". "default" always uses normal scores.
         schedule: steps, batch size and learning rate.
+        n_neighbors: number of nearest neighbours k of "ksg", in 1..N-1; by default 3. More have less variance and more
+            bias.
         shared: whether all ranks of ``torch.distributed`` call this with the same samples and share the work: the
             bounds, if there are as many as ranks, else the folds of each. Every rank returns the estimate of a single
             process, up to rounding. One rank computes "default", whose folds are one model, and estimators that do not
@@ -107,13 +113,16 @@ def estimate(
     the drawn rows. "default" uses up to 100,000 rows of any samples. ``n`` is the number of rows that were measured; a
     :class:`~infomax.SubsampleWarning` gives the total.
 
+    For "default", "gaussian", "ksg" and "plugin", exchanging x and y changes no bit of the result, as the sides are put
+    into a canonical order. A trained bound can treat the sides differently.
+
     Returns:
         an :class:`Estimate`, in nats.
 
     Raises:
         ValueError: for numbers of rows that differ or are too small, equal labels in another order, missing or infinite
-            values, different values that are equal in float64, an unknown bound, and a critic that returns a wrong
-            shape.
+            values, different values that are equal in float64, an unknown bound, an ``n_neighbors`` that is not in
+            1..N-1 or without "ksg", and a critic that returns a wrong shape.
         TypeError: for columns that are not numbers, tables and tensors without values in memory, and a ``bound`` that
             is neither a name nor a bound.
         infomax.RankError: if ranks share the work and another one fails or dies.
@@ -138,6 +147,7 @@ def estimate(
         folds=folds,
         margins=margins,
         schedule=schedule,
+        n_neighbors=n_neighbors,
         shared=shared,
     )
     for result, cautions in judged:
@@ -163,6 +173,7 @@ def estimates(
     folds: int | None = None,
     margins: Margins = "normal",
     schedule: Schedule | None = None,
+    n_neighbors: int | None = None,
     shared: bool = False,
     names: tuple[str, str] = ("x", "y"),
     checked: bool = False,
@@ -173,7 +184,9 @@ def estimates(
         names: what errors and warnings about the samples call them.
         checked: x and y are finite float64 ``(N, D)`` already, without constant columns; D may be 0.
     """
-    estimators = checked_options(bound=bound, seed=seed, folds=folds, margins=margins, schedule=schedule)
+    estimators = checked_options(
+        bound=bound, seed=seed, folds=folds, margins=margins, schedule=schedule, n_neighbors=n_neighbors
+    )
     held = device is None and isinstance(x, Tensor) and not x.is_meta  # the samples' check refuses meta tensors
     device = _checked_device(x.device if held else device)
     with isolated(device):
@@ -190,6 +203,7 @@ def estimates(
             folds=folds,
             margins=margins,
             schedule=schedule,
+            n_neighbors=n_neighbors,
             shared=shared and len(estimators) < world_size(),
         )
         for estimator in estimators:
@@ -200,7 +214,13 @@ def estimates(
 
 
 def checked_options(
-    *, bound: Sequence[BoundLike], seed: int, folds: int | None, margins: Margins, schedule: Schedule | None
+    *,
+    bound: Sequence[BoundLike],
+    seed: int,
+    folds: int | None,
+    margins: Margins,
+    schedule: Schedule | None,
+    n_neighbors: int | None,
 ) -> list[Estimator]:
     """The estimators of these bounds, after the options have been checked.
 
@@ -216,7 +236,20 @@ def checked_options(
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
     fit_margins(np.zeros((1, 1)), margins)
-    return [chosen(candidate) for candidate in bound]
+    estimators = [chosen(candidate) for candidate in bound]
+    if n_neighbors is not None:
+        _check_neighbors(n_neighbors, estimators)
+    return estimators
+
+
+def _check_neighbors(n_neighbors: Any, estimators: Sequence[Estimator]) -> None:
+    """Raise unless it is a number of neighbours, and one of the estimators counts them."""
+    if isinstance(n_neighbors, bool) or not isinstance(n_neighbors, int | np.integer) or n_neighbors < 1:
+        raise ValueError(f"n_neighbors must be a whole number of at least 1; got {n_neighbors!r}")
+    if not any(estimator.counts_neighbours for estimator in estimators):
+        known = ", ".join(repr(name) for name in estimator_names() if get(name).counts_neighbours)
+        came = ", ".join(repr(estimator.name) for estimator in estimators)
+        raise ValueError(f"n_neighbors must be None unless the bound is {known}; got {n_neighbors} with {came}")
 
 
 def _measured(problem: Problem, estimators: Sequence[Estimator], *, shared: bool, progress: bool) -> list[Judged]:
@@ -258,7 +291,7 @@ def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], Non
     cautions = list(judge_samples(*problem.examined(), *estimator.densities))
     if len(x) < problem.rows:
         cautions.insert(0, SubsampleWarning(f"{len(x)} of {problem.rows} rows are {estimator.usage}"))
-    found = estimator.measure(problem, advance)
+    found = estimator.measure(problem.ordered() if estimator.symmetric else problem, advance)
     result = Estimate(
         found.value,
         found.stderr,

@@ -24,6 +24,7 @@ from infomax.results.pairwise import Pairwise
 from infomax.statistics.counts import codes, plugin, plugin_stderr
 from infomax.statistics.marginals import normal_scores
 from infomax.statistics.neighbours import tie_breaker
+from infomax.statistics.ordering import in_order
 from infomax.statistics.rank_tests import Correction, qvalues, rank_pvalues, table_pvalue
 
 #: :attr:`Pairwise.bound` without a bound.
@@ -192,14 +193,20 @@ def _by_neighbours(left: _Side, right: _Side, seed: int) -> _Measure:
 
     n = len(left.samples)
     rng = np.random.default_rng(seed)
-    scores = [normal_scores(side.samples) + tie_breaker((n, 1), rng) for side in (left, right)]
+    scores, noise = (
+        [normal_scores(side.samples) for side in (left, right)],
+        [tie_breaker((n, 1), rng) for _ in range(2)],
+    )
     ceiling = float(digamma(n) - digamma(NEAR))  # if no other point is closer in x or in y
 
     def measure(i: int, j: int) -> tuple[tuple[float, float, float], Sequence[str]]:
         if left.table_with(right, i, j):
             pair = left.samples[:, [i]], right.samples[:, [j]]
             return (float(plugin(*pair).mean()), plugin_stderr(*pair), 0.0), ()
-        shares = by_neighbours(scores[0][:, [i]], scores[1][:, [j]], seed=seed)
+        u, v = scores[0][:, [i]], scores[1][:, [j]]
+        if not in_order(u, v):  # as `estimate` does
+            u, v = v, u
+        shares = by_neighbours(u + noise[0], v + noise[1], seed=seed)
         mi = float(shares.local.mean())
         return (mi, shares.stderr, shares.gap), [_NEAR_CEILING] if mi > ceiling - 1 else []
 

@@ -71,6 +71,10 @@ class Estimator(abc.ABC):
     trains: ClassVar[bool] = False
     #: Whether several processes can share its folds.
     shares_folds: ClassVar[bool] = False
+    #: Whether exchanging x and y changes nothing; :func:`infomax.estimate` then orders them, so that no bit changes.
+    symmetric: ClassVar[bool] = True
+    #: Whether it takes the number of neighbours, ``Problem.n_neighbors``.
+    counts_neighbours: ClassVar[bool] = False
     #: How the selected rows are used where they are not all rows.
     usage: ClassVar[str] = "used, drawn at random"
     #: For samples too large to copy: the maximum number of rows and of cells (rows by columns).

@@ -15,6 +15,7 @@ from infomax.exceptions import InfomaxWarning
 from infomax.progress import no_progress
 from infomax.statistics.marginals import Floats, normal_scores
 from infomax.statistics.neighbours import ksg_terms, near_and_far_terms, tie_breaker
+from infomax.statistics.ordering import in_order
 
 #: Neighbours of the estimate, and of the one that it is compared with; rows that are compared where there are many.
 NEAR, FAR, _COMPARED = 3, 12, 1 << 13
@@ -22,12 +23,12 @@ NEAR, FAR, _COMPARED = 3, 12, 1 << 13
 
 @dataclass(frozen=True, eq=False)
 class NeighbourShares:
-    """The estimates with :data:`NEAR` and with :data:`FAR` neighbours, in nats.
+    """The estimates with k and with another number of neighbours, in nats.
 
     Attributes:
-        local: each pair's share with k = NEAR, ``(N,)``; their mean is the estimate.
-        stderr: its standard error. gap: its bias, at most, as the comparison with k = FAR shows it.
-        far: shares with k = FAR, ``(M,)``, of the rows ``rows (M,)``.
+        local: each pair's share with k, ``(N,)``; their mean is the estimate.
+        stderr: its standard error. gap: its bias, at most, as the comparison shows it.
+        far: shares with the other number, ``(M,)``, of the rows ``rows (M,)``.
     """
 
     local: Floats
@@ -59,6 +60,8 @@ def ksg(x: Floats, y: Floats, *, neighbours: int = 3, seed: int = 0, workers: in
     """
     if not 1 <= neighbours < len(x):
         raise ValueError(f"neighbours must lie in 1..{len(x) - 1}; got {neighbours}")
+    if not in_order(x, y):  # as `estimate` does, so that both give the same bits
+        x, y = y, x
     return ksg_terms(*_scores_without_ties(x, y, seed), neighbours, workers=workers)
 
 
@@ -69,26 +72,43 @@ def _scores_without_ties(x: Floats, y: Floats, seed: int) -> tuple[Floats, Float
     return u, v
 
 
-def by_neighbours(u: Floats, v: Floats, *, seed: int = 0) -> NeighbourShares:
+def compared_with(neighbours: int, n: int) -> int:
+    """The number of neighbours whose estimate shows the bias of that with ``neighbours``: four times as many.
+
+    A fourth as many where ``n`` rows are too few.
+
+    >>> compared_with(3, 1000), compared_with(300, 1000)
+    (12, 75)
+    """
+    ratio = FAR // NEAR
+    return ratio * neighbours if ratio * neighbours < n else max(1, neighbours // ratio)
+
+
+def by_neighbours(u: Floats, v: Floats, *, neighbours: int = NEAR, seed: int = 0) -> NeighbourShares:
     r""":func:`ksg` of samples without ties, such as normal scores with noise, with standard error and bias.
 
     The interval accounts for two effects. The variance of a pair's local value is raised by :math:`\psi'(k)`, since
     neighbours share the noise of their counts. The bias is extrapolated: the estimator assumes a constant density
     within the distance of the k-th neighbour, and the loss from that grows with the distance, like
-    :math:`(k / N)^{1 / D}` at edges and more steeply elsewhere, in D = Dx + Dy dimensions. So the loss with k = 12 is
-    at least :math:`4^{1 / D}` times that with k = 3, and the loss with k = 3 is at most the difference of the two
-    estimates divided by :math:`4^{1 / D} - 1`.
+    :math:`(k / N)^{1 / D}` at edges and more steeply elsewhere, in D = Dx + Dy dimensions. So the loss with 4 k
+    neighbours is at least :math:`4^{1 / D}` times that with k, and the loss with k is at most the difference of the two
+    estimates divided by :math:`4^{1 / D} - 1`. With more than a fourth of the rows as neighbours, k is compared with
+    k / 4 in the same way.
+
+    Args:
+        u: ``(N, Du)``. v: ``(N, Dv)``. neighbours: k, in 1..N-1. seed: of the rows that are compared, where there are
+            many.
     """
     from scipy.special import polygamma  # noqa: PLC0415 - loaded on first use
 
     n, dim = len(u), u.shape[1] + v.shape[1]
-    near, far = min(NEAR, n - 1), min(FAR, n - 1)
+    other = compared_with(neighbours, n)
     some = n if n <= 2 * _COMPARED else _COMPARED
     rows = np.sort(np.random.default_rng(seed).choice(n, some, replace=False))
-    local, compared = near_and_far_terms(u, v, near, far, rows)
-    stderr = math.sqrt((float(local.var(ddof=1)) + float(polygamma(1, near))) / n)
-    lost = max(0.0, float((local[rows] - compared).mean()))
-    return NeighbourShares(local, stderr, lost / ((FAR / NEAR) ** (1 / dim) - 1), far=compared, rows=rows)
+    local, compared = near_and_far_terms(u, v, neighbours, other, rows)
+    stderr = math.sqrt((float(local.var(ddof=1)) + float(polygamma(1, neighbours))) / n)
+    lost = float((local[rows] - compared).mean()) / ((other / neighbours) ** (1 / dim) - 1)
+    return NeighbourShares(local, stderr, max(0.0, lost), far=compared, rows=rows)
 
 
 @register("ksg")
@@ -98,22 +118,30 @@ class KSG(Estimator):
     reference = "Kraskov et al. 2004, arXiv cond-mat/0305641"
     cost = "N log N, in few dimensions"
     use_when = "a reference: up to about 5 dimensions, discrete columns"
+    counts_neighbours = True
+
+    def check(self, problem: Problem) -> None:
+        n, neighbours = len(problem.x), problem.n_neighbors
+        if neighbours is not None and neighbours >= n:
+            raise ValueError(f"n_neighbors must lie in 1..{n - 1}, as there are {n} rows; got {neighbours}")
 
     def measure(self, problem: Problem, tick: Callable[[int], None] = no_progress) -> Measurement:
-        shares = by_neighbours(*_scores_without_ties(problem.x, problem.y, 0))
+        neighbours = problem.n_neighbors or NEAR
+        shares = by_neighbours(*_scores_without_ties(problem.x, problem.y, 0), neighbours=neighbours)
         value = float(shares.local.mean())
         remarks: tuple[InfomaxWarning, ...] = ()
         if shares.gap > max(0.1, 0.2 * abs(value)):
+            near, far = sorted([neighbours, compared_with(neighbours, len(problem.x))])
             text = (
-                f"the estimate with k = {FAR} is far below that with k = {NEAR}: KSG is biased low here, and the upper "
+                f"the estimate with k = {far} is far below that with k = {near}: KSG is biased low here, and the upper "
                 f"limit unreliable"
             )
             remarks = (InfomaxWarning(text),)
         elif sum(problem.dims) > 6:
-            # Information that is lost even with k = NEAR does not show in the comparison with k = FAR.
+            # Information that is lost even with the fewest neighbours does not show in the comparison.
             text = (
-                f"nearest neighbours are far away in {problem.dims[0]} + {problem.dims[1]} dimensions: KSG may miss "
-                f"most of the mutual information"
+                f"nearest neighbours are far away in {sum(problem.dims)} dimensions: KSG may miss most of the mutual "
+                f"information"
             )
             remarks = (InfomaxWarning(text),)
         return Measurement(value, shares.stderr, shares.gap, shares.local, remarks=remarks)

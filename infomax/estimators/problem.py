@@ -14,6 +14,7 @@ from torch import Tensor
 from infomax.io.batches import stays
 from infomax.io.samples import Floats, as_aligned
 from infomax.statistics.marginals import Margins, fit_margins
+from infomax.statistics.ordering import in_order
 from infomax.training.fit import Schedule
 from infomax.training.streaming import MOST_MEASURED, Sampled, draw_rows
 
@@ -28,7 +29,7 @@ class Problem:
     Attributes:
         x, y: ``(N, Dx)``, ``(N, Dy)``, float64, finite, without constant columns.
         rows: number of input rows. sampled: samples that are not copied, of which x and y are rows; else None.
-        seed, device, quick, folds, margins, schedule: as :func:`infomax.estimate`.
+        seed, device, quick, folds, margins, schedule, n_neighbors: as :func:`infomax.estimate`.
         shared: whether the ranks share the folds of each bound.
     """
 
@@ -43,6 +44,7 @@ class Problem:
     folds: int | None = None
     margins: Margins = "normal"
     schedule: Schedule | None = None
+    n_neighbors: int | None = None
     shared: bool = False
 
     @staticmethod
@@ -104,6 +106,10 @@ class Problem:
         # A column with one value in so many rows carries almost no information, and no method could use it.
         x, y = (side[:, (side != side[0]).any(0)] for side in sides)
         return replace(self, x=x, y=y)
+
+    def ordered(self) -> Problem:
+        """The problem with its sides in canonical order, so that the result does not depend on which is called x."""
+        return self if in_order(self.x, self.y) else replace(self, x=self.y, y=self.x, sampled=None)
 
     def examined(self) -> tuple[Floats, Floats]:
         """Rows for diagnostics of the samples."""

@@ -35,6 +35,7 @@ class TrainedBound(Estimator):
     """
 
     trains = True
+    symmetric = False
     shares_folds = True
     usage = "measured, drawn at random; the others are used for training"
     most_rows: ClassVar[int] = MOST_TRAINED

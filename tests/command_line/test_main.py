@@ -43,6 +43,19 @@ def test_json_is_the_python_result_in_bits(table, capsys):
     assert printed[0]["unit"] == "bits"
 
 
+def test_numbers_of_neighbours(table, capsys):
+    x, y = infomax.read_columns(table, ["a"], ["c"])
+    expected = infomax.estimate(x, y, bound="ksg", n_neighbors=9).mi
+    for command in (["estimate", table, "--x", "a", "--y", "c"], ["pairwise", table, "--columns", "a,c"]):
+        assert main([*command, "--bound", "ksg", "--n-neighbors", "9", "--json", "--no-progress"]) == 0
+        printed = json.loads(capsys.readouterr().out)["mi"]
+        assert (printed if command[0] == "estimate" else printed[0][1]) == expected
+    assert main(["estimate", table, "--x", "a", "--y", "c", "--n-neighbors", "9"]) == 2
+    assert "n_neighbors must be None unless the bound is 'ksg'; got 9 with 'default'" in capsys.readouterr().err
+    assert main(["pairwise", table, "--n-neighbors", "9"]) == 2
+    assert "without a bound there are no further keywords; got n_neighbors" in capsys.readouterr().err
+
+
 def test_a_constant_column_is_called_by_its_name(tmp_path, capsys):
     path = tmp_path / "t.csv"
     path.write_text("a,site,b\n" + "".join(f"{i},4,{i * i % 7}\n" for i in range(30)))

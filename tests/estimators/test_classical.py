@@ -112,6 +112,59 @@ def test_few_of_many_rows_tell_what_neighbours_lose(monkeypatch):
     assert part.gap == pytest.approx(whole.gap, rel=0.1)
 
 
+@pytest.mark.parametrize("neighbours", [1, 5, 20])
+def test_ksg_with_other_numbers_of_neighbours(neighbours):
+    x, y = tasks.get("normal-1d-1").sample(1000, 0)
+    result = infomax.estimate(x, y, bound="ksg", n_neighbors=neighbours)
+    expected, compared = (ksg(x, y, neighbours=k) for k in (neighbours, 4 * neighbours))
+    assert result.mi == pytest.approx(expected.mean(), abs=1e-4)  # other noise against ties
+    assert result.stderr == pytest.approx(np.sqrt((expected.var(ddof=1) + polygamma(1, neighbours)) / 1000), rel=1e-2)
+    assert result.gap == pytest.approx(max(0.0, expected.mean() - compared.mean()) / (4**0.5 - 1), abs=1e-3)
+    assert result.mi == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:ksg. the estimate with k = 100 is far below that with k = 25")
+def test_more_neighbours_than_a_fourth_of_the_rows_are_compared_with_fewer():
+    """With k = 100 of 300 rows most is lost; the comparison with k = 25 shows it."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 1))
+    y = x + rng.normal(size=(300, 1))
+    result = infomax.estimate(x, y, bound="ksg", n_neighbors=100)
+    near, far = (ksg(x, y, neighbours=k).mean() for k in (25, 100))
+    assert result.gap == pytest.approx((near - far) / (1 - 0.25**0.5), abs=1e-3)
+    assert result.mi < 0.25 < 0.5 * np.log(2) < result.confidence_interval()[1]
+
+
+@pytest.mark.filterwarnings("ignore:.*the estimate with k = 28 is far below that with k = 7")
+def test_numbers_of_neighbours_pass_through():
+    x, y, z = np.random.default_rng(0).normal(size=(3, 100))
+    y = x + y
+    options = {"bound": "ksg", "n_neighbors": 7}
+    expected = infomax.estimate(x, y, **options).mi
+    assert expected != infomax.estimate(x, y, bound="ksg").mi
+    assert infomax.estimate(x, y, bound=["gaussian", "ksg"], n_neighbors=7)[1].mi == expected
+    assert infomax.pairwise(np.column_stack([x, y]), **options, progress=False).mi[0, 1] == expected
+    terms = infomax.conditional(x, y, z, **options).terms
+    assert terms[1].estimate.mi == infomax.estimate(x, z, **options).mi
+    assert infomax.total_correlation([x, y], **options).mi == expected
+
+
+@pytest.mark.parametrize(
+    ("bound", "neighbours", "message"),
+    [
+        ("ksg", 100, r"n_neighbors must lie in 1\.\.99, as there are 100 rows; got 100"),
+        ("ksg", 0, "n_neighbors must be a whole number of at least 1; got 0"),
+        ("ksg", 2.0, r"n_neighbors must be a whole number of at least 1; got 2\.0"),
+        ("ksg", True, "n_neighbors must be a whole number of at least 1; got True"),
+        ("gaussian", 5, "n_neighbors must be None unless the bound is 'ksg'; got 5 with 'gaussian'"),
+        (["default", "ba"], 5, "n_neighbors must be None unless the bound is 'ksg'; got 5 with 'default', 'ba'"),
+    ],
+)
+def test_numbers_of_neighbours_that_are_refused(bound, neighbours, message):
+    with pytest.raises(ValueError, match=message):
+        infomax.estimate(RNG.normal(size=100), RNG.normal(size=100), bound=bound, n_neighbors=neighbours)
+
+
 def test_ksg_on_rounded_columns():
     values = [
         ksg(*(np.round(side, 1) for side in tasks.get("normal-5d-0").sample(400, seed))).mean() for seed in range(10)

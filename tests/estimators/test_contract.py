@@ -48,11 +48,46 @@ def test_facts_and_measurement(name, table):
 @pytest.mark.parametrize("name", estimators.names())
 def test_the_value_of_estimate_is_the_measurement(name, table):
     result = infomax.estimate(*table, bound=name, quick=True, progress=False)
-    found = chosen(name).measure(problem(*table))
+    found = chosen(name).measure(problem(*table).ordered())
     assert (result.mi, result.stderr, result.gap, result.pvalue) == (found.value, found.stderr, found.gap, found.pvalue)
     truth = np.log(2) + 0.3 * np.log(0.3) + 0.7 * np.log(0.7)
     if name in ("default", "plugin"):
         assert result.mi == pytest.approx(truth, abs=4 * result.stderr)
+
+
+SYMMETRIC = [name for name in estimators.names() if chosen(name).symmetric]
+
+
+@pytest.mark.filterwarnings("ignore::infomax.InfomaxWarning")
+@pytest.mark.parametrize("columns", [(1, 1), (2, 2), (3, 1)])
+@pytest.mark.parametrize("name", SYMMETRIC)
+def test_exchanging_the_sides_changes_no_bit(name, columns):
+    rng = np.random.default_rng(sum(columns))
+    if name == "plugin":
+        x, y = (rng.integers(3, size=(200, dim)) * 1.0 for dim in columns)
+    else:
+        x, y = (rng.normal(size=(200, dim)) for dim in columns)
+        y[:, 0] += x[:, 0]
+    options = {"bound": name, "quick": True, "progress": False, "schedule": infomax.Schedule(steps=20)}
+    one = infomax.estimate(x, y, **options)
+    layouts = (y, x), (np.asfortranarray(y), x[:, ::-1][:, ::-1]), (y.tolist(), np.repeat(x, 2, axis=0)[::2])
+    for sides in layouts:
+        other = infomax.estimate(*sides, **options)
+        assert other == one  # all fields but `local`
+        assert other.confidence_interval() == one.confidence_interval()
+        assert (other.local is None) == (one.local is None)
+        if one.local is not None:
+            np.testing.assert_array_equal(other.local, one.local)
+
+
+def test_the_sides_of_a_trained_bound_are_as_given():
+    assert estimators.names() == SYMMETRIC
+    assert not chosen("ba").symmetric
+    x, y = tasks.get("normal-1d-1").sample(200, 0)
+    options = {"bound": "ba", "margins": "standard", "schedule": infomax.Schedule(steps=20), "progress": False}
+    y = y**3  # not normal, so that q(y|x) and q(x|y) differ
+    values = {infomax.estimate(*sides, **options).mi for sides in ((x, y), (y, x))}
+    assert len(values) == 2
 
 
 def test_a_new_estimator_is_one_class(monkeypatch):
