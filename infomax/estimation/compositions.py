@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from infomax.estimation.conditioning import Conditioned, Sides, Terms, condition
 from infomax.estimation.estimate import estimates
 from infomax.estimators.default.estimator import DefaultEstimator
 from infomax.estimators.problem import LEAST_ROWS
-from infomax.exceptions import SubsampleWarning, TrainingWarning
+from infomax.exceptions import InfomaxWarning, SaturationWarning, SubsampleWarning, TrainingWarning
 from infomax.io.batches import stays
 from infomax.io.samples import Floats, as_aligned
 from infomax.isolation import isolated
@@ -27,18 +28,14 @@ from infomax.training.streaming import MOST_MEASURED, Sampled
 #: Nats below zero that the errors of two terms do not explain.
 _FAR_BELOW = 0.05
 
-#: Names of the variables on either side of a mutual information.
-Sides = tuple[tuple[str, ...], tuple[str, ...]]
-#: A signed sum of mutual informations: 1 or -1 for each.
-Terms = dict[Sides, int]
-
 
 def conditional(x: Any, y: Any, z: Any, **options: Any) -> Composition:
     r"""Estimate the conditional mutual information of ``x`` and ``y`` given ``z``.
 
     :math:`I(X; Y \mid Z) = I(X; (Y, Z)) - I(X; Z)`. The difference of two lower bounds is neither a lower nor an upper
     bound: a negative bias of the first term makes it too small, one of the second too large. It fails where the first
-    term is near its ceiling, and is imprecise where Z alone explains nearly all of X.
+    term is near its ceiling. Columns of X and Y that are exact functions of Z are left out, which changes nothing: if
+    none remain, the value is exactly 0. Where Z explains nearly all of X, X and Y change places in the formula.
 
     Args:
         x, y, z: samples, ``(N,)`` or ``(N, D)``, paired row by row, as for :func:`infomax.estimate`.
@@ -62,8 +59,8 @@ def conditional(x: Any, y: Any, z: Any, **options: Any) -> Composition:
     True
     """
     groups, drawn = _aligned({"x": x, "y": y, "z": z}, options)
-    terms: Terms = {(("x",), ("y", "z")): 1, (("x",), ("z",)): -1}
-    return _compose("I(x; y | z)", terms, groups, _on_device_of(options, x, y, z), drawn=drawn)
+    conditioned = condition(groups, "x", "y", "z")
+    return _compose("I(x; y | z)", conditioned, _on_device_of(options, x, y, z), drawn=drawn)
 
 
 def total_correlation(variables: Sequence[Any], **options: Any) -> Composition:
@@ -103,7 +100,9 @@ def total_correlation(variables: Sequence[Any], **options: Any) -> Composition:
     names = [f"x{i}" for i in range(1, len(variables) + 1)]
     groups, drawn = _aligned(dict(zip(names, variables, strict=True)), options)
     terms: Terms = {(tuple(names[:i]), (names[i],)): 1 for i in range(1, len(names))}
-    return _compose(f"TC({', '.join(names)})", terms, groups, _on_device_of(options, *variables), drawn=drawn)
+    return _compose(
+        f"TC({', '.join(names)})", Conditioned(terms, groups, {}), _on_device_of(options, *variables), drawn=drawn
+    )
 
 
 def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Composition:
@@ -134,7 +133,8 @@ def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Compositi
     """
     groups, drawn = _aligned({"x": x, "y": y, "z": z}, options)
     terms: Terms = {(("x",), ("y", "z")): 1, (("x",), ("z",)): -1, (("x",), ("y",)): -1}
-    return _compose("I(x; y; z)", terms, groups, _on_device_of(options, x, y, z), nonnegative=False, drawn=drawn)
+    summed = Conditioned(terms, groups, {})
+    return _compose("I(x; y; z)", summed, _on_device_of(options, x, y, z), nonnegative=False, drawn=drawn)
 
 
 def transfer_entropy(
@@ -172,7 +172,8 @@ def transfer_entropy(
     True
     """
     groups = _histories(source, target, lags, target_lags, first=1)
-    return _compose("transfer entropy", _TRANSFER, groups, _on_device_of(options, source, target))
+    conditioned = condition(groups, "target now", "source past", "target past")
+    return _compose("transfer entropy", conditioned, _on_device_of(options, source, target))
 
 
 def directed_information(
@@ -205,15 +206,11 @@ def directed_information(
     True
     """
     groups = _histories(source, target, lags, target_lags, first=0)
-    return _compose("directed information per step", _TRANSFER, groups, _on_device_of(options, source, target))
+    conditioned = condition(groups, "target now", "source past", "target past")
+    return _compose("directed information per step", conditioned, _on_device_of(options, source, target))
 
 
 # --- terms ------------------------------------------------------------------------------------------------------------
-
-_TRANSFER: Terms = {
-    (("target now",), ("source past", "target past")): 1,
-    (("target now",), ("target past",)): -1,
-}
 
 
 def without(terms: Mapping[Sides, int], constant: Collection[str]) -> Terms:
@@ -232,8 +229,7 @@ def without(terms: Mapping[Sides, int], constant: Collection[str]) -> Terms:
 
 def _compose(
     quantity: str,
-    terms: Terms,
-    groups: Mapping[str, Floats],
+    summed: Conditioned,
     options: Mapping[str, Any],
     *,
     nonnegative: bool = True,
@@ -248,19 +244,31 @@ def _compose(
     if not isinstance(bound, str):
         raise TypeError(f"bound must be one name, as the terms differ in their dimensions; got {bound!r}")
     options = {**options, "bound": [bound]}
-    constant = [name for name, group in groups.items() if not group.shape[1]]
-    cautions = [f"{name} is constant: it carries no information and was dropped" for name in constant]
+    groups = summed.groups
+    empty = [name for name, group in groups.items() if not group.shape[1]]
+    cautions = [*summed.lost.values()]
+    for text in cautions:
+        warnings.warn(f"{quantity}: {text}", InfomaxWarning, stacklevel=3)
+    constant = [name for name in empty if name not in summed.lost]
+    cautions += [f"{name} is constant: it carries no information and was dropped" for name in constant]
     if drawn:
         cautions.insert(0, drawn)
         warnings.warn(f"{quantity}: {drawn}", SubsampleWarning, stacklevel=3)
     estimated = []
-    for (left, right), sign in without(terms, constant).items():
+    for (left, right), sign in without(summed.terms, empty).items():
         sides = [np.hstack([groups[name] for name in names]) for names in (left, right)]
         of = f"I({', '.join(left)}; {', '.join(right)})"
         ((part, remarks),) = estimates(*sides, names=(f"{of}: x", f"{of}: y"), **options)
         for remark in remarks:
             warnings.warn(f"{of}: {part.bound}: {remark}", type(remark), stacklevel=3)
         estimated.append(Term(sign, of, part))
+        if sign < 0 and any(isinstance(remark, SaturationWarning) for remark in remarks):
+            text = (
+                f"{of}, which is subtracted, is saturated: the difference of two such values is not informative; use "
+                f"more rows, or fewer variables on that side"
+            )
+            cautions.append(text)
+            warnings.warn(f"{quantity}: {text}", SaturationWarning, stacklevel=3)
     if not estimated:  # exactly 0, as estimate finds for constants; it also checks the options
         nothing = np.empty((len(next(iter(groups.values()))), 0))
         ((part, _),) = estimates(nothing, nothing, checked=True, **options)
@@ -312,7 +320,7 @@ def embed(series: Floats, lags: Sequence[int], start: int) -> Floats:
 
 
 def _histories(source: Any, target: Any, lags: int, target_lags: int | None, *, first: int) -> dict[str, Floats]:
-    """The groups of :data:`_TRANSFER`; the source from ``first`` steps ago."""
+    """The present of the target, and both pasts; the source from ``first`` steps ago."""
     target_lags = lags if target_lags is None else target_lags
     for argument, count in (("lags", lags), ("target_lags", target_lags)):
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:

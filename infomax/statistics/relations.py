@@ -15,6 +15,8 @@ _DISTINCT = 0.9
 #: residuals relative to the interquartile range. Noise of e^-8 standard deviations has an interpolation error of 0.01
 #: with 200 rows; the second threshold allows for values that were stored in float32.
 _NO_STEP, _NO_RESIDUAL = 0.01, 1e-5
+#: The same where a column is left out because it is exact: room for the rounding of float32, but not for noise.
+_NO_STEP_AT_ALL, _NO_RESIDUAL_AT_ALL = 1e-4, 2e-7
 
 
 def follow_exactly(x: Floats, y: Floats) -> bool:
@@ -22,7 +24,7 @@ def follow_exactly(x: Floats, y: Floats) -> bool:
 
     Two kinds of relation are detected: a column that is a (piecewise) smooth function of another one
     (:func:`interpolation_error`; for at most 64 pairs of columns), and a column that is a linear combination of several
-    (:func:`linear_residual`; for at most 200 columns in total). Nonlinear functions of several columns, and functions
+    (:func:`linear_residuals`; for at most 200 columns in total). Nonlinear functions of several columns, and functions
     that vary faster than the spacing of the rows, are not detected.
 
     Args:
@@ -35,7 +37,7 @@ def follow_exactly(x: Floats, y: Floats) -> bool:
     """
     stride = -(-len(x) // _MOST_ROWS)
     x, y = x[::stride], y[::stride]
-    distinct = [np.array([len(np.unique(column)) for column in side.T]) >= _DISTINCT * len(x) for side in (x, y)]
+    distinct = [np.array([_is_continuous(column) for column in side.T], dtype=bool) for side in (x, y)]
     continuous = x[:, distinct[0]], y[:, distinct[1]]
     if _is_linear(x, continuous[1]) or _is_linear(y, continuous[0]):
         return True
@@ -49,11 +51,62 @@ def follow_exactly(x: Floats, y: Floats) -> bool:
     )
 
 
+def determined_columns(x: Floats, z: Floats) -> NDArray[np.bool_]:
+    """Which columns of x are exact functions of z, judged by these rows.
+
+    These are detected: a copy of a column, or one with other codes for the same values in the same or the opposite
+    order; a linear combination of columns (:func:`linear_residuals`); a piecewise smooth function of one column
+    (:func:`interpolation_error`; for at most 64 pairs of columns). Labels that depend on a continuous column, such as
+    its sign, are not detected: with different values in every row any label would be a function of it.
+
+    Noise of 1e-6 standard deviations is enough that a column is not determined: it can carry any information.
+
+    Args:
+        x, z: finite samples ``(N, Dx)``, ``(N, Dz)`` without constant columns.
+
+    Returns:
+        ``(Dx,)``.
+
+    >>> z = np.random.default_rng(0).normal(size=(200, 2))
+    >>> determined_columns(np.column_stack([np.exp(-z[:, 0]), z.sum(1), z[:, 0] ** 2, z.prod(1)]), z).tolist()
+    [True, True, True, False]
+    """
+    copies = {copy.tobytes() for column in z.T for copy in _copies(column)}
+    found = np.array([_copies(column)[0].tobytes() in copies for column in x.T], dtype=bool)
+    stride = -(-len(x) // _MOST_ROWS)
+    x, z = x[::stride], z[::stride]
+    continuous = np.array([_is_continuous(column) for column in x.T], dtype=bool)
+    rest = np.flatnonzero(continuous & ~found)
+    if len(rest) and _can_be_linear(z, x[:, rest]):
+        found[rest] = linear_residuals(z, x[:, rest]) < _NO_RESIDUAL_AT_ALL
+    rest = np.flatnonzero(continuous & ~found)
+    if len(rest) * z.shape[1] <= _MOST_PAIRS:
+        for j in rest:
+            found[j] = any(interpolation_error(column, x[:, j]) < _NO_STEP_AT_ALL for column in z.T)
+    return found
+
+
+def _is_continuous(column: Floats) -> bool:
+    return len(np.unique(column)) >= _DISTINCT * len(column)
+
+
+def _copies(column: Floats) -> list[NDArray[np.generic]]:
+    """The values of a continuous column; of others the ranks of the values that occur, ascending and descending."""
+    if _is_continuous(column):
+        return [column + 0.0]  # a negative zero becomes zero
+    ranks = np.unique(column, return_inverse=True)[1].astype(np.int64)
+    return [ranks, ranks.max() - ranks]
+
+
 def _is_linear(x: Floats, y: Floats) -> bool:
     """Whether a column of y is a linear combination of those of x; false if there are too few rows to tell."""
+    return _can_be_linear(x, y) and float(linear_residuals(x, y).min()) < _NO_RESIDUAL
+
+
+def _can_be_linear(x: Floats, y: Floats) -> bool:
+    """Whether there are columns, and enough rows to tell."""
     columns = x.shape[1] + y.shape[1]
-    possible = y.shape[1] and columns <= _MOST_COLUMNS and len(x) > 2 * x.shape[1] + 20
-    return bool(possible) and linear_residual(x, y) < _NO_RESIDUAL
+    return bool(y.shape[1]) and columns <= _MOST_COLUMNS and len(x) > 2 * x.shape[1] + 20
 
 
 def interpolation_error(x: Floats, y: Floats) -> float:
@@ -88,8 +141,8 @@ def interpolation_error(x: Floats, y: Floats) -> float:
     return float(np.median(np.where(np.isfinite(errors), errors, 1.0)))
 
 
-def linear_residual(x: Floats, y: Floats) -> float:
-    """The residual of the column of y that is closest to a linear combination of those of x, relative to its spread.
+def linear_residuals(x: Floats, y: Floats) -> Floats:
+    """The residual of each column of y from a linear combination of those of x, relative to its spread, ``(Dy,)``.
 
     The median absolute residual divided by the interquartile range, which are robust to a few large values.
 
@@ -100,7 +153,7 @@ def linear_residual(x: Floats, y: Floats) -> float:
     scaled = _scaled(y)
     left = np.median(np.abs(scaled - basis @ (basis.T @ scaled)), axis=0)
     lower, upper = np.quantile(scaled, [0.25, 0.75], axis=0)
-    return float((left / np.maximum(upper - lower, np.finfo(np.float64).tiny)).min())
+    return np.asarray(left / np.maximum(upper - lower, np.finfo(np.float64).tiny))
 
 
 def _scaled(values: Floats) -> Floats:

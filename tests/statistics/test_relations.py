@@ -5,7 +5,7 @@ import pytest
 from scipy.interpolate import lagrange
 
 from infomax import SaturationWarning, estimate, tasks
-from infomax.statistics.relations import follow_exactly, interpolation_error, linear_residual
+from infomax.statistics.relations import determined_columns, follow_exactly, interpolation_error, linear_residuals
 
 RNG = np.random.default_rng(0)
 
@@ -27,7 +27,31 @@ def test_the_residual_is_that_of_least_squares():
     design = np.hstack([np.ones((50, 1)), x])
     left = np.abs(y - design @ np.linalg.lstsq(design, y, rcond=None)[0])
     spread = np.subtract(*np.quantile(y, [0.75, 0.25], axis=0))
-    assert linear_residual(x, y) == pytest.approx((np.median(left, axis=0) / spread).min())
+    assert linear_residuals(x, y) == pytest.approx(np.median(left, axis=0) / spread)
+
+
+@pytest.mark.parametrize("n", [60, 1000, 5000])
+def test_columns_that_others_determine(n):
+    z = np.column_stack([RNG.normal(size=(n, 2)), RNG.integers(4, size=n)])
+    functions = [np.exp(z[:, 0]), -(z[:, 1] ** 3), 2 - z[:, 2], z[:, 0] - 3 * z[:, 1], z[:, 0] ** 2, abs(z[:, 1])]
+    noise = RNG.normal(size=n)
+    others = [
+        noise,
+        z[:, 0] + 1e-5 * noise,
+        np.exp(z[:, 0]) + 1e-5 * noise,
+        z[:, 0] * z[:, 1],
+        np.sign(z[:, 0]),
+        RNG.integers(4, size=n),
+    ]
+    assert determined_columns(np.column_stack(functions), z).all()
+    assert not determined_columns(np.column_stack(others), z).any()
+    assert determined_columns(np.column_stack(functions + others), z).sum() == len(functions)
+
+
+def test_columns_without_others_are_not_determined():
+    x, none = RNG.normal(size=(50, 2)), np.empty((50, 0))
+    assert determined_columns(x, none).tolist() == [False, False]
+    assert determined_columns(none, x).shape == (0,)
 
 
 @pytest.mark.parametrize("n", [100, 1000, 10_000])
