@@ -14,6 +14,7 @@ from torch import Tensor
 from infomax.estimators.base import Estimator, Measurement, register, untrained
 from infomax.estimators.default.copulas import normal_information
 from infomax.estimators.default.folds import FEWEST_DISTINCT, Folds, Scored, Side
+from infomax.estimators.default.labelled import Labelled, better
 from infomax.estimators.default.residual import fit_residuals
 from infomax.estimators.default.stacking import apply, stack
 from infomax.estimators.nearest_neighbours import FAR, NEAR, by_neighbours
@@ -156,6 +157,13 @@ def measure(
     if _is_table(x, y):
         tick(schedule.steps)
         return _of_table(x, y, draws, rng)
+    labelled, of_labels = Labelled.of(x, y), None
+    if labelled is not None:
+        labels_rng = np.random.default_rng((seed, 2))
+        of_labels = labelled.measure(draws, labels_rng)
+        if not labelled.ordered(labels_rng):
+            tick(schedule.steps)
+            return of_labels
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     parts = np.array_split(rng.permutation(len(x)), folds)
     with torch.no_grad():
@@ -185,7 +193,8 @@ def measure(
     if cheap and found.local is not None and not copied_rows(x, y):
         found = _with_neighbours(found, found.local, sides, rng)
     remarks = () if history or not schedule.steps else (untrained("an elliptical copula"),)
-    return replace(found, pvalue=pvalue, permutations=draws, history=tuple(history), remarks=remarks)
+    found = replace(found, pvalue=pvalue, permutations=draws, history=tuple(history), remarks=remarks)
+    return found if labelled is None or of_labels is None else better(of_labels, found, labelled.entropy)
 
 
 def _is_table(x: Floats, y: Floats) -> bool:

@@ -1,0 +1,317 @@
+"""The default estimator where one side is a label: entropy less the held-out cross-entropy of classifiers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from infomax.estimators.base import Measurement
+from infomax.estimators.default.class_network import fit_network
+from infomax.estimators.default.discriminants import Classes, affords_quadratic, fit_model, linear, quadratic
+from infomax.statistics.labels import Labels
+from infomax.statistics.marginals import Floats, fit_margins, normal_scores
+from infomax.statistics.permutation_test import permutation_pvalue
+
+#: Fewer rows are split into ten folds, others into five.
+_FEW_ROWS = 4_000
+#: Nats that the classes may leave unexplained, and fewest rows, for a network to be trained.
+_EXPLAINED, _NETWORK_ROWS = 0.02, 300
+#: Largest slope of the information by the held-out value.
+_STEEPEST = 4.0
+#: Weights that candidates are compared with before they are calibrated; prior rows of quadratic ones, in D + 1.
+_WEIGHTS, _PRIOR_ROWS = (0.5, 0.75, 1.0), (1.0, 8.0)
+#: Most sizes of drawn rows after the first; relative distance of their held-out value that is near enough.
+_DRAWN, _NEAR = 2, 0.02
+#: Shares of the corrections, and of the networks' contribution, by which the interval is widened.
+_UNCERTAIN, _MISSED = 0.25, 0.25
+#: Ridge penalty of the weights of a stack, in rows.
+_RIDGE = 2.0
+#: Most columns that classifiers see.
+_MOST_COLUMNS = 256
+#: Columns and cosines of the permutation test, and its most cells (rows by features).
+_TESTED, _COSINES, _MOST_CELLS = 64, 48, 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Held-out class probabilities: ``logits (N, K)`` and the log-probability of each row's own class ``(N,)``."""
+
+    logits: Tensor
+    own: Tensor
+
+    @staticmethod
+    def of(logits: Tensor, labels: Tensor) -> Predicted:
+        logits = torch.log_softmax(logits, 1)
+        return Predicted(logits, logits.gather(1, labels[:, None])[:, 0])
+
+    @property
+    def score(self) -> float:
+        return float(self.own.mean())
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A discriminant: of which view of the columns, its name, and how its covariance is shrunk."""
+
+    view: str
+    name: str
+    shrunk: bool
+    prior_rows: float | None = None
+
+    def held_out(self, data: Classes) -> Tensor:
+        """Log-likelihoods ``(N, K)`` of held-out rows."""
+        return linear(data, self.shrunk)[self.name] if self.prior_rows is None else quadratic(data, self.prior_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """The labels ``(N,)``, the folds, and the log of the class frequencies among the other folds: ``(N, K)``."""
+
+    labels: Tensor
+    folds: list[Tensor]
+    prior: Predicted
+
+    @staticmethod
+    def of(labels: Tensor, classes: int, folds: list[Tensor]) -> Setting:
+        return Setting(labels, folds, Predicted.of(_log_prior(labels, classes, folds), labels))
+
+    def ratio(self, likelihoods: Tensor) -> Tensor:
+        """The log-ratio of posterior and prior, ``(N, K)``."""
+        return torch.log_softmax(likelihoods + self.prior.logits, 1) - self.prior.logits
+
+    def stacked(self, ratios: list[Tensor]) -> Predicted:
+        return stacked(self.prior.logits, ratios, self.labels, self.folds)
+
+
+def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Generator) -> Measurement:
+    r"""Mutual information of a label and other columns: its entropy less the held-out cross-entropy of classifiers.
+
+    1. Linear and quadratic discriminants (:mod:`infomax.estimators.default.discriminants`) are cross-fitted, on the
+       standardised columns and on their normal scores. The best linear and the best quadratic one are stacked: weights
+       of their log-ratios minimise the cross-entropy, those of each half of the folds on the other half.
+    2. Unless almost everything is explained, networks learn what to add
+       (:func:`infomax.estimators.default.class_network.fit_network`); they are stacked as well.
+    3. The value is the mean held-out log-ratio of posterior and prior probability. Three corrections are added: the
+       bias of the entropy of the sample, as far as it is explained; what the best discriminant loses by errors of its
+       parameters, as measured on rows drawn from it (:func:`_lost`); half of the overfitting of the networks. The
+       value is at most the entropy, bias-corrected by a jackknife.
+
+    Args:
+        labels: N labels. x: ``(N, D)``. draws: permutations of the test of independence. rng: of the folds, networks
+            and permutations.
+    """
+    n, classes = len(x), len(labels.counts)
+    pvalue = labels_pvalue(labels, x, draws, rng)
+    y = torch.from_numpy(labels.of_row)
+    setting = Setting.of(y, classes, stratified_folds(labels, 10 if n < _FEW_ROWS else 5, rng))
+    data = {view: Classes.of(values, y, classes, setting.folds) for view, values in _views(x).items()}
+    ratios = _best_ratios(data, setting)
+    alone = {candidate: setting.stacked([ratio]) for candidate, ratio in ratios.items()}
+    best = max(alone, key=lambda candidate: alone[candidate].score)
+    found = max(alone[best], setting.stacked(list(ratios.values())), key=lambda predicted: predicted.score)
+    before, overfitted = found.score, 0.0
+    if n >= _NETWORK_ROWS and -found.score > _EXPLAINED:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        found, overfitted = _with_network(found, data[best.view].x, setting, generator)
+    seen, held_out = alone[best].own - setting.prior.own, found.own - setting.prior.own
+    lost, slope = _lost(data[best.view], best, seen, setting, rng)
+    value = float(held_out.mean())
+    lost *= min(1.0, max(0.0, float(seen.mean())) / max(value, 1e-12))
+    entropy = float(labels.entropies().mean())
+    # The frequencies of the labels are those of the sample: where all is explained, this lacks their entropy's bias.
+    lacking = (entropy + setting.prior.score) * min(1.0, max(0.0, value / entropy))
+    corrected = min(value + lacking + lost + 0.5 * overfitted, entropy)
+    uncertain = _UNCERTAIN * (lost + 0.5 * overfitted)
+    stderr = math.hypot(slope * float(held_out.std()) / math.sqrt(n), uncertain, 1 / n)
+    gap = _UNCERTAIN * lost + 0.5 * overfitted + _MISSED * (found.score - before)
+    shares = held_out.numpy() + (corrected - value)
+    return Measurement(corrected, stderr, gap, shares, overfitted, pvalue=pvalue, permutations=draws)
+
+
+def _best_ratios(data: dict[str, Classes], setting: Setting) -> dict[Candidate, Tensor]:
+    """The held-out log-ratios ``(N, K)`` of the best linear and the best quadratic discriminant."""
+    best: dict[bool, tuple[float, Candidate, Tensor]] = {}
+
+    def offer(candidate: Candidate, likelihoods: Tensor) -> None:
+        ratio, kind = setting.ratio(likelihoods), candidate.prior_rows is None
+        score = max(Predicted.of(setting.prior.logits + w * ratio, setting.labels).score for w in _WEIGHTS)
+        if kind not in best or score > best[kind][0]:
+            best[kind] = score, candidate, ratio
+
+    for view, one in data.items():
+        n, dim = one.x.shape
+        for shrunk in (False, True):
+            if shrunk or n * (1 - 1 / len(setting.folds)) - one.classes > 2 * dim:
+                for name, likelihoods in linear(one, shrunk).items():
+                    offer(Candidate(view, name, shrunk), likelihoods)
+        if affords_quadratic(one):
+            for rows in _PRIOR_ROWS:
+                offer(Candidate(view, "quadratic", True, rows * (dim + 1)), quadratic(one, rows * (dim + 1)))
+    return {candidate: ratio for _, candidate, ratio in best.values()}
+
+
+def _with_network(found: Predicted, x: Tensor, setting: Setting, generator: torch.Generator) -> tuple[Predicted, float]:
+    """The better of the prediction and of that with networks; and the overfitting of these, in nats."""
+    added, fitted = fit_network(x, setting.labels, found.logits, setting.folds, generator)
+    more = stacked(found.logits, [added.double()], setting.labels, setting.folds)
+    if more.score <= found.score:
+        return found, 0.0
+    return more, max(0.0, Predicted.of(found.logits + fitted.double(), setting.labels).score - more.score)
+
+
+def _lost(
+    data: Classes, candidate: Candidate, seen: Tensor, setting: Setting, rng: np.random.Generator
+) -> tuple[float, float]:
+    """What a discriminant loses on held-out rows by errors of its parameters, if it is the right model.
+
+    Rows with the same labels are drawn from the fitted model, at several sizes of its differences between classes, and
+    the same discriminant is cross-fitted to them. The loss is taken at the size at which its held-out value is nearest
+    to that of the sample, the mean of ``seen (N,)``.
+
+    Returns:
+        the loss, and the slope of the information by the held-out value there, at least 1.
+    """
+    n, value = len(data.x), float(seen.mean())
+    if value <= 2 * float(seen.std()) / math.sqrt(n):
+        return 0.0, 1.0
+    model = fit_model(data, candidate.name, candidate.shrunk, candidate.prior_rows)
+    noise = torch.from_numpy(rng.standard_normal(data.x.shape))
+    frequencies = (torch.bincount(data.labels) / n).double().log()
+
+    def draw(size: float) -> tuple[float, float]:
+        z, densities = model.sample(data.labels, noise, size)
+        ratio = setting.ratio(candidate.held_out(Classes.of(z, data.labels, data.classes, setting.folds)))
+        truth = Predicted.of(densities + frequencies, data.labels).score - float(frequencies[data.labels].mean())
+        return setting.stacked([ratio]).score - setting.prior.score, truth
+
+    points, size = [(0.0, 0.0), draw(1.0)], 1.0
+    for _ in range(_DRAWN):
+        if abs(points[-1][0] - value) < _NEAR * value:
+            break
+        size *= min(2.0, math.sqrt(value / max(points[-1][0], value / 16)))
+        points.append(draw(size))
+    values, truths = map(np.array, zip(*sorted(points), strict=True))
+    place = int(np.clip(np.searchsorted(values, value), 1, len(values) - 1))
+    slope = (truths[place] - truths[place - 1]) / max(values[place] - values[place - 1], 1e-12)
+    nearest = place if abs(values[place] - value) < abs(values[place - 1] - value) else place - 1
+    return max(0.0, float(truths[nearest] - values[nearest])), float(np.clip(slope, 1.0, _STEEPEST))
+
+
+def stratified_folds(labels: Labels, count: int, rng: np.random.Generator) -> list[Tensor]:
+    """Rows of each fold, with about as many rows of each label in every fold."""
+    mixed = rng.permutation(len(labels.of_row))
+    dealt = mixed[np.argsort(labels.of_row[mixed], kind="stable")]
+    return [torch.from_numpy(np.sort(dealt[fold::count])) for fold in range(count)]
+
+
+def stacked(offsets: Tensor, ratios: list[Tensor], labels: Tensor, folds: list[Tensor]) -> Predicted:
+    """The calibrated sum of held-out log-ratios ``(N, K)``: weights for each half of the folds from the other half."""
+    halves = [torch.cat(folds[0::2]), torch.cat(folds[1::2])]
+    logits = offsets.clone()
+    for own, other in (halves, halves[::-1]):
+        weights = _weights(offsets[other], [ratio[other] for ratio in ratios], labels[other])
+        for weight, ratio in zip(weights, ratios, strict=True):
+            logits[own] += weight * ratio[own]
+    return Predicted.of(logits, labels)
+
+
+def _weights(offsets: Tensor, ratios: list[Tensor], labels: Tensor) -> list[float]:
+    """Weights of the ratios with the least cross-entropy, by Newton's method with a small ridge penalty."""
+    start = torch.full((len(ratios),), 1 / len(ratios), dtype=offsets.dtype)
+    weights, features = start.clone(), torch.stack(ratios, 2)  # (N, K, C)
+    own = features[torch.arange(len(labels)), labels]
+
+    def loss(w: Tensor) -> float:
+        logits = offsets + features @ w
+        return float((torch.logsumexp(logits, 1) - logits.gather(1, labels[:, None])[:, 0]).sum()) + _RIDGE * float(
+            (w - start).square().sum()
+        )
+
+    least = loss(weights)
+    for _ in range(30):
+        shares = torch.softmax(offsets + features @ weights, 1)
+        means = (shares[:, :, None] * features).sum(1)
+        gradient = (means - own).sum(0) + 2 * _RIDGE * (weights - start)
+        flat = (shares.sqrt()[:, :, None] * features).reshape(-1, len(ratios))
+        curvature = flat.T @ flat - means.T @ means + 2 * _RIDGE * torch.eye(len(ratios), dtype=offsets.dtype)
+        step = torch.linalg.solve(curvature, gradient)
+        scale = 1.0
+        while scale > 1e-3 and loss(weights - scale * step) > least:
+            scale /= 2
+        weights = weights - scale * step
+        before, least = least, loss(weights)
+        if before - least < 1e-6 * len(labels):
+            break
+    return [float(weight) for weight in weights]
+
+
+def _views(x: Floats) -> dict[str, Tensor]:
+    """The columns standardised, and their normal scores; of very many columns, the principal directions."""
+    views = {
+        "standard": fit_margins(x, "standard")(x),
+        "normal scores": fit_margins(normal_scores(x), "standard")(normal_scores(x)),
+    }
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in views.items()}
+    most = min(_MOST_COLUMNS, max(1, len(x) // 2))
+    if x.shape[1] <= most:
+        return tensors
+    return {name: _principal(values, most) for name, values in tensors.items()}
+
+
+def _principal(values: Tensor, most: int) -> Tensor:
+    if len(values) < values.shape[1]:
+        _, left = torch.linalg.eigh(values @ values.T)
+        found = left[:, -most:] * math.sqrt(len(values))
+    else:
+        _, axes = torch.linalg.eigh(values.T @ values)
+        found = values @ axes[:, -most:]
+    scaled: Tensor = found / found.std(0).clamp_min(1e-12)
+    return scaled
+
+
+def _log_prior(labels: Tensor, classes: int, folds: list[Tensor]) -> Tensor:
+    """Log of the class frequencies among the other folds, with half a row added to each: ``(N, K)``."""
+    counts = torch.bincount(labels, minlength=classes).double()
+    prior = torch.empty(len(labels), classes, dtype=torch.float64)
+    for rows in folds:
+        others = counts - torch.bincount(labels[rows], minlength=classes) + 0.5
+        prior[rows] = (others / others.sum()).log()
+    return prior
+
+
+def labels_pvalue(labels: Labels, x: Floats, draws: int, rng: np.random.Generator) -> float:
+    """P-value of independence, by permutations of the labels.
+
+    The statistics are sums of squares between classes of three kinds of features of x: principal components of the
+    normal scores, their squares, and random cosines of low, middle and high frequency.
+    """
+    scores = torch.from_numpy(normal_scores(x))
+    white = _principal(scores - scores.mean(0), min(_TESTED, scores.shape[1], max(1, len(x) // 4)))
+    dim = white.shape[1]
+    scales = 2.0 ** np.linspace(-1, 3, _COSINES) / math.sqrt(dim)
+    frequencies = torch.from_numpy(rng.standard_normal((dim, _COSINES)) * scales)
+    cosines = torch.cos(white @ frequencies + torch.from_numpy(rng.uniform(0, 2 * math.pi, _COSINES)))
+    kinds = [white, white.square(), *cosines.chunk(3, 1)]
+    features = torch.cat(kinds, 1)
+    rows = np.arange(len(x))
+    most = max(2000, _MOST_CELLS // features.shape[1])
+    if most < len(rows):
+        rows = rng.permutation(len(rows))[:most]
+    features = features[torch.from_numpy(rows)]
+    features = features - features.mean(0)
+    features = (features / features.std(0).clamp_min(1e-9)).float()
+    own = torch.from_numpy(labels.of_row[rows])
+    classes = len(labels.counts)
+    weights = 1 / torch.bincount(own, minlength=classes).clamp_min(1).float()
+    sizes = [kind.shape[1] for kind in kinds]
+    statistics = np.empty((draws + 1, len(kinds)))
+    for draw in range(draws + 1):
+        permuted = own[torch.from_numpy(rng.permutation(len(rows)))] if draw else own
+        sums = torch.zeros(classes, features.shape[1]).index_add_(0, permuted, features)
+        between = (sums.square() * weights[:, None]).sum(0)
+        statistics[draw] = [float(part.sum()) for part in torch.split(between, sizes)]
+    return permutation_pvalue(statistics)

@@ -1,0 +1,67 @@
+"""Sides that are labels: distinct rows, numbered without regard to names or representation, and their entropy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+#: A side is a label if each value occurs so often on average, and if at most this share of its rows has a value that
+#: occurs only once.
+_ROWS_PER_VALUE, _MOST_ALONE = 5, 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The label of each row, as a number that does not depend on the names of the labels.
+
+    Attributes:
+        of_row: ``(N,)``, 0, 1, …, K - 1 in the order in which the labels first occur.
+        counts: rows of each label, ``(K,)``.
+    """
+
+    of_row: Integers
+    counts: Integers
+
+    def entropies(self) -> Floats:
+        r"""Each row's share of the entropy, ``(N,)``; their mean is the estimate, corrected for bias by a jackknife.
+
+        Source: Zahl, "Jackknifing an index of diversity", 1977, doi:10.2307/1936227.
+        """
+        n, counts = len(self.of_row), self.counts
+        own = np.log(n / counts)
+        total = float((counts * np.log(counts)).sum())
+        fewer = counts - 1
+        without = math.log(n - 1) - (total - counts * np.log(counts) + fewer * np.log(np.maximum(fewer, 1))) / (n - 1)
+        plugin = float((counts * own).sum()) / n
+        return np.asarray(own[self.of_row] + (n - 1) * (plugin - float((counts * without).sum()) / n))
+
+
+def as_labels(samples: Floats) -> Labels | None:
+    """The labels, if the distinct rows of ``samples (N, D)`` repeat often enough; otherwise None.
+
+    They repeat if each occurs five times or more on average, and if at most 2 % of the rows occur only once. One column
+    of codes, indicators of the codes, and any other columns with the same equal rows give the same labels.
+    """
+    n = len(samples)
+    codes, counts = np.zeros(n, dtype=np.int64), np.array([n])
+    for column in samples.T:
+        _, values = np.unique(column, return_inverse=True)
+        many = int(values.max()) + 1
+        if many * _ROWS_PER_VALUE > n:
+            return None
+        _, codes, counts = np.unique(codes * many + values, return_inverse=True, return_counts=True)
+        if len(counts) * _ROWS_PER_VALUE > n:
+            return None
+    if (counts == 1).sum() > _MOST_ALONE * n:
+        return None
+    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
+    place = np.empty(len(first), dtype=np.int64)
+    place[np.argsort(first)] = np.arange(len(first))
+    of_row = place[codes]
+    return Labels(of_row, np.bincount(of_row))
