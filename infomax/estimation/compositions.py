@@ -7,15 +7,16 @@ Each is a signed sum of mutual informations between groups of columns. All terms
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from infomax.estimation.conditioning import Conditioned, Sides, Terms, condition
+from infomax.estimation.conditioning import Sides, Summed, Terms, condition
 from infomax.estimation.estimate import estimates
+from infomax.estimators import chosen
 from infomax.estimators.default.estimator import DefaultEstimator
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import InfomaxWarning, SaturationWarning, SubsampleWarning, TrainingWarning
@@ -36,6 +37,7 @@ def conditional(x: Any, y: Any, z: Any, **options: Any) -> Composition:
     bound: a negative bias of the first term makes it too small, one of the second too large. It fails where the first
     term is near its ceiling. Columns of X and Y that are exact functions of Z are left out, which changes nothing: if
     none remain, the value is exactly 0. Where Z explains nearly all of X, X and Y change places in the formula.
+    ``bound="ksg"`` estimates it directly (Frenzel and Pompe 2007, doi:10.1103/PhysRevLett.99.204101).
 
     Args:
         x, y, z: samples, ``(N,)`` or ``(N, D)``, paired row by row, as for :func:`infomax.estimate`.
@@ -100,9 +102,7 @@ def total_correlation(variables: Sequence[Any], **options: Any) -> Composition:
     names = [f"x{i}" for i in range(1, len(variables) + 1)]
     groups, drawn = _aligned(dict(zip(names, variables, strict=True)), options)
     terms: Terms = {(tuple(names[:i]), (names[i],)): 1 for i in range(1, len(names))}
-    return _compose(
-        f"TC({', '.join(names)})", Conditioned(terms, groups, {}), _on_device_of(options, *variables), drawn=drawn
-    )
+    return _compose(f"TC({', '.join(names)})", Summed(terms, groups), _on_device_of(options, *variables), drawn=drawn)
 
 
 def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Composition:
@@ -133,7 +133,7 @@ def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Compositi
     """
     groups, drawn = _aligned({"x": x, "y": y, "z": z}, options)
     terms: Terms = {(("x",), ("y", "z")): 1, (("x",), ("z",)): -1, (("x",), ("y",)): -1}
-    summed = Conditioned(terms, groups, {})
+    summed = Summed(terms, groups)
     return _compose("I(x; y; z)", summed, _on_device_of(options, x, y, z), nonnegative=False, drawn=drawn)
 
 
@@ -229,7 +229,7 @@ def without(terms: Mapping[Sides, int], constant: Collection[str]) -> Terms:
 
 def _compose(
     quantity: str,
-    summed: Conditioned,
+    summed: Summed,
     options: Mapping[str, Any],
     *,
     nonnegative: bool = True,
@@ -255,10 +255,8 @@ def _compose(
         cautions.insert(0, drawn)
         warnings.warn(f"{quantity}: {drawn}", SubsampleWarning, stacklevel=3)
     estimated = []
-    for (left, right), sign in without(summed.terms, empty).items():
-        sides = [np.hstack([groups[name] for name in names]) for names in (left, right)]
-        of = f"I({', '.join(left)}; {', '.join(right)})"
-        ((part, remarks),) = estimates(*sides, names=(f"{of}: x", f"{of}: y"), **options)
+    for sign, of, x, y, given in _parts(summed, empty, direct=chosen(bound).conditional):
+        ((part, remarks),) = estimates(x, y, given=given, names=(f"{of}: x", f"{of}: y"), **options)
         for remark in remarks:
             warnings.warn(f"{of}: {part.bound}: {remark}", type(remark), stacklevel=3)
         estimated.append(Term(sign, of, part))
@@ -282,6 +280,24 @@ def _compose(
         cautions.append(text)
         warnings.warn(f"{quantity}: {text}", TrainingWarning, stacklevel=3)
     return replace(result, cautions=tuple(cautions))
+
+
+def _parts(
+    summed: Summed, empty: Collection[str], *, direct: bool
+) -> Iterator[tuple[int, str, Floats, Floats, Floats | None]]:
+    """Sign, name and samples of each term: x, y, and z where it is conditional.
+
+    Args:
+        empty: variables without columns. direct: whether a conditional term is estimated as such.
+    """
+    if direct and summed.sides is not None and not empty:
+        left, right, given = summed.sides
+        x, y, z = (summed.groups[name] for name in summed.sides)
+        yield 1, f"I({left}; {right} | {given})", x, y, z
+        return
+    for names, sign in without(summed.terms, empty).items():
+        x, y = (np.hstack([summed.groups[name] for name in side]) for side in names)
+        yield sign, f"I({'; '.join(', '.join(side) for side in names)})", x, y, None
 
 
 def _aligned(samples: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[dict[str, Floats], str]:

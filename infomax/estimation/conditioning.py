@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from infomax.estimators.nearest_neighbours import ksg
 from infomax.io.samples import Floats
@@ -21,21 +21,22 @@ _CLEARLY_MORE, _COMPARED = 1.0, 1_000
 
 
 @dataclass(frozen=True, eq=False)
-class Conditioned:
-    """The terms of a conditional mutual information.
+class Summed:
+    """The terms of a sum of mutual informations, in particular of a conditional one.
 
     Attributes:
         terms: their signed sum. groups: the columns of each variable. lost: what to say about variables of which
-            columns were left out.
+            columns were left out. sides: of a conditional mutual information, the names of L, R and Z.
     """
 
     terms: Terms
     groups: Mapping[str, Floats]
-    lost: Mapping[str, str]
+    lost: Mapping[str, str] = field(default_factory=dict)
+    sides: tuple[str, str, str] | None = None
 
 
 @isolated()
-def condition(groups: Mapping[str, Floats], left: str, right: str, given: str) -> Conditioned:
+def condition(groups: Mapping[str, Floats], left: str, right: str, given: str) -> Summed:
     r"""The terms of :math:`I(L; R \mid Z) = I(L; (R, Z)) - I(L; Z)`.
 
     Two things make the difference fail, and are avoided. Columns of L or R that Z determines add nothing to it, but the
@@ -47,6 +48,7 @@ def condition(groups: Mapping[str, Floats], left: str, right: str, given: str) -
         groups: ``(N, D)`` for each name, without constant columns; D may be 0.
         left, right, given: names of L, R and Z.
     """
+    sides = left, right, given
     kept, lost = dict(groups), {}
     for name in (left, right):
         determined = determined_columns(groups[name], groups[given])
@@ -62,7 +64,7 @@ def condition(groups: Mapping[str, Floats], left: str, right: str, given: str) -
     if shared[left] > shared[right] + _CLEARLY_MORE:
         left, right = right, left
     terms: Terms = {((left,), (right, given)): 1, ((left,), (given,)): -1}
-    return Conditioned(terms, kept, lost)
+    return Summed(terms, kept, lost, sides)
 
 
 def _shared(x: Floats, z: Floats) -> float:

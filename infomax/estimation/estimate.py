@@ -17,6 +17,7 @@ from infomax.estimation.diagnostics import judge_result, judge_samples
 from infomax.estimators import BoundLike, Estimator, Problem, chosen, get
 from infomax.estimators import names as estimator_names
 from infomax.exceptions import InfomaxWarning, SubsampleWarning
+from infomax.io.samples import Floats
 from infomax.isolation import isolated
 from infomax.progress import progress_bar
 from infomax.results.estimate import Estimate
@@ -97,7 +98,8 @@ def estimate(
         folds: number of folds, 2 or more, at most a quarter of the rows; by default 5, or 2 if quick. "default" uses 10
             below 4,000 rows.
         margins: how the marginals are standardised, with the statistics of the training rows: "normal" (normal scores,
-            see :func:`infomax.statistics.fit_margins`), "standard" or "none". "default" always uses normal scores.
+            see :func:`infomax.statistics.fit_margins`), "standard" or "none". "default" and "gaussian" use
+            normal scores only.
         schedule: steps, batch size and learning rate.
         n_neighbors: number of nearest neighbours k of "ksg", in 1..N-1; by default 3. More have less variance and more
             bias.
@@ -177,12 +179,14 @@ def estimates(
     shared: bool = False,
     names: tuple[str, str] = ("x", "y"),
     checked: bool = False,
+    given: Floats | None = None,
 ) -> list[Judged]:
     """:func:`estimate` with several bounds, for other functions to issue the warnings.
 
     Args:
         names: what errors and warnings about the samples call them.
         checked: x and y are finite float64 ``(N, D)`` already, without constant columns; D may be 0.
+        given: checked samples ``(N, Dz)`` that the mutual information is conditional on, for estimators that can.
     """
     estimators = checked_options(
         bound=bound, seed=seed, folds=folds, margins=margins, schedule=schedule, n_neighbors=n_neighbors
@@ -195,6 +199,7 @@ def estimates(
             y,
             names=names,
             checked=checked,
+            given=given,
             most_rows=max(estimator.most_rows for estimator in estimators),
             most_cells=max(estimator.most_cells for estimator in estimators),
             seed=int(seed),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,14 @@ from infomax.estimators.base import Estimator, Measurement, register
 from infomax.estimators.problem import Problem
 from infomax.exceptions import InfomaxWarning
 from infomax.progress import no_progress
-from infomax.statistics.marginals import Floats, normal_scores
+from infomax.statistics.marginals import Floats, Margins, fit_margins
 from infomax.statistics.neighbours import ksg_terms, near_and_far_terms, tie_breaker
 from infomax.statistics.ordering import in_order
 
 #: Neighbours of the estimate, and of the one that it is compared with; rows that are compared where there are many.
 NEAR, FAR, _COMPARED = 3, 12, 1 << 13
+#: A column with fewer values than this is one of labels, which have no scale.
+_LABELS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +64,36 @@ def ksg(x: Floats, y: Floats, *, neighbours: int = 3, seed: int = 0, workers: in
         raise ValueError(f"neighbours must lie in 1..{len(x) - 1}; got {neighbours}")
     if not in_order(x, y):  # as `estimate` does, so that both give the same bits
         x, y = y, x
-    return ksg_terms(*_scores_without_ties(x, y, seed), neighbours, workers=workers)
+    u, v = _scores_without_ties(x, y, seed=seed)
+    return ksg_terms(u, v, neighbours, workers=workers)
 
 
-def _scores_without_ties(x: Floats, y: Floats, seed: int) -> tuple[Floats, Floats]:
-    """Normal scores of the columns with a little noise."""
+def _scores_without_ties(*sides: Floats, seed: int, margins: Margins = "normal") -> list[Floats]:
+    """The columns with a little noise: normal scores, or on their own scale, where different labels are far apart."""
     rng = np.random.default_rng(seed)
-    u, v = (normal_scores(values) + tie_breaker(values.shape, rng) for values in (x, y))
-    return u, v
+    scores = [fit_margins(values, margins)(values) for values in sides]
+    if margins != "normal":
+        scores = _with_labels_apart(scores)
+    spreads = [_spread(values) if margins == "none" else 1.0 for values in scores]
+    return [values + spread * tie_breaker(values.shape, rng) for values, spread in zip(scores, spreads, strict=True)]
+
+
+def _with_labels_apart(sides: Sequence[Floats]) -> list[Floats]:
+    """In a unit in which no value exceeds 1; columns of few values are codes that differ by more than all others."""
+    _, power = np.frexp(max(float(np.abs(values).max()) for values in sides))
+    scaled = [np.ldexp(values, -power) for values in sides]
+    for values in scaled:
+        for column in values.T:
+            codes, counts = np.unique(column, return_inverse=True, return_counts=True)[1:]
+            if len(counts) < min(_LABELS, len(column) / 5):
+                column[:] = 4 * codes
+    return scaled
+
+
+def _spread(values: Floats) -> Floats:
+    """The median distance of each column from its median, without rows that equal it, ``(D,)``."""
+    apart = np.abs(values - np.median(values, axis=0))
+    return np.array([np.median(column[column > 0]) if column.any() else 0.0 for column in apart.T])
 
 
 def compared_with(neighbours: int, n: int) -> int:
@@ -84,7 +108,9 @@ def compared_with(neighbours: int, n: int) -> int:
     return ratio * neighbours if ratio * neighbours < n else max(1, neighbours // ratio)
 
 
-def by_neighbours(u: Floats, v: Floats, *, neighbours: int = NEAR, seed: int = 0) -> NeighbourShares:
+def by_neighbours(
+    u: Floats, v: Floats, *, given: Floats | None = None, neighbours: int = NEAR, seed: int = 0
+) -> NeighbourShares:
     r""":func:`ksg` of samples without ties, such as normal scores with noise, with standard error and bias.
 
     The interval accounts for two effects. The variance of a pair's local value is raised by :math:`\psi'(k)`, since
@@ -96,16 +122,17 @@ def by_neighbours(u: Floats, v: Floats, *, neighbours: int = NEAR, seed: int = 0
     k / 4 in the same way.
 
     Args:
-        u: ``(N, Du)``. v: ``(N, Dv)``. neighbours: k, in 1..N-1. seed: of the rows that are compared, where there are
-            many.
+        u: ``(N, Du)``. v: ``(N, Dv)``. given: ``(N, Dw)``, for the conditional mutual information given w
+            (:func:`infomax.statistics.neighbours.near_and_far_terms`). neighbours: k, in 1..N-1. seed: of the rows that
+            are compared, where there are many.
     """
     from scipy.special import polygamma  # noqa: PLC0415 - loaded on first use
 
-    n, dim = len(u), u.shape[1] + v.shape[1]
+    n, dim = len(u), u.shape[1] + v.shape[1] + (0 if given is None else given.shape[1])
     other = compared_with(neighbours, n)
     some = n if n <= 2 * _COMPARED else _COMPARED
     rows = np.sort(np.random.default_rng(seed).choice(n, some, replace=False))
-    local, compared = near_and_far_terms(u, v, neighbours, other, rows)
+    local, compared = near_and_far_terms(u, v, neighbours, other, rows, given=given)
     stderr = math.sqrt((float(local.var(ddof=1)) + float(polygamma(1, neighbours))) / n)
     lost = float((local[rows] - compared).mean()) / ((other / neighbours) ** (1 / dim) - 1)
     return NeighbourShares(local, stderr, max(0.0, lost), far=compared, rows=rows)
@@ -113,12 +140,18 @@ def by_neighbours(u: Floats, v: Floats, *, neighbours: int = NEAR, seed: int = 0
 
 @register("ksg")
 class KSG(Estimator):
-    """:func:`by_neighbours` of the samples' normal scores."""
+    """:func:`by_neighbours` of the samples' normal scores, or of the samples on the scale of ``margins``.
+
+    On normal scores it does not depend on units and outliers, but a gap between two ranges of values is closed. With
+    ``margins="standard"`` (as scikit-learn) or ``"none"`` distances are those of the samples; rows with different
+    values of a column of fewer than 20 values are then no neighbours (Ross 2014, doi:10.1371/journal.pone.0087357).
+    """
 
     reference = "Kraskov et al. 2004, arXiv cond-mat/0305641"
     cost = "N log N, in few dimensions"
     use_when = "a reference: up to about 5 dimensions, discrete columns"
     counts_neighbours = True
+    conditional = True
 
     def check(self, problem: Problem) -> None:
         n, neighbours = len(problem.x), problem.n_neighbors
@@ -127,7 +160,10 @@ class KSG(Estimator):
 
     def measure(self, problem: Problem, tick: Callable[[int], None] = no_progress) -> Measurement:
         neighbours = problem.n_neighbors or NEAR
-        shares = by_neighbours(*_scores_without_ties(problem.x, problem.y, 0), neighbours=neighbours)
+        given = () if problem.given is None else (problem.given,)
+        u, v, *w = _scores_without_ties(problem.x, problem.y, *given, seed=0, margins=problem.margins)
+        shares = by_neighbours(u, v, given=w[0] if w else None, neighbours=neighbours)
+        dim = sum(side.shape[1] for side in (u, v, *w))
         value = float(shares.local.mean())
         remarks: tuple[InfomaxWarning, ...] = ()
         if shares.gap > max(0.1, 0.2 * abs(value)):
@@ -137,11 +173,8 @@ class KSG(Estimator):
                 f"limit unreliable"
             )
             remarks = (InfomaxWarning(text),)
-        elif sum(problem.dims) > 6:
+        elif dim > 6:
             # Information that is lost even with the fewest neighbours does not show in the comparison.
-            text = (
-                f"nearest neighbours are far away in {sum(problem.dims)} dimensions: KSG may miss most of the mutual "
-                f"information"
-            )
+            text = f"nearest neighbours are far away in {dim} dimensions: KSG may miss most of the mutual information"
             remarks = (InfomaxWarning(text),)
         return Measurement(value, shares.stderr, shares.gap, shares.local, remarks=remarks)

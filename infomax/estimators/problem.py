@@ -29,6 +29,7 @@ class Problem:
     Attributes:
         x, y: ``(N, Dx)``, ``(N, Dy)``, float64, finite, without constant columns.
         rows: number of input rows. sampled: samples that are not copied, of which x and y are rows; else None.
+        given: ``(N, Dz)``, what the mutual information is conditional on, for estimators that can; else None.
         seed, device, quick, folds, margins, schedule, n_neighbors: as :func:`infomax.estimate`.
         shared: whether the ranks share the folds of each bound.
     """
@@ -38,6 +39,7 @@ class Problem:
     _: KW_ONLY
     rows: int
     sampled: Sampled | None = None
+    given: Floats | None = None
     seed: int = 0
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
     quick: bool = False

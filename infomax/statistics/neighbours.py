@@ -47,29 +47,40 @@ def ksg_terms(u: Floats, v: Floats, neighbours: int, *, workers: int = 1) -> Flo
 
     Source: Kraskov, Stögbauer and Grassberger, 2004, arXiv cond-mat/0305641.
     """
-    return _terms(u, v, [(neighbours, np.arange(len(u)))], workers)[0]
+    return _terms(u, v, None, [(neighbours, np.arange(len(u)))], workers)[0]
 
 
 def near_and_far_terms(
-    u: Floats, v: Floats, near: int, far: int, rows: Rows, *, workers: int = 1
+    u: Floats, v: Floats, near: int, far: int, rows: Rows, *, given: Floats | None = None, workers: int = 1
 ) -> tuple[Floats, Floats]:
-    """Terms of KSG of all rows with k = ``near``, ``(N,)``, and of ``rows (M,)`` with k = ``far``, ``(M,)``."""
-    by_near, by_far = _terms(u, v, [(near, np.arange(len(u))), (far, rows)], workers)
+    r"""Terms of KSG of all rows with k = ``near``, ``(N,)``, and of ``rows (M,)`` with k = ``far``, ``(M,)``.
+
+    With ``given (N, Dw)``, those of the conditional mutual information given w:
+    :math:`\psi(k) + \psi(n_w + 1) - \psi(n_{uw} + 1) - \psi(n_{vw} + 1)`, with the numbers of points that are closer
+    in each of these than the k-th neighbour is in (u, v, w).
+
+    Source: Frenzel and Pompe, "Partial mutual information for coupling analysis of multivariate time series", 2007,
+    doi:10.1103/PhysRevLett.99.204101.
+    """
+    by_near, by_far = _terms(u, v, given, [(near, np.arange(len(u))), (far, rows)], workers)
     return by_near, by_far
 
 
-def _terms(u: Floats, v: Floats, wanted: Sequence[tuple[int, Rows]], workers: int) -> list[Floats]:
+def _terms(
+    u: Floats, v: Floats, given: Floats | None, wanted: Sequence[tuple[int, Rows]], workers: int
+) -> list[Floats]:
     """:func:`ksg_terms` by one k after the other, each of some rows."""
     from scipy.special import digamma  # noqa: PLC0415 - not needed for training
 
-    joint = np.hstack([u, v])
+    joint = np.hstack([u, v] if given is None else [u, v, given])
     radius = np.concatenate(neighbour_distances(joint, wanted, workers=workers))
     # The k-th neighbour lies exactly on the radius in one coordinate; rounding must not let it in.
     radius = np.maximum(radius - 4 * np.finfo(float).eps * np.abs(joint).max(), 0.0)
     rows = np.concatenate([some for _, some in wanted])
     psi = digamma(np.arange(len(u) + 1.0))
-    terms = np.repeat([psi[k] + psi[-1] for k, _ in wanted], [len(some) for _, some in wanted])
-    for side in (u, v):
+    terms = np.repeat([psi[k] for k, _ in wanted], [len(some) for _, some in wanted])
+    terms += psi[-1] if given is None else psi[count_within(given, rows, radius, workers=workers) + 1]
+    for side in (u, v) if given is None else (np.hstack([u, given]), np.hstack([v, given])):
         terms -= psi[count_within(side, rows, radius, workers=workers) + 1]
     return np.split(terms, np.cumsum([len(some) for _, some in wanted])[:-1])
 

@@ -11,7 +11,6 @@ from infomax import (
     ConstantColumnWarning,
     Estimate,
     InfomaxWarning,
-    SaturationWarning,
     Schedule,
     TrainingWarning,
     conditional,
@@ -269,65 +268,6 @@ def test_constant_variables_are_left_out_exactly(normal):
     assert total_correlation([one, x, y], **GAUSSIAN).mi == estimate(x, y, **GAUSSIAN).mi
     with pytest.raises(ValueError, match="did you mean 'gaussian'"):
         conditional(one, y, z, bound="gausian")
-
-
-@pytest.mark.filterwarnings("ignore::infomax.InfomaxWarning")
-@pytest.mark.parametrize("bound", ["default", "gaussian", "ksg"])
-def test_given_what_determines_a_side_nothing_remains(bound):
-    """A conditional information of a function of the condition is 0; both terms of the chain rule are infinite."""
-    rng = np.random.default_rng(0)
-    x, noise, other = rng.normal(size=(3, 400))
-    options = {"bound": bound, "progress": False, "quick": True}
-    for left, right, given in (
-        (x, np.sign(x), x),
-        (np.sign(x), x, x),
-        (x, x + noise, np.exp(-x)),
-        (x, x + noise, np.column_stack([other, x + other])),
-        (x**2, x + noise, np.column_stack([x, other])),
-    ):
-        result = conditional(left, right, given, **options)
-        assert (result.mi, result.stderr, result.confidence_interval()) == (0.0, 0.0, (0.0, 0.0))
-        assert result.bound == bound
-        assert "is an exact function of z: the conditional mutual information is 0" in result.warnings[0]
-    past = np.column_stack([x, noise])
-    assert transfer_entropy(past, past, **options).mi == 0.0
-
-
-def test_columns_that_the_condition_determines_are_left_out():
-    rng = np.random.default_rng(0)
-    x, y, z = rng.normal(size=(3, 500))
-    y = x + y + z
-    with pytest.warns(InfomaxWarning, match="1 of 2 columns of y are exact functions of z: they add nothing") as caught:
-        result = conditional(x, np.column_stack([y, 3 * z]), z, **GAUSSIAN)
-    assert caught[0].filename == __file__
-    assert result.mi == conditional(x, y, z, **GAUSSIAN).mi == pytest.approx(0.5 * math.log(2), abs=0.15)
-
-
-@pytest.mark.filterwarnings("ignore::infomax.InfomaxWarning")
-@pytest.mark.parametrize("bound", ["default", "ksg"])
-def test_the_side_that_follows_the_condition_is_not_subtracted(bound):
-    """z is x with a little noise. I(x; z) is 6.9 nats, and its error large; I(y; z) is log 2 and I(x; y | z) 0 nats."""
-    rng = np.random.default_rng(0)
-    x, noise = rng.normal(size=(2, 400))
-    z, options = x + 1e-3 * noise, {"bound": bound, "progress": False, "schedule": Schedule(steps=100), "folds": 2}
-    result = conditional(x, np.sign(x), z, **options)
-    assert [term.of for term in result.terms] == ["I(y; x, z)", "I(y; z)"]
-    low, high = result.confidence_interval()
-    assert low <= 0.001 <= high
-    assert abs(result.mi) < 0.05
-    assert high - low < 0.5
-
-
-@pytest.mark.filterwarnings("ignore:I.x; (y, z|z). gaussian")
-def test_a_saturated_term_that_is_subtracted_is_said():
-    """x and y both follow z, and share more: the difference of two large values."""
-    rng = np.random.default_rng(0)
-    z, common = rng.normal(size=(2, 300))
-    x, y = (z + 1e-5 * (common + rng.normal(size=300)) for _ in range(2))
-    with pytest.warns(SaturationWarning) as caught:
-        result = conditional(x, y, z, **GAUSSIAN)
-    assert "I(x; y | z): I(x; z), which is subtracted, is saturated" in str(caught[-1].message)
-    assert "which is subtracted, is saturated" in result.warnings[0]
 
 
 def test_constants_cancel():

@@ -8,6 +8,7 @@ from infomax import tasks
 from infomax.estimators import ksg
 from infomax.statistics import neighbours
 from infomax.statistics.neighbours import count_within, ksg_terms, near_and_far_terms, neighbour_distances
+from infomax.statistics.ordering import in_order
 
 #: Of both sides: line, few dimensions, and so many that all pairs are faster.
 DIMS = [(1, 1), (2, 1), (1, 3), (3, 3), (6, 2), (9, 8)]
@@ -108,8 +109,10 @@ def test_ksg_is_the_mean_of_the_papers_terms_on_normal_scores():
 
     x, y = np.round(sample(2, 1, 300)[0], 1), np.round(sample(2, 1, 300)[1], 1)  # with ties
     rng = np.random.default_rng(5)
+    x, y = (x, y) if in_order(x, y) else (y, x)  # the noise is drawn for the sides in this order
     scores = [norm.ppf((rankdata(side, axis=0) - 0.5) / 300) + rng.uniform(-5e-7, 5e-7, side.shape) for side in (x, y)]
     np.testing.assert_allclose(ksg(x, y, seed=5), naive_terms(*scores, 3), rtol=0, atol=1e-8)
+    np.testing.assert_array_equal(ksg(y, x, seed=5), ksg(x, y, seed=5))
 
 
 def test_ksg_agrees_with_scikit_learn():
