@@ -58,7 +58,7 @@ def as_labels(samples: Floats) -> Labels | None:
         _, codes, counts = np.unique(codes * many + values, return_inverse=True, return_counts=True)
         if len(counts) * _ROWS_PER_VALUE > n:
             return None
-    if (counts == 1).sum() > _MOST_ALONE * n:
+    if len(counts) < 2 or (counts == 1).sum() > _MOST_ALONE * n:
         return None
     _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
     place = np.empty(len(first), dtype=np.int64)

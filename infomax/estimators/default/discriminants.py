@@ -18,7 +18,9 @@ LINEAR = ("normal", "few directions", "Student")
 #: Degrees of freedom of the Student classes.
 _TAILS = 3.0
 #: Floating-point operations that quadratic discriminants may take.
-_MOST_OPERATIONS = 4e9
+_MOST_OPERATIONS = 1e9
+#: Numbers of a block of whitened rows.
+_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,16 @@ class Classes:
             counts.append(torch.bincount(own, minlength=classes).to(x.dtype))
             squares.append(part.T @ part)
         return Classes(x, labels, classes, folds, torch.stack(sums), torch.stack(counts), torch.stack(squares))
+
+    def squares_of_classes(self) -> Tensor:
+        """The sums of squares of each fold and class, ``(F, K, D, D)``."""
+        found = torch.zeros(len(self.folds), self.classes, *self.squares.shape[1:], dtype=self.x.dtype)
+        for fold, rows in enumerate(self.folds):
+            order = self.labels[rows].argsort()
+            parts = torch.split(self.x[rows[order]], self.counts[fold].int().tolist())
+            for k, part in enumerate(parts):
+                found[fold, k] = part.T @ part
+        return found
 
     def training(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """For each fold: its rows; and of the other rows counts ``(K,)``, means ``(K, D)`` and pooled covariance."""
@@ -90,57 +102,73 @@ def linear(data: Classes, shrunk: bool) -> dict[str, Tensor]:
     return found
 
 
-def quadratic(data: Classes, prior_rows: float) -> Tensor:
-    """Held-out log-likelihoods ``(N, K)`` of normal classes with covariances of their own.
+def quadratic(data: Classes, prior_rows: Sequence[float]) -> list[Tensor]:
+    """Held-out log-likelihoods ``(N, K)`` of normal classes with covariances of their own, for each of the prior rows.
 
     Each covariance is that of its class, and of the pooled one ``prior_rows`` times, as rows.
     """
-    n, dim = data.x.shape
-    found = torch.empty(n, data.classes, dtype=data.x.dtype)
-    eye = torch.eye(dim, dtype=data.x.dtype)
-    for rows, counts, means, within in data.training():
+    found = [torch.empty(len(data.x), data.classes, dtype=data.x.dtype) for _ in prior_rows]
+    own_squares = data.squares_of_classes()
+    for fold, (rows, counts, means, within) in enumerate(data.training()):
         root, noise = _whitening(within, max(float(counts.sum()) - data.classes, 1.0), True)
         grand = (counts @ means) / counts.sum()
         centres, _ = _normal_means((means - grand) @ root, counts, noise)
-        z = (data.x - grand) @ root
-        held_out = torch.zeros(n, dtype=torch.bool)
-        held_out[rows] = True
-        for k in range(data.classes):
-            own = z[(data.labels == k) & ~held_out]
-            own = own - own.mean(0) if len(own) else own
-            freedom = max(len(own) - 1, 0)
-            factor = torch.linalg.cholesky((own.T @ own + prior_rows * eye) / (freedom + prior_rows))
-            scaled = torch.linalg.solve_triangular(factor, (z[rows] - centres[k]).T, upper=False)
-            found[rows, k] = -0.5 * scaled.square().sum(0) - factor.diagonal().log().sum()
+        squares = own_squares.sum(0) - own_squares[fold] - counts[:, None, None] * means[:, :, None] * means[:, None]
+        whitened = root.T @ squares @ root
+        z = (data.x[rows] - grand) @ root
+        for values, more in zip(found, prior_rows, strict=True):
+            values[rows] = _gaussians(z, centres, _shrunk(whitened, counts, more))
+    return found
+
+
+def _shrunk(scatter: Tensor, counts: Tensor, prior_rows: float) -> Tensor:
+    """Covariances ``(K, D, D)`` from whitened scatter matrices of so many rows, with the identity as prior."""
+    eye = torch.eye(scatter.shape[1], dtype=scatter.dtype)
+    rows = (counts - 1).clamp_min(0)[:, None, None]
+    covariances: Tensor = (scatter + prior_rows * eye) / (rows + prior_rows)
+    return covariances
+
+
+def _gaussians(z: Tensor, centres: Tensor, covariances: Tensor) -> Tensor:
+    """Log-densities of normal classes up to a constant: ``(N, D)``, ``(K, D)``, ``(K, D, D)`` → ``(N, K)``."""
+    factors = torch.linalg.cholesky(covariances)
+    eye = torch.eye(z.shape[1], dtype=z.dtype).expand_as(factors)
+    inverse = torch.linalg.solve_triangular(factors, eye, upper=False)
+    found = torch.empty(len(z), len(centres), dtype=z.dtype)
+    most = max(1, _BLOCK // max(1, len(z) * z.shape[1]))
+    for first in range(0, len(centres), most):
+        part = slice(first, first + most)
+        moved = (z - centres[part, None]) @ inverse[part].transpose(1, 2)
+        logs = factors[part].diagonal(dim1=1, dim2=2).log().sum(1)
+        found[:, part] = (-0.5 * moved.square().sum(2) - logs[:, None]).T
     return found
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Normal classes in whitened coordinates: centres ``(K, D)``, and Cholesky factors of covariances or None: one.
+    """Normal classes in whitened coordinates: centres ``(K, D)``, and covariances ``(K, D, D)`` or None: the identity.
 
-    At a size s between 0 and 1, centres are multiplied by s, and covariances are moved towards the identity.
+    At a size s, centres are multiplied by s, and covariances are moved towards the identity if s is less than 1.
+    ``colouring (D, D)`` maps to the original coordinates.
     """
 
     centres: Tensor
     covariances: Tensor | None
+    colouring: Tensor
 
     def sample(self, labels: Tensor, noise: Tensor, size: float) -> tuple[Tensor, Tensor]:
         """Rows with these labels from standard normal ``noise (N, D)``, and their log-densities ``(N, K)``."""
         centres, classes = size * self.centres, len(self.centres)
         if self.covariances is None:
             z = centres[labels] + noise
-            return z, _log_densities(z, centres, torch.ones(classes, 1, dtype=z.dtype))
+            return z @ self.colouring, _log_densities(z, centres, torch.ones(classes, 1, dtype=z.dtype))
         eye = torch.eye(noise.shape[1], dtype=noise.dtype)
-        factors = torch.linalg.cholesky((1 - min(size, 1.0)) * eye + min(size, 1.0) * self.covariances)
+        covariances = (1 - min(size, 1.0)) * eye + min(size, 1.0) * self.covariances
+        factors = torch.linalg.cholesky(covariances)
         z = torch.empty_like(noise)
         for k in range(classes):
             z[labels == k] = centres[k] + noise[labels == k] @ factors[k].T
-        densities = torch.empty(len(z), classes, dtype=z.dtype)
-        for k in range(classes):
-            scaled = torch.linalg.solve_triangular(factors[k], (z - centres[k]).T, upper=False)
-            densities[:, k] = -0.5 * scaled.square().sum(0) - factors[k].diagonal().log().sum()
-        return z, densities
+        return z @ self.colouring, _gaussians(z, centres, covariances)
 
 
 def fit_model(data: Classes, name: str, shrunk: bool, prior_rows: float | None) -> Model:
@@ -151,18 +179,14 @@ def fit_model(data: Classes, name: str, shrunk: bool, prior_rows: float | None) 
     within = (data.squares.sum(0) - (means.T * counts) @ means) / degrees
     root, noise = _whitening(within, degrees, shrunk)
     centres = (means - (counts @ means) / counts.sum()) @ root
+    colouring = torch.linalg.inv(root)
     if name == "few directions":
-        return Model(_few_directions(centres, counts, noise), None)
+        return Model(_few_directions(centres, counts, noise), None, colouring)
     centres, _ = _normal_means(centres, counts, noise)
     if prior_rows is None:
-        return Model(centres, None)
-    z, eye = data.x @ root, torch.eye(len(root), dtype=root.dtype)
-    covariances = []
-    for k in range(data.classes):
-        own = z[data.labels == k]
-        own = own - own.mean(0)
-        covariances.append((own.T @ own + prior_rows * eye) / (len(own) - 1 + prior_rows))
-    return Model(centres, torch.stack(covariances))
+        return Model(centres, None, colouring)
+    scatter = data.squares_of_classes().sum(0) - counts[:, None, None] * means[:, :, None] * means[:, None]
+    return Model(centres, _shrunk(root.T @ scatter @ root, counts, prior_rows), colouring)
 
 
 def affords_quadratic(data: Classes) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from infomax.estimators.base import Measurement
+from infomax.estimators.default.class_kernels import by_kernels
 from infomax.estimators.default.class_network import fit_network
 from infomax.estimators.default.discriminants import Classes, affords_quadratic, fit_model, linear, quadratic
 from infomax.statistics.labels import Labels
@@ -18,8 +19,8 @@ from infomax.statistics.permutation_test import permutation_pvalue
 
 #: Fewer rows are split into ten folds, others into five.
 _FEW_ROWS = 4_000
-#: Nats that the classes may leave unexplained, and fewest rows, for a network to be trained.
-_EXPLAINED, _NETWORK_ROWS = 0.02, 300
+#: Nats that the classes may leave unexplained, and fewest rows, in all and for each class, for a network to be trained.
+_EXPLAINED, _NETWORK_ROWS, _ROWS_PER_CLASS = 0.02, 300, 20
 #: Largest slope of the information by the held-out value.
 _STEEPEST = 4.0
 #: Weights that candidates are compared with before they are calibrated; prior rows of quadratic ones, in D + 1.
@@ -28,6 +29,10 @@ _WEIGHTS, _PRIOR_ROWS = (0.5, 0.75, 1.0), (1.0, 8.0)
 _DRAWN, _NEAR = 2, 0.02
 #: Shares of the corrections, and of the networks' contribution, by which the interval is widened.
 _UNCERTAIN, _MISSED = 0.25, 0.25
+#: What is missing because the value still grows with the rows is at most so many times what is not a discriminant's.
+_MOST_GROWN = 3.0
+#: Multiple of √(D / N), the order of the information that functions of so many columns can hide in so few rows.
+_HIDDEN = 0.5
 #: Ridge penalty of the weights of a stack, in rows.
 _RIDGE = 2.0
 #: Most columns that classifiers see.
@@ -64,7 +69,9 @@ class Candidate:
 
     def held_out(self, data: Classes) -> Tensor:
         """Log-likelihoods ``(N, K)`` of held-out rows."""
-        return linear(data, self.shrunk)[self.name] if self.prior_rows is None else quadratic(data, self.prior_rows)
+        return (
+            linear(data, self.shrunk)[self.name] if self.prior_rows is None else quadratic(data, [self.prior_rows])[0]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +100,8 @@ def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Gene
     1. Linear and quadratic discriminants (:mod:`infomax.estimators.default.discriminants`) are cross-fitted, on the
        standardised columns and on their normal scores. The best linear and the best quadratic one are stacked: weights
        of their log-ratios minimise the cross-entropy, those of each half of the folds on the other half.
-    2. Unless almost everything is explained, networks learn what to add
+    2. Unless almost everything is explained, kernel regression (:mod:`infomax.estimators.default.class_kernels`) joins
+       the stack, and networks learn what to add
        (:func:`infomax.estimators.default.class_network.fit_network`); they are stacked as well.
     3. The value is the mean held-out log-ratio of posterior and prior probability. Three corrections are added: the
        bias of the entropy of the sample, as far as it is explained; what the best discriminant loses by errors of its
@@ -113,8 +121,12 @@ def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Gene
     alone = {candidate: setting.stacked([ratio]) for candidate, ratio in ratios.items()}
     best = max(alone, key=lambda candidate: alone[candidate].score)
     found = max(alone[best], setting.stacked(list(ratios.values())), key=lambda predicted: predicted.score)
-    before, overfitted = found.score, 0.0
-    if n >= _NETWORK_ROWS and -found.score > _EXPLAINED:
+    before, overfitted, growth = found.score, 0.0, 0.0
+    if -found.score > _EXPLAINED:
+        kernel = by_kernels(data[best.view].x, y, classes, rng) - setting.prior.logits
+        found = max(found, setting.stacked([*ratios.values(), kernel]), key=lambda predicted: predicted.score)
+        growth = _growth(data[best.view].x, kernel, setting, rng) if found.score > before else 0.0
+    if n >= max(_NETWORK_ROWS, _ROWS_PER_CLASS * classes) and -found.score > _EXPLAINED:
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         found, overfitted = _with_network(found, data[best.view].x, setting, generator)
     seen, held_out = alone[best].own - setting.prior.own, found.own - setting.prior.own
@@ -127,7 +139,10 @@ def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Gene
     corrected = min(value + lacking + lost + 0.5 * overfitted, entropy)
     uncertain = _UNCERTAIN * (lost + 0.5 * overfitted)
     stderr = math.hypot(slope * float(held_out.std()) / math.sqrt(n), uncertain, 1 / n)
-    gap = _UNCERTAIN * lost + 0.5 * overfitted + _MISSED * (found.score - before)
+    hidden = _HIDDEN * math.sqrt(x.shape[1] / n)
+    learned = found.score - before
+    growing = min(growth / (math.sqrt(2) - 1), _MOST_GROWN * learned)  # what remains, if the loss falls as 1 / √N
+    gap = _UNCERTAIN * lost + 0.5 * overfitted + _MISSED * learned + growing + hidden
     shares = held_out.numpy() + (corrected - value)
     return Measurement(corrected, stderr, gap, shares, overfitted, pvalue=pvalue, permutations=draws)
 
@@ -149,9 +164,21 @@ def _best_ratios(data: dict[str, Classes], setting: Setting) -> dict[Candidate, 
                 for name, likelihoods in linear(one, shrunk).items():
                     offer(Candidate(view, name, shrunk), likelihoods)
         if affords_quadratic(one):
-            for rows in _PRIOR_ROWS:
-                offer(Candidate(view, "quadratic", True, rows * (dim + 1)), quadratic(one, rows * (dim + 1)))
+            prior_rows = [rows * (dim + 1) for rows in _PRIOR_ROWS]
+            for rows, likelihoods in zip(prior_rows, quadratic(one, prior_rows), strict=True):
+                offer(Candidate(view, "quadratic", True, rows), likelihoods)
     return {candidate: ratio for _, candidate, ratio in best.values()}
+
+
+def _growth(x: Tensor, kernel: Tensor, setting: Setting, rng: np.random.Generator) -> float:
+    """By how much the kernel regression gains from the second half of the rows, in nats."""
+    rows = torch.cat(setting.folds[0::2])
+    labels, classes = setting.labels[rows], kernel.shape[1]
+    half = by_kernels(x[rows], labels, classes, rng) - setting.prior.logits[rows]
+    own = setting.prior.own[rows].mean()
+    parts = list(torch.tensor_split(torch.arange(len(rows)), 2))
+    less = stacked(setting.prior.logits[rows], [half], labels, parts).score - float(own)
+    return max(0.0, setting.stacked([kernel]).score - setting.prior.score - less)
 
 
 def _with_network(found: Predicted, x: Tensor, setting: Setting, generator: torch.Generator) -> tuple[Predicted, float]:

@@ -56,6 +56,8 @@ def measure_tables(x: Labels, y: Labels, *, draws: int, rng: np.random.Generator
     cells. The larger the discount, the more of the rows that occur once are noise, and the more the first counts. Few
     rows do not distinguish the two well, so the interval allows for both.
     """
+    if not _in_order(x, y):
+        x, y = y, x
     n = len(x.of_row)
     pvalue = table_pvalue(x, y, draws, rng)
     fits = [
@@ -78,6 +80,12 @@ def measure_tables(x: Labels, y: Labels, *, draws: int, rng: np.random.Generator
     stderr = math.sqrt(float(local.var()) / n + unknown**2 / 3 + (0.15 * lost) ** 2 + 1 / n**2)
     shares = local + (value - held_out)
     return Measurement(value, stderr, unknown + 0.15 * lost, shares, pvalue=pvalue, permutations=draws)
+
+
+def _in_order(x: Labels, y: Labels) -> bool:
+    """Whether x comes first, by the numbers of labels and by their rows, so that the order of sides does not matter."""
+    first = int((x.of_row != y.of_row).argmax())
+    return (len(x.counts), x.of_row[first]) <= (len(y.counts), y.of_row[first])
 
 
 def table_pvalue(x: Labels, y: Labels, draws: int, rng: np.random.Generator) -> float:
