@@ -17,6 +17,10 @@ from infomax.statistics.relations import follow_exactly
 _DISCRETE = 20
 #: Nats below zero that independent samples do not explain.
 _FAR_BELOW = 0.05
+#: The largest p-value that shows dependence, and the smallest that shows none, where the value says otherwise.
+_DEPENDENT, _INDEPENDENT = 0.01, 0.05
+#: Standard errors of a value that no sampling error of independent samples explains.
+_CLEARLY_ABOVE = 3.0
 
 
 def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) -> Iterator[InfomaxWarning]:
@@ -66,6 +70,7 @@ def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
             f"far below 0, which is impossible for mutual information: {reason}, and the value is not informative; use "
             f"more rows, or compare with other estimators"
         )
+    yield from _judge_pvalue(result)
     large = max(0.1, 0.2 * abs(result.mi))
     if result.gap > large:
         yield TrainingWarning(
@@ -78,3 +83,20 @@ def judge_result(result: Estimate, measured: int) -> Iterator[InfomaxWarning]:
         yield TrainingWarning("the value is not finite: the bound gave NaN or infinity on held-out rows")
     elif any(fold.diverged for fold in result.history):
         yield TrainingWarning("training of some models diverged; they were measured at their last finite state")
+
+
+def _judge_pvalue(result: Estimate) -> Iterator[InfomaxWarning]:
+    """Warnings where the value and the test of independence contradict each other."""
+    if result.pvalue is None:
+        return
+    if result.pvalue <= _DEPENDENT and result.mi <= result.stderr:
+        yield InfomaxWarning(
+            f"the test of independence finds a dependence (p = {result.pvalue:.3g}) that the value does not show: the "
+            f"model misses it, or it is weak; the truth is above 0; use more rows, or compare with 'ksg'"
+        )
+    if result.pvalue > _INDEPENDENT and result.mi > _CLEARLY_ABOVE * result.stderr:
+        yield InfomaxWarning(
+            f"the interval excludes 0, but the test of independence finds no dependence (p = {result.pvalue:.3g}): the "
+            f"value may be too large, or the test may not see this form of dependence; estimate again with the rows of "
+            f"y in random order, which should give 0"
+        )

@@ -10,8 +10,9 @@ from infomax import Estimate, SaturationWarning, Schedule, TrainingWarning, esti
 from infomax.estimation.diagnostics import judge_result
 
 
-def said(mi, *, stderr=0.01, gap=0.0, kind="lower", measured=100):
-    return [str(caution) for caution in judge_result(Estimate(mi, stderr, gap, kind, bound="b", n=100), measured)]
+def said(mi, *, stderr=0.01, gap=0.0, kind="lower", measured=100, pvalue=None):
+    result = Estimate(mi, stderr, gap, kind, bound="b", n=100, pvalue=pvalue)
+    return [str(caution) for caution in judge_result(result, measured)]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,16 @@ def test_gaps_are_said():
     assert all(
         isinstance(c, TrainingWarning) for c in judge_result(Estimate(1.0, 0.1, 0.5, "lower", bound="b", n=9), 9)
     )
+
+
+def test_a_pvalue_that_contradicts_the_value_is_said():
+    assert (
+        said(0.02, pvalue=0.005) == said(0.01, pvalue=0.02) == said(0.02, pvalue=0.9) == said(0.04, pvalue=0.05) == []
+    )
+    (text,) = said(0.01, pvalue=0.005)
+    assert text.startswith("the test of independence finds a dependence (p = 0.005) that the value does not show")
+    (text,) = said(0.031, pvalue=0.06)
+    assert text.startswith("the interval excludes 0, but the test of independence finds no dependence (p = 0.06)")
 
 
 @pytest.mark.parametrize(
