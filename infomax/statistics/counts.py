@@ -7,13 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from infomax.statistics.labels import as_labels
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 _Counted = tuple[tuple[Integers, Integers, Integers], Integers, Integers, Integers]
 
-#: A side counts as discrete if each value occurs so often on average, if it has at most so many columns, and if at most
-#: this share of its rows has a value that occurs only once.
-_ROWS_PER_VALUE, _MOST_COLUMNS, _MOST_ALONE = 5, 8, 0.02
 #: Columns with at most so many values necessarily have equal rows.
 _FEW_VALUES = 20
 
@@ -107,14 +106,8 @@ def _count(x: Floats, y: Floats) -> _Counted:
     return (of_x, of_y, of_pair), counts_x, counts_y, counts
 
 
-def _entropy(counts: Integers) -> float:
-    """The entropy of the observed frequencies, in nats."""
-    n = int(counts.sum())
-    return math.log(n) - float((counts * np.log(counts)).sum()) / n
-
-
 def _entropies_without(counts: Integers) -> Floats:
-    """The same without one row, for each value that this row can have: ``(K,)``."""
+    """The entropy of the observed frequencies without one row, for each value that this row can have: ``(K,)``."""
     n, fewer = int(counts.sum()), counts - 1
     less = counts * np.log(counts) - fewer * np.log(np.maximum(fewer, 1))
     return np.asarray(math.log(n - 1) - (float((counts * np.log(counts)).sum()) - less) / (n - 1))
@@ -125,22 +118,19 @@ def entropy_limit(x: Floats, y: Floats) -> float | None:
 
     The smaller entropy of the discrete sides, bias-corrected by a jackknife, plus two standard errors, plus
     :math:`\tfrac{F_1}{N} \log N`, where F₁ rows have a value that occurs only once. The last term allows for values
-    that did not occur in the sample. A side is discrete if it has at most eight columns, if its (joint) values occur
-    five times or more on average, and if at most 2 % of the rows have a value that occurs only once.
+    that did not occur in the sample. A side is discrete if its rows are labels: see
+    :func:`infomax.statistics.labels.as_labels`.
     """
     limits = [limit for limit in map(_entropy_limit, (x, y)) if limit is not None]
     return min(limits, default=None)
 
 
 def _entropy_limit(samples: Floats) -> float | None:
-    n, most = len(samples), len(samples) / _ROWS_PER_VALUE
-    if samples.shape[1] > _MOST_COLUMNS or any(len(np.unique(column)) > most for column in samples.T):
+    labels = as_labels(samples)
+    if labels is None:
         return None
-    _, counts = codes(samples)
-    alone = float((counts == 1).sum()) / n
-    if len(counts) > most or alone > _MOST_ALONE:
-        return None
-    without, weights = _entropies_without(counts), counts / n
-    mean = float(weights @ without)
-    stderr = math.sqrt((n - 1) * float(weights @ (without - mean) ** 2))
-    return n * _entropy(counts) - (n - 1) * mean + 2 * stderr + alone * math.log(n)
+    entropies, n = labels.entropies(), len(samples)
+    # The jackknife's standard error: a row's share of the entropy without bias is not the one that it changes by.
+    without = _entropies_without(labels.counts)[labels.of_row]
+    stderr = math.sqrt((n - 1) * float(without.var()))
+    return float(entropies.mean()) + 2 * stderr + float((labels.counts == 1).sum()) / n * math.log(n)

@@ -82,6 +82,8 @@ class TestLimits:
         value, scatter = naive.jackknife(naive.entropy, y.tolist())
         assert entropy_limit(column(x), column(y)) == pytest.approx(value + 2 * scatter, abs=1e-12)
         assert entropy_limit(RNG.normal(size=(120, 2)), column(y)) == pytest.approx(value + 2 * scatter, abs=1e-12)
+        one_hot = np.repeat(np.eye(3), 7, axis=1)[y]  # 21 columns
+        assert entropy_limit(RNG.normal(size=(120, 2)), one_hot) == pytest.approx(value + 2 * scatter, abs=1e-12)
         both = np.stack([y, y % 2], 1) * 1.0
         assert entropy_limit(both, column(y)) == pytest.approx(value + 2 * scatter, abs=1e-12)
 
@@ -98,7 +100,7 @@ class TestLimits:
         [
             RNG.normal(size=(400, 1)),
             RNG.integers(200, size=(400, 1)),  # counted twice on average
-            RNG.integers(2, size=(400, 9)),  # too many columns
+            RNG.integers(2, size=(400, 9)),  # 512 combinations
             RNG.integers(10, size=(400, 3)),  # few values each, many combinations
             np.where(RNG.random((400, 1)) < 0.95, 0, RNG.normal(size=(400, 1))),  # an atom, and a density
         ],

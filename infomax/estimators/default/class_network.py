@@ -13,11 +13,11 @@ from infomax.estimators.default.residual import BatchedMLP
 from infomax.io.batches import draws
 
 #: Width of both hidden layers; rows of a batch; steps between validations; validations without progress.
-_HIDDEN, _BATCH, _CHECK_EVERY, _PATIENCE = 64, 256, 20, 5
+_HIDDEN, _BATCH, _CHECK_EVERY, _PATIENCE = 64, 256, 20, 6
 #: Most steps, and most floating-point operations of all of them.
 _MOST_STEPS, _MOST_OPERATIONS = 600, 1.5e10
 #: Largest learning rate, and share of the training rows that are validation rows.
-_RATE, _VALIDATION = 1e-2, 0.15
+_RATE, _VALIDATION = 4e-2, 0.15
 #: Decay of the running average of the parameters, after the first steps.
 _KEPT = 0.96
 

@@ -94,6 +94,31 @@ class Setting:
         return stacked(self.prior.logits, ratios, self.labels, self.folds)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What the interval is made of, in nats.
+
+    Attributes:
+        spread: standard deviation of the rows' log-ratios, times the slope of the information by their mean.
+        lost: correction for errors of the discriminant's parameters. overfitted: overfitting of the networks.
+        learned: what kernels and networks add to the discriminants. growth: gain from the second half of the rows.
+    """
+
+    spread: float
+    lost: float
+    overfitted: float
+    learned: float
+    growth: float
+
+    def interval(self, n: int, columns: int) -> tuple[float, float]:
+        """Standard error, and by how much the upper end is raised."""
+        uncertain = _UNCERTAIN * (self.lost + 0.5 * self.overfitted)
+        stderr = math.hypot(self.spread / math.sqrt(n), uncertain, 1 / n)
+        growing = min(self.growth / (math.sqrt(2) - 1), _MOST_GROWN * self.learned)  # if the loss falls as 1 / √N
+        hidden = _HIDDEN * math.sqrt(columns / n)
+        return stderr, _UNCERTAIN * self.lost + 0.5 * self.overfitted + _MISSED * self.learned + growing + hidden
+
+
 def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Generator) -> Measurement:
     r"""Mutual information of a label and other columns: its entropy less the held-out cross-entropy of classifiers.
 
@@ -137,12 +162,8 @@ def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Gene
     # The frequencies of the labels are those of the sample: where all is explained, this lacks their entropy's bias.
     lacking = (entropy + setting.prior.score) * min(1.0, max(0.0, value / entropy))
     corrected = min(value + lacking + lost + 0.5 * overfitted, entropy)
-    uncertain = _UNCERTAIN * (lost + 0.5 * overfitted)
-    stderr = math.hypot(slope * float(held_out.std()) / math.sqrt(n), uncertain, 1 / n)
-    hidden = _HIDDEN * math.sqrt(x.shape[1] / n)
-    learned = found.score - before
-    growing = min(growth / (math.sqrt(2) - 1), _MOST_GROWN * learned)  # what remains, if the loss falls as 1 / √N
-    gap = _UNCERTAIN * lost + 0.5 * overfitted + _MISSED * learned + growing + hidden
+    parts = Parts(slope * float(held_out.std()), lost, overfitted, found.score - before, growth)
+    stderr, gap = parts.interval(n, x.shape[1])
     shares = held_out.numpy() + (corrected - value)
     return Measurement(corrected, stderr, gap, shares, overfitted, pvalue=pvalue, permutations=draws)
 
