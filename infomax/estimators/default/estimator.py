@@ -141,7 +141,11 @@ def measure(
 
     With fewer than 72 rows (128 with two folds) no network is trained and the copula is used alone; the estimate says
     so. Where both sides are discrete, with many rows for each combination of values, the estimate is computed from
-    counts instead (:func:`infomax.statistics.plugin`).
+    counts instead (:func:`infomax.statistics.plugin`). Where a side is a label otherwise, as one column or as several
+    (:func:`infomax.statistics.labels.as_labels`), the estimate is its entropy less the cross-entropy of classifiers
+    (:func:`infomax.estimators.default.nominal.measure_labels`), or that of smoothed frequencies if both sides are
+    labels (:func:`infomax.estimators.default.tables.measure_tables`). Ten and more numbers whose order carries
+    information are measured both ways, and the larger value is kept.
 
     Args:
         x, y: finite samples ``(N, Dx)``, ``(N, Dy)``, without constant columns.
