@@ -13,6 +13,7 @@ from infomax.estimators.base import Measurement
 from infomax.estimators.default.class_kernels import by_kernels
 from infomax.estimators.default.class_network import fit_network
 from infomax.estimators.default.discriminants import Classes, affords_quadratic, fit_model, linear, quadratic
+from infomax.exceptions import TrainingWarning
 from infomax.statistics.labels import Labels
 from infomax.statistics.marginals import Floats, fit_margins, normal_scores
 from infomax.statistics.permutation_test import permutation_pvalue
@@ -29,6 +30,8 @@ _WEIGHTS, _PRIOR_ROWS = (0.5, 0.75, 1.0), (1.0, 8.0)
 _DRAWN, _NEAR = 2, 0.02
 #: Shares of the corrections, and of the networks' contribution, by which the interval is widened.
 _UNCERTAIN, _MISSED = 0.25, 0.25
+#: The share of the value from which a correction is a reason for caution.
+_LARGE = 0.2
 #: What is missing because the value still grows with the rows is at most so many times what is not a discriminant's.
 _MOST_GROWN = 3.0
 #: Multiple of √(D / N), the order of the information that functions of so many columns can hide in so few rows.
@@ -165,7 +168,15 @@ def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Gene
     parts = Parts(slope * float(held_out.std()), lost, overfitted, found.score - before, growth)
     stderr, gap = parts.interval(n, x.shape[1])
     shares = held_out.numpy() + (corrected - value)
-    return Measurement(corrected, stderr, gap, shares, overfitted, pvalue=pvalue, permutations=draws)
+    remarks = (_mostly_corrected(lost),) if lost > max(0.1, _LARGE * corrected) else ()
+    return Measurement(corrected, stderr, gap, shares, overfitted, pvalue=pvalue, permutations=draws, remarks=remarks)
+
+
+def _mostly_corrected(lost: float) -> TrainingWarning:
+    return TrainingWarning(
+        f"few rows for so many classes and columns: {lost:.2f} nats of the value are a correction for errors of the "
+        f"classifier's parameters, which holds if the classes are normal"
+    )
 
 
 def _best_ratios(data: dict[str, Classes], setting: Setting) -> dict[Candidate, Tensor]:

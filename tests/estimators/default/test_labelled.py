@@ -192,3 +192,7 @@ class TestInterval:
         assert low < truth < high
         assert abs(result.mi - truth) < 0.2
         assert result.gap > 0.5 * math.sqrt(30 / 250) + 0.03
+        fewer = estimate(x[:120], label[:120], progress=False)
+        assert any("are a correction for errors" in text for text in fewer.warnings)
+        many = estimate(x[:2000, :3], label[:2000], progress=False)
+        assert not any("are a correction for errors" in text for text in many.warnings)
