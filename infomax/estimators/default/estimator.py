@@ -165,7 +165,7 @@ def measure(
     if labelled is not None:
         labels_rng = np.random.default_rng((seed, 2))
         of_labels = labelled.measure(draws, labels_rng)
-        if not labelled.ordered(labels_rng):
+        if labelled.explained(of_labels) or not labelled.ordered(labels_rng):
             tick(schedule.steps)
             return of_labels
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))

@@ -15,6 +15,8 @@ from infomax.statistics.marginals import normal_scores
 
 #: Fewest values of a column whose order may carry information that is tested, permutations of the values, and level.
 _FEWEST_ORDERED, _ORDERS, _LEVEL = 10, 199, 0.01
+#: Share of the entropy above which an order of the labels is not looked for.
+_EXPLAINED = 0.97
 #: Fewest rows for classifiers.
 _LEAST_ROWS = 60
 #: Most features that the test of order sees.
@@ -50,6 +52,10 @@ class Labelled:
         if self.labels_x is not None:
             return measure_labels(self.labels_x, self.y, draws=draws, rng=rng)
         raise ValueError("at least one side must be a label")
+
+    def explained(self, found: Measurement) -> bool:
+        """Whether the estimate is close to the entropy, so that an order of the labels cannot add much."""
+        return found.value > _EXPLAINED * self.entropy
 
     def ordered(self, rng: np.random.Generator) -> bool:
         """Whether the labels of a side are numbers whose order carries information: see :func:`carries_order`."""

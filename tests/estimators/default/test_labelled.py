@@ -147,6 +147,13 @@ class TestOrder:
         few = np.sign(count)
         assert not carries_order(as_labels(few), few[:, 0], x, np.random.default_rng(0))
 
+    def test_separated_numbers_are_not_measured_twice(self):
+        label = np.random.default_rng(0).integers(12, size=(200, 1)).astype(float)
+        found = Labelled.of(50 * label + np.random.default_rng(1).normal(size=(200, 1)), label)
+        assert found.ordered(np.random.default_rng(0))
+        assert found.explained(Measurement(0.99 * found.entropy, 0.1))
+        assert not found.explained(Measurement(0.9 * found.entropy, 0.1))
+
     def test_the_larger_is_kept_at_a_price_and_below_the_entropy(self):
         rng = np.random.default_rng(0)
         low, more = rng.normal(size=(2, 400))
