@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-#: Canonical correlations are at most ``sqrt(1 - _MIN_RESIDUAL)``, so that deterministic relations give finite values.
-_MIN_RESIDUAL = 1e-6
+#: Canonical correlations are at most ``sqrt(1 - MIN_RESIDUAL)``, so that deterministic relations give finite values.
+MIN_RESIDUAL = 1e-6
 #: Number of rows per column from which unshrunk sample covariances are reliable.
 _ENOUGH = 10
 #: How to shrink the covariance between x and y, see :func:`couple`.
@@ -64,7 +64,11 @@ def soft_threshold(coefficients: Tensor, noise: float) -> Tensor:
     """
     z = coefficients.abs() / noise
     thresholds = torch.linspace(0.0, math.sqrt(2 * math.log(max(z.numel(), 2))), 64, dtype=z.dtype, device=z.device)
-    risk = torch.stack([(z.clamp_max(t).square() - 2.0 * (z <= t)).sum() for t in thresholds])
+    # The risk is the sum of min(z, t)² - 2 [z <= t]; of sorted coefficients, the first ones are below t.
+    ordered = z.flatten().sort().values
+    below = torch.searchsorted(ordered, thresholds, right=True)
+    squares = torch.cat([z.new_zeros(1), ordered.square().cumsum(0)])
+    risk = squares[below] + (z.numel() - below) * thresholds.square() - 2.0 * below
     best = thresholds[risk.argmin()]
     return coefficients.sign() * (z - best).clamp_min(0.0) * noise
 
@@ -142,8 +146,8 @@ class Whitened:
     cross: Tensor
     n: int
 
-    def canonical(self, shrink: Shrinkage) -> GaussianCoupling:
-        """The coupling with these canonical correlations, shrunk as ``shrink`` says."""
+    def canonical(self, shrink: Shrinkage, residual: float = MIN_RESIDUAL) -> GaussianCoupling:
+        """The coupling with these canonical correlations, shrunk as ``shrink`` says, and at most √(1 − residual)."""
         noise, cross = self.n**-0.5, self.cross
         if shrink == "sparse":
             cross = soft_threshold(cross, noise)
@@ -153,10 +157,12 @@ class Whitened:
         if shrink == "adjusted":
             kept = torch.linalg.svdvals(shrink_singular_values(cross, noise)) > noise * 1e-6
             s = torch.where(kept, adjust_correlations(s, self.n, sum(cross.shape)), torch.zeros_like(s))
-        s = s.clamp_max(math.sqrt(1 - _MIN_RESIDUAL))
+        s = s.clamp_max(math.sqrt(1 - residual))
         return GaussianCoupling(self.mean_x, self.mean_y, self.root_x @ u, self.root_y @ vt.T, s)
 
-    def consistent(self, shrink: Shrinkage, x: Tensor, y: Tensor) -> tuple[GaussianCoupling, Whitened]:
+    def consistent(
+        self, shrink: Shrinkage, x: Tensor, y: Tensor, residual: float = MIN_RESIDUAL
+    ) -> tuple[GaussianCoupling, Whitened]:
         """:meth:`canonical`; or the same with unshrunk covariances within x and y, if the shrunk ones are inconsistent.
 
         Shrinkage of the covariances within x and within y does not reduce the noise of the covariance between them. If
@@ -165,15 +171,15 @@ class Whitened:
         rows or more per column, and if the residual variance of the largest correlation is less than half of that of
         the sample covariances, whose largest correlation is itself too large.
         """
-        found = self.canonical(shrink)
+        found = self.canonical(shrink, residual)
         left = 1 - found.correlations.max().square()
         if left >= 0.5 or len(x) < _ENOUGH * sum(self.cross.shape):  # half of another one is at most 0.5
             return found, self
         exact = whiten(x, y, sample_covariance)
-        greatest = exact.canonical("none").correlations.max()
+        greatest = exact.canonical("none", residual).correlations.max()
         if left >= 0.5 * (1 - greatest.square()):
             return found, self
-        return exact.canonical(shrink), exact
+        return exact.canonical(shrink, residual), exact
 
 
 def whiten(x: Tensor, y: Tensor, within: Callable[[Tensor], Tensor] = ledoit_wolf) -> Whitened:

@@ -121,7 +121,7 @@ def test_columns_that_are_not_continuous_are_left_alone(y):
     assert not follow_exactly(np.tile(x, (5, 1)), np.tile(RNG.normal(size=(400, 1)), (5, 1)))
 
 
-@pytest.mark.filterwarnings("ignore:ksg. (the estimate with k = 12|nearest neighbours)")
+@pytest.mark.filterwarnings("ignore:ksg. (the estimate with k = 12|nearest neighbours)", "ignore:default. the held-out")
 @pytest.mark.parametrize("bound", ["default", "gaussian", "ksg"])
 def test_an_estimate_says_so(bound):
     x = RNG.normal(size=300)
