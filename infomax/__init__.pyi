@@ -59,5 +59,6 @@ from .results.pairwise import Pairwise as Pairwise
 from .scores.inner_products import InnerProducts as InnerProducts
 from .training.fit import History as History
 from .training.fit import Schedule as Schedule
+from .training.trials import Trial as Trial
 
 __version__: str

@@ -1,5 +1,8 @@
 """What the documents show works as shown."""
 
+import importlib
+import itertools
+import math
 import re
 from functools import partial
 from pathlib import Path
@@ -8,11 +11,14 @@ import naive
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import infomax
 from benchmarks.accuracy import known_mi
 from infomax import bounds, estimate, tasks
 from infomax.bounds import base
+from infomax.estimators.candidates import Side
+from infomax.estimators.candidates import base as candidates_base
 from infomax.tasks import base as tasks_base
 
 ROOT = Path(__file__).parent.parent
@@ -111,6 +117,33 @@ def test_the_worked_example_of_a_bound_keeps_the_contract():
         assert bound.pointwise(x, y[:, :2]).mean().item() == pytest.approx(value, rel=1e-9)
     finally:
         base._REGISTRY.pop("remine", None)
+
+
+@pytest.mark.filterwarnings("ignore::infomax.InfomaxWarning")
+def test_the_worked_example_of_a_candidate_is_chosen(tmp_path, monkeypatch):
+    monkeypatch.setattr(candidates_base, "_REGISTRY", dict(candidates_base._REGISTRY))
+    (tmp_path / "either_sign.py").write_text(block("docs/add-a-candidate.md", '@register("either-sign")'))
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("either_sign")
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal((2, 350, 3))
+    y = 0.9 * x * rng.choice([-1.0, 1.0], (350, 1)) + math.sqrt(1 - 0.9**2) * noise
+    ratio = module.EitherSign().fit(Side.of(x), Side.of(y), torch.Generator())
+    assert ratio.r == pytest.approx(0.9, abs=0.03)
+    every = np.concatenate([x, y], 1)
+    eye, r = np.eye(3), ratio.r * np.eye(3)
+    joint = [stats.multivariate_normal(cov=np.block([[eye, s * r], [s * r, eye]])).logpdf for s in (-1, 1)]
+    alone = stats.multivariate_normal(cov=eye).logpdf
+    x_few, y_few = Side.of(x)[torch.arange(7)], Side.of(y)[torch.arange(5)]
+    found = ratio.scores(*ratio.embed(x_few, y_few))
+    for i, j in itertools.product(range(7), range(5)):
+        a, b = x_few.scores[i].numpy(), y_few.scores[j].numpy()
+        both = np.logaddexp(*(density(np.concatenate([a, b])) for density in joint)) - math.log(2)
+        assert found[i, j].item() == pytest.approx(both - alone(a) - alone(b), abs=1e-9)
+    result = estimate(np.exp(x), y, schedule=infomax.Schedule(steps=0), quick=True, progress=False)
+    assert [trial.name for trial in result.candidates if trial.chosen] == ["either-sign"]
+    truth = np.logaddexp(*(density(every) for density in joint)) - math.log(2) - alone(x) - alone(y)
+    assert result.mi == pytest.approx(truth.mean(), abs=0.1)
 
 
 def test_the_worked_example_of_a_task_is_found_by_the_benchmark(tmp_path, monkeypatch):

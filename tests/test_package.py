@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import infomax
-from infomax.command_line.tables import bounds_table
+from infomax.command_line.tables import bounds_table, candidates_table
 
 ROOT = Path(__file__).parent.parent
 
@@ -67,6 +67,11 @@ def test_the_stub_lists_the_public_names():
 def test_tables_of_bounds_are_those_of_the_registry(document):
     """`infomax bounds --markdown` makes them."""
     assert bounds_table(markdown=True) in (ROOT / document).read_text(encoding="utf-8")
+
+
+def test_the_table_of_candidates_is_that_of_the_registry():
+    """`infomax bounds --candidates --markdown` makes it."""
+    assert candidates_table(markdown=True) in (ROOT / "docs" / "choose-a-bound.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("user", ["mmim_example", "benchmarks"])

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from infomax.command_line.demo import run_demo
-from infomax.command_line.tables import bounds_table, estimates_table, pairs_table
+from infomax.command_line.tables import bounds_table, candidates_table, estimates_table, pairs_table
 from infomax.distributed import ranks as distributed
 from infomax.estimation.compositions import conditional
 from infomax.estimation.estimate import estimate
@@ -156,7 +156,8 @@ def _write_figure(results: Sequence[Estimate | Composition], path: str, title: s
 
 
 def _bounds(arguments: argparse.Namespace) -> int:
-    print(bounds_table(markdown=arguments.markdown))
+    table = candidates_table if arguments.candidates else bounds_table
+    print(table(markdown=arguments.markdown))
     return 0
 
 

@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--no-progress", dest="progress", action="store_false")
 
     listing = commands.add_parser("bounds", help="list the bounds")
+    listing.add_argument("--candidates", action="store_true", help="list the candidates of the default instead")
     listing.add_argument("--markdown", action="store_true", help="as a Markdown table")
 
     demo = commands.add_parser("demo", help="a demonstration on real data and on a known truth, in about a minute")

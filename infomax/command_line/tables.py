@@ -7,6 +7,7 @@ from typing import Any
 
 from infomax.bounds import base as bounds
 from infomax.estimators import base as estimators
+from infomax.estimators import candidates
 from infomax.results.composition import Composition
 from infomax.results.estimate import Estimate, pvalue_text
 from infomax.results.pairwise import Pairwise
@@ -78,3 +79,12 @@ def bounds_table(*, markdown: bool = False) -> str:
     if markdown:
         cells = [[f"`{row[0]}`", *row[1:]] for row in cells]
     return format_table([header, *cells], markdown=markdown)
+
+
+def candidates_table(*, markdown: bool = False) -> str:
+    """The table of ``infomax bounds --candidates``: the models that the default compares, the simplest first."""
+    rows = [["candidate", "assumes", "cost of N pairs", "source"]]
+    for candidate in map(candidates.get, candidates.names()):
+        name = f"`{candidate.name}`" if markdown else candidate.name
+        rows.append([name, candidate.assumes, candidate.cost, candidate.reference])
+    return format_table(rows, markdown=markdown)

@@ -308,6 +308,7 @@ def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], Non
         pvalue=found.pvalue,
         permutations=found.permutations,
         history=found.history,
+        candidates=found.candidates,
         local=found.local,
     )
     diagnosed = replace(result, gap=found.overfitting)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from infomax.estimation.estimate import estimates
 from infomax.estimators import BoundLike, by_neighbours, chosen
-from infomax.estimators.default.folds import FEWEST_DISTINCT
+from infomax.estimators.candidates.base import FEWEST_DISTINCT
 from infomax.estimators.nearest_neighbours import NEAR
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import ConstantColumnWarning, InfomaxWarning

@@ -15,6 +15,7 @@ from infomax.progress import no_progress
 from infomax.statistics.marginals import Floats
 from infomax.training.fit import History
 from infomax.training.streaming import MOST_DRAWN
+from infomax.training.trials import Trial
 
 E = TypeVar("E", bound="type[Estimator]")
 
@@ -29,7 +30,7 @@ class Measurement:
         local: each row's share of the value, ``(N,)`` in the order of the rows; None where it is not a mean over rows.
         overfitting: how much larger the value is on training rows than on held-out rows.
         rows_at_a_time: how many rows were measured together; None: all.
-        kind, ceiling, pvalue, permutations, history: see :class:`infomax.Estimate`.
+        kind, ceiling, pvalue, permutations, history, candidates: see :class:`infomax.Estimate`.
         remarks: what the user should know about this value; diagnostics that hold for every estimator are added.
     """
 
@@ -45,6 +46,7 @@ class Measurement:
     permutations: int | None = None
     history: tuple[History, ...] = ()
     remarks: tuple[InfomaxWarning, ...] = ()
+    candidates: tuple[Trial, ...] = ()
 
 
 class Estimator(abc.ABC):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from infomax.bounds.base import KIND_NAMES, Kind
 from infomax.training.fit import History
+from infomax.training.trials import Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +26,9 @@ class Estimate:
         mi: the estimate: the mean over held-out rows. Not clipped: under independence it scatters around zero.
         stderr: standard error of ``mi`` from sampling of the measured rows.
         gap: how much ``mi`` may be too small. For a trained bound, the overfitting gap: its value on training rows less
-            that on held-out rows. For "default", half of the overfitting gap (the other half is in ``mi``), a share of
-            its network's contribution, and ½ √((Dx + Dy) / n). For "ksg", its bias as extrapolated from k = 3 and
+            that on held-out rows. For "default", half of the overfitting gap (the other half is in ``mi``), a quarter
+            of what exceeds the simplest candidate, the growth of the held-out value from fits to half of the rows to
+            fits to all, and ½ √((Dx + Dy) / n). For "ksg", its bias as extrapolated from k = 3 and
             k = 12. Otherwise 0.
         kind: "lower" (a lower bound in expectation), "upper", or "estimate" (neither).
         bound: its name. n: rows. unit: "nats" or "bits". seed: as given.
@@ -38,6 +40,8 @@ class Estimate:
         warnings: reasons to treat the value with caution.
         history: the training history of each model: one model for each fold, or the first model of each fold and then
             the second.
+        candidates: the models that "default" compared on held-out rows, in the order of comparison: see
+            :class:`infomax.Trial`. Empty for other bounds, and where the value comes from counts or labels.
         local: each row's local value, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where
             the estimate is not a mean over rows.
     """
@@ -56,6 +60,7 @@ class Estimate:
     limit: float | None = None
     warnings: tuple[str, ...] = ()
     history: tuple[History, ...] = ()
+    candidates: tuple[Trial, ...] = ()
     local: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     def confidence_interval(self, level: float = 0.95) -> tuple[float, float]:
@@ -107,6 +112,9 @@ class Estimate:
             limit=None if self.limit is None else convert(self.limit),
             local=None if self.local is None else self.local / math.log(2),
             history=tuple(replace(fold, validation=[convert(v) for v in fold.validation]) for fold in self.history),
+            candidates=tuple(
+                replace(trial, score=convert(trial.score), stderr=convert(trial.stderr)) for trial in self.candidates
+            ),
             unit="bits",
         )
 
@@ -120,19 +128,20 @@ class Estimate:
         return {
             **{name: value for name, value in asdict(short).items() if name not in left_out},
             "confidence_interval_95": list(self.confidence_interval()),
+            "candidates": [asdict(trial) for trial in self.candidates],
             "warnings": [*self.warnings],
         }
 
     def plot(self) -> Figure:
-        """A matplotlib figure: the validation values during training, and the final interval.
+        """A matplotlib figure: the estimate with its interval, the training history, and the candidates compared.
 
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
         """
-        from infomax.results.plots import COLOURS, new_figure, plot_history  # noqa: PLC0415 - an extra
+        from infomax.results.plots import COLOURS, new_figure, plot_candidates, plot_history  # noqa: PLC0415 - an extra
 
-        figure, (ax,) = new_figure(7, 4)
-        colour, (low, high) = COLOURS[self.kind], self.confidence_interval()
+        figure, axes = new_figure(12 if self.candidates else 7, 4.5, columns=2 if self.candidates else 1)
+        ax, colour, (low, high) = axes[0], COLOURS[self.kind], self.confidence_interval()
         ax.axhspan(low, high, color=colour, alpha=0.15, lw=0, label=f"95 % interval [{low:.3f}, {high:.3f}]")
         ax.axhline(self.mi, color=colour, label=f"{self.mi:.3f} {self.unit}, {KIND_NAMES[self.kind]}")
         if self.history:
@@ -144,7 +153,9 @@ class Estimate:
             ax.set_ylim(top=max(ax.get_ylim()[1], 1.05 * self.ceiling))
         ax.set_ylabel(f"mutual information, {self.unit}")
         ax.set_title(f"{self.bound}, {self.n} pairs", loc="left")
-        ax.legend(frameon=False, loc="best")
+        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.18 if self.history else 0))  # below all lines
+        if self.candidates:
+            plot_candidates(axes[1], self.candidates, self.unit, colour)
         return figure
 
     def __float__(self) -> float:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from infomax.bounds.base import KIND_NAMES, Kind
 from infomax.io.writing import atomic_write
 from infomax.training.fit import History
+from infomax.training.trials import Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,3 +116,28 @@ def plot_history(ax: Axes, history: Sequence[History], interval: tuple[float, fl
     right = max(1, min(last, max(2 * most, 5 * history[0].steps[min(1, len(history[0].steps) - 1)])))
     ax.set_xlim(-0.03 * right, 1.03 * right)
     ax.set_xlabel("training step; lines: value on validation rows, pale after the kept step")
+
+
+def plot_candidates(ax: Axes, trials: Sequence[Trial], unit: str, colour: str) -> None:
+    """Held-out value of each candidate with two standard errors, one in each row; the chosen ones are filled."""
+    for row, trial in enumerate(trials):
+        drawn = colour if trial.chosen else "0.55"
+        half = 2 * trial.stderr
+        ax.plot([trial.score - half, trial.score + half], [row, row], color=drawn, lw=2.5, solid_capstyle="butt")
+        ax.plot(trial.score, row, "o", color=drawn, ms=7, mfc=drawn if trial.chosen else "white")
+        words, weight = (f"{trial.score:.3f}, chosen", "bold") if trial.chosen else (f"{trial.score:.3f}", "normal")
+        ax.annotate(
+            words,
+            (trial.score, row),
+            (0, 8),
+            textcoords="offset points",
+            ha="center",
+            size=9,
+            weight=weight,
+            color="0.2",
+        )
+    ax.set_yticks(range(len(trials)), [trial.name for trial in trials])
+    ax.set_ylim(len(trials) - 0.5, -0.7)
+    ax.margins(x=0.15)
+    ax.set_xlabel(f"held-out value, {unit}; bars: two standard errors")
+    ax.set_title(f"candidates compared on {trials[0].rows} held-out rows", loc="left")

@@ -13,6 +13,7 @@ import pytest
 import infomax
 from infomax import bounds
 from infomax.command_line.main import main
+from infomax.estimators import candidates
 
 
 @pytest.fixture
@@ -201,6 +202,17 @@ def test_bounds_lists_the_registry(capsys):
         assert bounds.get(name).kind in line
     assert main(["bounds", "--markdown"]) == 0
     assert capsys.readouterr().out.startswith("| name | kind |")
+
+
+def test_bounds_lists_the_candidates_of_the_default(capsys):
+    assert main(["bounds", "--candidates"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == candidates.names()
+    for name in candidates.names():
+        (line,) = [line for line in lines if line.startswith(f"{name} ")]
+        assert candidates.get(name).assumes in line
+    assert main(["bounds", "--candidates", "--markdown"]) == 0
+    assert capsys.readouterr().out.startswith("| candidate | assumes |")
 
 
 def test_a_closed_pipe_is_no_error():

@@ -256,6 +256,7 @@ def test_a_list_gives_a_list(gaussian, quick):
     assert results[1] == quick("default")
 
 
+@pytest.mark.filterwarnings("ignore:default. the held-out value grows")
 def test_saturation_is_said(gaussian):
     x, noise = np.random.default_rng(0).normal(size=(2, 400))
     y = x + 0.0002 * noise

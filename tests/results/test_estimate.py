@@ -7,9 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from infomax import (
-    Estimate,
-)
+from infomax import Estimate, Trial
 
 QUICK = {"quick": True, "progress": False}
 
@@ -38,8 +36,9 @@ class TestEstimate:
         nats = quick("default")
         np.testing.assert_allclose(nats.bits.local, nats.local / math.log(2))
         assert nats.bits.local.mean() == pytest.approx(nats.bits.mi)
-        assert nats.bits.history[0].validation[0] == pytest.approx(nats.history[0].validation[0] / math.log(2))
         assert nats.bits.pvalue == nats.pvalue
+        trained = quick("infonce")
+        assert trained.bits.history[0].validation[0] == pytest.approx(trained.history[0].validation[0] / math.log(2))
 
     @pytest.mark.parametrize(("mi", "near"), [(0.49, False), (0.51, True)])
     def test_near_ceiling_in_either_unit(self, mi, near):
@@ -53,7 +52,9 @@ class TestEstimate:
         assert loaded["mi"] == result.mi
         assert loaded["confidence_interval_95"] == list(result.confidence_interval())
         assert "history" not in loaded
-        assert json.loads(json.dumps(result.to_dict(history=True)))["history"][0]["steps"][0] == 0
+        history = json.loads(json.dumps(result.to_dict(history=True)))["history"]
+        assert [fold["steps"][0] for fold in history] == [0] * len(result.history)
+        assert bound == "default" or history
         assert loaded["permutations"] == (99 if bound == "default" else None)
         assert loaded["pvalue"] == result.pvalue
         assert (result.pvalue is None) == (bound == "infonce")
@@ -83,6 +84,37 @@ class TestEstimate:
         assert replace(result, limit=0.4).confidence_interval()[1] == 0.5  # never below the estimate
         assert replace(result, limit=2.0).confidence_interval()[1] == pytest.approx(0.996, abs=1e-3)
 
+    candidates = (Trial("elliptical", "a copula", 0.4, 0.02, 50), Trial("mixture", "clusters", 0.5, 0.03, 50, True))
+
+    def test_candidates_in_bits_and_as_json(self):
+        result = replace(self.result, candidates=self.candidates)
+        assert [trial.score for trial in result.bits.candidates] == pytest.approx(
+            [0.4 / math.log(2), 0.5 / math.log(2)]
+        )
+        assert [trial.stderr for trial in result.bits.candidates] == pytest.approx(
+            [0.02 / math.log(2), 0.03 / math.log(2)]
+        )
+        assert [trial.chosen for trial in result.bits.candidates] == [False, True]
+        loaded = json.loads(json.dumps(result.to_dict()))["candidates"]
+        assert loaded[0] == {
+            "name": "elliptical",
+            "assumes": "a copula",
+            "score": 0.4,
+            "stderr": 0.02,
+            "rows": 50,
+            "chosen": False,
+        }
+        assert [Trial(**trial) for trial in loaded] == list(self.candidates)
+        assert repr(result) == repr(self.result)
+
+    def test_candidates_of_the_default(self, quick):
+        """Those for continuous columns, then networks on top of the best; one of them is chosen."""
+        names = [trial.name for trial in quick("default").candidates]
+        assert names[:3] == ["elliptical", "components", "mixture"]
+        assert names[3:] == ["elliptical + network", "elliptical + additive"]
+        assert [trial.chosen for trial in quick("default").candidates].count(True) == 1
+        assert quick("infonce").candidates == ()
+
     def test_frozen(self):
         with pytest.raises(AttributeError):
             self.result.mi = 1.0
@@ -92,6 +124,7 @@ class TestEstimate:
         result = quick(bound)
         figure = result.plot()
         assert figure._repr_png_().startswith(b"\x89PNG")
-        (ax,) = figure.axes
+        ax = figure.axes[0]
+        assert len(figure.axes) == (2 if bound == "default" else 1)
         assert "mutual information, nats" in ax.get_ylabel()
         assert len([line for line in ax.lines if line.get_marker() == "o"]) == len(result.history)

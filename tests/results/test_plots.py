@@ -2,7 +2,7 @@
 
 import pytest
 
-from infomax import Composition, Estimate, Term
+from infomax import Composition, Estimate, Term, Trial
 from infomax.training.fit import History
 
 
@@ -37,6 +37,39 @@ def test_values_that_are_not_finite_and_folds_of_one_step_can_be_drawn():
 def test_a_ceiling_nearby_is_in_the_figure():
     (ax,) = trained(([0, 10], [0.8, 0.9], 10), ceiling=2.0).plot().axes
     assert ax.get_ylim()[1] > 2.0
+
+
+def overlapping(figure):
+    """Pairs of texts that overlap in the drawn figure, without numbers at ticks; and the smallest size of a font."""
+    figure.draw_without_rendering()
+    texts = []
+    for ax in figure.axes:
+        named = [label for label in ax.get_yticklabels() if label.get_text()[:1].isalpha()]
+        of_legend = ax.get_legend().get_texts() if ax.get_legend() else []
+        texts += [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label, *ax.texts, *named, *of_legend]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
+    pairs = [(a, b) for i, (a, box) in enumerate(boxes) for b, other in boxes[:i] if box.overlaps(other)]
+    ticks = [label for ax in figure.axes for label in ax.get_xticklabels() + ax.get_yticklabels()]
+    return pairs, min(text.get_fontsize() for text in texts + ticks)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_candidates_are_shown_with_the_chosen_one_marked(count):
+    names = ["elliptical", "components", "mixture", "mixture + directions", "mixture + network", "mixture + additive"]
+    trials = tuple(Trial(names[i], "", 0.5 + 0.1 * i, 0.02, 2000, i == count - 1) for i in range(count))
+    figure = trained(([0, 10, 20], [0.5, 0.9, 1.0], 20), candidates=trials).plot()
+    ax = figure.axes[1]
+    assert ax.get_title(loc="left") == "candidates compared on 2000 held-out rows"
+    assert [label.get_text() for label in ax.get_yticklabels()] == names[:count]
+    points = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [line.get_xdata()[0] for line in points] == [trial.score for trial in trials]
+    assert [line.get_markerfacecolor() == "white" for line in points] == [not trial.chosen for trial in trials]
+    bars = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() != "o"]
+    assert bars[0] == pytest.approx([0.46, 0.54])
+    assert [text.get_text() for text in ax.texts][-1] == f"{trials[-1].score:.3f}, chosen"
+    pairs, smallest = overlapping(figure)
+    assert not pairs
+    assert smallest >= 9
 
 
 def test_a_composition_shows_itself_and_its_terms():

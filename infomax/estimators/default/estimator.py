@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from infomax.estimators.base import Estimator, Measurement, register, untrained
-from infomax.estimators.default.copulas import normal_information
-from infomax.estimators.default.folds import FEWEST_DISTINCT, Folds, Scored, Side
+from infomax.estimators.candidates.base import FEWEST_DISTINCT, Side
+from infomax.estimators.candidates.copulas import principal_axes
+from infomax.estimators.default.corrections import copula_correction
+from infomax.estimators.default.folds import Fold, calibrated
 from infomax.estimators.default.labelled import Labelled, better
-from infomax.estimators.default.residual import fit_residuals
-from infomax.estimators.default.stacking import apply, stack
+from infomax.estimators.default.portfolio import Fitted, Portfolio, trainings
 from infomax.estimators.nearest_neighbours import FAR, NEAR, by_neighbours
 from infomax.estimators.problem import Problem
+from infomax.exceptions import InfomaxWarning, TrainingWarning
 from infomax.progress import no_progress
 from infomax.statistics.counts import codes, copied_rows, plugin, plugin_stderr
-from infomax.statistics.marginals import Floats
+from infomax.statistics.marginals import Floats, normal_scores
 from infomax.statistics.neighbours import tie_breaker
 from infomax.statistics.permutation_test import independence_pvalue, permutation_pvalue
-from infomax.training.fit import LEAST_VALIDATION, History, Schedule
+from infomax.statistics.residuals import SHARED_NOISE, residual_terms
+from infomax.training.fit import Schedule
 from infomax.training.streaming import MOST_MEASURED
 
 #: Rows for each combination of values from which on discrete sides are measured by counts.
 _ROWS_PER_CELL = 5
-#: Below this, rows are scarce: each fold trains on more of them, and training is validated more often.
+#: A side with more columns than this, and with fewer rows for each, is reduced to so many principal components.
+_MOST_COLUMNS, _ROWS_PER_COLUMN, _MOST_AXES = 128, 8, 64
+#: If they have less than this share of the variance, a remark says so.
+_SEEN = 0.5
+#: Below this, rows are scarce: each fold has several networks, and training is validated more often.
 _FEW_ROWS = 4_000
+#: Below this, each fold trains on nine tenths of them.
+_VERY_FEW_ROWS = 1_000
 #: The gap, beyond half of the overfitting: this share of the network's contribution, and this multiple of
 #: √((Dx + Dy) / N), the order of the information that functions of so many columns can hide in so few rows. Both were
 #: chosen on the design families of tasks.
@@ -38,8 +46,15 @@ _MISSED, _HIDDEN = 0.25, 0.5
 #: A KSG estimate is computed as well in at most so many dimensions, or if all pairs of rows have at most so many
 #: differences of coordinates.
 _NEAR_DIMENSIONS, _NEAR_DIFFERENCES = 6, 2e8
+#: A growth from half of the rows to all that exceeds these nats and this share of the value is remarked.
+_LARGE_GROWTH, _LARGE_SHARE = 0.15, 0.1
+#: So is a closed form of a rejected normal copula that exceeds the value by these nats and that share.
+_LARGE_EXCESS = 0.3
 #: By how many standard errors the KSG estimate must exceed the stacked one.
 _CLEARLY = 3.0
+#: Entropies of residuals are computed as well if the estimate has at least so many nats, from so many rows and at most
+#: so many columns a side. Below, networks and KSG do not saturate.
+_MANY_NATS, _RESIDUAL_ROWS, _RESIDUAL_COLUMNS = 2.0, 500, 3
 
 
 @register("default")
@@ -61,8 +76,8 @@ class DefaultEstimator(Estimator):
         return problem.drawn(self.most_cells)
 
     def steps(self, problem: Problem) -> int:
-        """Steps of the schedule: all folds are trained together."""
-        return self._schedule(problem).steps
+        """Steps of the schedule, for each time that networks are trained at most: all folds are trained together."""
+        return self._schedule(problem).steps * trainings(len(problem.x))
 
     def measure(self, problem: Problem, tick: Callable[[int], None] = no_progress) -> Measurement:
         n, schedule = len(problem.x), self._schedule(problem)
@@ -90,13 +105,13 @@ def default_schedule(n: int, *, quick: bool) -> Schedule:
         batch_size=128,
         learning_rate=1.5e-2,
         check_every=10 if n < _FEW_ROWS else 25,  # with few rows, a network soon overfits
-        patience=15,
+        patience=8 if n < _FEW_ROWS else 15,
     )
 
 
 def default_folds(n: int, *, quick: bool) -> int:
     """Number of folds of ``n`` pairs, by default."""
-    return 2 if quick else 10 if n < _FEW_ROWS else 5
+    return 2 if quick else 10 if n < _VERY_FEW_ROWS else 5
 
 
 def default_replicas(n: int, *, quick: bool) -> int:
@@ -116,20 +131,24 @@ def measure(
     draws: int = 199,
     tick: Callable[[int], None] = no_progress,
 ) -> Measurement:
-    r"""Estimate mutual information by a stacked log-ratio of a copula and a network.
+    r"""Estimate mutual information by the log-ratio of the best of several models, and a network for its residual.
 
-    1. Each column is replaced by its normal scores, which does not change the mutual information.
-    2. For each fold an elliptical copula is fitted to the other rows
-       (:func:`infomax.estimators.default.copulas.fit_copula`). A network learns the residual of the log-ratio by
-       logistic loss; validation rows stop its training. Its inputs are the scores, their norm, and indicators of each
-       column's frequent values; of many columns, the canonical and principal directions. With ``replicas`` there are
-       several networks, each with initial parameters and validation rows of its own, and the score is their mean.
-    3. Both scores are computed for the fold's held-out rows, joint and shuffled, and stacked into one calibrated
-       log-ratio (:func:`infomax.estimators.default.stacking.stack`). Its mean over the held-out rows is V.
-    4. Two corrections for the finite-sample bias are added. For the normal part: the value of the normal copula on all
-       rows, bias-corrected, less the held-out one, raw or calibrated, whichever is larger; shrunk towards zero where
-       that difference is no larger than its noise, and omitted if a column is discrete. For the network: half of the
-       overfitting gap, which is the loss from errors of the parameters when the model is right
+    1. Each column is replaced by its normal scores, which does not change the mutual information. A side with more than
+       128 columns and fewer than eight rows for each is replaced by the principal components that exceed noise.
+    2. The candidates (:mod:`infomax.estimators.candidates`) are fitted to the rows outside a few folds, and compared by
+       their value on the held-out rows; the simplest one within two standard errors of the largest is chosen, and
+       fitted for the other folds. The value is calibrated: it is the larger of two values that do not exceed the mutual
+       information in expectation, whatever the candidate is (:func:`infomax.estimators.default.folds.calibrated`).
+    3. Networks of several kinds (:mod:`infomax.estimators.default.networks`) learn the residual of its log-ratio by
+       logistic loss; validation rows stop their training. The kind with the largest held-out value is trained for all
+       folds, unless none improves the candidate. With ``replicas`` there are several networks for each fold, each with
+       initial parameters and validation rows of its own, and the score is their mean. The calibrated mean log-ratio
+       over all held-out rows is V.
+    4. Two corrections for the finite-sample bias are added. If the candidate is a normal copula of continuous columns:
+       the value of the copula on all rows, bias-corrected, less the held-out one; at most what sampling of a normal
+       copula explains, and nothing where the rows reject it
+       (:func:`infomax.estimators.default.corrections.normal_correction`). For the
+       network: half of the overfitting gap, which is the loss from errors of the parameters when the model is right
        (Efron 1983, doi:10.1080/01621459.1983.10477973: held-out and in-sample errors are equal).
     5. In few dimensions, or with few rows, a KSG estimate is computed as well
        (:func:`infomax.estimators.by_neighbours`). It rarely exceeds the truth; its error is a negative bias. So where
@@ -138,9 +157,12 @@ def measure(
        relations that a smooth network does not express: sums of heavy-tailed columns, outliers, codes without an
        order, edges. The interval follows: its upper end includes the rest of the difference and the bias of KSG, at
        most as much again as the value.
+    6. With at least two nats in at most three columns a side, the estimate moves in the same way towards one by
+       residuals of regressions (:func:`infomax.statistics.residuals.residual_terms`): scores of networks and numbers
+       of neighbours saturate, since pairs are separable. The gap remains.
 
-    With fewer than 72 rows (128 with two folds) no network is trained and the copula is used alone; the estimate says
-    so. Where both sides are discrete, with many rows for each combination of values, the estimate is computed from
+    With fewer than 72 rows (128 with two folds) no network is trained and the candidate is used alone; the estimate
+    says so. Where both sides are discrete, with many rows for each combination of values, the estimate is computed from
     counts instead (:func:`infomax.statistics.plugin`). Where a side is a label otherwise, as one column or as several
     (:func:`infomax.statistics.labels.as_labels`), the estimate is its entropy less the cross-entropy of classifiers
     (:func:`infomax.estimators.default.nominal.measure_labels`), or that of smoothed frequencies if both sides are
@@ -154,51 +176,87 @@ def measure(
         tick: called with the number of training steps done.
 
     Returns:
-        the estimate. Its gap is half of the overfitting (the half that is not in the value), a share of the network's
-        contribution, and the order of the information that so many columns can hide in so few rows.
+        the estimate. Its gap is the sum of half of the overfitting (the half that is not in the value); a quarter of
+        what exceeds the simplest candidate; the growth of the held-out value from fits to half of the rows to fits to
+        all, which is about what remains if the loss of fitting is proportional to 1/N; and ½ √((Dx + Dy) / N), the
+        order of the information that functions of so many columns can hide in so few rows.
     """
     rng = np.random.default_rng(seed)
+    left = schedule.steps * trainings(len(x))
     if _is_table(x, y):
-        tick(schedule.steps)
+        tick(left)
         return _of_table(x, y, draws, rng)
     labelled, of_labels = Labelled.of(x, y), None
     if labelled is not None:
         labels_rng = np.random.default_rng((seed, 2))
         of_labels = labelled.measure(draws, labels_rng)
         if labelled.explained(of_labels) or not labelled.ordered(labels_rng):
-            tick(schedule.steps)
+            tick(left)
             return of_labels
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     parts = np.array_split(rng.permutation(len(x)), folds)
     with torch.no_grad():
-        sides = Side.of(x), Side.of(y)
-        problem = Folds.prepare(sides, parts, rng, device, replicas)
-        critic = problem.critic(generator)
-        trains = schedule if problem.validation.shape[1] >= LEAST_VALIDATION else None
-        history: list[History] = []
-        if trains is not None:
-            with torch.enable_grad():
-                history = fit_residuals(
-                    critic,
-                    problem.anchors,
-                    lambda model, rows: model(*problem.features(rows)),
-                    problem.train,
-                    problem.validation,
-                    schedule=trains,
-                    generator=generator,
-                    tick=tick,
-                )
-        tick(schedule.steps - (history[0].steps[-1] if history else 0))
-        scored = problem.score(critic, rng)
+        views = _principal(x), _principal(y)
+        sides = Side.of(views[0][0]), Side.of(views[1][0])
+        fitted = Portfolio(sides, Fold.of(parts, rng, replicas), schedule, generator, rng, device, tick).fit()
+        tick(left - fitted.steps)
         pvalue = independence_pvalue(sides[0].scores, sides[1].scores, draws, np.random.default_rng((seed, 1)))
-        found = _combine(scored, sides)
-    dim = x.shape[1] + y.shape[1]
+        found = _combine(fitted, sides, x.shape[1] + y.shape[1], int(rng.integers(2**31)))
+    dim = sides[0].dim + sides[1].dim
     cheap = dim <= _NEAR_DIMENSIONS or dim * len(x) ** 2 <= _NEAR_DIFFERENCES
     if cheap and found.local is not None and not copied_rows(x, y):
         found = _with_neighbours(found, found.local, sides, rng)
-    remarks = () if history or not schedule.steps else (untrained("an elliptical copula"),)
-    found = replace(found, pvalue=pvalue, permutations=draws, history=tuple(history), remarks=remarks)
+    continuous = not (sides[0].discrete or sides[1].discrete)
+    few = max(sides[0].dim, sides[1].dim) <= _RESIDUAL_COLUMNS and len(x) >= _RESIDUAL_ROWS
+    if few and continuous and found.value >= _MANY_NATS and found.local is not None:
+        found = _with_residuals(found, found.local, sides, np.random.default_rng((seed, 3)))
+    remarks = list(_remarks(fitted, found.value, trains=schedule.steps > 0))
+    for (kept, share), side in zip(views, (x, y), strict=True):
+        if share < _SEEN:
+            remarks.insert(0, _unseen(side.shape[1], kept.shape[1], share))
+    found = replace(
+        found,
+        pvalue=pvalue,
+        permutations=draws,
+        history=tuple(fitted.history),
+        remarks=(*found.remarks, *remarks),
+        candidates=tuple(fitted.trials),
+    )
     return found if labelled is None or of_labels is None else better(of_labels, found, labelled.entropy)
+
+
+def _remarks(fitted: Fitted, value: float, *, trains: bool) -> Iterator[InfomaxWarning]:
+    """What the user should know about how the value was found."""
+    if trains and not fitted.folds[0].trains:
+        yield untrained("a closed-form model")
+    growth, error = fitted.growth
+    if growth > max(2 * error, _LARGE_GROWTH, _LARGE_SHARE * value):
+        yield TrainingWarning(
+            f"the held-out value grows with the number of rows: by {growth:.2f} nats from fits to half of the "
+            f"rows to fits to all; the truth may be larger by as much or more"
+        )
+
+
+def _principal(samples: Floats) -> tuple[Floats, float]:
+    """Of samples with very many columns the principal components that exceed noise, and their share of the variance.
+
+    They do not depend on the other side, so that they can only lose information. Other samples are returned as they
+    are, with share 1.
+    """
+    n, dim = samples.shape
+    if dim <= max(_MOST_COLUMNS, n // _ROWS_PER_COLUMN):
+        return samples, 1.0
+    scores = torch.from_numpy(normal_scores(samples))
+    found = (scores @ principal_axes(scores)[:, -_MOST_AXES:]).numpy()
+    return found, float(found.var(0).sum() / scores.numpy().var(0).sum())
+
+
+def _unseen(columns: int, kept: int, share: float) -> InfomaxWarning:
+    """The remark that principal components replace a side."""
+    return InfomaxWarning(
+        f"a side has too many columns ({columns}) for this many rows: {kept} principal components replace them, with "
+        f"{100 * share:.0f} % of the variance; what its other directions share with the other side is missed"
+    )
 
 
 def _is_table(x: Floats, y: Floats) -> bool:
@@ -221,20 +279,30 @@ def _of_table(x: Floats, y: Floats, draws: int, rng: np.random.Generator) -> Mea
     return Measurement(float(local.mean()), plugin_stderr(x, y), local=local, pvalue=pvalue, permutations=draws)
 
 
-def _combine(scored: Scored, sides: tuple[Side, Side]) -> Measurement:
+def _combine(fitted: Fitted, sides: tuple[Side, Side], columns: int, seed: int) -> Measurement:
     """Steps 3 and 4 of :func:`measure`: calibration, corrections, standard error and gap."""
-    n = len(scored.pairs)
-    (held_out, weights), (copula, _) = (_calibrated(scored, columns) for columns in ([1, 2], [1]))
-    overfitted = max(0.0, float(weights[2]) * scored.gap)
-    correction, spread = _normal_correction(scored, sides)
+    scored, n = fitted.scored, len(sides[0])
+    alone = calibrated(scored, networks=False)
+    best = calibrated(scored, networks=True) if fitted.kind else alone
+    overfitted = max(0.0, best.weight * scored.overfitting)
+    correction = copula_correction(fitted, alone.value, sides, seed)
     local = np.empty(n)
-    local[scored.rows] = held_out.numpy()
-    stderr = math.hypot(float(held_out.std()) / math.sqrt(n), spread, overfitted / math.sqrt(12), 1 / n)
-    learned = max(0.0, float(held_out.mean() - copula.mean()))
-    columns = sides[0].scores.shape[1] + sides[1].scores.shape[1]
-    gap = 0.5 * overfitted + _MISSED * learned + _HIDDEN * math.sqrt(columns / n)
-    local = local + correction + 0.5 * overfitted
-    return Measurement(float(local.mean()), stderr, gap, local, overfitted)
+    local[scored.rows] = best.local.numpy()
+    stderr = math.hypot(float(best.local.std()) / math.sqrt(n), correction.stderr, overfitted / math.sqrt(12), 1 / n)
+    learned = max(0.0, best.value - fitted.trials[0].score)
+    gap = 0.5 * overfitted + _MISSED * learned + _HIDDEN * math.sqrt(columns / n) + max(0.0, fitted.growth[0])
+    # Half of the overfitting is lost by errors of the parameters; no more than what the network contributes, and none
+    # where pairs are nearly separable: held-out scores then do not show what is lost.
+    separable = best.value > math.log(n) - 1
+    returned = 0.0 if separable else min(0.5 * overfitted, max(0.0, best.value - alone.value))
+    local = local + correction.value + returned
+    value = float(local.mean())
+    remark = InfomaxWarning(
+        f"a normal copula with the correlations of these columns would have {correction.unexplained + value:.2f} nats, "
+        f"but the rows reject it: there are directions of small variance, which may contain more than these rows show"
+    )
+    large = correction.unexplained > max(_LARGE_EXCESS, _LARGE_SHARE * value)
+    return Measurement(value, stderr, gap, local, overfitted, remarks=(remark,) if large else ())
 
 
 def _with_neighbours(
@@ -246,42 +314,42 @@ def _with_neighbours(
     n = len(before)
     u, v = (side.scores.numpy() + tie_breaker(tuple(side.scores.shape), rng) for side in sides)
     shares = by_neighbours(u, v)
-    difference = shares.local - before
-    more = float(difference.mean())
-    compared = (difference, NEAR), (shares.far - before[shares.rows], min(FAR, n - 1))
+    missed = min(shares.gap, value := float(shares.local.mean()))  # in many columns the comparison is unbounded
     clearly = max(
-        float(excess.mean()) / math.sqrt((float(excess.var()) + float(polygamma(1, k))) / len(excess))
-        for excess, k in compared
+        _clearly(shares.local - before, float(polygamma(1, NEAR))),
+        _clearly(shares.far - before[shares.rows], float(polygamma(1, min(FAR, n - 1)))),
     )
-    if more <= 0 or clearly <= _CLEARLY:
+    return _moved(found, before, Measurement(value, shares.stderr, missed, shares.local), clearly)
+
+
+def _with_residuals(
+    found: Measurement, before: Floats, sides: tuple[Side, Side], rng: np.random.Generator
+) -> Measurement:
+    """Step 6 of :func:`measure`: moved towards the estimate by residuals where that is clearly larger."""
+    terms = residual_terms(sides[0].values.numpy(), sides[1].values.numpy(), rng)
+    if terms is None:
+        return found
+    stderr = math.sqrt((float(terms.var()) + SHARED_NOISE) / len(terms))
+    other = Measurement(float(terms.mean()), stderr, found.gap, terms)
+    return _moved(found, before, other, _clearly(terms - before, SHARED_NOISE))
+
+
+def _clearly(differences: Floats, noise: float) -> float:
+    """The mean of these differences in standard errors; ``noise`` is the variance of what neighbours share."""
+    return float(differences.mean()) / math.sqrt((float(differences.var()) + noise) / len(differences))
+
+
+def _moved(found: Measurement, before: Floats, other: Measurement, clearly: float) -> Measurement:
+    """The estimate moved towards a larger one, by the share of the difference that is not noise."""
+    more = other.value - float(before.mean())
+    if other.local is None or more <= 0 or clearly <= _CLEARLY:
         return found
     trust = 1 - (_CLEARLY / clearly) ** 2
-    local = before + trust * difference
-    missed = min(shares.gap, float(local.mean()))  # in many columns the comparison is unbounded
+    local = before + trust * (other.local - before)
     return replace(
         found,
         value=float(local.mean()),
         local=local,
-        stderr=(1 - trust) * found.stderr + trust * shares.stderr,
-        gap=(1 - trust) * (found.gap + more) + trust * missed,
+        stderr=(1 - trust) * found.stderr + trust * other.stderr,
+        gap=(1 - trust) * (found.gap + more) + trust * other.gap,
     )
-
-
-def _calibrated(scored: Scored, columns: list[int]) -> tuple[Tensor, Tensor]:
-    """The log-ratio of each pair from some of the scores, ``(N,)``, and their weights."""
-    pairs, mixed = scored.pairs[:, columns], scored.mixed[:, columns]
-    weights = stack(pairs, mixed, torch.ones(len(columns)))
-    return apply(weights, pairs), weights
-
-
-def _normal_correction(scored: Scored, sides: tuple[Side, Side]) -> tuple[float, float]:
-    """The finite-sample bias of the held-out normal copula, and the standard error of that correction."""
-    x, y = sides[0].scores, sides[1].scores
-    if sides[0].discrete or sides[1].discrete or len(x) <= x.shape[1] + y.shape[1] + 2:
-        return 0.0, 0.0
-    value, variance = normal_information(x, y)
-    # The mean of the copula's log-ratio is its information for every distribution with these correlations. Where the
-    # calibrated one is smaller, that is not a loss of fitting; where it is larger, calibration has corrected the loss.
-    lost = value - max(float(scored.pairs[:, 0].double().mean()), float(_calibrated(scored, [0])[0].mean()))
-    trust = lost**2 / (lost**2 + variance) if lost and math.isfinite(variance) else 0.0
-    return trust * lost, trust * math.sqrt(variance) if trust else 0.0

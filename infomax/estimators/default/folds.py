@@ -1,198 +1,270 @@
-"""The folds of the default estimator: their rows, copulas, network inputs, and held-out scores."""
+"""The folds of the default estimator: rows, fitted candidates, and scores of held-out rows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from infomax.estimators.default.copulas import EllipticalCopula, Embedded, fit_copula, principal_axes, significant_rank
+from infomax.estimators.candidates.base import LogRatio, Rows, Side
+from infomax.estimators.default.networks import Kind, even
 from infomax.estimators.default.residual import BatchedCritic
-from infomax.statistics.marginals import Floats, fit_margins
-from infomax.training.fit import validation_rows
+from infomax.estimators.default.stacking import apply, stack
+from infomax.training.fit import LEAST_VALIDATION, History, validation_rows
 
-Rows = NDArray[np.int64]
-
-#: A column with fewer distinct values than this is discrete.
-FEWEST_DISTINCT = 20
 #: Held-out rows whose pairs are all scored at a time.
 _BLOCK = 2048
 #: Shuffled pairs for each joint pair when scores are calibrated, and their total.
 _NEGATIVES, _MOST_MIXED = 20, 1_000_000
-#: Of a side with more columns than this, the network's inputs are a few directions.
-_WIDE = 8
-_MOST_DIRECTIONS, _MOST_AXES = 16, 4
-#: A value with this share of a column's rows is an atom; with the second share it makes the column discrete.
-_ATOM, _DISCRETE_ATOM = 0.02, 0.1
-_MOST_ATOMS = 32
-#: Each of one or two columns is also an input in this many steps of its ranks.
-_RANK_STEPS = 16
+#: Of at most so many rows, the log-ratios of all pairs are kept.
+_FEW = 1024
 #: Most validation rows.
 _MOST_VALIDATION = 4096
+#: The largest scores of shuffled pairs that are kept of each block.
+_LARGEST = 10
+#: If the largest scores have more than this share of the mean of e^f, that mean is unreliable.
+_DOMINATED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
-    """One side: normal scores, indicators of frequent values, and whether a column is discrete."""
+class Fold:
+    """One fold: its held-out rows, and for each replica the rows of training and of validation."""
 
-    scores: Tensor  # (N, D), float64
-    atoms: Tensor  # (N, A), float64
-    discrete: bool
+    held_out: Rows
+    train: list[Rows]
+    validation: list[Rows]
 
     @staticmethod
-    def of(samples: Floats) -> Side:
-        n = len(samples)
-        indicators, discrete = [], False
-        for column in samples.T:
-            values, counts = np.unique(column, return_counts=True)
-            heaviest = counts.max() / n
-            discrete |= len(values) < min(FEWEST_DISTINCT, n // 2) or heaviest >= _DISCRETE_ATOM
-            frequent = counts >= max(_ATOM * n, 5)
-            most = values[frequent][np.argsort(-counts[frequent], kind="stable")][:_MOST_ATOMS]
-            indicators += [column == value for value in most]
-        wide = samples.shape[1] > _WIDE
-        atoms = np.stack(indicators, 1) if indicators and not wide else np.zeros((n, 0))
-        scores = torch.from_numpy(fit_margins(samples)(samples))
-        return Side(scores, torch.from_numpy(atoms.astype(np.float64)), discrete)
+    def of(parts: Sequence[Rows], rng: np.random.Generator, replicas: int) -> list[Fold]:
+        """Each part is held out in turn."""
+        everything, folds = np.concatenate(parts), []
+        for part in parts:
+            others = np.setdiff1d(everything, part)
+            split = min(validation_rows(len(others)), _MOST_VALIDATION)
+            orders = [rng.permutation(others) for _ in range(replicas)]
+            folds.append(Fold(part, [order[split:] for order in orders], [order[:split] for order in orders]))
+        return folds
 
     @property
-    def wide(self) -> bool:
-        return self.scores.shape[1] > _WIDE
+    def others(self) -> Rows:
+        """All rows that are not held out."""
+        return np.concatenate([self.validation[0], self.train[0]])
 
-    def features(self, rows: Rows, directions: Tensor) -> Tensor:
-        """What the network sees, ``(N, F)``: given the rows that it may learn from, and canonical directions."""
-        scores, dim = self.scores, self.scores.shape[1]
-        seen = [scores, self.atoms]
-        if self.wide:
-            train = scores[torch.from_numpy(rows)]
-            axes = principal_axes(train)[:, -_MOST_AXES:]
-            views = [scores @ directions, scores @ axes]
-            seen = [view / view[torch.from_numpy(rows)].std(0).clamp_min(1e-12) for view in views]
-        if dim <= 2:
-            ranks = torch.special.ndtr(scores) * _RANK_STEPS
-            seen += [2 * (ranks[:, [j]] - torch.arange(_RANK_STEPS)).clamp(0, 1) - 1 for j in range(dim)]
-        if dim > 1:
-            seen.append((scores.square().sum(1, keepdim=True) - dim) / math.sqrt(2 * dim))
-        return torch.cat(seen, 1)
+    @property
+    def half(self) -> Fold:
+        """The same with every second training and validation row of the first replica."""
+        return Fold(self.held_out, [self.train[0][::2]], [self.validation[0][::2]])
+
+    @property
+    def trains(self) -> bool:
+        """Whether there are enough validation rows to stop training."""
+        return len(self.validation[0]) >= LEAST_VALIDATION
 
 
 @dataclass(frozen=True, eq=False)
-class Folds:
-    """The fixed data of each fold and its networks: rows, copulas, and the networks' inputs.
+class Anchor:
+    """A candidate fitted to the other rows of a fold, with the embeddings of all rows."""
 
-    Network m belongs to fold m modulo the number of folds. Each network of a fold has validation rows of its own.
-    """
-
-    train: Tensor  # (networks, N)
-    validation: Tensor
-    held_out: list[Rows]
-    copulas: list[tuple[EllipticalCopula, EllipticalCopula]]  # the best, and the normal one
-    embedded: list[tuple[Embedded, Embedded]]
-    features_x: Tensor  # (networks, N, F)
-    features_y: Tensor
+    log_ratio: LogRatio
+    x: Tensor
+    y: Tensor
 
     @staticmethod
-    def prepare(
-        sides: tuple[Side, Side], parts: list[Rows], rng: np.random.Generator, device: torch.device, replicas: int = 1
-    ) -> Folds:
-        """From parts that are held out in turn, with ``replicas`` networks for each."""
-        everything = np.concatenate(parts)
-        others = [rng.permutation(np.setdiff1d(everything, part)) for _ in range(replicas) for part in parts]
-        splits = [min(validation_rows(len(rows)), _MOST_VALIDATION) for rows in others]
-        validations = [rows[:split] for rows, split in zip(others, splits, strict=True)]
-        trains = [rows[split:] for rows, split in zip(others, splits, strict=True)]
-        copulas, embedded, along = [], [], []
-        for rows in others[: len(parts)]:
-            x, y = (side.scores[torch.from_numpy(rows)] for side in sides)
-            best, normal = fit_copula(x, y)
-            copulas.append((best, normal))
-            seen_by = [copula.embed(sides[0].scores, sides[1].scores).to(device) for copula in (best, normal)]
-            embedded.append((seen_by[0], seen_by[1]))
-            kept = 0
-            if sides[0].wide or sides[1].wide:
-                kept = min(significant_rank(x, y) + 2, _MOST_DIRECTIONS)
-            along.append((normal.coupling.directions_x[:, :kept], normal.coupling.directions_y[:, :kept]))
-        features = []
-        for side, of_folds in zip(sides, zip(*along, strict=True), strict=True):
-            seen = [side.features(rows, of_folds[m % len(parts)]) for m, rows in enumerate(trains)]
-            features.append(_even([own.float().to(device).T for own in seen]).transpose(1, 2))
-        return Folds(_rows(trains, device), _rows(validations, device), parts, copulas, embedded, *features)
+    def of(log_ratio: LogRatio, x: Side, y: Side) -> Anchor:
+        return Anchor(log_ratio, *log_ratio.embed(x, y))
 
-    def critic(self, generator: torch.Generator) -> BatchedCritic:
-        dims = self.features_x.shape[2], self.features_y.shape[2]
-        return BatchedCritic(len(self.train), *dims, generator).to(self.train.device)
+    def scores(self, rows: Tensor) -> Tensor:
+        """Log-ratios of all pairs of these rows, ``(N, N)``, in float32."""
+        return self.log_ratio.scores(self.x[rows], self.y[rows]).float()
 
-    def features(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs of x and of y, ``(networks, N, F)``, for rows ``(networks, N)``."""
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """Networks for the residuals of some folds; replicas of a fold are next to each other.
+
+    Attributes:
+        critic: of all networks. x, y: their inputs, ``(networks, N, F)``.
+        train, validation: rows of each network. history: of each network, once trained.
+    """
+
+    critic: BatchedCritic
+    x: Tensor
+    y: Tensor
+    train: Tensor
+    validation: Tensor
+    history: list[History] = field(default_factory=list)
+
+    @staticmethod
+    def untrained(
+        kind: Kind, sides: tuple[Side, Side], folds: Sequence[Fold], generator: torch.Generator, device: torch.device
+    ) -> Networks:
+        """One network of this kind for each replica of each fold."""
+        inputs = [kind.inputs(*sides, rows) for fold in folds for rows in fold.train]
+        x, y = (even([pair[side] for pair in inputs]).to(device) for side in (0, 1))
+        train = _rows([rows for fold in folds for rows in fold.train], device)
+        validation = _rows([rows for fold in folds for rows in fold.validation], device)
+        critic = kind.critic(len(train), x.shape[2], y.shape[2], generator).to(device)
+        return Networks(critic, x, y, train, validation)
+
+    def anchored(self, anchors: Sequence[Anchor], replicas: int) -> Callable[[Tensor], Tensor]:
+        """The anchors' scores of all pairs of rows ``(networks, N)``, as a function: ``(networks, N, N)``."""
+        device = self.train.device
+        if self.x.shape[1] <= _FEW:
+            everything = torch.arange(self.x.shape[1])
+            all_pairs = torch.stack([anchor.scores(everything) for anchor in anchors]).to(device)
+            fold = (torch.arange(len(self.train), device=device) // replicas)[:, None, None]
+            return lambda rows: all_pairs[fold, rows[:, :, None], rows[:, None]]
+        of_network = [anchor for anchor in anchors for _ in range(replicas)]
+
+        def scores(rows: Tensor) -> Tensor:
+            each = [anchor.scores(own) for anchor, own in zip(of_network, rows.cpu(), strict=True)]
+            return torch.stack(each).to(device)
+
+        return scores
+
+    def residuals(self, critic: BatchedCritic, rows: Tensor) -> Tensor:
+        """The scores of a critic of all networks, of all pairs of rows ``(networks, N)``: ``(networks, N, N)``."""
         network = torch.arange(len(rows), device=rows.device)[:, None]
-        return self.features_x[network, rows], self.features_y[network, rows]
+        scores: Tensor = critic(self.x[network, rows], self.y[network, rows])
+        return scores
 
-    def anchors(self, rows: Tensor) -> Tensor:
-        """The copulas' scores of rows ``(networks, N)``: ``(networks, N, N)``."""
-        folds = len(self.held_out)
-        each = [(self.copulas[m % folds][0], self.embedded[m % folds][0][own]) for m, own in enumerate(rows)]
-        return torch.stack([copula.scores(seen) for copula, seen in each])
+    def by_fold(self, replicas: int) -> list[list[Model]]:
+        """The models of each fold."""
+        models = [Model(self, self.critic.one(m), m) for m in range(len(self.train))]
+        return [models[first : first + replicas] for first in range(0, len(models), replicas)]
 
-    def score(self, critic: BatchedCritic, rng: np.random.Generator) -> Scored:
-        """Scores of held-out rows by the normal copula, the best copula and the networks' mean."""
-        order = np.concatenate(self.held_out)
-        negatives = max(1, min(_NEGATIVES, _MOST_MIXED // len(order)))
-        split = [np.array_split(own, math.ceil(len(own) / _BLOCK)) for own in self.held_out]
-        count = sum(len(block) * min(negatives, len(block) - 1) for blocks in split for block in blocks)
-        # Allocated first: small tensors that outlive the large ones of each block would fragment memory.
-        pairs, mixed = torch.empty(len(order), 3, dtype=torch.float32), torch.empty(count, 3, dtype=torch.float32)
-        gap, done, mixed_done = 0.0, 0, 0
-        for fold, blocks in enumerate(split):
-            models = {m: critic.one(m) for m in range(fold, len(self.train), len(self.held_out))}
-            for block in blocks:
-                index = torch.from_numpy(block).to(self.train.device)
-                n = len(block)
-                shifts = 1 + torch.from_numpy(rng.permutation(n - 1)[:negatives])
-                partners = (torch.arange(n)[:, None] + shifts) % n
-                others = slice(mixed_done, mixed_done + partners.numel())
-                for column, scores in enumerate(self._scores_by_each(fold, models, index)):
-                    pairs[done : done + n, column] = scores.diagonal().cpu()
-                    mixed[others, column] = scores.gather(1, partners.to(scores.device)).flatten().cpu()
-                done, mixed_done = done + n, others.stop
-            for m, model in models.items():
-                seen = self.train[m, :: max(1, self.train.shape[1] // _BLOCK)]
-                in_sample = model.pairs(self.features_x[m, seen][None], self.features_y[m, seen][None])
-                gap += len(self.held_out[fold]) * float(in_sample.mean()) / len(models)
-        return Scored(pairs, mixed, order, gap / len(order) - float(pairs[:, 2].mean()))
 
-    def _scores_by_each(self, fold: int, models: dict[int, BatchedCritic], rows: Tensor) -> Iterator[Tensor]:
-        """Scores ``(N, N)`` of rows by the normal copula, the best copula and the networks' mean, in this order."""
-        for copula, seen in zip(reversed(self.copulas[fold]), reversed(self.embedded[fold]), strict=True):
-            yield copula.scores(seen[rows])
-        total = torch.zeros(len(rows), len(rows), dtype=torch.float32, device=rows.device)
-        for m, model in models.items():
-            total += model(self.features_x[m, rows][None], self.features_y[m, rows][None])[0]
-        yield total / len(models)
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One of several networks, with its place among them."""
+
+    networks: Networks
+    critic: BatchedCritic
+    place: int
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """Of all pairs of these rows, on the CPU: ``(N, N)``."""
+        rows = rows.to(self.networks.train.device)
+        x, y = self.networks.x[self.place, rows], self.networks.y[self.place, rows]
+        scores: Tensor = self.critic(x[None], y[None])[0].cpu()
+        return scores
+
+    def in_sample(self) -> float:
+        """The mean score of some of the pairs of its training rows."""
+        train = self.networks.train[self.place]
+        seen = train[:: max(1, len(train) // _BLOCK)]
+        pairs = self.critic.pairs(self.networks.x[self.place, seen][None], self.networks.y[self.place, seen][None])
+        return float(pairs.mean())
+
+
+class Normaliser:
+    """The mean of e^f over all shuffled pairs of several blocks, in log space."""
+
+    def __init__(self) -> None:
+        self._totals: list[Tensor] = []
+        self._largest: list[Tensor] = []
+        self._count = 0
+
+    def add(self, scores: Tensor) -> None:
+        """The pairs of a block, ``(N, N)``; its diagonal, the joint pairs, is overwritten."""
+        shuffled = scores.fill_diagonal_(-torch.inf).flatten()
+        self._totals.append(shuffled.logsumexp(0).double())
+        self._largest.append(shuffled.topk(min(_LARGEST, len(shuffled))).values.double())
+        self._count += len(scores) * (len(scores) - 1)
+
+    @property
+    def log_mean(self) -> float:
+        return float(torch.stack(self._totals).logsumexp(0)) - math.log(self._count)
+
+    @property
+    def dominated(self) -> bool:
+        """Whether a few pairs have most of the mean, which is then unreliable."""
+        largest = torch.cat(self._largest)
+        few = largest.topk(min(_LARGEST, len(largest))).values.logsumexp(0)
+        return float((few - torch.stack(self._totals).logsumexp(0)).exp()) > _DOMINATED
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Scores (normal copula, best copula, mean of the networks) of held-out joint pairs and of shuffled pairs."""
+    """Scores of held-out joint pairs and of shuffled pairs, by the anchor and by the mean of the networks.
 
-    pairs: Tensor  # (N, 3)
-    mixed: Tensor  # (M, 3)
-    rows: Rows  # of the pairs
-    gap: float  # of the networks: training rows less held-out rows
+    Attributes:
+        pairs: ``(N, 2)``. mixed: ``(M, 2)``. rows: of the pairs.
+        normalisers: of the anchor, and of the sum.
+        overfitting: of the networks: their mean on training rows less that on held-out rows.
+    """
+
+    pairs: Tensor
+    mixed: Tensor
+    rows: Rows
+    normalisers: tuple[Normaliser, Normaliser]
+    overfitting: float
+
+
+def score(
+    folds: Sequence[Fold], anchors: Sequence[Anchor], models: Sequence[list[Model]], rng: np.random.Generator
+) -> Scored:
+    """Score the held-out rows of these folds; ``models`` are the networks of each fold, none if none was trained."""
+    order = np.concatenate([fold.held_out for fold in folds])
+    negatives = max(1, min(_NEGATIVES, _MOST_MIXED // len(order)))
+    pairs, mixed, gap = [], [], 0.0
+    normalisers = Normaliser(), Normaliser()
+    for fold, anchor, own in zip(folds, anchors, models, strict=True):
+        for block in np.array_split(fold.held_out, math.ceil(len(fold.held_out) / _BLOCK)):
+            index, n = torch.from_numpy(block), len(block)
+            base = anchor.scores(index)
+            learned = sum((model.scores(index) for model in own), torch.zeros_like(base)) / max(len(own), 1)
+            shifts = 1 + torch.from_numpy(rng.permutation(n - 1)[:negatives])
+            partners = (torch.arange(n)[:, None] + shifts) % n
+            pairs.append(torch.stack([base.diagonal(), learned.diagonal()], 1))
+            mixed.append(torch.stack([base.gather(1, partners), learned.gather(1, partners)], 2).flatten(0, 1))
+            normalisers[1].add(base + learned if own else base)
+            normalisers[0].add(base)
+        gap += len(fold.held_out) * sum(model.in_sample() for model in own) / max(len(own), 1)
+    joined = torch.cat(pairs)
+    overfitting = gap / len(order) - float(joined[:, 1].mean()) if any(models) else 0.0
+    return Scored(joined, torch.cat(mixed), order, normalisers, overfitting)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """A calibrated log-ratio of each held-out row, ``(N,)``, in nats, and the weight of the networks in it."""
+
+    local: Tensor
+    weight: float
+
+    @property
+    def value(self) -> float:
+        return float(self.local.mean())
+
+
+def calibrated(scored: Scored, *, networks: bool) -> HeldOut:
+    """The better of two log-ratios that are at most the mutual information in expectation.
+
+    One is stacked (:func:`stack`). The other is the sum of the scores less the logarithm of the mean of e^f over
+    shuffled pairs, if that is positive (Donsker and Varadhan 1983). The latter is used if it is clearly larger and that
+    mean does not depend on a few pairs; and where it exceeds log N - 1: so few shuffled pairs then resemble joint pairs
+    that their logistic regression is an extrapolation.
+    """
+    columns = [0, 1] if networks else [0]
+    pairs, mixed = scored.pairs[:, columns], scored.mixed[:, columns]
+    weights = stack(pairs, mixed, torch.ones(len(columns)))
+    stacked = apply(weights, pairs)
+    normaliser = scored.normalisers[int(networks)]
+    total = pairs.double().sum(1) - max(normaliser.log_mean, 0.0)
+    more = total - stacked
+    clearly = float(more.mean()) > 2 * float(more.std()) / math.sqrt(len(more))
+    separable = float(total.mean()) > math.log(len(total)) - 1
+    if (clearly or separable) and not normaliser.dominated:
+        return HeldOut(total, 1.0)
+    return HeldOut(stacked, float(weights[2]) if networks else 0.0)
 
 
 def _rows(each: list[Rows], device: torch.device) -> Tensor:
     """Index arrays whose lengths differ by at most one, cut to the shortest: ``(networks, N)``."""
     least = min(map(len, each))
     return torch.from_numpy(np.stack([rows[:least] for rows in each])).to(device)
-
-
-def _even(each: list[Tensor]) -> Tensor:
-    """Feature matrices ``(F, N)``, padded with zeros to the same number of features: ``(networks, F, N)``."""
-    most = max(map(len, each))
-    return torch.stack([F.pad(one, (0, 0, 0, most - len(one))) for one in each])

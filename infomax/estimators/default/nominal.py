@@ -133,7 +133,7 @@ def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Gene
        (:func:`infomax.estimators.default.class_network.fit_network`); they are stacked as well.
     3. The value is the mean held-out log-ratio of posterior and prior probability. Three corrections are added: the
        bias of the entropy of the sample, as far as it is explained; what the best discriminant loses by errors of its
-       parameters, as measured on rows drawn from it (:func:`_lost`); half of the overfitting of the networks. The
+       parameters, as measured on rows drawn from it; half of the overfitting of the networks. The
        value is at most the entropy, bias-corrected by a jackknife.
 
     Args:

@@ -44,25 +44,61 @@ class BatchedMLP(nn.Module):
         return x
 
 
+class ColumnNetworks(nn.Module):
+    """A small perceptron of its own for each column, ``(models, N, D) -> (models, N, D * width)``."""
+
+    #: Outputs of each column.
+    width = 8
+
+    def __init__(
+        self, models: int, dim: int, generator: torch.Generator, *, hidden: int = 16, last_gain: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.each = BatchedMLP(models * dim, (1, hidden, hidden, self.width), generator, last_gain=last_gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        models, n, dim = x.shape
+        columns = self.each(x.transpose(1, 2).reshape(models * dim, n, 1))
+        joined: Tensor = columns.view(models, dim, n, -1).transpose(1, 2).flatten(2)
+        return joined
+
+
 class BatchedCritic(nn.Module):
-    r""":math:`g(x)^\top h(y) + a(x) + b(y) + c` for several models at once, in float32; all start near zero."""
+    r""":math:`g(x)^\top A\, h(y) + a(x) + b(y) + c` for several models at once, in float32; all start near zero."""
 
     def __init__(
         self,
         models: int,
-        x_dim: int,
-        y_dim: int,
-        generator: torch.Generator,
+        g: nn.Module,
+        h: nn.Module,
+        dims: tuple[int, int],
         *,
-        hidden: int = 64,
-        embed_dim: int = 32,
+        generator: torch.Generator,
+        hidden: int,
     ) -> None:
+        """With these embeddings; ``dims`` are the numbers of inputs."""
         super().__init__()
-        self.g = BatchedMLP(models, (x_dim, hidden, hidden, embed_dim), generator)
-        self.h = BatchedMLP(models, (y_dim, hidden, hidden, embed_dim), generator, last_gain=0.01)
-        self.a = BatchedMLP(models, (x_dim, hidden // 2, 1), generator, last_gain=0.01)
-        self.b = BatchedMLP(models, (y_dim, hidden // 2, 1), generator, last_gain=0.01)
+        self.models, self.g, self.h = models, g, h
+        self.a, self.b = (BatchedMLP(models, (dim, hidden, 1), generator, last_gain=0.01) for dim in dims)
         self.c = nn.Parameter(torch.zeros(models, 1, 1, dtype=torch.float32))
+
+    @staticmethod
+    def dense(
+        models: int, x_dim: int, y_dim: int, generator: torch.Generator, *, hidden: int = 64, embed_dim: int = 32
+    ) -> BatchedCritic:
+        """Embeddings by perceptrons of all inputs."""
+        g = BatchedMLP(models, (x_dim, hidden, hidden, embed_dim), generator)
+        h = BatchedMLP(models, (y_dim, hidden, hidden, embed_dim), generator, last_gain=0.01)
+        return BatchedCritic(models, g, h, (x_dim, y_dim), generator=generator, hidden=hidden // 2)
+
+    @staticmethod
+    def additive(models: int, x_dim: int, y_dim: int, generator: torch.Generator) -> BatchedCritic:
+        """Embeddings that are functions of single columns: few parameters, without interactions within a side."""
+        of_x = ColumnNetworks(models, x_dim, generator)
+        coupling = BatchedMLP(models, (x_dim * of_x.width, y_dim * of_x.width), generator)
+        of_y = ColumnNetworks(models, y_dim, generator, last_gain=0.01)
+        g = nn.Sequential(of_x, coupling)
+        return BatchedCritic(models, g, of_y, (x_dim, y_dim), generator=generator, hidden=32)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """``x (models, N, Dx), y (models, N, Dy) -> (models, N, N)``; entry [m, i, j] scores (x_i, y_j)."""
@@ -78,7 +114,9 @@ class BatchedCritic(nn.Module):
         """A copy of one of the models."""
         alone = copy.deepcopy(self)
         for parameter in alone.parameters():
-            parameter.data = parameter.data[model : model + 1].clone()
+            size = len(parameter) // self.models  # one, or one for each column
+            parameter.data = parameter.data[model * size : (model + 1) * size].clone()
+        alone.models = 1
         return alone
 
 
@@ -139,7 +177,8 @@ def fit_residuals(
             better = losses < least
             least = torch.where(better, losses, least)
             for kept, average in zip(best, averages, strict=True):
-                kept[better] = average[better]
+                mine = better.repeat_interleave(len(kept) // models)  # a model has one matrix, or one for each column
+                kept[mine] = average[mine]
             for history, value, improved, finite in zip(
                 histories, values.tolist(), better.tolist(), losses.isfinite().tolist(), strict=True
             ):

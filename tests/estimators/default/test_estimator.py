@@ -14,6 +14,7 @@ from infomax.estimators.base import Measurement
 from infomax.estimators.default import estimator
 from infomax.estimators.default.estimator import DefaultEstimator, default_folds, default_schedule, measure
 from infomax.estimators.default.folds import Side
+from infomax.estimators.default.portfolio import trainings
 from infomax.estimators.nearest_neighbours import NeighbourShares
 from infomax.training.fit import Schedule
 
@@ -307,7 +308,8 @@ class TestResult:
         )
 
     @pytest.mark.parametrize(
-        ("n", "quick", "folds", "check_every"), [(200, False, 10, 10), (3999, True, 2, 10), (4000, False, 5, 25)]
+        ("n", "quick", "folds", "check_every"),
+        [(200, False, 10, 10), (1000, False, 5, 10), (3999, True, 2, 10), (4000, False, 5, 25)],
     )
     def test_defaults(self, n, quick, folds, check_every):
         assert default_folds(n, quick=quick) == folds
@@ -320,6 +322,6 @@ class TestResult:
         for x, y in (draw(140), draw(60), (self.discrete, self.discrete)):  # trained, too few rows, counted
             ticks = []
             measure(x, y, device=torch.device("cpu"), draws=9, tick=ticks.append, **options)
-            assert sum(ticks) == 40
+            assert sum(ticks) == 40 * trainings(len(x))
 
     discrete = np.arange(60.0)[:, None] % 2

@@ -40,7 +40,7 @@ def test_initial_weights_are_those_of_pytorchs_layers():
 
 
 def test_a_batched_critic_is_several_critics():
-    critic = BatchedCritic(3, 4, 2, generator(), hidden=8, embed_dim=5).double()
+    critic = BatchedCritic.dense(3, 4, 2, generator(), hidden=8, embed_dim=5).double()
     with torch.no_grad():
         critic.c += torch.arange(3).reshape(3, 1, 1)
     x = torch.randn(3, 6, 4, generator=generator(1), dtype=torch.float64)
@@ -56,8 +56,30 @@ def test_a_batched_critic_is_several_critics():
     torch.testing.assert_close(critic.pairs(x, y), scores.diagonal(dim1=1, dim2=2))
 
 
+def test_an_additive_critic_is_a_sum_over_pairs_of_columns():
+    r""":math:`\\sum_{jk} g_j(x_j)^\\top A_{jk} h_k(y_k)` of two models, each column by a network of its own."""
+    critic = BatchedCritic.additive(2, 3, 2, generator()).double()
+    columns_x, coupling = critic.g
+    x = torch.randn(2, 6, 3, generator=generator(1), dtype=torch.float64)
+    y = torch.randn(2, 6, 2, generator=generator(2), dtype=torch.float64)
+    scores = critic(x, y)
+    for model in range(2):
+        g = [separate(columns_x.each, model * 3 + j)(x[model][:, [j]]) for j in range(3)]
+        h = [separate(critic.h.each, model * 2 + k)(y[model][:, [k]]) for k in range(2)]
+        matrix, shift = coupling.weights[0][model], coupling.biases[0][model, 0]
+        expected = critic.c[model] + separate(critic.a, model)(x[model]) + separate(critic.b, model)(y[model]).T
+        for k in range(2):
+            own = slice(8 * k, 8 * k + 8)
+            expected = expected + (shift[own] @ h[k].T)[None]
+            for j in range(3):
+                expected = expected + g[j] @ matrix[8 * j : 8 * j + 8, own] @ h[k].T
+        torch.testing.assert_close(scores[model], expected)
+        torch.testing.assert_close(critic.one(model)(x[[model]], y[[model]])[0], expected)
+    torch.testing.assert_close(critic.pairs(x, y), scores.diagonal(dim1=1, dim2=2))
+
+
 def test_a_critic_starts_near_zero_and_says_nothing():
-    critic = BatchedCritic(2, 3, 3, generator())
+    critic = BatchedCritic.dense(2, 3, 3, generator())
     x, y = torch.randn(2, 2, 200, 3, generator=generator(1))
     assert critic(x, y).abs().max() < 0.05
 
@@ -87,7 +109,8 @@ class Problem:
         self.drawn, self.ticks = [], []
 
     def critic(self, seed=0):
-        return BatchedCritic(2, self.x.shape[1], self.y.shape[1], generator(seed), hidden=16, embed_dim=8)
+        dims = self.x.shape[1], self.y.shape[1]
+        return BatchedCritic.dense(2, *dims, generator(seed), hidden=16, embed_dim=8)
 
     def anchors(self, rows):
         return torch.full((2, rows.shape[1], rows.shape[1]), self.anchor)

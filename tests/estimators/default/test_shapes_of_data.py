@@ -41,15 +41,15 @@ class TestShapesOfData:
         result = estimate(x, y, **SHORT)
         assert abs(result.mi) < 3 * result.stderr + 0.05
         assert result.pvalue > 0.005
-        shared = np.random.default_rng(1).normal(size=(50, 1)) * np.ones(5)
-        x[:, :5] += 3 * shared
-        y[:, :5] += 3 * shared
+        shared = np.random.default_rng(1).normal(size=(50, 1)) * np.ones(10)
+        x[:, :10] += 3 * shared
+        y[:, :10] += 3 * shared
         assert estimate(x, y, **SHORT).mi > 0.2
 
     def test_equal_sides_are_finite_and_large(self):
         x = np.random.default_rng(0).normal(size=(300, 1))
         result = estimate(x, x, **SHORT)
-        assert math.log(300) - 1 < result.mi < 10
+        assert math.log(300) - 1 < result.mi < 15
         assert np.isfinite(result.local).all()
         assert math.isfinite(estimate(x, -x, **SHORT).mi)
         wide = np.random.default_rng(0).normal(size=(100, 12))

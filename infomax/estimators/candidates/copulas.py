@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from infomax.statistics.gaussian import (
+    MIN_RESIDUAL,
     GaussianCoupling,
     Shrinkage,
     sample_covariance,
@@ -27,27 +28,12 @@ _WAYS: tuple[Shrinkage | Literal["principal"], ...] = ("sparse", "low-rank", "ad
 _LEAST_ROWS = 10
 #: Rows on which candidates are compared, and shuffled pairs for each of them.
 _COMPARED, _NEGATIVES = 4_000, 20
-#: A bias of more nats than this is checked by the jackknife in :func:`normal_information`.
-_LARGE_BIAS = 1.0
-#: Safety factor of the jackknife's estimate of the remaining bias, which extrapolates in 1/N from few rows.
-_ROUGHLY = 5.0
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """Rows of x and y as inputs of an :class:`EllipticalCopula`: canonical coordinates and squared norms."""
-
-    x: Tensor  # (N, K)
-    y: Tensor  # (N, K)
-    norm_x: Tensor  # (N,)
-    norm_y: Tensor  # (N,)
-
-    def __getitem__(self, rows: Tensor | slice) -> Embedded:
-        return Embedded(self.x[rows], self.y[rows], self.norm_x[rows], self.norm_y[rows])
-
-    def to(self, device: torch.device) -> Embedded:
-        """The same on another device."""
-        return Embedded(self.x.to(device), self.y.to(device), self.norm_x.to(device), self.norm_y.to(device))
+#: With so many rows per column, correlations are at most √(1 − this): up to 14 nats for each pair of columns.
+_ENOUGH, _LEAST_RESIDUAL = 10, 1e-12
+#: Above this correlation, log-ratios are differences of much larger squares.
+_STRONG = 0.999
 
 
 @dataclass(frozen=True)
@@ -66,42 +52,36 @@ class EllipticalCopula:
     root_y: Tensor
     degrees: float = math.inf
 
-    def embed(self, x: Tensor, y: Tensor) -> Embedded:
-        """The inputs of this copula from normal scores ``(N, Dx)`` and ``(N, Dy)``, in float32."""
+    def embed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Canonical coordinates, then squared Mahalanobis norms, of normal scores: ``(N, K + 1)`` each."""
         fit = self.coupling
+        return (
+            self._embedded(x, fit.mean_x, fit.directions_x, self.root_x),
+            self._embedded(y, fit.mean_y, fit.directions_y, self.root_y),
+        )
+
+    def _embedded(self, side: Tensor, mean: Tensor, directions: Tensor, root: Tensor) -> Tensor:
         if math.isfinite(self.degrees):
-            x, y = student_scores(x, self.degrees), student_scores(y, self.degrees)
-        norms = [((side - mean) @ root).square().sum(1).float() for side, mean, root in self._sides(x, y)]
-        return Embedded(
-            ((x - fit.mean_x) @ fit.directions_x).float(), ((y - fit.mean_y) @ fit.directions_y).float(), *norms
-        )
+            side = student_scores(side, self.degrees)
+        centred = side - mean
+        return torch.cat([centred @ directions, (centred @ root).square().sum(1, keepdim=True)], 1)
 
-    def _sides(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        yield x, self.coupling.mean_x, self.root_x
-        yield y, self.coupling.mean_y, self.root_y
+    def scores(self, x: Tensor, y: Tensor) -> Tensor:
+        """Log-ratio of every x with every y, from their embeddings: ``(N, M)``, nats."""
+        s = self.coupling.correlations.to(x)
+        gain = s / (1 - s.square())
+        weight = gain * s
+        (u, norm_x), (v, norm_y) = ((side[:, :-1], side[:, -1]) for side in (x, y))
+        squares = (u.square() @ weight)[:, None] + (v.square() @ weight)[None]
+        return self._of_norms(squares - 2 * (u * gain) @ v.T, norm_x[:, None], norm_y[None])
 
-    def log_ratio(self, rows: Embedded, others: Embedded | None = None) -> Tensor:
-        """Log-ratio of each pair, x of ``rows`` and y of ``others`` (by default of the same rows): ``(N,)``, nats."""
-        others = rows if others is None else others
-        gain = self._gain(rows.x)
-        twice = (rows.x.square() + others.y.square()) @ (gain * self._correlations(rows.x))
-        return self._of_norms(twice - 2 * (rows.x * gain * others.y).sum(1), rows.norm_x, others.norm_y)
-
-    def scores(self, rows: Embedded) -> Tensor:
-        """Log-ratio of every x with every y: ``(N, N)``, nats; entry [i, j] scores (x_i, y_j)."""
-        gain = self._gain(rows.x)
-        weight = gain * self._correlations(rows.x)
-        squares = (rows.x.square() @ weight)[:, None] + (rows.y.square() @ weight)[None]
-        return self._of_norms(
-            squares - 2 * (rows.x * gain) @ rows.y.T, rows.norm_x[:, None], rows.norm_y[None].expand(len(rows.x), -1)
-        )
-
-    def _correlations(self, like: Tensor) -> Tensor:
-        return self.coupling.correlations.to(like)
-
-    def _gain(self, like: Tensor) -> Tensor:
-        s = self._correlations(like)
-        return s / (1 - s.square())
+    def pairs(self, x: Tensor, y: Tensor) -> Tensor:
+        """Log-ratio of each x with the y of the same row, from their embeddings: ``(N,)``, nats."""
+        s = self.coupling.correlations.to(x)
+        gain = s / (1 - s.square())
+        (u, norm_x), (v, norm_y) = ((side[:, :-1], side[:, -1]) for side in (x, y))
+        twice = (u.square() + v.square()) @ (gain * s)
+        return self._of_norms(twice - 2 * (u * gain * v).sum(1), norm_x, norm_y)
 
     def _of_norms(self, excess: Tensor, norm_x: Tensor, norm_y: Tensor) -> Tensor:
         """The log-ratio where the joint squared norm is ``norm_x + norm_y + excess``."""
@@ -172,13 +152,15 @@ def fit_copula(x: Tensor, y: Tensor) -> tuple[EllipticalCopula, EllipticalCopula
 
 
 def _loss(copula: EllipticalCopula, x: Tensor, y: Tensor) -> float:
-    rows = copula.embed(x[:_COMPARED], y[:_COMPARED])
-    n = len(rows.x)
-    loss = float(F.softplus(-copula.log_ratio(rows)).mean())
-    shifted = max(4, min(_NEGATIVES, 1000 // max(rows.x.shape[1], 1)))  # fewer in many columns, where each costs more
-    shifts = range(1, min(n, shifted + 1))
-    negatives = [F.softplus(copula.log_ratio(rows, rows[torch.arange(n).roll(shift)])).mean() for shift in shifts]
-    return loss + float(torch.stack(negatives).mean())
+    u, v = copula.embed(x[:_COMPARED], y[:_COMPARED])
+    if float(copula.coupling.correlations.max()) < _STRONG:  # float32 is faster, but too coarse near 1
+        u, v = u.float(), v.float()
+    n = len(u)
+    shifts = max(4, min(_NEGATIVES, 1000 // u.shape[1]))  # fewer in many columns, where each costs more
+    own = torch.arange(n)
+    partners = (own[:, None] + torch.arange(1, min(n, shifts + 1))) % n
+    negatives = copula.pairs(u.repeat_interleave(partners.shape[1], 0), v[partners.flatten()])
+    return float(F.softplus(-copula.pairs(u, v)).mean() + F.softplus(negatives).mean())
 
 
 def _normal_copulas(
@@ -186,11 +168,12 @@ def _normal_copulas(
 ) -> Iterator[EllipticalCopula]:
     """The normal copula, fitted in each of these ways."""
     whitened = whiten(x, y)
+    residual = _LEAST_RESIDUAL if len(x) >= _ENOUGH * (x.shape[1] + y.shape[1]) else MIN_RESIDUAL
     for way in ways:
         if way == "principal":
             yield EllipticalCopula(_of_principal_axes(x, y), whitened.root_x, whitened.root_y)
         else:
-            coupling, used = whitened.consistent(way, x, y)
+            coupling, used = whitened.consistent(way, x, y, residual)
             yield EllipticalCopula(coupling, used.root_x, used.root_y)
 
 
@@ -207,8 +190,15 @@ def principal_axes(x: Tensor) -> Tensor:
     White noise of variance v gives eigenvalues up to :math:`v (1 + \sqrt{D/N})^2` (Marchenko and Pastur 1967).
     """
     n, dim = x.shape
-    values, vectors = torch.linalg.eigh(sample_covariance(x))
-    kept = values > values.mean() * (1 + math.sqrt(dim / n)) ** 2
+    if dim > n:  # the eigenvectors of the smaller matrix of inner products of rows
+        centred = x - x.mean(0)
+        values, rows = torch.linalg.eigh(centred @ centred.T / n)
+        vectors = centred.T @ (rows * (values.clamp_min(1e-300) * n).rsqrt())
+        mean = values.sum() / dim
+    else:
+        values, vectors = torch.linalg.eigh(sample_covariance(x))
+        mean = values.mean()
+    kept = values > mean * (1 + math.sqrt(dim / n)) ** 2
     kept[-1] = True
     axes: Tensor = vectors[:, kept]
     return axes
@@ -219,47 +209,3 @@ def significant_rank(x: Tensor, y: Tensor) -> int:
     whitened = whiten(x, y)
     strong = torch.linalg.svdvals(shrink_singular_values(whitened.cross, len(x) ** -0.5))
     return int((strong > 1e-6).sum())
-
-
-def normal_information(x: Tensor, y: Tensor) -> tuple[float, float]:
-    r"""Mutual information of the normal copula from all rows, and the variance of that estimate under independence.
-
-    :math:`-\tfrac12 \sum_k \log(1 - r_k^2)` of the sample, less its bias, which is exact for normal samples: the
-    log-determinant of a Wishart matrix has mean :math:`\sum_i \psi((n - i)/2)` plus constants, and variance
-    :math:`\sum_i \psi_1((n - i)/2)`. Where the bias exceeds one nat, the jackknife estimates the bias that remains; its
-    square, times 25, is added to the variance. It is large for columns that are not jointly normal, such as pixels.
-
-    Args:
-        x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``, with N above Dx + Dy + 2.
-
-    Returns:
-        nats, nats²; the variance is infinite if there are too few rows to estimate what remains of a large bias.
-
-    Source: Ince et al. 2017, doi:10.1002/hbm.23471, for the bias; Quenouille 1956 for the jackknife.
-    """
-    value, bias, variance = _unbiased_if_normal(x, y)
-    if bias > _LARGE_BIAS:
-        variance += (_ROUGHLY * _bias_left(x, y, value)) ** 2
-    return value, variance
-
-
-def _unbiased_if_normal(x: Tensor, y: Tensor) -> tuple[float, float, float]:
-    """The bias-corrected estimate, its bias, and its variance under independence."""
-    n, dim_x, dim_y = len(x), x.shape[1], y.shape[1]
-    value = whiten(x, y, sample_covariance).canonical("none").mutual_information()
-    halves = (n - torch.arange(1, dim_x + dim_y + 1, dtype=torch.float64)) / 2
-    mean, variance = torch.digamma(halves), torch.polygamma(1, halves)
-    bias = 0.5 * (mean[:dim_x].sum() + mean[:dim_y].sum() - mean.sum())
-    spread = 0.25 * (variance.sum() - variance[:dim_x].sum() - variance[:dim_y].sum())
-    return float(value - bias), float(bias), float(spread.clamp_min(0.0))
-
-
-def _bias_left(x: Tensor, y: Tensor, value: float) -> float:
-    """The jackknife's estimate of the remaining bias of ``value``, with the fewest groups that leave enough rows."""
-    n, needed = len(x), 1.2 * (x.shape[1] + y.shape[1] + 2)
-    groups = next((groups for groups in range(2, 11) if n * (1 - 1 / groups) >= needed), None)
-    if groups is None:
-        return math.inf
-    member = torch.arange(n) % groups
-    without = [_unbiased_if_normal(x[member != g], y[member != g])[0] for g in range(groups)]
-    return (groups - 1) * (sum(without) / groups - value)

@@ -1,0 +1,229 @@
+"""Which candidate, and which kind of network on top of it: chosen on held-out rows, then fitted for every fold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from infomax.estimators import candidates
+from infomax.estimators.candidates.base import Side
+from infomax.estimators.default.folds import Anchor, Fold, HeldOut, Model, Networks, Scored, calibrated, score
+from infomax.estimators.default.networks import KINDS, Kind
+from infomax.estimators.default.residual import fit_residuals
+from infomax.progress import no_progress
+from infomax.training.fit import History, Schedule
+from infomax.training.trials import Trial
+
+#: The simplest candidate within so many standard errors of the best one is chosen, or within this share of its value.
+_WITHIN, _NEGLIGIBLE = 2.0, 0.01
+#: Below so many rows, one kind of network is trained, and is not compared with others; above the second number, a
+#: single fold is enough for comparisons, otherwise two.
+_FEW, _MANY = 1_000, 4_000
+#: With many rows, networks are compared after this fraction of the steps.
+_BRIEFLY = 3
+#: Folds in which half of the rows are fitted as well, with few rows; and the fewest rows of such a fit.
+_GROWN, _LEAST_ROWS = 4, 20
+
+
+def trainings(rows: int) -> int:
+    """How often networks are trained, at most: each kind, the best for the other folds, and on half of the rows."""
+    return len(KINDS) + 2 if rows >= _FEW else 2
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What was chosen and fitted.
+
+    Attributes:
+        candidate: its name. anchors: the candidate, fitted to the other rows of each fold.
+        scored: scores of the held-out rows. folds: all. compared: those on which the choice was made.
+        kind: of the network, or None. history: of all its models. trials: everything that was tried.
+        growth: how much the held-out value grows when the candidate and its network are fitted to all rows of a fold
+            instead of half of them, in nats; and the standard error of that. steps: training steps of all networks.
+    """
+
+    candidate: str
+    anchors: list[Anchor]
+    scored: Scored
+    folds: list[Fold]
+    compared: list[Fold]
+    kind: Kind | None = None
+    history: list[History] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    growth: tuple[float, float] = (0.0, 0.0)
+    steps: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Portfolio:
+    """The samples, their folds, and how networks are trained.
+
+    Attributes:
+        sides: x and y. folds: of their rows, with as many replicas as networks are trained for each.
+        schedule: of the networks. generator, rng: for random numbers, on the CPU.
+        device: of the networks. tick: called with the number of training steps done.
+    """
+
+    sides: tuple[Side, Side]
+    folds: list[Fold]
+    schedule: Schedule
+    generator: torch.Generator
+    rng: np.random.Generator
+    device: torch.device
+    tick: Callable[[int], None] = no_progress
+
+    def fit(self) -> Fitted:
+        """Compare candidates, then kinds of networks, on a few folds; fit the best to all folds and score all rows."""
+        rows = len(self.sides[0])
+        few = min(len(self.folds), 1 if rows >= _MANY else 2 if rows >= _FEW else len(self.folds))
+        compared, others = self.folds[:few], self.folds[few:]
+        name, anchors, trials = self._choose_candidate(compared)
+        kinds = [kind for kind in KINDS if kind.suits(*self.sides)]
+        kind, trained, steps = None, None, 0
+        if self.folds[0].trains and self.schedule.steps:
+            kind, trained, more, steps = self._choose_network(
+                name, anchors, compared, kinds if rows >= _FEW else kinds[:1]
+            )
+            trials += more
+        if others:
+            anchors += self._anchors(name, others)
+            simplest = candidates.names()[0]
+            if name != simplest:  # the compared rows may have chosen it by chance
+                plain = self._anchors(simplest, self.folds)
+                if self._held_out(self.folds, plain).value >= self._held_out(self.folds, anchors).value:
+                    name, anchors, kind = simplest, plain, None
+        models: list[list[Model]] = [[] for _ in self.folds]
+        history: list[History] = []
+        if kind is not None and trained is not None:
+            if rows >= _MANY:  # those of the comparison were trained briefly
+                groups = [self._train(kind, self.folds, anchors)]
+                steps += groups[0].history[0].steps[-1]
+            else:
+                groups = [trained, *([self._train(kind, others, anchors[few:])] if others else [])]
+                steps += sum(networks.history[0].steps[-1] for networks in groups[1:])
+            models = [fold for networks in groups for fold in networks.by_fold(self.replicas)]
+            history = [one for networks in groups for one in networks.history]
+        chosen = name if kind is None else f"{name} + {kind.name}"
+        trials = [replace(trial, chosen=trial.name == chosen) for trial in trials]
+        scored = score(self.folds, anchors, models, self.rng)
+        compared_models = models
+        if kind is not None and trained is not None and rows >= _MANY:
+            compared_models = trained.by_fold(self.replicas)
+        growth, more_steps = self._growth(name, kind, anchors, compared_models)
+        return Fitted(name, anchors, scored, self.folds, compared, kind, history, trials, growth, steps + more_steps)
+
+    @property
+    def replicas(self) -> int:
+        """Networks of each fold."""
+        return len(self.folds[0].train)
+
+    def _choose_candidate(self, folds: Sequence[Fold]) -> tuple[str, list[Anchor], list[Trial]]:
+        """The simplest candidate whose held-out value is within two standard errors of the largest.
+
+        The standard error is that of the difference, row by row.
+        """
+        tried: list[tuple[str, list[Anchor], HeldOut]] = []
+        for name in candidates.names():
+            if candidates.get(name).suits(*(side[folds[0].others] for side in self.sides)):
+                anchors = self._anchors(name, folds)
+                tried.append((name, anchors, self._held_out(folds, anchors)))
+        name, anchors, _ = tried[simplest([held_out for _, _, held_out in tried])]
+        trials = [_trial(each, candidates.get(each).assumes, held_out) for each, _, held_out in tried]
+        return name, list(anchors), trials
+
+    def _choose_network(
+        self, name: str, anchors: Sequence[Anchor], folds: Sequence[Fold], kinds: Sequence[Kind]
+    ) -> tuple[Kind | None, Networks | None, list[Trial], int]:
+        """The kind with the largest held-out value, trained; everything that was tried; and the steps that it took.
+
+        The kind is None if networks were compared and none improves the candidate.
+        """
+        state = self.rng.bit_generator.state
+        greatest = self._held_out(folds, anchors).value if len(kinds) > 1 or len(folds) < len(self.folds) else -math.inf
+        best: tuple[Kind | None, Networks | None] = None, None
+        trials, steps = [], 0
+        for kind in kinds:
+            networks = self._train(kind, folds, anchors, briefly=len(self.sides[0]) >= _MANY)
+            steps += networks.history[0].steps[-1]
+            self.rng.bit_generator.state = state  # the same shuffled pairs for all
+            held_out = calibrated(score(folds, anchors, networks.by_fold(self.replicas), self.rng), networks=True)
+            trials.append(_trial(f"{name} + {kind.name}", kind.assumes, held_out))
+            if held_out.value > greatest:
+                best, greatest = (kind, networks), held_out.value
+        return *best, trials, steps
+
+    def _growth(
+        self, name: str, kind: Kind | None, anchors: Sequence[Anchor], models: Sequence[list[Model]]
+    ) -> tuple[tuple[float, float], int]:
+        """The held-out value of some folds less that of fits to half of the rows, its standard error, and the steps."""
+        some = 1 if len(self.sides[0]) >= _MANY else _GROWN
+        folds, halves = self.folds[:some], [fold.half for fold in self.folds[:some]]
+        if len(halves[0].others) < _LEAST_ROWS:
+            return (0.0, 0.0), 0
+        trains = kind is not None and halves[0].trains
+        fitted = self._anchors(name, halves)
+        none: list[list[Model]] = [[] for _ in folds]
+        learned, steps = none, 0
+        if kind is not None and trains:
+            networks = self._train(kind, halves, fitted, briefly=some == 1)
+            learned, steps = networks.by_fold(1), networks.history[0].steps[-1]
+        state = self.rng.bit_generator.state
+        values = []
+        for of_folds, each, own in ((folds, anchors[:some], models[:some]), (halves, fitted, learned)):
+            self.rng.bit_generator.state = state  # the same shuffled pairs for both
+            scored = score(of_folds, each, own if trains else none, self.rng)
+            values.append(calibrated(scored, networks=trains).local)
+        more = values[0] - values[1]
+        return (float(more.mean()), float(more.std()) / math.sqrt(len(more))), steps
+
+    def _anchors(self, name: str, folds: Sequence[Fold]) -> list[Anchor]:
+        """The candidate of that name, fitted to the other rows of each fold."""
+        candidate = candidates.get(name)
+        x, y = self.sides
+        fits = [candidate.fit(x[fold.others], y[fold.others], self.generator) for fold in folds]
+        return [Anchor.of(fit, x, y) for fit in fits]
+
+    def _held_out(self, folds: Sequence[Fold], anchors: Sequence[Anchor]) -> HeldOut:
+        """The calibrated log-ratio of these candidates without networks."""
+        return calibrated(score(folds, anchors, [[] for _ in folds], self.rng), networks=False)
+
+    def _train(
+        self, kind: Kind, folds: Sequence[Fold], anchors: Sequence[Anchor], *, briefly: bool = False
+    ) -> Networks:
+        """Networks of this kind for the residual of each fold's anchor."""
+        steps = self.schedule.steps // _BRIEFLY if briefly else self.schedule.steps
+        networks = Networks.untrained(kind, self.sides, folds, self.generator, self.device)
+        with torch.enable_grad():
+            networks.history.extend(
+                fit_residuals(
+                    networks.critic,
+                    networks.anchored(anchors, len(folds[0].train)),
+                    networks.residuals,
+                    networks.train,
+                    networks.validation,
+                    schedule=replace(self.schedule, steps=steps),
+                    generator=self.generator,
+                    tick=self.tick,
+                )
+            )
+        return networks
+
+
+def simplest(tried: Sequence[HeldOut]) -> int:
+    """The place of the first one that is within two standard errors of the largest value."""
+    best = max(tried, key=lambda one: one.value)
+    for place, one in enumerate(tried):
+        difference = best.local - one.local
+        error = float(difference.std()) / math.sqrt(len(difference))
+        if float(difference.mean()) <= max(_WITHIN * error, _NEGLIGIBLE * best.value):
+            return place
+    return 0
+
+
+def _trial(name: str, assumes: str, held_out: HeldOut) -> Trial:
+    error = float(held_out.local.std()) / math.sqrt(len(held_out.local))
+    return Trial(name, assumes, held_out.value, error, len(held_out.local))
