@@ -32,8 +32,8 @@ _COMPARED, _NEGATIVES = 4_000, 20
 
 #: With so many rows per column, correlations are at most √(1 − this): up to 14 nats for each pair of columns.
 _ENOUGH, _LEAST_RESIDUAL = 10, 1e-12
-#: Above this correlation, log-ratios are differences of much larger squares.
-_STRONG = 0.999
+#: From this correlation on, log-ratios are differences of much larger squares, for which float32 is too coarse.
+STRONG = 0.999
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def fit_copula(x: Tensor, y: Tensor) -> tuple[EllipticalCopula, EllipticalCopula
 
 def _loss(copula: EllipticalCopula, x: Tensor, y: Tensor) -> float:
     u, v = copula.embed(x[:_COMPARED], y[:_COMPARED])
-    if float(copula.coupling.correlations.max()) < _STRONG:  # float32 is faster, but too coarse near 1
+    if float(copula.coupling.correlations.max()) < STRONG:  # float32 is faster, but too coarse near 1
         u, v = u.float(), v.float()
     n = len(u)
     shifts = max(4, min(_NEGATIVES, 1000 // u.shape[1]))  # fewer in many columns, where each costs more

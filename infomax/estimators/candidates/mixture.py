@@ -20,6 +20,8 @@ _LEAST_ROWS, _ROWS_PER_COLUMN = 400, 5
 #: Rows on which the number of components is chosen, of which every fifth is held out.
 _COMPARED = 2_500
 _ITERATIONS, _CONVERGED = 40, 3e-5
+#: From this precision on, densities are differences of much larger squares, for which float32 is too coarse.
+_NARROW = 1e3
 #: Components of fewer rows than this disappear. Variance that is added to each column. The largest correlation.
 _LEAST_WEIGHT, _FLOOR, _STRONGEST = 10.0, 1e-6, 1 - 1e-8
 
@@ -48,10 +50,10 @@ class FittedMixture(LogRatio):
         of_b = -0.5 * ((b @ precision[:, dim:, dim:]) * b).sum(2)
         cross = -(a @ precision[:, :dim, dim:])
         marginals = mixture_log_prob(self.of_x, x.scores), mixture_log_prob(self.of_y, y.scores)
-        return (
-            torch.cat([cross.permute(1, 0, 2).flatten(1), of_a.T, marginals[0][:, None]], 1),
-            torch.cat([b.permute(1, 0, 2).flatten(1), of_b.T, marginals[1][:, None]], 1),
-        )
+        u = torch.cat([cross.permute(1, 0, 2).flatten(1), of_a.T, marginals[0][:, None]], 1)
+        v = torch.cat([b.permute(1, 0, 2).flatten(1), of_b.T, marginals[1][:, None]], 1)
+        narrow = float(precision.abs().max()) >= _NARROW
+        return (u, v) if narrow else (u.float(), v.float())
 
     def scores(self, x: Tensor, y: Tensor) -> Tensor:
         components, dim = len(self.joint.log_weights), self.of_y.means.shape[1]

@@ -23,6 +23,8 @@ _WITHIN, _NEGLIGIBLE = 2.0, 0.01
 #: Below so many rows, one kind of network is trained, and is not compared with others; above the second number, a
 #: single fold is enough for comparisons, otherwise two.
 _FEW, _MANY = 1_000, 4_000
+#: A network on top of the simplest candidate is chosen if it reaches this share of the largest value.
+_ALMOST = 0.95
 #: With many rows, networks are compared after this fraction of the steps.
 _BRIEFLY = 3
 #: Folds in which half of the rows are fitted as well, with few rows; and the fewest rows of such a fit.
@@ -31,7 +33,7 @@ _GROWN, _LEAST_ROWS = 4, 20
 
 def trainings(rows: int) -> int:
     """How often networks are trained, at most: each kind, the best for the other folds, and on half of the rows."""
-    return len(KINDS) + 2 if rows >= _FEW else 2
+    return len(KINDS) + 3 if rows >= _FEW else 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,16 @@ class Fitted:
 
 
 @dataclass(frozen=True, eq=False)
+class Contender:
+    """A candidate that was fitted to the compared folds, and a network on top of it, if one was trained."""
+
+    name: str
+    anchors: list[Anchor]
+    kind: Kind | None = None
+    networks: Networks | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Portfolio:
     """The samples, their folds, and how networks are trained.
 
@@ -81,21 +93,23 @@ class Portfolio:
         rows = len(self.sides[0])
         few = min(len(self.folds), 1 if rows >= _MANY else 2 if rows >= _FEW else len(self.folds))
         compared, others = self.folds[:few], self.folds[few:]
-        name, anchors, trials = self._choose_candidate(compared)
+        contenders, trials = self._choose_candidate(compared)
         kinds = [kind for kind in KINDS if kind.suits(*self.sides)]
-        kind, trained, steps = None, None, 0
+        best, steps = contenders[0], 0
         if self.folds[0].trains and self.schedule.steps:
-            kind, trained, more, steps = self._choose_network(
-                name, anchors, compared, kinds if rows >= _FEW else kinds[:1]
+            few_rows = rows < _FEW
+            best, more, steps = self._choose_network(
+                contenders[:1] if few_rows else contenders, compared, kinds[:1] if few_rows else kinds
             )
             trials += more
+        name, anchors, kind, trained = best.name, list(best.anchors), best.kind, best.networks
         if others:
             anchors += self._anchors(name, others)
-            simplest = candidates.names()[0]
-            if name != simplest:  # the compared rows may have chosen it by chance
-                plain = self._anchors(simplest, self.folds)
+            plainest = candidates.names()[0]
+            if name != plainest:  # the compared rows may have chosen it by chance
+                plain = self._anchors(plainest, self.folds)
                 if self._held_out(self.folds, plain).value >= self._held_out(self.folds, anchors).value:
-                    name, anchors, kind = simplest, plain, None
+                    name, anchors, kind = plainest, plain, None
         models: list[list[Model]] = [[] for _ in self.folds]
         history: list[History] = []
         if kind is not None and trained is not None:
@@ -121,40 +135,47 @@ class Portfolio:
         """Networks of each fold."""
         return len(self.folds[0].train)
 
-    def _choose_candidate(self, folds: Sequence[Fold]) -> tuple[str, list[Anchor], list[Trial]]:
-        """The simplest candidate whose held-out value is within two standard errors of the largest.
+    def _choose_candidate(self, folds: Sequence[Fold]) -> tuple[list[Contender], list[Trial]]:
+        """The simplest candidate whose held-out value is within two standard errors of the largest; and all trials.
 
-        The standard error is that of the difference, row by row.
+        The standard error is that of the difference, row by row. If it is not the simplest of all, that one is the
+        second in the list: a network may learn more on top of it.
         """
-        tried: list[tuple[str, list[Anchor], HeldOut]] = []
+        tried: list[tuple[Contender, HeldOut]] = []
         for name in candidates.names():
             if candidates.get(name).suits(*(side[folds[0].others] for side in self.sides)):
                 anchors = self._anchors(name, folds)
-                tried.append((name, anchors, self._held_out(folds, anchors)))
-        name, anchors, _ = tried[simplest([held_out for _, _, held_out in tried])]
-        trials = [_trial(each, candidates.get(each).assumes, held_out) for each, _, held_out in tried]
-        return name, list(anchors), trials
+                tried.append((Contender(name, anchors), self._held_out(folds, anchors)))
+        place = simplest([held_out for _, held_out in tried])
+        trials = [_trial(one.name, candidates.get(one.name).assumes, held_out) for one, held_out in tried]
+        return [tried[i][0] for i in sorted({place, 0}, reverse=True)], trials
 
     def _choose_network(
-        self, name: str, anchors: Sequence[Anchor], folds: Sequence[Fold], kinds: Sequence[Kind]
-    ) -> tuple[Kind | None, Networks | None, list[Trial], int]:
-        """The kind with the largest held-out value, trained; everything that was tried; and the steps that it took.
+        self, contenders: Sequence[Contender], folds: Sequence[Fold], kinds: Sequence[Kind]
+    ) -> tuple[Contender, list[Trial], int]:
+        """The candidate and the kind with the largest held-out value; everything that was tried; and the steps.
 
-        The kind is None if networks were compared and none improves the candidate.
+        All kinds are trained on top of the first candidate, and the first kind on top of the other one. There is no
+        network if networks were compared and none improves the first candidate.
         """
         state = self.rng.bit_generator.state
-        greatest = self._held_out(folds, anchors).value if len(kinds) > 1 or len(folds) < len(self.folds) else -math.inf
-        best: tuple[Kind | None, Networks | None] = None, None
+        best, greatest = contenders[0], -math.inf
+        if len(kinds) > 1 or len(contenders) > 1 or len(folds) < len(self.folds):
+            greatest = self._held_out(folds, best.anchors).value
         trials, steps = [], 0
-        for kind in kinds:
-            networks = self._train(kind, folds, anchors, briefly=len(self.sides[0]) >= _MANY)
+        pairs = [(contenders[0], kind) for kind in kinds] + [(one, kinds[0]) for one in contenders[1:] if kinds]
+        for contender, kind in pairs:
+            networks = self._train(kind, folds, contender.anchors, briefly=len(self.sides[0]) >= _MANY)
             steps += networks.history[0].steps[-1]
             self.rng.bit_generator.state = state  # the same shuffled pairs for all
-            held_out = calibrated(score(folds, anchors, networks.by_fold(self.replicas), self.rng), networks=True)
-            trials.append(_trial(f"{name} + {kind.name}", kind.assumes, held_out))
-            if held_out.value > greatest:
-                best, greatest = (kind, networks), held_out.value
-        return *best, trials, steps
+            scored = score(folds, contender.anchors, networks.by_fold(self.replicas), self.rng)
+            held_out = calibrated(scored, networks=True)
+            trials.append(_trial(f"{contender.name} + {kind.name}", kind.assumes, held_out))
+            # The simpler candidate, which is the last one, leaves more to the network, which is trained longer later.
+            needed = _ALMOST * greatest if contender is not contenders[0] else greatest
+            if held_out.value > needed:
+                best, greatest = replace(contender, kind=kind, networks=networks), held_out.value
+        return best, trials, steps
 
     def _growth(
         self, name: str, kind: Kind | None, anchors: Sequence[Anchor], models: Sequence[list[Model]]
