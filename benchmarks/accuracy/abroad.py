@@ -95,7 +95,7 @@ def write_report(path: Path) -> str:
         line = (
             "No run is far off." if share is None else f"Far off: {share.runs} of {len(own)} runs, {share.hits} said."
         )
-        text += [f"## {title}", line, table(head, list(summary(own)))]
+        text += [f"## {title}", line]
         worst = sorted(off, key=lambda row: -abs(float(row["bias"])))[:_LISTED]
         if worst:
             lines = [
@@ -103,7 +103,9 @@ def write_report(path: Path) -> str:
                  "yes" if row["warnings"] else "no")
                 for row in worst
             ]  # fmt: skip
-            text += ["Largest errors:", table(("task", "n", "truth", "estimate", "95 % interval", "warned"), lines)]
+            columns = ("task", "n", "truth", "estimate", "95 % interval", "warned")
+            text += ["Where the default is wrong (the largest errors):", table(columns, lines)]
+        text.append(table(head, list(summary(own))))
     return write_page(path.with_suffix(".md"), text)
 
 

@@ -33,7 +33,7 @@ _GROWN, _LEAST_ROWS = 4, 20
 
 def trainings(rows: int) -> int:
     """How often networks are trained, at most: each kind, the best for the other folds, and on half of the rows."""
-    return len(KINDS) + 3 if rows >= _FEW else 2
+    return len(KINDS) + 3 if rows >= _FEW else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,12 +180,15 @@ class Portfolio:
     def _growth(
         self, name: str, kind: Kind | None, anchors: Sequence[Anchor], models: Sequence[list[Model]]
     ) -> tuple[tuple[float, float], int]:
-        """The held-out value of some folds less that of fits to half of the rows, its standard error, and the steps."""
+        """The held-out value of some folds less that of fits to half of the rows, its standard error, and the steps.
+
+        With few rows, of the candidate alone.
+        """
         some = 1 if len(self.sides[0]) >= _MANY else _GROWN
         folds, halves = self.folds[:some], [fold.half for fold in self.folds[:some]]
         if len(halves[0].others) < _LEAST_ROWS:
             return (0.0, 0.0), 0
-        trains = kind is not None and halves[0].trains
+        trains = kind is not None and halves[0].trains and len(self.sides[0]) >= _FEW
         fitted = self._anchors(name, halves)
         none: list[list[Model]] = [[] for _ in folds]
         learned, steps = none, 0
