@@ -125,7 +125,7 @@ def test_log_ratios_of_any_pairs(name):
 def test_single_precision(name):
     x, y, fit = fitted(name)
     of_x, of_y = fit.embed(x, y)
-    exact, rounded = fit.scores(of_x, of_y), fit.scores(of_x.float(), of_y.float())
+    exact, rounded = fit.scores(of_x.double(), of_y.double()), fit.scores(of_x.float(), of_y.float())
     assert (exact.dtype, rounded.dtype) == (torch.float64, torch.float32)
     assert exact.isfinite().all()
     torch.testing.assert_close(rounded.double(), exact, rtol=1e-4, atol=1e-3)

@@ -89,7 +89,7 @@ def test_log_ratios_are_those_of_scipys_densities(dim_x, dim_y):
     for (i, a), (j, b) in itertools.product(enumerate(x.scores.numpy()), enumerate(y.scores.numpy())):
         whole = density(np.concatenate([a, b]), slice(None))
         expected = math.log(whole / (density(a, parts[0]) * density(b, parts[1])))
-        assert scores[i, j].item() == pytest.approx(expected, abs=1e-9)
+        assert scores[i, j].item() == pytest.approx(expected, abs=1e-5)  # in float32
 
 
 def test_marginals_of_a_fitted_mixture_are_its_own():

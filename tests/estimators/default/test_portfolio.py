@@ -8,7 +8,7 @@ from infomax import Schedule
 from infomax.estimators.candidates import Side
 from infomax.estimators.default.folds import Fold, HeldOut
 from infomax.estimators.default.networks import KINDS
-from infomax.estimators.default.portfolio import Portfolio, simplest
+from infomax.estimators.default.portfolio import Contender, Portfolio, simplest
 
 
 def held_out(*means, spread=1.0, shared=0.0):
@@ -76,14 +76,14 @@ STRUCTURES = [(single_columns, "additive", "network"), (exclusive_or, "network",
 def test_the_kind_of_network_that_fits_the_structure(sample, best, other):
     made = portfolio(*sample(1000), steps=100)
     compared = made.folds[:1]
-    anchors = made._anchors("elliptical", compared)
+    plain = Contender("elliptical", made._anchors("elliptical", compared))
     kinds = [kind for kind in KINDS if kind.suits(*made.sides)]
-    chosen, networks, trials, steps = made._choose_network("elliptical", anchors, compared, kinds)
-    assert chosen.name == best
+    chosen, trials, steps = made._choose_network([plain], compared, kinds)
+    assert (chosen.name, chosen.kind.name) == ("elliptical", best)
     scores = {trial.name: trial.score for trial in trials}
     assert scores[f"elliptical + {best}"] > scores[f"elliptical + {other}"] + 0.15
     assert steps == len(kinds) * 100
-    assert len(networks.history) == 1
+    assert len(chosen.networks.history) == 1
 
 
 @pytest.mark.slow
@@ -110,3 +110,18 @@ def test_without_training_steps_only_candidates_are_tried():
     assert trial.score == pytest.approx(np.log(2), abs=4 * trial.stderr)
     assert sorted(fitted.scored.rows) == list(range(200))
     assert len(fitted.anchors) == 4
+
+
+@torch.no_grad()
+def test_a_network_on_the_simplest_candidate_is_compared_as_well():
+    """A mixture finds a part of an exclusive-or; the network finds it with either, and the simpler pair is kept."""
+    made = portfolio(*exclusive_or(1000), steps=100)
+    compared = made.folds[:1]
+    contenders = [Contender(name, made._anchors(name, compared)) for name in ("mixture", "elliptical")]
+    kinds = [kind for kind in KINDS if kind.name == "network"]
+    chosen, trials, _ = made._choose_network(contenders, compared, kinds)
+    scores = {trial.name: trial.score for trial in trials}
+    assert list(scores) == ["mixture + network", "elliptical + network"]
+    simpler = scores["elliptical + network"] > 0.95 * scores["mixture + network"]
+    assert chosen.name == ("elliptical" if simpler else "mixture")
+    assert max(scores.values()) > 0.2
