@@ -93,7 +93,7 @@ def loss_of_fitting(dim_x: int, dim_y: int, rows: int) -> float:
         nats, at least 0; infinite for m up to Dx + Dy + 2 rows.
 
     >>> round(loss_of_fitting(1, 1, 1000), 4), round(loss_of_fitting(64, 64, 8000), 2)
-    (0.0005, 0.26)
+    (0.0005, 0.27)
     """
 
     def divergence(dim: int) -> float:
