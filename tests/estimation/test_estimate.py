@@ -175,6 +175,7 @@ def test_reset_leaves_frozen_parts():
     assert not torch.equal(module[1].weight, before[1])
 
 
+@pytest.mark.filterwarnings("ignore:default. the held-out value grows")
 @pytest.mark.parametrize("bound", ["default", "infonce"])
 def test_inside_no_grad_and_inference_mode(bound, few):
     options = {"bound": bound, "schedule": Schedule(steps=20), **QUICK}
