@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.statistics.labels import as_labels
+from infomax.statistics.labels import as_labels, entropies_without
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -95,7 +95,7 @@ def _plugin(counted: _Counted) -> tuple[Floats, Floats]:
     """The log-ratio of observed frequencies of each row, and their mean without that row, ``(N,)`` each."""
     (of_x, of_y, of_pair), counts_x, counts_y, counts = counted
     local = np.log(counts[of_pair] * len(of_x) / (counts_x[of_x] * counts_y[of_y]))
-    without_x, without_y, without = map(_entropies_without, (counts_x, counts_y, counts))
+    without_x, without_y, without = map(entropies_without, (counts_x, counts_y, counts))
     return np.asarray(local), without_x[of_x] + without_y[of_y] - without[of_pair]
 
 
@@ -104,13 +104,6 @@ def _count(x: Floats, y: Floats) -> _Counted:
     (of_x, counts_x), (of_y, counts_y) = codes(x), codes(y)
     of_pair, counts = codes((of_x * len(counts_y) + of_y)[:, None].astype(np.float64))
     return (of_x, of_y, of_pair), counts_x, counts_y, counts
-
-
-def _entropies_without(counts: Integers) -> Floats:
-    """The entropy of the observed frequencies without one row, for each value that this row can have: ``(K,)``."""
-    n, fewer = int(counts.sum()), counts - 1
-    less = counts * np.log(counts) - fewer * np.log(np.maximum(fewer, 1))
-    return np.asarray(math.log(n - 1) - (float((counts * np.log(counts)).sum()) - less) / (n - 1))
 
 
 def entropy_limit(x: Floats, y: Floats) -> float | None:
@@ -131,6 +124,6 @@ def _entropy_limit(samples: Floats) -> float | None:
         return None
     entropies, n = labels.entropies(), len(samples)
     # The jackknife's standard error: a row's share of the entropy without bias is not the one that it changes by.
-    without = _entropies_without(labels.counts)[labels.of_row]
+    without = entropies_without(labels.counts)[labels.of_row]
     stderr = math.sqrt((n - 1) * float(without.var()))
     return float(entropies.mean()) + 2 * stderr + float((labels.counts == 1).sum()) / n * math.log(n)

@@ -34,12 +34,16 @@ class Labels:
         Source: Zahl, "Jackknifing an index of diversity", 1977, doi:10.2307/1936227.
         """
         n, counts = len(self.of_row), self.counts
-        own = np.log(n / counts)
-        total = float((counts * np.log(counts)).sum())
-        fewer = counts - 1
-        without = math.log(n - 1) - (total - counts * np.log(counts) + fewer * np.log(np.maximum(fewer, 1))) / (n - 1)
+        own, without = np.log(n / counts), entropies_without(counts)
         plugin = float((counts * own).sum()) / n
         return np.asarray(own[self.of_row] + (n - 1) * (plugin - float((counts * without).sum()) / n))
+
+
+def entropies_without(counts: Integers) -> Floats:
+    """The entropy of the observed frequencies without one row, for each value that this row can have: ``(K,)``."""
+    n, fewer = int(counts.sum()), counts - 1
+    less = counts * np.log(counts) - fewer * np.log(np.maximum(fewer, 1))
+    return np.asarray(math.log(n - 1) - (float((counts * np.log(counts)).sum()) - less) / (n - 1))
 
 
 def as_labels(samples: Floats) -> Labels | None:

@@ -33,7 +33,7 @@ _COMPARED, _NEGATIVES = 4_000, 20
 #: With so many rows per column, correlations are at most √(1 − this): up to 14 nats for each pair of columns.
 _ENOUGH, _LEAST_RESIDUAL = 10, 1e-12
 #: From this correlation on, log-ratios are differences of much larger squares, for which float32 is too coarse.
-STRONG = 0.999
+_STRONG = 0.999
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ class EllipticalCopula:
             side = student_scores(side, self.degrees)
         centred = side - mean
         return torch.cat([centred @ directions, (centred @ root).square().sum(1, keepdim=True)], 1)
+
+    def rounded(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings in float32, which is faster, unless it is too coarse for these correlations."""
+        return (x, y) if float(self.coupling.correlations.max()) >= _STRONG else (x.float(), y.float())
 
     def scores(self, x: Tensor, y: Tensor) -> Tensor:
         """Log-ratio of every x with every y, from their embeddings: ``(N, M)``, nats."""
@@ -121,15 +125,38 @@ def student_scores(scores: Tensor, degrees: float) -> Tensor:
 def fit_copula(x: Tensor, y: Tensor) -> tuple[EllipticalCopula, EllipticalCopula]:
     """Fit the elliptical copula that best separates joint from shuffled samples, and the best normal one.
 
-    The correlations are those of the normal scores, with the shrinkage (:func:`infomax.statistics.couple`, or principal
-    components first) that has the smallest loss on every fifth row when fitted on the others. The degrees of freedom, a
-    single number, are chosen on all rows. The loss is the logistic loss of joint against shuffled pairs.
+    The correlations are those of :func:`fit_normal`. The degrees of freedom, a single number, are chosen on all rows by
+    the same loss.
 
     Args:
         x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``, N at least 10.
 
     Returns:
         the copula, and the normal copula with the same correlations.
+
+    Raises:
+        ValueError: for fewer rows.
+    """
+    normal = fit_normal(x, y)
+    # One parameter is fitted: its gain must exceed its cost.
+    best, least = normal, _loss(normal, x, y) - 0.5 / len(x)
+    for degrees in DEGREES:
+        student = EllipticalCopula(normal.coupling, normal.root_x, normal.root_y, degrees)
+        loss = _loss(student, x, y)
+        if loss < least:
+            best, least = student, loss
+    return best, normal
+
+
+def fit_normal(x: Tensor, y: Tensor) -> EllipticalCopula:
+    """Fit the normal copula that best separates joint from shuffled samples.
+
+    The correlations are those of the normal scores, with the shrinkage (:func:`infomax.statistics.couple`, or principal
+    components first) that has the smallest loss on every fifth row when fitted on the others. The loss is the logistic
+    loss of joint against shuffled pairs.
+
+    Args:
+        x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``, N at least 10.
 
     Raises:
         ValueError: for fewer rows.
@@ -141,20 +168,11 @@ def fit_copula(x: Tensor, y: Tensor) -> tuple[EllipticalCopula, EllipticalCopula
     losses = [_loss(trial, x[held_out], y[held_out]) for trial in trials]
     chosen = min(range(len(losses)), key=lambda i: losses[i])
     (normal,) = _normal_copulas(x, y, _WAYS[chosen : chosen + 1])
-    # One parameter is fitted: its gain must exceed its cost.
-    best, least = normal, _loss(normal, x, y) - 0.5 / len(x)
-    for degrees in DEGREES:
-        student = EllipticalCopula(normal.coupling, normal.root_x, normal.root_y, degrees)
-        loss = _loss(student, x, y)
-        if loss < least:
-            best, least = student, loss
-    return best, normal
+    return normal
 
 
 def _loss(copula: EllipticalCopula, x: Tensor, y: Tensor) -> float:
-    u, v = copula.embed(x[:_COMPARED], y[:_COMPARED])
-    if float(copula.coupling.correlations.max()) < STRONG:  # float32 is faster, but too coarse near 1
-        u, v = u.float(), v.float()
+    u, v = copula.rounded(*copula.embed(x[:_COMPARED], y[:_COMPARED]))
     n = len(u)
     shifts = max(4, min(_NEGATIVES, 1000 // u.shape[1]))  # fewer in many columns, where each costs more
     own = torch.arange(n)

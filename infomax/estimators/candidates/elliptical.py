@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from infomax.estimators.candidates.base import Candidate, LogRatio, Side, register
-from infomax.estimators.candidates.copulas import STRONG, EllipticalCopula, fit_copula
+from infomax.estimators.candidates.copulas import EllipticalCopula, fit_copula
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,7 @@ class CopulaRatio(LogRatio):
         return x.scores, y.scores
 
     def embed(self, x: Side, y: Side) -> tuple[Tensor, Tensor]:
-        u, v = self.copula.embed(*self.coordinates(x, y))
-        strong = float(self.copula.coupling.correlations.max()) >= STRONG
-        return (u, v) if strong else (u.float(), v.float())
+        return self.copula.rounded(*self.copula.embed(*self.coordinates(x, y)))
 
     def scores(self, x: Tensor, y: Tensor) -> Tensor:
         return self.copula.scores(x, y)

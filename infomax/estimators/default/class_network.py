@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from infomax.estimators.default.residual import BatchedMLP
+from infomax.estimators.default.residual import BatchedMLP, one_of
 from infomax.io.batches import draws
 
 #: Width of both hidden layers; rows of a batch; steps between validations; validations without progress.
@@ -77,7 +77,7 @@ def fit_network(
         added = torch.empty(n, classes, dtype=torch.float32)
         fitted = torch.zeros(n, classes, dtype=torch.float32)
         for model, rows in enumerate(folds):
-            values = _one(averaged, model)(x[None])[0]
+            values = one_of(averaged, model, models)(x[None])[0]
             added[rows] = values[rows]
             values[rows] = 0
             fitted += values / (models - 1)
@@ -102,10 +102,3 @@ def _split(n: int, folds: Sequence[Tensor], generator: torch.Generator) -> tuple
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Each model's mean cross-entropy, ``(M, N, K), (M, N) -> (M,)``."""
     return F.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(1)
-
-
-def _one(network: BatchedMLP, model: int) -> BatchedMLP:
-    alone = copy.deepcopy(network)
-    for parameter in alone.parameters():
-        parameter.data = parameter.data[model : model + 1].clone()
-    return alone

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from infomax.estimators.candidates.base import Side
-from infomax.estimators.candidates.copulas import EllipticalCopula, fit_copula
+from infomax.estimators.candidates.copulas import EllipticalCopula, fit_normal
 from infomax.estimators.candidates.elliptical import CopulaRatio
 from infomax.estimators.default.folds import Anchor, Fold, calibrated, score
 from infomax.estimators.default.portfolio import Fitted
@@ -122,7 +122,7 @@ def simulated_loss(copula: EllipticalCopula, rows: int, generator: torch.Generat
     for _ in range(_SIMULATIONS):
         x, y = (torch.randn(rows + _NEW_ROWS, dim, generator=generator, dtype=torch.float64) for dim in (dim_x, dim_y))
         y[:, :rank] = s * x[:, :rank] + (1 - s.square()).sqrt() * y[:, :rank]
-        _, fitted = fit_copula(x[:rows], y[:rows])
+        fitted = fit_normal(x[:rows], y[:rows])
         new = x[rows:], y[rows:]
         losses.append((true.pairs(*true.embed(*new)) - fitted.pairs(*fitted.embed(*new))).mean())
     found = torch.stack(losses)

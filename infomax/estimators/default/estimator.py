@@ -14,7 +14,7 @@ from infomax.estimators.base import Estimator, Measurement, register, untrained
 from infomax.estimators.candidates.base import FEWEST_DISTINCT, Side
 from infomax.estimators.candidates.copulas import principal_axes
 from infomax.estimators.default.corrections import copula_correction
-from infomax.estimators.default.folds import Fold, calibrated
+from infomax.estimators.default.folds import Fold, calibrated, separable
 from infomax.estimators.default.labelled import Labelled, better
 from infomax.estimators.default.portfolio import Fitted, Portfolio, trainings
 from infomax.estimators.nearest_neighbours import FAR, NEAR, by_neighbours
@@ -293,16 +293,18 @@ def _combine(fitted: Fitted, sides: tuple[Side, Side], columns: int, seed: int) 
     gap = 0.5 * overfitted + _MISSED * learned + _HIDDEN * math.sqrt(columns / n) + max(0.0, fitted.growth[0])
     # Half of the overfitting is lost by errors of the parameters; no more than what the network contributes, and none
     # where pairs are nearly separable: held-out scores then do not show what is lost.
-    separable = best.value > math.log(n) - 1
-    returned = 0.0 if separable else min(0.5 * overfitted, max(0.0, best.value - alone.value))
+    returned = 0.0 if separable(best.value, n) else min(0.5 * overfitted, max(0.0, best.value - alone.value))
     local = local + correction.value + returned
     value = float(local.mean())
-    remark = InfomaxWarning(
-        f"a normal copula with the correlations of these columns would have {correction.unexplained + value:.2f} nats, "
-        f"but the rows reject it: there are directions of small variance, which may contain more than these rows show"
-    )
-    large = correction.unexplained > max(_LARGE_EXCESS, _LARGE_SHARE * value)
-    return Measurement(value, stderr, gap, local, overfitted, remarks=(remark,) if large else ())
+    remarks = []
+    if correction.unexplained > max(_LARGE_EXCESS, _LARGE_SHARE * value):
+        text = (
+            f"a normal copula with the correlations of these columns would have {correction.unexplained + value:.2f} "
+            f"nats, but the rows reject it: there are directions of small variance, which may contain more than these "
+            f"rows show"
+        )
+        remarks.append(InfomaxWarning(text))
+    return Measurement(value, stderr, gap, local, overfitted, remarks=tuple(remarks))
 
 
 def _with_neighbours(

@@ -258,10 +258,14 @@ def calibrated(scored: Scored, *, networks: bool) -> HeldOut:
     total = pairs.double().sum(1) - max(normaliser.log_mean, 0.0)
     more = total - stacked
     clearly = float(more.mean()) > 2 * float(more.std()) / math.sqrt(len(more))
-    separable = float(total.mean()) > math.log(len(total)) - 1
-    if (clearly or separable) and not normaliser.dominated:
+    if (clearly or separable(float(total.mean()), len(total))) and not normaliser.dominated:
         return HeldOut(total, 1.0)
     return HeldOut(stacked, float(weights[2]) if networks else 0.0)
+
+
+def separable(value: float, rows: int) -> bool:
+    """Whether so few shuffled pairs resemble joint pairs that held-out scores hardly show errors of the log-ratio."""
+    return value > math.log(rows) - 1
 
 
 def _rows(each: list[Rows], device: torch.device) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from infomax.estimators.candidates.base import WIDE, Rows, Side
-from infomax.estimators.candidates.copulas import fit_copula, principal_axes, significant_rank
+from infomax.estimators.candidates.copulas import fit_normal, principal_axes, significant_rank
 from infomax.estimators.default.residual import BatchedCritic
 
 #: Of a side with many columns, the directions that a network sees, at most.
@@ -64,9 +64,8 @@ def _directions(x: Side, y: Side, rows: Rows) -> tuple[Tensor, Tensor]:
     index = torch.from_numpy(rows)
     u, v = x.scores[index], y.scores[index]
     kept = min(significant_rank(u, v) + 2, _MOST_DIRECTIONS)
-    _, normal = fit_copula(u, v)
-    found = []
-    for side, seen, directions in ((x, u, normal.coupling.directions_x), (y, v, normal.coupling.directions_y)):
+    coupling, found = fit_normal(u, v).coupling, []
+    for side, seen, directions in ((x, u, coupling.directions_x), (y, v, coupling.directions_y)):
         if side.dim <= WIDE:
             found.append(_narrow(side))
             continue

@@ -105,11 +105,11 @@ class Portfolio:
         name, anchors, kind, trained = best.name, list(best.anchors), best.kind, best.networks
         if others:
             anchors += self._anchors(name, others)
-            plainest = candidates.names()[0]
-            if name != plainest:  # the compared rows may have chosen it by chance
-                plain = self._anchors(plainest, self.folds)
+            plainest = contenders[-1]
+            if name != plainest.name:  # the compared rows may have chosen it by chance
+                plain = plainest.anchors + self._anchors(plainest.name, others)
                 if self._held_out(self.folds, plain).value >= self._held_out(self.folds, anchors).value:
-                    name, anchors, kind = plainest, plain, None
+                    name, anchors, kind = plainest.name, plain, None
         models: list[list[Model]] = [[] for _ in self.folds]
         history: list[History] = []
         if kind is not None and trained is not None:

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 from infomax.io.batches import draws
 from infomax.progress import no_progress
 from infomax.training.fit import History, Schedule
+
+M = TypeVar("M", bound=nn.Module)
 
 #: Validation scores are computed on at most this many rows at a time.
 _BLOCK = 1024
@@ -42,6 +45,15 @@ class BatchedMLP(nn.Module):
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias, F.silu(x) if i else x, weight)
         return x
+
+
+def one_of(batched: M, model: int, models: int) -> M:
+    """A copy of a module of several models, whose parameters have one or more matrices for each, with one of them."""
+    alone = copy.deepcopy(batched)
+    for parameter in alone.parameters():
+        size = len(parameter) // models
+        parameter.data = parameter.data[model * size : (model + 1) * size].clone()
+    return alone
 
 
 class ColumnNetworks(nn.Module):
@@ -112,10 +124,7 @@ class BatchedCritic(nn.Module):
 
     def one(self, model: int) -> BatchedCritic:
         """A copy of one of the models."""
-        alone = copy.deepcopy(self)
-        for parameter in alone.parameters():
-            size = len(parameter) // self.models  # one, or one for each column
-            parameter.data = parameter.data[model * size : (model + 1) * size].clone()
+        alone = one_of(self, model, self.models)
         alone.models = 1
         return alone
 
