@@ -100,9 +100,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="folder in the plain format, or a pickle")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder in the plain format or with the paper's caches, or a pickle"
+    )
+    parser.add_argument("--label", metavar="NAME", help="predict another column, field, or emotion of MOSEI")
+    parser.add_argument(
+        "--label-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="labels allowed; default for pickles: -3 3"
+    )
     parser.add_argument(
         "--labels-csv", type=Path, help="table with video_id, clip_id and text: the transcripts for a MulT pickle"
+    )
+    parser.add_argument(
+        "--join",
+        choices=("id", "rows"),
+        default="id",
+        help="match the table by id, or by row with videos and labels compared (MOSEI); default: %(default)s",
     )
 
 
@@ -142,8 +154,12 @@ def _changed(config: Config, assignments: Sequence[str]) -> Config:
 
 
 def _load(arguments: argparse.Namespace) -> reading.Dataset:
-    dataset = reading.load(arguments.data)
-    return reading.join_text(dataset, arguments.labels_csv) if arguments.labels_csv else dataset
+    given = tuple(arguments.label_range) if arguments.label_range else None
+    dataset = reading.load(arguments.data, label=arguments.label, label_range=given)
+    if not arguments.labels_csv:
+        return dataset
+    join = {"id": reading.join_text, "rows": reading.join_rows}[arguments.join]
+    return join(dataset, arguments.labels_csv)
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -159,6 +175,7 @@ def _train(arguments: argparse.Namespace) -> None:
         config = _changed(checkpoint.run_config(arguments.out), arguments.set)
     else:
         config = _config(arguments)
+    preparation.require_models(config)
     dataset = _load(arguments)
     for name, count in dataset.nonfinite.items():
         if count:
@@ -247,7 +264,9 @@ def _ablate(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--seeds must be at least 1; got {arguments.seeds}")
     if arguments.arms and not arguments.arms.is_file():
         raise ValueError(f"--arms must be a file; {arguments.arms} does not exist")
-    config, dataset = _config(arguments), _load(arguments)
+    config = _config(arguments)
+    preparation.require_models(config)
+    dataset = _load(arguments)
     arms = read_json(arguments.arms) if arguments.arms else ablation.ARMS
     if not isinstance(arms, dict) or not arms or not all(isinstance(changes, dict) for changes in arms.values()):
         raise ValueError(f"{arguments.arms} must be a JSON object: name -> object of settings that differ")
@@ -265,9 +284,11 @@ def _ablate(arguments: argparse.Namespace) -> None:
         progress=arguments.progress,
     )
     default = (
-        ("mae", "corr", "acc7", "acc2", "f1")
-        if config.target == "regression"
-        else ("accuracy", "f1_macro", "cross_entropy")
+        ("accuracy", "f1_macro", "cross_entropy")
+        if config.target == "classification"
+        else {"mosi": ("mae", "corr", "acc7", "acc2", "f1"), "sims": ("mae", "corr", "acc5", "acc3", "acc2_sims")}[
+            config.metrics
+        ]
     )
     text = comparison.table(results, baseline, arguments.metrics or default)
     write_text(arguments.out / f"{arguments.split}.md", text + "\n")

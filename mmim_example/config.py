@@ -20,6 +20,7 @@ from mmim_example.reading.files import read_json, write_text
 EncoderKind = Literal["vector", "frames", "transformer"]
 Target = Literal["regression", "classification"]
 EntropyClasses = Literal["sign", "label", "none"]
+Metrics = Literal["mosi", "sims"]
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -148,6 +149,7 @@ class Config:
     modalities: Mapping[str, Modality]
     target: Target = "regression"
     classes: int = 1
+    metrics: Metrics = "mosi"
     fusion: int = 128
     dropout: float = 0.1
     pairs: tuple[tuple[str, str], ...] = (("text", "vision"), ("text", "audio"))
@@ -183,6 +185,7 @@ class Config:
         _typed(self)
         self._check_modalities()
         _one_of("target", self.target, get_args(Target))
+        _one_of("metrics", self.metrics, get_args(Metrics))
         _one_of("entropy_classes", self.entropy_classes, get_args(EntropyClasses))
         if (self.target == "classification") != (self.classes > 1):
             raise ValueError(f"classes must be 1 for regression and more for classification; got {self.classes}")
@@ -301,7 +304,8 @@ def _frames(hidden: int) -> Modality:
 
 _BERT = Modality("transformer", out=0, pretrained="bert-base-uncased")
 
-#: The paper's values for its two data sets, and a small configuration for generated data.
+#: The paper's values for its two data sets, those of MOSI with a Chinese BERT for CH-SIMS, and a small configuration
+#: for generated data.
 PRESETS: dict[str, Config] = {
     "mosi": Config(
         modalities={"text": _BERT, "audio": _frames(32), "vision": _frames(32)},
@@ -318,6 +322,12 @@ PRESETS: dict[str, Config] = {
         correlated=True, noise=0.3, pair_start=True, memory=1024, threads=1,
     ),
 }  # fmt: skip
+
+
+_CHINESE = dataclasses.replace(_BERT, pretrained="bert-base-chinese")
+PRESETS["sims"] = PRESETS["mosi"].replace(modalities={**PRESETS["mosi"].modalities, "text": _CHINESE}, metrics="sims")
+#: The presets for the published data sets, whose features are frames.
+FRAME_PRESETS = ("mosi", "mosei", "sims")
 
 
 def preset(name: str) -> Config:

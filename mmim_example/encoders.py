@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmim_example.config import Modality
+from mmim_example.pretrained import load_transformer, pooled
 
 #: Columns with a smaller relative deviation count as constant.
 _LEAST_DEVIATION = 1e-6
@@ -141,68 +140,6 @@ class TransformerEncoder(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             text = pooled(self.model, tokens, self.pooling)
         return text if self.project is None else self.project(text)
-
-
-def load_transformer(pretrained: str) -> Any:
-    """Load a Hugging Face model by directory or name. Code that comes with a model is not executed.
-
-    Raises:
-        ImportError: without the package ``transformers``.
-        ValueError: if the model cannot be loaded.
-    """
-    return _from_pretrained("AutoModel", pretrained)
-
-
-def _from_pretrained(kind: str, pretrained: str) -> Any:
-    try:
-        import transformers  # noqa: PLC0415 - an extra, and slow to import
-    except ImportError:
-        raise ImportError("text encoders need the package transformers: pip install 'infomax[mmim]'") from None
-    try:
-        return getattr(transformers, kind).from_pretrained(pretrained, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"pretrained must be the directory or name of a model; got {pretrained!r}: {error}") from None
-
-
-def tokenize(texts: Sequence[str], pretrained: str, *, most: int = 50) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Tokenize texts with the model's own tokenizer, truncated and padded to ``most`` tokens: ``(N, 3, most)``.
-
-    Raises:
-        ImportError, ValueError: as :func:`load_transformer`.
-    """
-    tokenizer = _from_pretrained("AutoTokenizer", pretrained)
-    made = tokenizer(list(texts), max_length=most, truncation=True, padding="max_length", return_token_type_ids=True)
-    return np.stack([np.asarray(made[key]) for key in ("input_ids", "attention_mask", "token_type_ids")], 1)
-
-
-@torch.no_grad()
-def embed(texts: Sequence[str], pretrained: str, *, pooling: str = "mean", batch: int = 64) -> Tensor:
-    """Embeddings of texts by a frozen model, ``(N, D)``, to be stored with the data and used as vectors.
-
-    Raises:
-        ImportError, ValueError: as :func:`load_transformer`.
-    """
-    model = load_transformer(pretrained).eval()
-    tokens = torch.from_numpy(tokenize(texts, pretrained, most=128))
-    blocks = []
-    for block in torch.split(tokens, batch):
-        longest = int(block[:, 1].sum(1).max())
-        blocks.append(pooled(model, block[:, :, :longest], pooling))
-    return torch.cat(blocks)
-
-
-def pooled(model: Any, tokens: Tensor, pooling: str) -> Tensor:
-    """The last layer at the first token, or its mean over tokens that are not padding: ``(B, width)``."""
-    ids, mask, types = tokens.unbind(1)
-    if pooling == "first":  # attention over no token would be NaN
-        mask = torch.cat([torch.ones_like(mask[:, :1]), mask[:, 1:]], 1)
-    accepts_types = getattr(model.config, "type_vocab_size", 0)
-    extra = {"token_type_ids": types} if accepts_types else {}
-    states: Tensor = model(input_ids=ids, attention_mask=mask, **extra).last_hidden_state
-    if pooling == "first":
-        return states[:, 0]
-    weights = mask.unsqueeze(-1).to(states)
-    return (states * weights).sum(1) / weights.sum(1).clamp_min(1)
 
 
 def make(spec: Modality, dim: int | None) -> VectorEncoder | FrameEncoder | TransformerEncoder:

@@ -102,7 +102,7 @@ class MMIM(nn.Module):
         config = self.config
         if config.legacy:
             return OfficialPair(x_dim, y_dim)
-        bound = infomax.bounds.get(config.pair_bound)
+        bound = _maximised(config.pair_bound, "pair_bound")
         options = dict(config.pair_options)
         if bound is infomax.BA:
             density = infomax.ConditionalGaussian(x_dim, y_dim, correlated=config.correlated)
@@ -113,7 +113,7 @@ class MMIM(nn.Module):
     def _fusion_bound(self, dim: int) -> nn.Module:
         if self.config.legacy:
             return OfficialCPC(dim, self.config.fusion)
-        bound = infomax.bounds.get(self.config.fusion_bound)
+        bound = _maximised(self.config.fusion_bound, "fusion_bound")
         return _built(bound, dim, self.config.fusion, self.config.fusion_options, "fusion_options")
 
     @property
@@ -255,6 +255,21 @@ class MMIM(nn.Module):
         for bound in self.pair_bounds.values():
             if isinstance(bound, OfficialPair):
                 bound.start_epoch()
+
+
+def _maximised(name: str, setting: str) -> type[infomax.Bound]:
+    """The bound of that name.
+
+    Raises:
+        ValueError: if there is none, or it is an upper bound: maximising one does not raise the information.
+    """
+    bound = infomax.bounds.get(name)
+    if bound.kind == "upper" or issubclass(bound, (infomax.CLUB, infomax.L1Out)):
+        raise ValueError(
+            f"{setting} must be a bound that can be maximised, as infonce, nwj or ba; got {name!r}, an upper bound, "
+            "which is to be minimised"
+        )
+    return bound
 
 
 def _built(bound: type[infomax.Bound], x_dim: int, y_dim: int, options: Mapping[str, Any], setting: str) -> nn.Module:

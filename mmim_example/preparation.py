@@ -10,11 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmim_example import encoders
-from mmim_example.config import Config
+from mmim_example import encoders, pretrained
+from mmim_example.config import FRAME_PRESETS, Config
 from mmim_example.measurement import batch_of
 from mmim_example.model import MMIM
 from mmim_example.reading import DataError, Dataset, Split, batches
+
+
+def require_models(config: Config) -> None:
+    """Check that the transformers of a configuration can be loaded, before the data are read.
+
+    Raises:
+        ImportError, ValueError: as :func:`~mmim_example.pretrained.load_transformer`.
+    """
+    for spec in config.modalities.values():
+        if spec.kind == "transformer":
+            pretrained.require(spec.pretrained)
 
 
 def prepared(config: Config, dataset: Dataset) -> Dataset:
@@ -38,9 +49,10 @@ def prepared(config: Config, dataset: Dataset) -> Dataset:
             )
         axes = 3 if spec.kind == "frames" else 2
         if features.ndim != axes:
+            advice = f"; for frames use --preset {' or '.join(FRAME_PRESETS)}" if axes == 2 else ""
             raise DataError(
                 f"{dataset.source}: {name} must have {axes} axes for an encoder of kind {spec.kind!r}; got shape "
-                f"{features.shape}"
+                f"{features.shape}{advice}"
             )
     if config.target == "classification":
         for part, split in dataset.splits().items():
@@ -56,9 +68,9 @@ def _check_classes(split: Split, part: str, classes: int) -> None:
         raise DataError(f"{part}: labels must be integers from 0 to {classes - 1}; got {labels[row]} in row {row}")
 
 
-def _tokenized(split: Split, part: str, pretrained: str) -> Split:
+def _tokenized(split: Split, part: str, model: str) -> Split:
     if split.text is not None:
-        tokens = encoders.tokenize(split.text, pretrained)
+        tokens = pretrained.tokenize(split.text, model)
         tokens[_empty(split.text), 1] = 0  # an utterance without words has no text
     elif split.tokens is not None:
         tokens = np.asarray(split.tokens)
@@ -71,7 +83,7 @@ def _tokenized(split: Split, part: str, pretrained: str) -> Split:
     return dataclasses.replace(split, **others, tokens=tokens)
 
 
-def with_embedded_text(dataset: Dataset, pretrained: str) -> Dataset:
+def with_embedded_text(dataset: Dataset, model: str) -> Dataset:
     """Replace text by embeddings of a frozen model. An utterance without words has no text.
 
     Raises:
@@ -84,7 +96,7 @@ def with_embedded_text(dataset: Dataset, pretrained: str) -> Dataset:
             raise DataError(f"{dataset.source}: {name}: there must be text to embed; got none")
         splits[name] = dataclasses.replace(
             split,
-            features={**split.features, "text": encoders.embed(split.text, pretrained).numpy()},
+            features={**split.features, "text": pretrained.embed(split.text, model).numpy()},
             lengths={modality: values for modality, values in split.lengths.items() if modality != "text"},
             missing={**split.missing, "text": _empty(split.text)},
             tokens=None,

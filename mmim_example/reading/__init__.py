@@ -5,7 +5,7 @@ Imports nothing else of this example; of infomax, only public names.
 
 from mmim_example.reading.batches import Batch, batch, batches
 from mmim_example.reading.files import DataError, DataWarning
-from mmim_example.reading.load import join_text, load, save
+from mmim_example.reading.load import join_rows, join_text, load, save
 from mmim_example.reading.splits import SPLITS, Dataset, Split, video_of, without
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Split",
     "batch",
     "batches",
+    "join_rows",
     "join_text",
     "load",
     "save",

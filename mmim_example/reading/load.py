@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
-from mmim_example.reading import mmsa_and_mult, plain_format
-from mmim_example.reading.files import DataError, read_table
-from mmim_example.reading.splits import Dataset
+from mmim_example.reading import caches, mmsa_and_mult, plain_format
+from mmim_example.reading.files import DataError, DataWarning, read_table
+from mmim_example.reading.splits import Dataset, video_of
 from mmim_example.reading.validation import validate
 
 #: File names that are read as pickles. No other file is.
 PICKLES = (".pkl", ".pickle", ".p")
+#: The largest difference of labels in a row join; tables round.
+_ROUNDING = 1e-3
 
 
-def load(path: Path | str, *, label_range: tuple[float, float] | None = None) -> Dataset:
-    """Load and validate a directory in the plain format, or a pickle in the form of MMSA or MulT.
+def load(path: Path | str, *, label: str | None = None, label_range: tuple[float, float] | None = None) -> Dataset:
+    """Load and validate a directory in the plain format or with the paper's caches, or a pickle of MMSA or MulT.
 
     Args:
-        label_range: smallest and largest label allowed. Default: -3 and 3 for pickles, no limit otherwise.
+        label: what is predicted, if it is not the usual label: a column of the plain format's table, a field of MMSA's
+            form (``classification_labels``, ``regression_labels_T``), or one of MOSEI's emotions (``happy``).
+        label_range: smallest and largest label allowed. Default: -3 and 3 for the usual label of the published forms,
+            and no limit otherwise.
 
     Raises:
         DataError: if a file cannot be read, or the data break a rule.
     """
     path = Path(path)
+    published = label_range or ((-3, 3) if label is None else None)
+    if path.suffix.lower() in PICKLES and not path.is_dir():
+        return mmsa_and_mult.read(path, label=label, label_range=published)
+    if (path / caches.FILES["train"]).is_file():
+        return caches.read(path, label=label, label_range=published)
     if path.is_dir():
-        return plain_format.read(path, label_range=label_range)
-    if path.suffix.lower() in PICKLES:
-        return mmsa_and_mult.read(path, label_range=label_range or (-3, 3))
-    raise DataError(f"{path} must be a directory with utterances.csv and features.npz, or a pickle ({PICKLES[0]})")
+        return plain_format.read(path, label=label or "label", label_range=label_range)
+    raise DataError(
+        f"{path} must be a directory with utterances.csv and features.npz, one with train.pkl, dev.pkl and test.pkl, "
+        f"or a pickle ({PICKLES[0]})"
+    )
 
 
 def save(dataset: Dataset, directory: Path | str) -> None:
@@ -60,12 +72,45 @@ def join_text(dataset: Dataset, labels_csv: Path) -> Dataset:
     unknown = [(name, key) for name, part in keys.items() for key in part if key not in texts]
     if unknown:
         name, first = unknown[0]
+        hint = "; ids of video, start and end, as MOSEI's, need --join rows" if "[" in first else ""
         raise DataError(
             f"{dataset.source}: every id must be a video_id_clip_id in {labels_csv}; {len(unknown)} of "
-            f"{sum(map(len, keys.values()))} are not, the first is {first!r} in {name}"
+            f"{sum(map(len, keys.values()))} are not, the first is {first!r} in {name}{hint}"
         )
+    return _with_text(dataset, {name: tuple(texts[key] for key in part) for name, part in keys.items()})
+
+
+def join_rows(dataset: Dataset, labels_csv: Path) -> Dataset:
+    """Add the transcripts in a table by row: train, valid, then test, as MulT's MOSEI and its table have them.
+
+    The video of each row must be the same in both and, if the table has it, the label. Otherwise a warning says that
+    utterances of the same video may be exchanged.
+
+    Raises:
+        DataError: if the table lacks ``video_id`` or ``text``, or rows differ; names the first.
+    """
+    table = read_table(labels_csv, ("video_id", "text"), ("label",))
+    ids = [i for split in dataset.splits().values() for i in split.ids]
+    labels = [float(label) for split in dataset.splits().values() for label in split.labels]
+    if len(table["text"]) != len(ids):
+        raise DataError(f"{labels_csv} must have a row for each of the {len(ids)} utterances; got {len(table['text'])}")
+    for row, (name, video) in enumerate(zip(ids, table["video_id"], strict=True)):
+        if video_of(name) != video:
+            raise DataError(f"{labels_csv}: video_id must be that of {name!r} in row {row}; got {video!r}")
+    for row, (label, given) in enumerate(zip(labels, table.get("label", []), strict="label" in table)):
+        if abs(plain_format.number(given, f"{labels_csv}: label in row {row}") - label) > _ROUNDING:
+            raise DataError(f"{labels_csv}: label must be {label:g}, that of {ids[row]!r}, in row {row}; got {given}")
+    if "label" not in table:
+        message = f"{labels_csv} has no label: only videos were compared, so texts of one video may be exchanged"
+        warnings.warn(message, DataWarning, stacklevel=2)
+    texts = iter(table["text"])
+    return _with_text(
+        dataset, {name: tuple(next(texts) for _ in split.ids) for name, split in dataset.splits().items()}
+    )
+
+
+def _with_text(dataset: Dataset, texts: dict[str, tuple[str, ...]]) -> Dataset:
     joined: dict[str, Any] = {
-        name: dataclasses.replace(split, text=tuple(texts[key] for key in keys[name]))
-        for name, split in dataset.splits().items()
+        name: dataclasses.replace(split, text=texts[name]) for name, split in dataset.splits().items()
     }
     return dataclasses.replace(dataset, **joined)

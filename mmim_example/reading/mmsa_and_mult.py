@@ -11,21 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from mmim_example.reading.files import Array, DataError, chunks
+from mmim_example.reading import fields
+from mmim_example.reading.files import Array, DataError
+from mmim_example.reading.padding import count_before, to_right, to_start
 from mmim_example.reading.pickles import read_pickle
-from mmim_example.reading.splits import SPLITS, Dataset, Split
+from mmim_example.reading.splits import MODALITIES, SPLITS, Dataset, Split
 from mmim_example.reading.validation import assemble
 
-#: Both forms use these names.
-_MODALITIES = ("text", "audio", "vision")
-#: The most parts of an id, and the length of a name in messages.
-_PARTS, _SHOWN = 16, 40
+_MMSA_LABELS, _MULT_LABELS = "regression_labels", "labels"
+#: Parts of an id in MulT's form.
+_VIDEO_START_END = 3
 
 
-def read(path: Path, *, label_range: tuple[float, float] | None = None) -> Dataset:
+def read(path: Path, *, label: str | None = None, label_range: tuple[float, float] | None = None) -> Dataset:
     """Read and validate the data set in a pickle of either form.
 
     Large arrays in MMSA's form are mapped from the file; those in MulT's are copied, because their padding is moved.
+
+    Args:
+        label: the field with the labels in MMSA's form, or the column of MOSEI's seven labels in MulT's.
+        label_range: smallest and largest label allowed.
 
     Raises:
         DataError: if ``read_pickle`` refuses the file, a field is missing or not numeric, or the data break a rule.
@@ -33,21 +38,48 @@ def read(path: Path, *, label_range: tuple[float, float] | None = None) -> Datas
     content = read_pickle(path)
     if not isinstance(content, dict):
         raise DataError(f"{path} must contain a dict of splits; got {type(content).__name__}")
-    splits = {}
+    given: dict[str, Mapping[Any, Any]] = {}
     for name in SPLITS:
         part = content.get("dev") if name == "valid" and name not in content else content.get(name)
         if part is None:
-            raise DataError(f"{path}: splits must be {', '.join(SPLITS)}; got {_names(content)}")
-        if not isinstance(part, dict) or not {"regression_labels", "labels"} & set(part):
-            got = _names(part) if isinstance(part, dict) else type(part).__name__
+            raise DataError(f"{path}: splits must be {', '.join(SPLITS)}; got {fields.names(content)}")
+        if not isinstance(part, dict) or not {_MMSA_LABELS, _MULT_LABELS, label} & set(part):
+            got = fields.names(part) if isinstance(part, dict) else type(part).__name__
             raise DataError(f"{path}: {name} must be a dict with regression_labels (MMSA) or labels (MulT); got {got}")
-        convention = _mmsa if "regression_labels" in part else _official
-        splits[name] = convention(part, f"{path}: {name}")
+        given[name] = part
+    ids = _ids({name: _id_parts(part, f"{path}: {name}") for name, part in given.items()})
+    splits = {name: _split(part, ids[name], f"{path}: {name}", label) for name, part in given.items()}
     return assemble(splits, str(path), label_range=label_range)
 
 
-def _mmsa(part: Mapping[Any, Any], where: str) -> Split:
-    """A split in MMSA's form, padded on the right.
+def _split(part: Mapping[Any, Any], ids: tuple[str, ...], where: str, label: str | None) -> Split:
+    if _MULT_LABELS in part and _MMSA_LABELS not in part:
+        labels = fields.labels(part, _MULT_LABELS, where, label or fields.EMOTIONS[0])
+        return _mult(part, ids, labels, where)
+    if label and label not in part:
+        raise DataError(f"{where}: label must be a field of the file; got {label!r} and {fields.names(part)}")
+    return _mmsa(part, ids, fields.labels(part, label or _MMSA_LABELS, where), where)
+
+
+def _id_parts(part: Mapping[Any, Any], where: str) -> list[tuple[str, ...]]:
+    return [fields.parts(value, f"{where}: id") for value in fields.sequence(part, "id", where)]
+
+
+def _ids(rows: Mapping[str, list[tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:
+    """One text for each id. In MulT's form an id has three parts, of which the first is ``video_clip`` in MOSI.
+
+    In MOSEI it is only the video, which occurs several times; then ids are ``video[start,end]``.
+    """
+    each = [row for split in rows.values() for row in split]
+    if any(len(row) != _VIDEO_START_END for row in each):
+        return {name: tuple("_".join(row) for row in split) for name, split in rows.items()}
+    if len({row[0] for row in each}) == len(each):
+        return {name: tuple(row[0] for row in split) for name, split in rows.items()}
+    return {name: tuple(f"{video}[{start},{end}]" for video, start, end in split) for name, split in rows.items()}
+
+
+def _mmsa(part: Mapping[Any, Any], ids: tuple[str, ...], labels: Array, where: str) -> Split:
+    """A split in MMSA's form, padded on the right; features that MMSA-FET padded at the start are moved.
 
     ``<modality>_lengths`` are the numbers of valid frames. Features without lengths (text, and everything in the
     aligned files) are as long as the tokens, up to the last that is not padding; without tokens, all frames are valid.
@@ -55,153 +87,51 @@ def _mmsa(part: Mapping[Any, Any], where: str) -> Split:
     tokens = _tokens(part, where)
     features: dict[str, Array] = {}
     lengths: dict[str, Array] = {}
-    for name in _MODALITIES:
+    for name in MODALITIES:
         if name not in part:
             continue
-        array = features[name] = _floats(part, name, where)
+        array = features[name] = fields.floats(part, name, where)
         if array.ndim != 3:
             continue
         if f"{name}_lengths" in part:
-            given = _numbers(part, f"{name}_lengths", where).reshape(-1)
+            given = fields.numbers(part, f"{name}_lengths", where).reshape(-1)
             if not np.array_equal(given, np.rint(given)):
                 raise DataError(f"{where}: {name}_lengths must be whole numbers; got {given[given % 1 != 0][0]}")
             lengths[name] = given.astype(np.int64)
+            features[name] = to_start(array, lengths[name], f"{where}: {name}")
         elif tokens is not None and tokens.shape[-1] == array.shape[1]:
-            lengths[name] = array.shape[1] - _before(tokens[:, 1, ::-1] != 0)
+            lengths[name] = array.shape[1] - count_before(tokens[:, 1, ::-1] != 0)
         else:
             lengths[name] = np.full(len(array), array.shape[1], np.int64)
-    text = _words(part, "raw_text", where) if "raw_text" in part else None
-    return Split(
-        _words(part, "id", where),
-        _labels(part, "regression_labels", where),
-        features,
-        lengths,
-        text=text,
-        tokens=tokens,
-    )
+    text = fields.words(part, "raw_text", where) if "raw_text" in part else None
+    return Split(ids, labels, features, lengths, text=text, tokens=tokens)
 
 
-def _official(part: Mapping[Any, Any], where: str) -> Split:
+def _mult(part: Mapping[Any, Any], ids: tuple[str, ...], labels: Array, where: str) -> Split:
     """A split in MulT's form: the padding is moved from the left to the right.
 
     Valid frames begin with the first that is not all zero; zeros after it are data.
     """
     features: dict[str, Array] = {}
     lengths: dict[str, Array] = {}
-    for name in _MODALITIES:
+    for name in MODALITIES:
         if name not in part:
             continue
-        array = _numbers(part, name, where)
+        array = fields.numbers(part, name, where)
         if array.ndim == 3:
             features[name], lengths[name] = to_right(array)
         else:
-            features[name] = _floats(part, name, where)
-    return Split(_words(part, "id", where), _labels(part, "labels", where), features, lengths)
-
-
-def to_right(frames: Array) -> tuple[Array, Array]:
-    """Move the padding of frames from the left to the right.
-
-    Args:
-        frames: ``(N, T, D)``. Valid frames are those from the first that is not all zero to the last.
-
-    Returns:
-        The moved frames ``(N, T, D)``, float32, and the numbers of valid frames ``(N,)``.
-    """
-    steps = frames.shape[1]
-    moved = np.zeros(frames.shape, np.float32)
-    lengths = np.zeros(len(frames), np.int64)
-    with np.errstate(over="ignore"):
-        for place, rows in chunks(frames):
-            lengths[place] = steps - _before((rows != 0).any(-1))
-            for row, length, target in zip(rows, lengths[place], moved[place], strict=True):
-                target[:length] = row[steps - length :]
-    return moved, lengths
-
-
-def _before(real: Array) -> Array:
-    """The number of columns before the first True in each row; all, if there is none."""
-    first: Array = np.concatenate([real, np.ones((len(real), 1), bool)], 1).argmax(1)
-    return first.astype(np.int64)
+            features[name] = fields.floats(part, name, where)
+    return Split(ids, labels, features, lengths)
 
 
 def _tokens(part: Mapping[Any, Any], where: str) -> Array | None:
     if "text_bert" not in part:
         return None
-    tokens = _numbers(part, "text_bert", where)
+    tokens = fields.numbers(part, "text_bert", where)
     whole = tokens.astype(np.int64) if np.isfinite(tokens).all() else None
     if whole is None or not np.array_equal(tokens, whole):
         raise DataError(f"{where}: text_bert must be integers; got other values of type {tokens.dtype}")
     if whole.ndim != 3 or whole.shape[1] != 3:
         raise DataError(f"{where}: text_bert must have shape (N, 3, T); got {whole.shape}")
     return whole
-
-
-def _labels(part: Mapping[Any, Any], name: str, where: str) -> Array:
-    """The first column: in MOSEI, sentiment, followed by six emotions."""
-    labels = _numbers(part, name, where)
-    if labels.ndim < 1 or 0 in labels.shape:
-        raise DataError(f"{where}: {name} must have one value for each utterance; got shape {labels.shape}")
-    return labels.reshape(len(labels), -1)[:, 0].astype(np.float32)
-
-
-def _floats(part: Mapping[Any, Any], name: str, where: str) -> Array:
-    with np.errstate(over="ignore"):
-        return _numbers(part, name, where).astype(np.float32, copy=False)
-
-
-def _numbers(part: Mapping[Any, Any], name: str, where: str) -> Array:
-    if name not in part:
-        raise DataError(f"{where}: {name} is required; got {_names(part)}")
-    other = _not_numeric(part[name])
-    if other is not None:
-        raise DataError(f"{where}: {name} must be numeric; got {other}")
-    try:
-        array = np.asarray(part[name])
-    except ValueError as error:
-        raise DataError(f"{where}: {name} must be an array; got: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"{where}: {name} must be numeric; got {array.dtype}")
-    return array
-
-
-def _not_numeric(value: Any) -> str | None:
-    """The first type in it that is no number. An array of texts is as wide as the longest, so none is made."""
-    if isinstance(value, (list, tuple)):
-        return next(filter(None, map(_not_numeric, value)), None)
-    if isinstance(value, np.ndarray):
-        return None if value.dtype.kind in "fiub" else str(value.dtype)
-    return None if isinstance(value, (int, float, np.number, np.bool_)) else type(value).__name__
-
-
-def _sequence(part: Mapping[Any, Any], name: str, where: str) -> Any:
-    value = part.get(name)
-    if not isinstance(value, (list, tuple)) and not (isinstance(value, np.ndarray) and value.ndim):
-        raise DataError(f"{where}: {name} must be a list or an array; got {type(value).__name__}")
-    return value
-
-
-def _words(part: Mapping[Any, Any], name: str, where: str) -> tuple[str, ...]:
-    return tuple(_word(value, f"{where}: {name}") for value in _sequence(part, name, where))
-
-
-def _word(value: Any, where: str) -> str:
-    """An id or a text. Bytes are UTF-8 or, if they are not valid UTF-8, Latin-1; several parts are joined by ``_``."""
-    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
-        if len(value) > _PARTS:
-            raise DataError(f"{where} must be texts of at most {_PARTS} parts; got {len(value)}")
-        return "_".join(_word(part, where) for part in value)
-    if isinstance(value, bytes):
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError:
-            return value.decode("latin-1")
-    if isinstance(value, np.ndarray):
-        return _word(value[()], where)
-    if not isinstance(value, (str, int, float, np.generic)):
-        raise DataError(f"{where} must be texts; got {type(value).__name__}")
-    return str(value)
-
-
-def _names(content: Mapping[Any, Any]) -> str:
-    return ", ".join(str(name)[:_SHOWN] for name in list(content)[:20]) or "nothing"

@@ -40,16 +40,21 @@ _CONVERTED, _HEADER, _PIECE, _SHOWN = 8, 10_000, 1 << 20, 80
 _LABEL = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
 
 
-def read(directory: Path, *, label_range: tuple[float, float] | None = None) -> Dataset:
+def read(directory: Path, *, label: str = "label", label_range: tuple[float, float] | None = None) -> Dataset:
     """Read and validate the data set in a directory.
 
     The rows of a split may be in any place, but must be contiguous in an array of more than 1 GiB, which can only be
     mapped. :func:`write` makes them contiguous.
 
+    Args:
+        label: the column of the table with the labels.
+        label_range: smallest and largest label allowed.
+
     Raises:
         DataError: if a file cannot be read, or the data break a rule.
     """
-    table = read_table(directory / TABLE, ("id", "split", "label"), ("text",))
+    table = read_table(directory / TABLE, ("id", "split", label), ("text",))
+    table["label"] = table[label]
     rows = len(table["id"])
     for i, split in enumerate(table["split"]):
         if split not in SPLITS:
@@ -119,11 +124,21 @@ def _rows(array: Array, places: Array, what: str) -> Array:
 
 
 def _labels(rows: Mapping[str, tuple[str, ...]], path: Path) -> Array:
-    for name, label in zip(rows["id"], rows["label"], strict=True):
-        if not _LABEL.fullmatch(label):
-            raise DataError(f"{path}: label must be a number; got {label[:_SHOWN]!r} for {name[:_SHOWN]!r}")
+    pairs = zip(rows["id"], rows["label"], strict=True)
+    labels = [number(label, f"{path}: label", f" for {name[:_SHOWN]!r}") for name, label in pairs]
     with np.errstate(over="ignore"):
-        return np.array(rows["label"], np.float64).astype(np.float32)
+        return np.array(labels, np.float64).astype(np.float32)
+
+
+def number(text: str, where: str, owner: str = "") -> float:
+    """A number in a table.
+
+    Raises:
+        DataError: if the text is none.
+    """
+    if not _LABEL.fullmatch(text):
+        raise DataError(f"{where} must be a number; got {text[:_SHOWN]!r}{owner}")
+    return float(text)
 
 
 def read_arrays(path: Path) -> dict[str, Array]:

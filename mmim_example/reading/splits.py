@@ -11,6 +11,8 @@ import numpy as np
 from mmim_example.reading.files import Array, release
 
 SPLITS = ("train", "valid", "test")
+#: The modalities of the published formats.
+MODALITIES = ("text", "audio", "vision")
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,7 +130,9 @@ def evaluate(
 
 
 def _metric(config: Config) -> Callable[[Array, Array], dict[str, float]]:
-    return metrics.regression if config.target == "regression" else metrics.classification
+    if config.target == "classification":
+        return metrics.classification
+    return metrics.sims if config.metrics == "sims" else metrics.regression
 
 
 def missing_curve(

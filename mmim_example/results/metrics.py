@@ -9,16 +9,21 @@ import numpy as np
 
 from mmim_example.reading.files import Array
 
+#: Labels this far beyond a limit are at it: 0.7 in float32 is not 0.7 in float64.
+_TOLERANCE = 1e-6
 #: Names of metrics in tables.
 LABELS = {
     "mae": "MAE",
     "corr": "Corr",
     "acc7": "Acc-7",
     "acc5": "Acc-5",
+    "acc3": "Acc-3",
     "acc2_zero": "Acc-2, with zeros",
     "f1_zero": "F1, with zeros",
     "acc2": "Acc-2, no zeros",
     "f1": "F1, no zeros",
+    "acc2_sims": "Acc-2",
+    "f1_sims": "F1",
     "accuracy": "Accuracy",
     "f1_macro": "F1, macro",
     "f1_weighted": "F1, weighted",
@@ -67,6 +72,41 @@ def regression(predictions: Array, labels: Array) -> dict[str, float]:
         "acc2": acc2,
         "f1": f1,
     }
+
+
+#: The upper limits of all classes but the last in CH-SIMS, for its accuracies of 2, 3 and 5 classes.
+_SIMS = {"acc2_sims": (0.0,), "acc3": (-0.1, 0.1), "acc5": (-0.7, -0.1, 0.1, 0.7)}
+
+
+def sims(predictions: Array, labels: Array) -> dict[str, float]:
+    """The metrics in CH-SIMS tables, whose labels lie in [-1, 1]. Predictions are clipped to this range first.
+
+    Classes are intervals that are open below and closed above: Acc-2 has [-1, 0] and (0, 1]; Acc-3 [-1, -0.1],
+    (-0.1, 0.1] and (0.1, 1]; Acc-5 [-1, -0.7], (-0.7, -0.1], (-0.1, 0.1], (0.1, 0.7] and (0.7, 1]. Both limits of a
+    class are compared with a tolerance of 1e-6, because labels are stored in float32.
+
+    Args:
+        predictions: ``(N,)``.
+        labels: ``(N,)``.
+
+    Returns:
+        ``mae``, ``corr``, ``acc5``, ``acc3``, ``acc2_sims``, and ``f1_sims``: the F1 of the two classes of Acc-2,
+        weighted by true frequency.
+
+    Raises:
+        ValueError: as :func:`regression`, and for labels beyond [-1, 1].
+
+    Source: Yu et al., "CH-SIMS", ACL 2020, with the intervals of ``thuiar/MMSA``.
+    """
+    x, y = _numbers("predictions", predictions, 1).clip(-1, 1), _numbers("labels", labels, 1)
+    _same_rows(x, y)
+    if np.abs(y).max() > 1 + _TOLERANCE:
+        raise ValueError(f"labels must lie in -1..1 for the metrics of CH-SIMS; got {y[np.abs(y).argmax()]:g}")
+    found = {"mae": float(np.abs(x - y).mean()), "corr": _pearson(x, y)}
+    for name, limits in reversed(_SIMS.items()):
+        classes = [np.searchsorted(np.array(limits) + _TOLERANCE, side) for side in (x, y)]
+        found[name] = float((classes[0] == classes[1]).mean())
+    return found | {"f1_sims": _binary(x > _TOLERANCE, y > _TOLERANCE)[1]}
 
 
 def classification(scores: Array, labels: Array) -> dict[str, float]:

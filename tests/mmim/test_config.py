@@ -122,5 +122,5 @@ def test_changes_by_name_leave_what_they_change_as_it_was():
 
 
 def test_an_unknown_preset_is_told_with_the_known_ones():
-    with pytest.raises(ValueError, match="preset must be one of mosi, mosei, generated; got 'mosy'"):
+    with pytest.raises(ValueError, match="preset must be one of mosi, mosei, generated, sims; got 'mosy'"):
         config.preset("mosy")

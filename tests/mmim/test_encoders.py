@@ -1,11 +1,14 @@
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from mmim_example import encoders
+from mmim_example import encoders, pretrained
 from mmim_example.config import Modality
+from mmim_example.reading import DataError, DataWarning
 
 
 def packed_reference(encoder, x, lengths):
@@ -87,22 +90,22 @@ def test_vectors_may_go_through_as_they_are():
 class TestTransformer:
     def test_tokens_go_through_the_model(self, tiny_bert):
         encoder = encoders.make(Modality("transformer", out=0, pretrained=str(tiny_bert)), None).eval()
-        tokens = torch.from_numpy(encoders.tokenize(["good film", "a very bad film", ""], str(tiny_bert), most=8))
+        tokens = torch.from_numpy(pretrained.tokenize(["good film", "a very bad film", ""], str(tiny_bert), most=8))
         assert tokens.shape == (3, 3, 8)
         assert tokens[:, 1].sum(1).tolist() == [4, 6, 2]  # words, and the marks of beginning and end
         alone = encoder.model(input_ids=tokens[:1, 0, :4], attention_mask=tokens[:1, 1, :4]).last_hidden_state[:, 0]
         torch.testing.assert_close(encoder(tokens)[:1], alone, rtol=1e-4, atol=1e-5)
 
     def test_mean_pooling_leaves_padding_out(self, tiny_bert):
-        model = encoders.load_transformer(str(tiny_bert)).eval()
-        tokens = torch.from_numpy(encoders.tokenize(["good film", "bad"], str(tiny_bert), most=8))
+        model = pretrained.load_transformer(str(tiny_bert)).eval()
+        tokens = torch.from_numpy(pretrained.tokenize(["good film", "bad"], str(tiny_bert), most=8))
         states = model(input_ids=tokens[:, 0], attention_mask=tokens[:, 1]).last_hidden_state
         expected = torch.stack([states[0, :4].mean(0), states[1, :3].mean(0)])
-        torch.testing.assert_close(encoders.pooled(model, tokens, "mean"), expected)
+        torch.testing.assert_close(pretrained.pooled(model, tokens, "mean"), expected)
 
     def test_frozen_means_no_gradient_and_no_dropout(self, tiny_bert):
         encoder = encoders.make(Modality("transformer", out=3, pretrained=str(tiny_bert), frozen=True), None).train()
-        tokens = torch.from_numpy(encoders.tokenize(["good film"], str(tiny_bert)))
+        tokens = torch.from_numpy(pretrained.tokenize(["good film"], str(tiny_bert)))
         assert not encoder.model.training
         encoder(tokens).sum().backward()
         assert all(p.grad is None for p in encoder.model.parameters())
@@ -110,24 +113,47 @@ class TestTransformer:
 
     def test_fine_tuned_means_gradients(self, tiny_bert):
         encoder = encoders.make(Modality("transformer", out=0, pretrained=str(tiny_bert)), None)
-        encoder(torch.from_numpy(encoders.tokenize(["good film"], str(tiny_bert)))).square().sum().backward()
+        encoder(torch.from_numpy(pretrained.tokenize(["good film"], str(tiny_bert)))).square().sum().backward()
         assert encoder.model.embeddings.word_embeddings.weight.grad.abs().sum() > 0
 
     def test_a_text_without_tokens_is_finite_with_gradients(self, tiny_bert):
         encoder = encoders.make(Modality("transformer", out=0, pretrained=str(tiny_bert)), None)
-        tokens = torch.from_numpy(encoders.tokenize(["good", ""], str(tiny_bert), most=4))
+        tokens = torch.from_numpy(pretrained.tokenize(["good", ""], str(tiny_bert), most=4))
         tokens[1, 1] = 0
         encoder(tokens).sum().backward()
         assert all(p.grad.isfinite().all() for p in encoder.model.parameters() if p.grad is not None)
 
     def test_embed_is_the_pooled_model_text_by_text(self, tiny_bert):
         texts = ["good film", "a very bad film indeed", "bad"]
-        together = encoders.embed(texts, str(tiny_bert), batch=2)
-        apart = torch.cat([encoders.embed([text], str(tiny_bert)) for text in texts])
+        together = pretrained.embed(texts, str(tiny_bert), batch=2)
+        apart = torch.cat([pretrained.embed([text], str(tiny_bert)) for text in texts])
         torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
 
     def test_a_model_that_is_not_there_is_named(self, tmp_path):
         with pytest.raises(
             ValueError, match=r"pretrained must be the directory or name of a model; got .*nothing-here"
         ):
-            encoders.load_transformer(str(tmp_path / "nothing-here"))
+            pretrained.load_transformer(str(tmp_path / "nothing-here"))
+
+    def test_a_name_without_a_network_is_asked_for_once(self, monkeypatch):
+        tried = []
+
+        def load(*_, **options):
+            tried.append(options.get("local_files_only", False))
+            raise OSError("no copy")
+
+        def asks(*_, **options):
+            assert options["timeout"] <= 10
+            raise ConnectionError("no network")
+
+        monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", load)
+        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", asks)
+        with pytest.raises(ValueError, match=r"got 'some/model', which is not here .*no network.*DIRECTORY"):
+            pretrained.require("some/model")
+        assert tried == [True]
+
+    def test_texts_of_another_language_are_refused(self, tiny_bert):
+        with pytest.raises(DataError, match=r"must know the words of the texts; got 100% unknown: use a model of this"):
+            pretrained.tokenize(["这部电影很好", "不好看"], str(tiny_bert))
+        with pytest.warns(DataWarning, match=r"got 67% unknown"):
+            pretrained.tokenize(["good 电 影", ""], str(tiny_bert))

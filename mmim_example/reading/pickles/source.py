@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any, NoReturn
 
@@ -17,10 +18,18 @@ def refuse(why: str) -> NoReturn:
     raise DataError(why)
 
 
+#: What to do about objects of other libraries that users often pickle.
+_ADVICE = {
+    "pandas": "a table of pandas: convert each column by .to_numpy() or .tolist(), and pickle the dict of them again",
+    "torch": "a tensor of PyTorch: convert it by tensor.cpu().numpy(), and pickle the dict again",
+}
+
+
 def refuse_name(name: str) -> NoReturn:
     """Refuse the file because of a name in it."""
     name = name if name.isprintable() and len(name) <= 100 else ascii(name)[:100]
-    refuse(f"asks for {name}, which data do not need; nothing was executed")
+    advice = next((f"; it is {text}" for library, text in _ADVICE.items() if re.match(rf"{library}\b", name)), "")
+    refuse(f"asks for {name}, which data do not need; nothing was executed{advice}")
 
 
 def shown(value: Any) -> str:

@@ -115,8 +115,9 @@ def test_cross_entropy_of_large_scores_is_finite():
 
 
 def test_every_metric_has_a_label():
-    names = [*metrics.regression(*sentiment(0)), *metrics.classification(*classes(0))]
-    assert list(metrics.LABELS) == names
+    sims = metrics.sims(np.zeros(2), np.zeros(2))
+    names = [*metrics.regression(*sentiment(0)), *metrics.classification(*classes(0)), *sims]
+    assert set(metrics.LABELS) == set(names)
 
 
 ONE = np.ones(3)
@@ -247,3 +248,38 @@ def test_bad_input_of_the_bootstrap_is_refused(change, text):
     given = {"predictions": ONE, "labels": ONE, "seed": 0} | change
     with pytest.raises(ValueError, match=text):
         metrics.bootstrap(metrics.regression, **given)
+
+
+EDGES = {
+    "acc2_sims": [-1.01, 0.0, 1.01],
+    "acc3": [-1.01, -0.1, 0.1, 1.01],
+    "acc5": [-1.01, -0.7, -0.1, 0.1, 0.7, 1.01],
+}
+
+
+class TestSims:
+    """The metrics of CH-SIMS, with the intervals of its tables."""
+
+    @staticmethod
+    def interval(value, edges):
+        return next(i for i in range(len(edges) - 1) if edges[i] < value <= edges[i + 1])
+
+    def test_against_loops_over_the_intervals(self):
+        rng = np.random.default_rng(0)
+        x, y = rng.uniform(-1.4, 1.4, 500), rng.choice(np.arange(-5, 6) / 5, 500)
+        found, clipped = metrics.sims(x, y.astype("f4")), x.clip(-1, 1)
+        assert found["mae"] == pytest.approx(np.mean(np.abs(clipped - y)), abs=1e-6)
+        assert found["corr"] == pytest.approx(np.corrcoef(clipped, y)[0, 1])
+        for name, edges in EDGES.items():
+            same = [self.interval(a, edges) == self.interval(b, edges) for a, b in zip(clipped, y, strict=True)]
+            assert found[name] == pytest.approx(np.mean(same))
+        assert found["f1_sims"] == pytest.approx(f1_score(y > 0, x > 0, average="weighted"))
+
+    def test_limits_belong_to_the_class_below_them_in_float32_too(self):
+        labels = np.array([-0.7, -0.1, 0.1, 0.7], np.float32)
+        assert metrics.sims(labels.astype(float) - 0.01, labels)["acc5"] == 1
+        assert metrics.sims(labels.astype(float) + 0.01, labels)["acc5"] == 0
+
+    def test_labels_of_another_data_set_are_refused(self):
+        with pytest.raises(ValueError, match=r"labels must lie in -1\.\.1 for the metrics of CH-SIMS; got -2"):
+            metrics.sims(np.zeros(2), np.array([1.0, -2.0]))

@@ -158,3 +158,16 @@ def test_bytes_by_chance_are_read_or_refused(tmp_path_factory, content):
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(DataError, match=r"nothing.pkl must be a file that is not empty; got: .*No such file"):
         read_pickle(tmp_path / "nothing.pkl")
+
+
+@pytest.mark.parametrize(
+    ("make", "advice"),
+    [
+        (lambda: __import__("pandas").DataFrame({"a": [1.0]}), r"asks for pandas\..*; it is a table .* \.to_numpy\(\)"),
+        (lambda: __import__("torch").zeros(2), r"asks for torch\..*; it is a tensor .* tensor\.cpu\(\)\.numpy\(\)"),
+    ],
+)
+def test_objects_of_other_libraries_are_refused_with_what_to_do(tmp_path, make, advice):
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"train": make()}))
+    with pytest.raises(DataError, match=advice):
+        read_pickle(tmp_path / "x.pkl")
