@@ -16,9 +16,11 @@ from mmim_example import ablation, preparation, reading, synthetic
 from mmim_example import config as configuration
 from mmim_example.config import Config
 from mmim_example.reading.files import read_json, write_text
-from mmim_example.results import comparison, evaluation, figures
+from mmim_example.results import comparison, evaluation, figures, prediction
 from mmim_example.runs import checkpoint, log
 from mmim_example.runs.facts import CheckpointError
+
+Commands = Any  # argparse has no public name for the type of subparsers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mmim_example", description=__doc__)
     parser.set_defaults(rank_timeout=3600.0)
     commands = parser.add_subparsers(title="commands", required=True)
+    _training(commands)
+    _use(commands)
+    _data_files(commands)
+    return parser
 
+
+def _training(commands: Commands) -> None:
     train = commands.add_parser("train", help="train a model, or resume a run", description=_train.__doc__)
     train.add_argument("out", type=Path, help="folder of the run")
     _data(train)
@@ -55,16 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(run=_train)
 
-    evaluate = commands.add_parser("evaluate", help="evaluate the best model of a run", description=_evaluate.__doc__)
-    evaluate.add_argument("out", type=Path, help="folder of the run")
-    _data(evaluate)
-    evaluate.add_argument("--split", choices=reading.SPLITS, default="test", help="default: %(default)s")
-    evaluate.add_argument("--by-video", action="store_true", help="bootstrap videos instead of utterances")
-    evaluate.add_argument("--missing", action="store_true", help="also evaluate with missing modalities")
-    evaluate.add_argument("--truth", type=Path, help="truth.json of generated data, to draw the true MI")
-    evaluate.add_argument("--device", help="a PyTorch device; default: a GPU if there is one")
-    evaluate.set_defaults(run=_evaluate)
-
     ablate = commands.add_parser(
         "ablate", help="compare arms over seeds, with paired tests", description=_ablate.__doc__
     )
@@ -80,6 +78,30 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
     ablate.set_defaults(run=_ablate)
 
+
+def _use(commands: Commands) -> None:
+    evaluate = commands.add_parser("evaluate", help="evaluate the best model of a run", description=_evaluate.__doc__)
+    evaluate.add_argument("out", type=Path, help="folder of the run")
+    _data(evaluate)
+    evaluate.add_argument("--split", choices=reading.SPLITS, default="test", help="default: %(default)s")
+    evaluate.add_argument("--by-video", action="store_true", help="bootstrap videos instead of utterances")
+    evaluate.add_argument("--missing", action="store_true", help="also evaluate with missing modalities")
+    evaluate.add_argument("--truth", type=Path, help="truth.json of generated data, to draw the true MI")
+    evaluate.add_argument("--device", help="a PyTorch device; default: a GPU if there is one")
+    evaluate.set_defaults(run=_evaluate)
+
+    for name, run, out in (("predict", _predict, "CSV"), ("export", _export, "npz")):
+        brief = {"predict": "predict labels of new data", "export": "write the representations of data"}[name]
+        apply = commands.add_parser(name, help=brief, description=run.__doc__)
+        apply.add_argument("out", type=Path, help="folder of the run")
+        apply.add_argument("--data", type=Path, required=True, help="folder in the plain format, or a pickle of MMSA")
+        apply.add_argument("--split", choices=reading.SPLITS, help="default: all utterances")
+        apply.add_argument("--output", type=Path, required=True, help=f"{out} file to write")
+        apply.add_argument("--device", help="a PyTorch device; default: a GPU if there is one")
+        apply.set_defaults(run=run)
+
+
+def _data_files(commands: Commands) -> None:
     convert = commands.add_parser("convert", help="convert pickles to the plain format", description=_convert.__doc__)
     convert.add_argument("out", type=Path, help="folder to write")
     _data(convert)
@@ -96,7 +118,6 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--joint", type=float, help="MI of all three modalities and the label in nats")
     generate.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     generate.set_defaults(run=_generate)
-    return parser
 
 
 def _data(parser: argparse.ArgumentParser) -> None:
@@ -199,7 +220,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    """Compute metrics of the best model with bootstrap intervals. Writes evaluation.json and figures."""
+    """Compute metrics of the best model with bootstrap intervals. Writes evaluation.json, predictions.csv, figures."""
     dataset = _load(arguments)
     split = getattr(dataset, arguments.split)
     found = evaluation.evaluate(
@@ -214,6 +235,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(evaluation.report(found))
     text = json.dumps(evaluation.to_json(found), indent=1)
     write_text(arguments.out / "evaluation.json", text + "\n")
+    prediction.write_table(arguments.out / "predictions.csv", split.ids, found.predictions, found.half_width)
     truth = _truth(arguments.truth) if arguments.truth else None
     made = _training_figures(arguments.out, truth)
     regression = found.predictions.ndim == 1
@@ -225,6 +247,37 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         curve = {"shares": evaluation.SHARES} | dict(found.missing)
         made["missing"] = partial(figures.missing, curve, "mae" if regression else "accuracy")
     _draw(arguments.out, made)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    """Predict labels with 80 % intervals, or classes with probabilities. The data need no labels and no splits.
+
+    A modality may be missing in some utterances or in all.
+    """
+    found = _predictions(arguments)
+    prediction.write_table(arguments.output, found.ids, found.predictions, found.half_width)
+    print(f"{arguments.output}: {len(found.ids)} predictions")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    """Write id, prediction, the fused representation and that of each modality as arrays in an npz file."""
+    found = _predictions(arguments)
+    prediction.write_representations(arguments.output, found)
+    columns = ", ".join(f"{name} {array.shape[1]}" for name, array in found.representations.items())
+    print(f"{arguments.output}: {len(found.ids)} rows; columns: fused {found.fused.shape[1]}, {columns}")
+
+
+def _predictions(arguments: argparse.Namespace) -> prediction.Predictions:
+    splits = reading.load_unlabelled(arguments.data)
+    if arguments.split:
+        if arguments.split not in splits:
+            raise ValueError(f"--split must be one of {', '.join(splits)} in these data; got {arguments.split}")
+        splits = {arguments.split: splits[arguments.split]}
+    best = arguments.out / "best.safetensors"
+    found = prediction.predict(best, splits, source=str(arguments.data), device=arguments.device)
+    for name in found.absent:
+        print(f"{name} is not in {arguments.data}: these predictions are made without it", file=sys.stderr)
+    return found
 
 
 def _truth(path: Path) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,30 +34,60 @@ def prepared(config: Config, dataset: Dataset) -> Dataset:
     Raises:
         DataError: if a modality is missing or of the wrong kind, or labels are not classes in a classification.
     """
+    splits: dict[str, Any] = {
+        part: prepared_split(config, split, part, dataset.source) for part, split in dataset.splits().items()
+    }
+    if config.target == "classification":
+        for part, split in splits.items():
+            _check_classes(split, part, config.classes)
+    return dataclasses.replace(dataset, **splits)
+
+
+def prepared_split(config: Config, split: Split, part: str, source: str) -> Split:
+    """Check a split against a configuration, except its labels, and tokenize its text for a transformer.
+
+    Raises:
+        DataError: as :func:`prepared`.
+    """
     for name, spec in config.modalities.items():
         if spec.kind == "transformer":
-            tokenized: dict[str, Any] = {
-                part: _tokenized(split, part, spec.pretrained) for part, split in dataset.splits().items()
-            }
-            dataset = dataclasses.replace(dataset, **tokenized)
+            split = _tokenized(split, part, spec.pretrained)
             continue
-        features = dataset.train.features.get(name)
+        features = split.features.get(name)
         if features is None:
             raise DataError(
-                f"{dataset.source}: features must include every modality of the configuration; got "
-                f"{', '.join(dataset.train.features)} without {name!r}"
+                f"{source}: features must include every modality of the configuration; got "
+                f"{', '.join(split.features)} without {name!r}"
             )
         axes = 3 if spec.kind == "frames" else 2
         if features.ndim != axes:
             advice = f"; for frames use --preset {' or '.join(FRAME_PRESETS)}" if axes == 2 else ""
             raise DataError(
-                f"{dataset.source}: {name} must have {axes} axes for an encoder of kind {spec.kind!r}; got shape "
+                f"{source}: {name} must have {axes} axes for an encoder of kind {spec.kind!r}; got shape "
                 f"{features.shape}{advice}"
             )
-    if config.target == "classification":
-        for part, split in dataset.splits().items():
-            _check_classes(split, part, config.classes)
-    return dataset
+    return split
+
+
+def with_missing(config: Config, dims: Mapping[str, int], split: Split) -> tuple[Split, list[str]]:
+    """The split with every modality of a configuration, and the names of those that it lacked: they are all missing.
+
+    Args:
+        dims: number of columns of each modality; see :class:`~mmim_example.model.MMIM`.
+    """
+    n, absent = len(split), list[str]()
+    features, lengths, missing = dict(split.features), dict(split.lengths), dict(split.missing)
+    for name, spec in config.modalities.items():
+        if spec.kind == "transformer":
+            if split.text is None and split.tokens is None:
+                split, absent = dataclasses.replace(split, tokens=np.zeros((n, 3, 1), np.int64)), [*absent, name]
+        elif name not in features:
+            frames = spec.kind == "frames"
+            features[name] = np.zeros((n, 1, dims[name]) if frames else (n, dims[name]), np.float32)
+            lengths |= {name: np.zeros(n, np.int64)} if frames else {}
+            missing[name] = np.ones(n, bool)
+            absent.append(name)
+    return dataclasses.replace(split, features=features, lengths=lengths, missing=missing), absent
 
 
 def _check_classes(split: Split, part: str, classes: int) -> None:

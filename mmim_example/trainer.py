@@ -16,7 +16,7 @@ from torch import Tensor
 from infomax import distributed
 from mmim_example import config as configuration
 from mmim_example.config import Config
-from mmim_example.measurement import Means, batch_of, measure, whole
+from mmim_example.measurement import Means, batch_of, half_width, measure, whole
 from mmim_example.model import MMIM, Terms
 from mmim_example.preparation import prepared, set_statistics
 from mmim_example.reading import Batch, Dataset, Split, batches
@@ -166,6 +166,7 @@ class Trainer:
             for name, optimizer in self.optimizers.items()
         }
         self.progress = Progress()
+        self.half_width: float | None = None
         if stored and facts:
             self._load(stored, facts)
             checkpoint.check_best(stored.path, self.model, self.progress.best_epoch, self.progress.epoch)
@@ -186,7 +187,7 @@ class Trainer:
         with seeded(config.seed, progress.epoch, _MAIN):
             trained = self.fit_main()
         pair_loss = self.fit_pairs(progress.epoch)
-        valid, _ = measure(self.model, self.dataset.valid, self.device)
+        valid, predicted = measure(self.model, self.dataset.valid, self.device)
         self._check_finite(valid["task"])
         rate = self.main.param_groups[0]["lr"]
         for scheduler in self.schedulers.values():
@@ -194,6 +195,8 @@ class Trainer:
         better = valid["task"] < progress.best_valid
         if better:
             progress.best_epoch, progress.best_valid, progress.waited = progress.epoch, valid["task"], 0
+            if config.target == "regression":
+                self.half_width = half_width(predicted.numpy(), self.dataset.valid.labels)
         else:
             progress.waited += 1
         record = {
@@ -351,6 +354,7 @@ class Trainer:
             "dims": self.dataset.dims(),
             "epoch": self.progress.epoch,
             "valid": self.progress.best_valid,
+            "half_width": self.half_width,
         }
         checkpoint.save(path, checkpoint.module_tensors(self.model), facts)
 

@@ -5,7 +5,7 @@ Imports nothing else of this example; of infomax, only public names.
 
 from mmim_example.reading.batches import Batch, batch, batches
 from mmim_example.reading.files import DataError, DataWarning
-from mmim_example.reading.load import join_rows, join_text, load, save
+from mmim_example.reading.load import join_rows, join_text, load, load_unlabelled, save
 from mmim_example.reading.splits import SPLITS, Dataset, Split, video_of, without
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "join_rows",
     "join_text",
     "load",
+    "load_unlabelled",
     "save",
     "video_of",
     "without",

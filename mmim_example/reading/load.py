@@ -9,8 +9,8 @@ from typing import Any
 
 from mmim_example.reading import caches, mmsa_and_mult, plain_format
 from mmim_example.reading.files import DataError, DataWarning, read_table
-from mmim_example.reading.splits import Dataset, video_of
-from mmim_example.reading.validation import validate
+from mmim_example.reading.splits import Dataset, Split, video_of
+from mmim_example.reading.validation import check, validate
 
 #: File names that are read as pickles. No other file is.
 PICKLES = (".pkl", ".pickle", ".p")
@@ -42,6 +42,27 @@ def load(path: Path | str, *, label: str | None = None, label_range: tuple[float
         f"{path} must be a directory with utterances.csv and features.npz, one with train.pkl, dev.pkl and test.pkl, "
         f"or a pickle ({PICKLES[0]})"
     )
+
+
+def load_unlabelled(path: Path | str) -> dict[str, Split]:
+    """Load the splits of data for predictions, which need neither labels nor splits nor every modality.
+
+    Labels are NaN. Data that are not divided have the one split :data:`~mmim_example.reading.splits.WHOLE`.
+
+    Args:
+        path: a directory in the plain format, of whose table only ``id`` is needed; or a pickle of MMSA.
+
+    Raises:
+        DataError: if a file cannot be read, or the data break a rule.
+    """
+    path = Path(path)
+    is_pickle = path.suffix.lower() in PICKLES and not path.is_dir()
+    splits = mmsa_and_mult.read_unlabelled(path) if is_pickle else plain_format.read_unlabelled(path)
+    if not splits:
+        raise DataError(f"{path} must have at least one utterance; got none")
+    for name, split in splits.items():
+        check(split, f"{path}: {name}", labelled=False)
+    return splits
 
 
 def save(dataset: Dataset, directory: Path | str) -> None:

@@ -15,7 +15,7 @@ from mmim_example.reading import fields
 from mmim_example.reading.files import Array, DataError
 from mmim_example.reading.padding import count_before, to_right, to_start
 from mmim_example.reading.pickles import read_pickle
-from mmim_example.reading.splits import MODALITIES, SPLITS, Dataset, Split
+from mmim_example.reading.splits import MODALITIES, SPLITS, WHOLE, Dataset, Split
 from mmim_example.reading.validation import assemble
 
 _MMSA_LABELS, _MULT_LABELS = "regression_labels", "labels"
@@ -35,12 +35,10 @@ def read(path: Path, *, label: str | None = None, label_range: tuple[float, floa
     Raises:
         DataError: if ``read_pickle`` refuses the file, a field is missing or not numeric, or the data break a rule.
     """
-    content = read_pickle(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path} must contain a dict of splits; got {type(content).__name__}")
+    content = _content(path)
     given: dict[str, Mapping[Any, Any]] = {}
     for name in SPLITS:
-        part = content.get("dev") if name == "valid" and name not in content else content.get(name)
+        part = content.get(name)
         if part is None:
             raise DataError(f"{path}: splits must be {', '.join(SPLITS)}; got {fields.names(content)}")
         if not isinstance(part, dict) or not {_MMSA_LABELS, _MULT_LABELS, label} & set(part):
@@ -52,8 +50,38 @@ def read(path: Path, *, label: str | None = None, label_range: tuple[float, floa
     return assemble(splits, str(path), label_range=label_range)
 
 
+def read_unlabelled(path: Path) -> dict[str, Split]:
+    """Read the splits in a pickle without labels, in MMSA's form; a dict with ``id`` is one split.
+
+    Raises:
+        DataError: as :func:`read`. The caller validates the splits.
+    """
+    content = _content(path)
+    given = {WHOLE: content} if "id" in content else {name: content[name] for name in SPLITS if name in content}
+    splits = {}
+    for name, part in given.items():
+        if not isinstance(part, dict):
+            raise DataError(f"{path}: {name} must be a dict; got {type(part).__name__}")
+        (ids,) = _ids({name: _id_parts(part, f"{path}: {name}")}).values()
+        unknown = np.full(len(ids), np.nan, np.float32)
+        form = _mult if _is_mult(part) else _mmsa
+        splits[name] = form(part, ids, unknown, f"{path}: {name}")
+    return splits
+
+
+def _content(path: Path) -> dict[Any, Any]:
+    content = read_pickle(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must contain a dict of splits; got {type(content).__name__}")
+    return ({"valid": content["dev"]} if "dev" in content else {}) | content
+
+
+def _is_mult(part: Mapping[Any, Any]) -> bool:
+    return _MULT_LABELS in part and _MMSA_LABELS not in part
+
+
 def _split(part: Mapping[Any, Any], ids: tuple[str, ...], where: str, label: str | None) -> Split:
-    if _MULT_LABELS in part and _MMSA_LABELS not in part:
+    if _is_mult(part):
         labels = fields.labels(part, _MULT_LABELS, where, label or fields.EMOTIONS[0])
         return _mult(part, ids, labels, where)
     if label and label not in part:

@@ -27,7 +27,7 @@ import numpy as np
 
 from infomax import atomic_write
 from mmim_example.reading.files import Array, Budget, DataError, FileMap, chunks, map_file, read_table
-from mmim_example.reading.splits import SPLITS, Dataset, Split
+from mmim_example.reading.splits import SPLITS, WHOLE, Dataset, Split
 from mmim_example.reading.validation import assemble
 
 TABLE, FEATURES = "utterances.csv", "features.npz"
@@ -54,10 +54,25 @@ def read(directory: Path, *, label: str = "label", label_range: tuple[float, flo
         DataError: if a file cannot be read, or the data break a rule.
     """
     table = read_table(directory / TABLE, ("id", "split", label), ("text",))
-    table["label"] = table[label]
+    splits = _splits(table | {"label": table[label]}, directory)
+    return assemble(splits, str(directory), label_range=label_range)
+
+
+def read_unlabelled(directory: Path) -> dict[str, Split]:
+    """Read the splits in a directory whose table needs no ``label`` and no ``split``; see :data:`WHOLE`.
+
+    Raises:
+        DataError: if a file cannot be read. The caller validates the splits.
+    """
+    return _splits(read_table(directory / TABLE, ("id",), ("split", "text")), directory)
+
+
+def _splits(table: dict[str, list[str]], directory: Path) -> dict[str, Split]:
     rows = len(table["id"])
-    for i, split in enumerate(table["split"]):
-        if split not in SPLITS:
+    known = SPLITS if "split" in table else (WHOLE,)
+    names = table.get("split", [WHOLE] * rows)
+    for i, split in enumerate(names):
+        if split not in known:
             got = repr(split[:_SHOWN])
             raise DataError(f"{directory / TABLE}: split must be {', '.join(SPLITS)}; got {got} in row {i}")
     arrays = read_arrays(directory / FEATURES)
@@ -67,14 +82,14 @@ def read(directory: Path, *, label: str = "label", label_range: tuple[float, flo
                 f"{directory / FEATURES}: {name} must have one row for each of the {rows} rows of {TABLE}; "
                 f"got shape {array.shape}"
             )
-    split_of = np.array(table["split"])
+    split_of = np.array(names)
     splits = {}
-    for name in SPLITS:
+    for name in known:
         places = np.flatnonzero(split_of == name)
         if len(places):
             part = {column: tuple(values[i] for i in places) for column, values in table.items()}
             splits[name] = _split(part, arrays, places, directory)
-    return assemble(splits, str(directory), label_range=label_range)
+    return splits
 
 
 def _split(rows: Mapping[str, tuple[str, ...]], arrays: dict[str, Array], places: Array, directory: Path) -> Split:
@@ -102,7 +117,7 @@ def _split(rows: Mapping[str, tuple[str, ...]], arrays: dict[str, Array], places
         missing[name] = lengths[name] == 0
     return Split(
         rows["id"],
-        _labels(rows, directory / TABLE),
+        _labels(rows, directory / TABLE) if "label" in rows else np.full(len(rows["id"]), np.nan, np.float32),
         features,
         lengths,
         missing,

@@ -11,6 +11,8 @@ import numpy as np
 from mmim_example.reading.files import Array, release
 
 SPLITS = ("train", "valid", "test")
+#: The name of the only split in data that are not divided.
+WHOLE = "data"
 #: The modalities of the published formats.
 MODALITIES = ("text", "audio", "vision")
 
@@ -21,7 +23,7 @@ class Split:
 
     Attributes:
         ids: ``(N,)``, unique.
-        labels: ``(N,)`` float32.
+        labels: ``(N,)`` float32; NaN if they are not known, as in data for predictions.
         features: by modality, ``(N, D)`` vectors or ``(N, T, D)`` right-padded frames; float32. They may be mapped from
             a file, be read-only, and contain non-finite values, which :func:`~mmim_example.reading.batch` reads as 0.
         lengths: for each modality of frames, the number of valid frames: ``(N,)`` int64. Later frames are never read.

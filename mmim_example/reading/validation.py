@@ -59,7 +59,7 @@ def validate(dataset: Dataset, *, label_range: tuple[float, float] | None = None
     """
     homes: dict[str, str] = {}
     for name, split in dataset.splits().items():
-        _check(split, f"{dataset.source}: {name}", label_range)
+        check(split, f"{dataset.source}: {name}", label_range)
         shared = [i for i in split.ids if i in homes]
         if shared:
             refuse(
@@ -79,7 +79,17 @@ def _fields(split: Split) -> str:
     return ", ".join(parts + ["text"] * (split.text is not None) + ["tokens"] * (split.tokens is not None)) or "nothing"
 
 
-def _check(split: Split, where: str, label_range: tuple[float, float] | None) -> None:
+def check(split: Split, where: str, label_range: tuple[float, float] | None = None, *, labelled: bool = True) -> None:
+    """Check one split, except the values of its features.
+
+    Args:
+        where: a name for messages.
+        label_range: smallest and largest label allowed.
+        labelled: whether labels must be known.
+
+    Raises:
+        DataError: names the first rule that is broken.
+    """
     n = len(split)
     if not n:
         refuse(f"{where}: there must be at least one utterance", "none")
@@ -87,7 +97,8 @@ def _check(split: Split, where: str, label_range: tuple[float, float] | None) ->
         name, times = Counter(split.ids).most_common(1)[0]
         refuse(f"{where}: ids must be unique and not empty", f"{name!r} {times} times" if times > 1 else "''")
     _shape(split.labels, (n,), f"{where}: labels")
-    _each(split, f"{where}: labels must be finite", split.labels, np.isfinite(split.labels))
+    if labelled:
+        _each(split, f"{where}: labels must be finite", split.labels, np.isfinite(split.labels))
     if label_range is not None:
         low, high = label_range
         inside = (split.labels >= low) & (split.labels <= high)

@@ -41,6 +41,7 @@ class Evaluation:
         missing: modality → metric → values at ``SHARES``; empty unless requested.
         predictions: ``(N,)``, or class scores ``(N, C)``.
         labels: ``(N,)``.
+        half_width: half of the width of prediction intervals; ``None`` if it is not known, and for classification.
     """
 
     data: str
@@ -52,6 +53,20 @@ class Evaluation:
     missing: dict[str, dict[str, list[float]]]
     predictions: Array
     labels: Array
+    half_width: float | None
+
+
+def half_width_of(path: Path) -> float | None:
+    """Half of the width of a model's prediction intervals, if its checkpoint has it.
+
+    Raises:
+        FileNotFoundError, CheckpointError: as :func:`load_model`.
+    """
+    return _half_width(checkpoint.model_facts(checkpoint.read(path)))
+
+
+def _half_width(facts: Facts) -> float | None:
+    return None if facts.plain["half_width"] is None else facts.number("half_width", 0, sys.float_info.max)
 
 
 def load_model(path: Path, device: torch.device | None = None) -> tuple[MMIM, int]:
@@ -64,12 +79,13 @@ def load_model(path: Path, device: torch.device | None = None) -> tuple[MMIM, in
     stored = checkpoint.read(path)
     if isinstance(stored.facts, dict) and "progress" in stored.facts:
         raise CheckpointError(f"{path} must be a model, as best.safetensors; got a checkpoint to resume from")
-    facts = Facts(path, stored.facts, ("config", "dims", "epoch", "valid"))
+    facts = checkpoint.model_facts(stored)
     config = checkpoint.stored_config(path, facts.plain["config"])
     dims = facts.part("dims", list(facts.plain["dims"]) if isinstance(facts.plain["dims"], dict) else ())
     columns = {name: dims.integer(name, 1, 2**31) for name in dims.plain}
     epoch = facts.integer("epoch", 1, config.epochs)
     facts.number("valid", -sys.float_info.max, sys.float_info.max)
+    _half_width(facts)
     checkpoint.check_model(stored, config, columns)
     model = MMIM(config, columns)
     tensors = stored.load(checkpoint.module_tensors(model))
@@ -109,9 +125,7 @@ def evaluate(
     where = pick_device(device)
     model, epoch = load_model(path, where)
     dataset = prepared(model.config, dataset)
-    for name, dim in model.dims.items():
-        if (found := dataset.dims().get(name, dim)) != dim:
-            raise DataError(f"{dataset.source}: {name} must have {dim} columns, as in training; got {found}")
+    check_columns(model, dataset.dims(), dataset.source)
     part: Split = getattr(dataset, split)
     terms, predictions = measure(model, part, where)
     scores, labels = predictions.numpy(), np.asarray(part.labels)
@@ -126,7 +140,19 @@ def evaluate(
         missing=missing_curve(model, part, where, seed=seed) if missing else {},
         predictions=scores,
         labels=labels,
+        half_width=half_width_of(path),
     )
+
+
+def check_columns(model: MMIM, dims: Mapping[str, int], source: str) -> None:
+    """Refuse data with other numbers of columns than those of training.
+
+    Raises:
+        DataError: names the modality.
+    """
+    for name, dim in model.dims.items():
+        if (found := dims.get(name, dim)) != dim:
+            raise DataError(f"{source}: {name} must have {dim} columns, as in training; got {found}")
 
 
 def _metric(config: Config) -> Callable[[Array, Array], dict[str, float]]:

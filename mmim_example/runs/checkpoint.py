@@ -212,6 +212,16 @@ def check_resumable(stored: Stored, config: Config, dataset: Dataset) -> Facts:
     return facts
 
 
+def model_facts(stored: Stored) -> Facts:
+    """The facts beside a model. Models of version 0.1 have no ``half_width``.
+
+    Raises:
+        CheckpointError: if the entries are not those of a model.
+    """
+    plain = {"half_width": None} | stored.facts if isinstance(stored.facts, dict) else stored.facts
+    return Facts(stored.path, plain, ("config", "dims", "epoch", "valid", "half_width"))
+
+
 def check_best(last: Path, model: MMIM, best_epoch: int, epoch: int) -> None:
     """Check the best model of a run beside its last checkpoint. One of the next epoch was saved just before a kill.
 
@@ -220,7 +230,7 @@ def check_best(last: Path, model: MMIM, best_epoch: int, epoch: int) -> None:
     """
     if best_epoch:
         best = read(last.with_name("best.safetensors"))
-        facts = Facts(best.path, best.facts, ("config", "dims", "epoch", "valid"))
+        facts = model_facts(best)
         facts.integer("epoch", best_epoch, epoch + 1)
         best.check(module_tensors(model))
 

@@ -188,7 +188,12 @@ EVALUATED = {
     ),
     "epoch 0": (put("epoch", value=0), r"epoch must be an integer from 1 to 2; got 0"),
     "a loss of null": (put("valid", value=None), r"valid must be a number from .*; got None"),
-    "another entry": (put("more", value=1), r"facts must have the entries config, dims, epoch, valid; got .*, more"),
+    "another entry": (
+        put("more", value=1),
+        r"facts must have the entries config, dims, epoch, valid, half_width; got .*, more",
+    ),
+    "a half width of text": (put("half_width", value="1"), r"half_width must be a number from 0 to .*; got '1'"),
+    "a negative half width": (put("half_width", value=-1.0), r"half_width must be a number from 0 to .*; got -1"),
 }
 
 
