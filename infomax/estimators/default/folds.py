@@ -17,7 +17,7 @@ from infomax.estimators.default.stacking import apply, stack
 from infomax.training.fit import LEAST_VALIDATION, History, validation_rows
 
 #: Held-out rows whose pairs are all scored at a time.
-_BLOCK = 2048
+_BLOCK = 1024
 #: Shuffled pairs for each joint pair when scores are calibrated, and their total.
 _NEGATIVES, _MOST_MIXED = 20, 1_000_000
 #: Of at most so many rows, the log-ratios of all pairs are kept.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from infomax.estimators import candidates
 from infomax.estimators.candidates.base import Side
@@ -160,8 +161,10 @@ class Portfolio:
         """
         state = self.rng.bit_generator.state
         best, greatest = contenders[0], -math.inf
-        if len(kinds) > 1 or len(contenders) > 1 or len(folds) < len(self.folds):
-            greatest = self._held_out(folds, best.anchors).value
+        compared = len(kinds) > 1 or len(contenders) > 1 or len(folds) < len(self.folds)
+        alone = self._held_out(folds, best.anchors)
+        if compared:
+            greatest = alone.value
         trials, steps = [], 0
         pairs = [(contenders[0], kind) for kind in kinds] + [(one, kinds[0]) for one in contenders[1:] if kinds]
         for contender, kind in pairs:
@@ -173,7 +176,7 @@ class Portfolio:
             trials.append(_trial(f"{contender.name} + {kind.name}", kind.assumes, held_out))
             # The simpler candidate, which is the last one, leaves more to the network, which is trained longer later.
             needed = _ALMOST * greatest if contender is not contenders[0] else greatest
-            if held_out.value > needed:
+            if held_out.value > needed and not (compared and _by_chance(held_out.local - alone.local)):
                 best, greatest = replace(contender, kind=kind, networks=networks), held_out.value
         return best, trials, steps
 
@@ -246,6 +249,11 @@ def simplest(tried: Sequence[HeldOut]) -> int:
         if float(difference.mean()) <= max(_WITHIN * error, _NEGLIGIBLE * best.value):
             return place
     return 0
+
+
+def _by_chance(more: Tensor) -> bool:
+    """Whether the mean of these differences is within its standard error."""
+    return float(more.mean()) < float(more.std()) / math.sqrt(len(more))
 
 
 def _trial(name: str, assumes: str, held_out: HeldOut) -> Trial:
