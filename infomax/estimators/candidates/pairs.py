@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from infomax.estimators.candidates.base import Candidate, LogRatio, Side, register
@@ -23,8 +25,8 @@ _ITERATIONS = 100
 #: Columns are matched by tables with so many rows and columns; a pair is kept if its information exceeds what
 #: independent columns have in the mean by so many standard deviations.
 _BINS, _CLEARLY = 16, 3.0
-#: Of cells with less than this share of the rows, the table has no information.
-_EMPTY = 1e-12
+#: Where the product of the margins is smaller, the table has no information. The smallest ratio of densities.
+_EMPTY, _LEAST = 1e-12, 1e-30
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class PairsRatio(LogRatio):
         total = torch.zeros(len(x), len(y), dtype=torch.float32)
         for table, u, v in zip(self.tables, x.T, y.T, strict=True):
             total.addmm_(_shares(u) @ table, _shares(v).T)
-        return total.double()
+        return total.to(x.dtype)
 
 
 def _places(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,18 +87,19 @@ def _shares(values: Tensor) -> Tensor:
 def matched(u: Tensor, v: Tensor) -> list[tuple[int, int]]:
     """Pairs of columns of ``u (N, Dx)`` and ``v (N, Dy)``, each used once, that share information clearly.
 
-    The sum of the information in tables of equally frequent intervals is the largest possible.
+    The sum of the information in tables of equally frequent intervals is the largest possible. A single pair is kept.
     """
     from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - loaded on first use
 
     n = len(u)
     bins = max(4, min(_BINS, math.isqrt(n // 5)))
     counts = torch.einsum("nia,njb->ijab", _intervals(u, bins), _intervals(v, bins)).double()
-    information = (torch.xlogy(counts, counts * bins * bins / n).sum((2, 3)) / n).numpy()
+    information: NDArray[np.float64] = (torch.xlogy(counts, counts * bins**2 / n).sum((2, 3)) / n).numpy()
     freedom = (bins - 1) ** 2
     least = (freedom / 2 + _CLEARLY * math.sqrt(freedom / 2)) / n
     places = zip(*linear_sum_assignment(information, maximize=True), strict=True)
-    return [(int(i), int(j)) for i, j in places if information[i, j] > least]
+    alone = information.size == 1
+    return [(int(i), int(j)) for i, j in places if alone or information[i, j] > least]
 
 
 def _intervals(values: Tensor, bins: int) -> Tensor:
@@ -114,7 +117,8 @@ def densities(u: Tensor, v: Tensor) -> Tensor:
     r = float((u @ v / (u.norm() * v.norm())).clamp(-0.999, 0.999))
     normal = r * grid[:, None] * grid - 0.5 * r**2 * (grid[:, None].square() + grid.square())
     found = [torch.ones(_GRID, _GRID), ((normal / (1 - r**2)).exp() / math.sqrt(1 - r**2)).float()]
-    histogram = _shares(u).T @ _shares(v)
+    cells, shares = _corners(u, v)
+    histogram = torch.zeros(_GRID**2).index_add_(0, cells.flatten(), shares.flatten()).view(_GRID, _GRID)
     for width in _KERNELS:
         kernel = torch.exp(-0.5 * ((grid[:, None] - grid) / width).square()).float()
         smooth = kernel @ histogram @ kernel
@@ -136,24 +140,52 @@ def weights_of(likelihoods: Tensor) -> Tensor:
     return weights[:, 0]
 
 
+def _corners(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """The four cells around each pair of values in a flat table, and their weights: ``(4, N)`` each."""
+    (i, right), (j, above) = _places(u), _places(v)
+    first = i * _GRID + j
+    cells = torch.stack([first, first + 1, first + _GRID, first + _GRID + 1])
+    shares = torch.stack([(1 - right) * (1 - above), (1 - right) * above, right * (1 - above), right * above])
+    return cells, shares.float()
+
+
 def _at(tables: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Tables ``(K, G, G)`` at these rows: ``(K, N)``."""
-    return torch.einsum("ng,kgh,nh->kn", _shares(u), tables, _shares(v)).clamp_min(1e-30)
+    """Interpolated tables ``(K, G, G)`` at these pairs of values: ``(K, N)``."""
+    cells, shares = _corners(u, v)
+    return (tables.flatten(1)[:, cells] * shares).sum(1).clamp_min(_LEAST)
 
 
-def fit_pairs(u: Tensor, v: Tensor, coordinates: Coordinates) -> tuple[PairsRatio, float]:
-    """Match the columns, tabulate the log-ratio of each pair; and the mean log-ratio of every fifth row without it."""
-    pairs = matched(u, v)
-    held_out = torch.arange(len(u)) % 5 == 4
-    tables, value = [], 0.0
-    for i, j in pairs:
-        likelihoods = _at(densities(u[~held_out, i], v[~held_out, j]), u[held_out, i], v[held_out, j])
-        weights = weights_of(likelihoods)
-        value += float((weights @ likelihoods).log().mean())
-        tables.append(torch.einsum("k,kgh->gh", weights, densities(u[:, i], v[:, j])).clamp_min(1e-30).log())
-    of_x, of_y = (torch.tensor([pair[side] for pair in pairs], dtype=torch.long) for side in (0, 1))
-    joined = torch.stack(tables) if tables else torch.zeros(0, _GRID, _GRID)
-    return PairsRatio(coordinates, of_x, of_y, joined), value
+@dataclass(frozen=True)
+class Stacked:
+    """Matched columns, the weights of the densities of each pair, and the log-ratio of rows that they have not seen."""
+
+    coordinates: Coordinates
+    pairs: list[tuple[int, int]]
+    weights: list[Tensor]
+    value: float
+
+    @staticmethod
+    def of(x: Side, y: Side, coordinates: Coordinates) -> Stacked:
+        """The weights are those of every fifth row."""
+        u, v = coordinates(x, y)
+        held_out = torch.arange(len(u)) % 5 == 4
+        pairs, weights, value = matched(u, v), [], 0.0
+        for i, j in pairs:
+            found = densities(u[~held_out, i], v[~held_out, j])
+            likelihoods = _at(found, u[held_out, i], v[held_out, j])
+            weights.append(weights_of(likelihoods))
+            value += float((weights[-1] @ likelihoods).log().mean())
+        return Stacked(coordinates, pairs, weights, value)
+
+    def fit(self, x: Side, y: Side) -> PairsRatio:
+        """The densities of all rows with these weights."""
+        u, v = self.coordinates(x, y)
+        tables = torch.zeros(len(self.pairs), _GRID, _GRID)
+        for table, (i, j), weights in zip(tables, self.pairs, self.weights, strict=True):
+            mixed = torch.tensordot(weights, densities(u[:, i], v[:, j]), 1)
+            table.copy_(mixed.clamp_min(_LEAST).log())
+        of_x, of_y = (torch.tensor([pair[side] for pair in self.pairs], dtype=torch.long) for side in (0, 1))
+        return PairsRatio(self.coordinates, of_x, of_y, tables)
 
 
 @register("pairs")
@@ -172,8 +204,8 @@ class Pairs(Candidate):
     def fit(self, x: Side, y: Side, generator: torch.Generator) -> LogRatio:
         of_x, of_y = ([None, *_unmixed(side, generator)] for side in (x, y))
         tried = [Coordinates(own_x, own_y) for own_x in of_x for own_y in of_y]
-        fits = [fit_pairs(*coordinates(x, y), coordinates) for coordinates in tried]
-        return max(fits, key=lambda fit: fit[1])[0]
+        stacked = [Stacked.of(x, y, coordinates) for coordinates in tried]
+        return max(stacked, key=lambda one: one.value).fit(x, y)
 
 
 def _unmixed(side: Side, generator: torch.Generator) -> list[Unmixed]:

@@ -43,11 +43,15 @@ _VERY_FEW_ROWS = 1_000
 #: √((Dx + Dy) / N), the order of the information that functions of so many columns can hide in so few rows. Both were
 #: chosen on the design families of tasks.
 _MISSED, _HIDDEN = 0.25, 0.5
+#: If the loss of fitting is proportional to 1/√N, all rows lose so many times what they gain on half of them.
+_LEFT = 1 / (math.sqrt(2) - 1)
 #: A KSG estimate is computed as well in at most so many dimensions, or if all pairs of rows have at most so many
 #: differences of coordinates.
 _NEAR_DIMENSIONS, _NEAR_DIFFERENCES = 6, 2e8
 #: A growth from half of the rows to all that exceeds these nats and this share of the value is remarked.
 _LARGE_GROWTH, _LARGE_SHARE = 0.15, 0.1
+#: So is a value of more than log N less these nats: fewer than eight shuffled pairs of a row then resemble joint pairs.
+_NEAR_LIMIT = 2.0
 #: So is a closed form of a rejected normal copula that exceeds the value by these nats and that share.
 _LARGE_EXCESS = 0.3
 #: By how many standard errors the KSG estimate must exceed the stacked one.
@@ -105,7 +109,7 @@ def default_schedule(n: int, *, quick: bool) -> Schedule:
         batch_size=128,
         learning_rate=1.5e-2,
         check_every=10 if n < _FEW_ROWS else 25,  # with few rows, a network soon overfits
-        patience=8 if n < _FEW_ROWS else 15,
+        patience=4 if n < _VERY_FEW_ROWS else 8 if n < _FEW_ROWS else 15,
     )
 
 
@@ -177,8 +181,8 @@ def measure(
 
     Returns:
         the estimate. Its gap is the sum of half of the overfitting (the half that is not in the value); a quarter of
-        what exceeds the simplest candidate; the growth of the held-out value from fits to half of the rows to fits to
-        all, which is about what remains if the loss of fitting is proportional to 1/N; and ½ √((Dx + Dy) / N), the
+        what exceeds the simplest candidate; 2.4 times the growth of the held-out value from fits to half of the rows to
+        fits to all, which is what remains if the loss of fitting is proportional to 1/√N; and ½ √((Dx + Dy) / N), the
         order of the information that functions of so many columns can hide in so few rows.
     """
     rng = np.random.default_rng(seed)
@@ -211,6 +215,8 @@ def measure(
     if few and continuous and found.value >= _MANY_NATS and found.local is not None:
         found = _with_residuals(found, found.local, sides, np.random.default_rng((seed, 3)))
     remarks = list(_remarks(fitted, found.value, trains=schedule.steps > 0))
+    if not few and found.value > math.log(len(x)) - _NEAR_LIMIT:
+        remarks.append(_near_limit(found.value, len(x)))
     for (kept, share), side in zip(views, (x, y), strict=True):
         if share < _SEEN:
             remarks.insert(0, _unseen(side.shape[1], kept.shape[1], share))
@@ -235,6 +241,15 @@ def _remarks(fitted: Fitted, value: float, *, trains: bool) -> Iterator[InfomaxW
             f"the held-out value grows with the number of rows: by {growth:.2f} nats from fits to half of the "
             f"rows to fits to all; the truth may be larger by as much or more"
         )
+
+
+def _near_limit(value: float, rows: int) -> TrainingWarning:
+    """The remark that hardly any shuffled pair resembles a joint pair."""
+    return TrainingWarning(
+        f"a value of {value:.1f} nats is near what {rows:,} rows can show, log N = {math.log(rows):.1f}: hardly any "
+        f"shuffled pair resembles a joint pair, so held-out rows do not show what the model misses; the truth may be "
+        f"larger than the interval says"
+    )
 
 
 def _principal(samples: Floats) -> tuple[Floats, float]:
@@ -290,7 +305,7 @@ def _combine(fitted: Fitted, sides: tuple[Side, Side], columns: int, seed: int) 
     local[scored.rows] = best.local.numpy()
     stderr = math.hypot(float(best.local.std()) / math.sqrt(n), correction.stderr, overfitted / math.sqrt(12), 1 / n)
     learned = max(0.0, best.value - fitted.trials[0].score)
-    gap = 0.5 * overfitted + _MISSED * learned + _HIDDEN * math.sqrt(columns / n) + max(0.0, fitted.growth[0])
+    gap = 0.5 * overfitted + _MISSED * learned + _HIDDEN * math.sqrt(columns / n) + _LEFT * max(0.0, fitted.growth[0])
     # Half of the overfitting is lost by errors of the parameters; no more than what the network contributes, and none
     # where pairs are nearly separable: held-out scores then do not show what is lost.
     returned = 0.0 if separable(best.value, n) else min(0.5 * overfitted, max(0.0, best.value - alone.value))

@@ -118,7 +118,9 @@ class Portfolio:
                 groups = [self._train(kind, self.folds, anchors)]
                 steps += groups[0].history[0].steps[-1]
             else:
-                groups = [trained, *([self._train(kind, others, anchors[few:])] if others else [])]
+                longest = max(one.best_step for one in trained.history)
+                more_folds = [self._train(kind, others, anchors[few:], at_least=longest)] if others else []
+                groups = [trained, *more_folds]
                 steps += sum(networks.history[0].steps[-1] for networks in groups[1:])
             models = [fold for networks in groups for fold in networks.by_fold(self.replicas)]
             history = [one for networks in groups for one in networks.history]
@@ -157,12 +159,11 @@ class Portfolio:
         """The candidate and the kind with the largest held-out value; everything that was tried; and the steps.
 
         All kinds are trained on top of the first candidate, and the first kind on top of the other one. There is no
-        network if networks were compared and none improves the first candidate.
+        network if networks were compared and none improves the first candidate by more than the standard error.
         """
         state = self.rng.bit_generator.state
-        best, greatest = contenders[0], -math.inf
+        best, greatest, alone = contenders[0], -math.inf, self._held_out(folds, contenders[0].anchors)
         compared = len(kinds) > 1 or len(contenders) > 1 or len(folds) < len(self.folds)
-        alone = self._held_out(folds, best.anchors)
         if compared:
             greatest = alone.value
         trials, steps = [], 0
@@ -175,8 +176,11 @@ class Portfolio:
             held_out = calibrated(scored, networks=True)
             trials.append(_trial(f"{contender.name} + {kind.name}", kind.assumes, held_out))
             # The simpler candidate, which is the last one, leaves more to the network, which is trained longer later.
-            needed = _ALMOST * greatest if contender is not contenders[0] else greatest
-            if held_out.value > needed and not (compared and _by_chance(held_out.local - alone.local)):
+            needed = _ALMOST * greatest
+            if contender is contenders[0]:
+                by_chance = _error(held_out.local - alone.local) if compared else 0.0
+                needed = max(greatest, alone.value + by_chance)
+            if held_out.value > needed:
                 best, greatest = replace(contender, kind=kind, networks=networks), held_out.value
         return best, trials, steps
 
@@ -205,7 +209,7 @@ class Portfolio:
             scored = score(of_folds, each, own if trains else none, self.rng)
             values.append(calibrated(scored, networks=trains).local)
         more = values[0] - values[1]
-        return (float(more.mean()), float(more.std()) / math.sqrt(len(more))), steps
+        return (float(more.mean()), _error(more)), steps
 
     def _anchors(self, name: str, folds: Sequence[Fold]) -> list[Anchor]:
         """The candidate of that name, fitted to the other rows of each fold."""
@@ -219,10 +223,20 @@ class Portfolio:
         return calibrated(score(folds, anchors, [[] for _ in folds], self.rng), networks=False)
 
     def _train(
-        self, kind: Kind, folds: Sequence[Fold], anchors: Sequence[Anchor], *, briefly: bool = False
+        self,
+        kind: Kind,
+        folds: Sequence[Fold],
+        anchors: Sequence[Anchor],
+        *,
+        briefly: bool = False,
+        at_least: int = 0,
     ) -> Networks:
-        """Networks of this kind for the residual of each fold's anchor."""
+        """Networks of this kind for the residual of each fold's anchor, which stop after ``at_least`` steps or later.
+
+        A relation of high frequency is found after many steps without any improvement.
+        """
         steps = self.schedule.steps // _BRIEFLY if briefly else self.schedule.steps
+        patience = max(self.schedule.patience, math.ceil(at_least / self.schedule.check_every))
         networks = Networks.untrained(kind, self.sides, folds, self.generator, self.device)
         with torch.enable_grad():
             networks.history.extend(
@@ -232,7 +246,7 @@ class Portfolio:
                     networks.residuals,
                     networks.train,
                     networks.validation,
-                    schedule=replace(self.schedule, steps=steps),
+                    schedule=replace(self.schedule, steps=steps, patience=patience),
                     generator=self.generator,
                     tick=self.tick,
                 )
@@ -245,17 +259,15 @@ def simplest(tried: Sequence[HeldOut]) -> int:
     best = max(tried, key=lambda one: one.value)
     for place, one in enumerate(tried):
         difference = best.local - one.local
-        error = float(difference.std()) / math.sqrt(len(difference))
-        if float(difference.mean()) <= max(_WITHIN * error, _NEGLIGIBLE * best.value):
+        if float(difference.mean()) <= max(_WITHIN * _error(difference), _NEGLIGIBLE * best.value):
             return place
     return 0
 
 
-def _by_chance(more: Tensor) -> bool:
-    """Whether the mean of these differences is within its standard error."""
-    return float(more.mean()) < float(more.std()) / math.sqrt(len(more))
+def _error(local: Tensor) -> float:
+    """The standard error of their mean."""
+    return float(local.std()) / math.sqrt(len(local))
 
 
 def _trial(name: str, assumes: str, held_out: HeldOut) -> Trial:
-    error = float(held_out.local.std()) / math.sqrt(len(held_out.local))
-    return Trial(name, assumes, held_out.value, error, len(held_out.local))
+    return Trial(name, assumes, held_out.value, _error(held_out.local), len(held_out.local))

@@ -48,14 +48,30 @@ def mixed_sources(n, seed=0):
     return stats.norm.cdf(x) @ [[1.0, 0.7], [-0.6, 1.0]], np.sinh(2 * y) @ [[1.0, -0.8], [0.5, 1.0]]
 
 
+def sines(n, seed=0):
+    """Noisy sines of the columns of x, in another order: each pair is related, and not at all monotonically."""
+    x, noise = np.random.default_rng(seed).standard_normal((2, n, 2))
+    return x, (np.sin(2 * x) + 0.4 * noise)[:, ::-1]
+
+
+def of_sines():
+    """The entropy of y less that of the noise, by integrals over x and over y."""
+    x, y = np.linspace(-8, 8, 2001), np.linspace(-4, 4, 1001)
+    conditional = stats.norm.pdf(y[:, None], np.sin(2 * x), 0.4)
+    density = np.trapezoid(conditional * stats.norm.pdf(x), x, axis=1)
+    entropy = -np.trapezoid(np.where(density > 0, density * np.log(np.maximum(density, 1e-300)), 0.0), y)
+    return 2 * (entropy - stats.norm.entropy(scale=0.4))
+
+
 #: Of each candidate, data of the structure that it assumes, and their mutual information.
 SAMPLES = {
     "elliptical": (lambda n: normal(n, 1.0), lambda: 1.0),
     "components": (mixed_sources, lambda: 1.6),
     "mixture": (either_sign, of_either_sign),
+    "pairs": (sines, of_sines),
 }
 #: Those that include normal pairs.
-OF_NORMAL = ["elliptical", "components", "mixture"]
+OF_NORMAL = ["elliptical", "components", "mixture", "pairs"]
 
 
 def sides(x, y):
