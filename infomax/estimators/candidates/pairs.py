@@ -12,6 +12,7 @@ from torch import Tensor
 
 from infomax.estimators.candidates.base import Candidate, LogRatio, Side, register
 from infomax.estimators.candidates.components import Unmixed
+from infomax.statistics.counts import copied_rows
 
 #: Fewest rows; most columns of a side; fewest rows for each column if independent components are tried.
 _LEAST_ROWS, _MOST_COLUMNS, _ROWS_PER_COLUMN = 400, 128, 10
@@ -198,8 +199,9 @@ class Pairs(Candidate):
     complexity = 3
 
     def suits(self, x: Side, y: Side) -> bool:
-        continuous = not (x.discrete or y.discrete)
-        return continuous and max(x.dim, y.dim) <= _MOST_COLUMNS and len(x) >= _LEAST_ROWS
+        """For continuous columns without copied rows, which narrow kernels would find in held-out rows again."""
+        fits = max(x.dim, y.dim) <= _MOST_COLUMNS and len(x) >= _LEAST_ROWS
+        return fits and not (x.discrete or y.discrete) and not copied_rows(x.values.numpy(), y.values.numpy())
 
     def fit(self, x: Side, y: Side, generator: torch.Generator) -> LogRatio:
         of_x, of_y = ([None, *_unmixed(side, generator)] for side in (x, y))

@@ -215,7 +215,7 @@ def measure(
     if few and continuous and found.value >= _MANY_NATS and found.local is not None:
         found = _with_residuals(found, found.local, sides, np.random.default_rng((seed, 3)))
     remarks = list(_remarks(fitted, found.value, trains=schedule.steps > 0))
-    if not few and found.value > math.log(len(x)) - _NEAR_LIMIT:
+    if not few and math.log(len(x)) - _NEAR_LIMIT < found.value <= math.log(len(x)):  # beyond, every estimator warns
         remarks.append(_near_limit(found.value, len(x)))
     for (kept, share), side in zip(views, (x, y), strict=True):
         if share < _SEEN:

@@ -159,13 +159,11 @@ class Portfolio:
         """The candidate and the kind with the largest held-out value; everything that was tried; and the steps.
 
         All kinds are trained on top of the first candidate, and the first kind on top of the other one. There is no
-        network if networks were compared and none improves the first candidate by more than the standard error.
+        network if none improves the first candidate by more than the standard error.
         """
         state = self.rng.bit_generator.state
-        best, greatest, alone = contenders[0], -math.inf, self._held_out(folds, contenders[0].anchors)
-        compared = len(kinds) > 1 or len(contenders) > 1 or len(folds) < len(self.folds)
-        if compared:
-            greatest = alone.value
+        best, alone = contenders[0], self._held_out(folds, contenders[0].anchors)
+        greatest = alone.value
         trials, steps = [], 0
         pairs = [(contenders[0], kind) for kind in kinds] + [(one, kinds[0]) for one in contenders[1:] if kinds]
         for contender, kind in pairs:
@@ -178,8 +176,7 @@ class Portfolio:
             # The simpler candidate, which is the last one, leaves more to the network, which is trained longer later.
             needed = _ALMOST * greatest
             if contender is contenders[0]:
-                by_chance = _error(held_out.local - alone.local) if compared else 0.0
-                needed = max(greatest, alone.value + by_chance)
+                needed = max(greatest, alone.value + _error(held_out.local - alone.local))
             if held_out.value > needed:
                 best, greatest = replace(contender, kind=kind, networks=networks), held_out.value
         return best, trials, steps

@@ -125,3 +125,30 @@ def test_a_network_on_the_simplest_candidate_is_compared_as_well():
     simpler = scores["elliptical + network"] > 0.95 * scores["mixture + network"]
     assert chosen.name == ("elliptical" if simpler else "mixture")
     assert max(scores.values()) > 0.2
+
+
+@pytest.mark.parametrize(("more", "chosen"), [(0.5, None), (2.0, "additive")])
+@torch.no_grad()
+def test_a_network_must_exceed_the_candidate_by_the_standard_error_of_the_difference(more, chosen, monkeypatch):
+    """Two kinds of networks exceed it by 0.1 and by ``more`` standard errors."""
+    rng = np.random.default_rng(3)
+    noise = torch.from_numpy(rng.standard_normal(100))
+    noise = (noise - noise.mean()) / noise.std()
+    values = iter([torch.ones(100), 1 + 0.1 * (noise + 0.01), 1 + 0.1 * (noise + more / 10)])
+    monkeypatch.setattr("infomax.estimators.default.portfolio.calibrated", lambda *_, **__: HeldOut(next(values), 1.0))
+    made = portfolio(*rng.standard_normal((2, 200, 2)), steps=5)
+    plain = Contender("elliptical", made._anchors("elliptical", made.folds))
+    kinds = [kind for kind in KINDS if kind.suits(*made.sides)]
+    found, trials, _ = made._choose_network([plain], made.folds, kinds)
+    assert (found.kind and found.kind.name) == chosen
+    assert len(trials) == len(kinds) == 2
+
+
+@torch.no_grad()
+def test_other_folds_are_trained_as_long_as_the_compared_ones():
+    """Rows without any relation, on which patience alone would stop the training."""
+    rng = np.random.default_rng(4)
+    made = portfolio(*rng.standard_normal((2, 400, 1)), steps=400)
+    anchors, kind = made._anchors("elliptical", made.folds), next(kind for kind in KINDS if kind.name == "network")
+    steps = [made._train(kind, made.folds, anchors, at_least=least).history[0].steps[-1] for least in (0, 300)]
+    assert 8 * 20 <= steps[0] < 300 <= steps[1]
