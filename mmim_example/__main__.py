@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infomax import atomic_write, distributed, interrupts
-from mmim_example import ablation, preparation, reading, synthetic
+from mmim_example import ablation, imports, preparation, reading, synthetic
 from mmim_example import config as configuration
 from mmim_example.config import Config
 from mmim_example.reading.files import read_json, write_text
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0, or 2 for invalid input or a failed run."""
     arguments = _parser().parse_args(argv)
     try:
+        imports.execute(getattr(arguments, "files", ()))
         with distributed.processes(arguments.rank_timeout):
             arguments.run(arguments)
     except (ValueError, RuntimeError, OSError, ImportError) as error:
@@ -50,6 +51,7 @@ def _training(commands: Commands) -> None:
     train.add_argument("out", type=Path, help="folder of the run")
     _data(train)
     _settings(train)
+    _imports(train)
     train.add_argument("--resume", action="store_true", help="continue the run in this folder with its settings")
     train.add_argument("--device", help="a PyTorch device; default: a GPU if there is one")
     train.add_argument("--tensorboard", action="store_true", help="also write TensorBoard files")
@@ -69,6 +71,7 @@ def _training(commands: Commands) -> None:
     ablate.add_argument("out", type=Path, help="folder of the runs; finished runs are not repeated")
     _data(ablate)
     _settings(ablate)
+    _imports(ablate)
     ablate.add_argument("--arms", type=Path, metavar="FILE", help="JSON: name -> settings that differ, as for --set")
     ablate.add_argument("--baseline", help="arm that the others are compared with; default: the first")
     ablate.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0; default: %(default)s")
@@ -83,6 +86,7 @@ def _use(commands: Commands) -> None:
     evaluate = commands.add_parser("evaluate", help="evaluate the best model of a run", description=_evaluate.__doc__)
     evaluate.add_argument("out", type=Path, help="folder of the run")
     _data(evaluate)
+    _imports(evaluate)
     evaluate.add_argument("--split", choices=reading.SPLITS, default="test", help="default: %(default)s")
     evaluate.add_argument("--by-video", action="store_true", help="bootstrap videos instead of utterances")
     evaluate.add_argument("--missing", action="store_true", help="also evaluate with missing modalities")
@@ -98,6 +102,7 @@ def _use(commands: Commands) -> None:
         apply.add_argument("--split", choices=reading.SPLITS, help="default: all utterances")
         apply.add_argument("--output", type=Path, required=True, help=f"{out} file to write")
         apply.add_argument("--device", help="a PyTorch device; default: a GPU if there is one")
+        _imports(apply)
         apply.set_defaults(run=run)
 
 
@@ -139,6 +144,18 @@ def _data(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _imports(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--import",
+        dest="files",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="execute Python files that register bounds or encoders of your own",
+    )
+
+
 def _settings(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
@@ -150,7 +167,7 @@ def _settings(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="change settings: alpha=0.3 use_pairs=false fusion_bound=nwj fusion_options={} "
+        help="change settings: alpha=0.3 use_pairs=false fusion_bound=nwj "
         "modalities.text.hidden=64 (values are JSON, or text); with --resume: epochs, patience, threads",
     )
 
@@ -335,6 +352,7 @@ def _ablate(arguments: argparse.Namespace) -> None:
         jobs=arguments.jobs,
         split=arguments.split,
         progress=arguments.progress,
+        files=arguments.files,
     )
     default = (
         ("accuracy", "f1_macro", "cross_entropy")

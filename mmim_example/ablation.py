@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infomax import interrupts
+from mmim_example import imports
 from mmim_example.config import Config
 from mmim_example.reading import DataError, Dataset
 from mmim_example.reading.files import read_json, write_text
@@ -29,7 +30,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "+ both (MMIM)": {},
     "legacy": {"legacy": True},
     "InfoNCE, learned T": {"fusion_options": {"normalize": True, "temperature": "learned"}},
-    "NWJ for CPC": {"fusion_bound": "nwj", "fusion_options": {}},
+    "NWJ for CPC": {"fusion_bound": "nwj"},
 }
 
 
@@ -43,6 +44,7 @@ def ablate(
     jobs: int = 1,
     split: str = "test",
     progress: bool = True,
+    files: Sequence[Path] = (),
 ) -> dict[str, dict[str, list[float]]]:
     """Train every arm with every seed, and evaluate each run's best model.
 
@@ -58,10 +60,12 @@ def ablate(
         jobs: number of parallel runs, each on one thread.
         split: the split to evaluate. Choose settings on "valid", and report "test".
         progress: show a progress bar.
+        files: Python files with bounds and encoders of your own, which every worker executes.
 
     Returns:
-        Arm → metric → one value for each seed, in order; MI in nats. A run fails if its loss is not finite, or if model
-        or data do not accept its settings. Then all its values are NaN; see :func:`failed`.
+        Arm → metric → one value for each seed, in order; MI in nats. A run fails if its loss is not finite, if model or
+        data do not accept its settings, or if a bound or encoder of your own raises an error. Then all its values are
+        NaN; see :func:`failed`.
 
     Raises:
         ValueError: if a configuration is invalid; names the arm.
@@ -75,7 +79,7 @@ def ablate(
         raise ValueError(f"arms must differ in letters or digits, which name their folders; got {', '.join(named)}")
     cells = [(arm, seed) for seed in seeds for arm in named]
     work = (
-        delayed(_run)(named[arm].replace(seed=seed, threads=1), dataset, folder(directory, arm, seed), split)
+        delayed(_run)(named[arm].replace(seed=seed, threads=1), dataset, folder(directory, arm, seed), split, files)
         for arm, seed in cells
     )
     runs: dict[str, list[dict[str, float]]] = {arm: [] for arm in named}
@@ -134,10 +138,13 @@ def _with(config: Config, arm: str, changes: Mapping[str, Any]) -> Config:
         raise ValueError(f"arm {arm!r}: {error}") from None
 
 
-def _run(config: Config, dataset: Dataset, directory: Path, split: str) -> dict[str, float]:
+def _run(config: Config, dataset: Dataset, directory: Path, split: str, files: Sequence[Path]) -> dict[str, float]:
     """The metrics of one run on a split. The run is trained unless it is finished."""
+    imports.execute(files)
     done = directory / "result.json"
     facts = {"revision": checkpoint.REVISION, "configuration": config.to_dict()}
+    if own := imports.digests(config):
+        facts["files"] = own
     key = json.loads(json.dumps(facts | {"data": checkpoint.fingerprint(dataset)}))  # lists, as in the file
     kept = _result(done)
     if kept is None or kept.get("refused"):  # a rejected configuration costs nothing to try again
@@ -159,9 +166,13 @@ def _trained(config: Config, dataset: Dataset, directory: Path) -> dict[str, Any
         run = train(config, dataset, directory, resume=last.is_file(), device="cpu", progress=False)
     except CheckpointError:
         raise
-    except (TrainingError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        known = isinstance(error, (TrainingError, ValueError))
+        if not known and not imports.digests(config):
+            raise  # no code of the user: a defect of this example, or of the machine
         nothing = {"valid": math.nan}
-        return {"error": str(error), "refused": not last.is_file(), "valid": nothing, "test": nothing}
+        text = str(error) if known else imports.reason(error)
+        return {"error": text, "refused": not (known and last.is_file()), "valid": nothing, "test": nothing}
     found: dict[str, Any] = {}
     for part in ("valid", "test"):
         at = evaluate(directory / "best.safetensors", dataset, split=part, intervals=False, device="cpu")

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,7 +17,9 @@ from torch import nn
 
 from mmim_example.reading.files import read_json, write_text
 
-EncoderKind = Literal["vector", "frames", "transformer"]
+#: The number of axes of the input, by the kind of an encoder; :func:`mmim_example.encoders.register` adds kinds. The
+#: input of a transformer is tokens.
+ENCODERS: dict[str, int] = {"vector": 2, "frames": 3, "transformer": 3}
 Target = Literal["regression", "classification"]
 EntropyClasses = Literal["sign", "label", "none"]
 Metrics = Literal["mosi", "sims"]
@@ -64,13 +66,17 @@ def _share(name: str, value: float) -> None:
         raise ValueError(f"{name} must lie in [0, 1); got {value}")
 
 
+#: Options of bounds, by level and name, that differ from the bound's own defaults: the paper's CPC is normalised.
+_BOUND_OPTIONS: dict[tuple[str, Any], dict[str, Any]] = {("fusion", "cpc"): {"normalize": True}}
+
+
 @dataclass(frozen=True)
 class Modality:
     """How one modality is encoded.
 
     Attributes:
-        kind: "vector" (one row for each utterance), "frames" (an LSTM over frames) or "transformer" (a Hugging Face
-            model over tokens).
+        kind: "vector" (one row for each utterance), "frames" (an LSTM over frames), "transformer" (a Hugging Face
+            model over tokens), or one of your own.
         out: dimension of the representation. 0: no final linear layer, so the dimension of what comes before it.
         hidden: width of the hidden layer of "vector" (0: linear), or of the LSTM.
         layers, bidirectional: depth and direction of the LSTM.
@@ -81,7 +87,7 @@ class Modality:
         pooling: "first" (the [CLS] token) or "mean" over the tokens.
     """
 
-    kind: EncoderKind = "vector"
+    kind: str = "vector"
     out: int = 16
     hidden: int = 0
     layers: int = 1
@@ -94,7 +100,9 @@ class Modality:
 
     def __post_init__(self) -> None:
         _typed(self)
-        _one_of("kind", self.kind, get_args(EncoderKind))
+        if self.kind not in ENCODERS:
+            known = ", ".join(ENCODERS)
+            raise ValueError(f"kind must be one of {known}, or your own by --import FILE; got {self.kind!r}")
         _one_of("pooling", self.pooling, ("first", "mean"))
         for name in ("out", "hidden"):
             _at_least(name, getattr(self, name), 0)
@@ -154,9 +162,9 @@ class Config:
     dropout: float = 0.1
     pairs: tuple[tuple[str, str], ...] = (("text", "vision"), ("text", "audio"))
     pair_bound: str = "ba"
-    pair_options: Mapping[str, Any] = field(default_factory=dict)
+    pair_options: Mapping[str, Any] | None = None
     fusion_bound: str = "cpc"
-    fusion_options: Mapping[str, Any] = field(default_factory=lambda: {"normalize": True})
+    fusion_options: Mapping[str, Any] | None = None
     alpha: float = 0.1
     beta: float = 0.1
     use_fusion: bool = True
@@ -183,6 +191,10 @@ class Config:
 
     def __post_init__(self) -> None:
         _typed(self)
+        for level in ("pair", "fusion"):
+            if getattr(self, f"{level}_options") is None:
+                bound = getattr(self, f"{level}_bound")
+                object.__setattr__(self, f"{level}_options", dict(_BOUND_OPTIONS.get((level, bound), {})))
         self._check_modalities()
         _one_of("target", self.target, get_args(Target))
         _one_of("metrics", self.metrics, get_args(Metrics))
@@ -261,6 +273,10 @@ class Config:
             ValueError: for unknown settings, and as :meth:`from_dict`.
         """
         plain, changes = self.to_dict(), copy.deepcopy(dict(changes))
+        for level in ("pair", "fusion"):
+            bound = changes.get(f"{level}_bound", plain[f"{level}_bound"])
+            if bound != plain[f"{level}_bound"]:
+                plain[f"{level}_options"] = dict(_BOUND_OPTIONS.get((level, bound), {}))
         for name, value in changes.items():
             place: Any = plain
             *path, last = name.split(".")
@@ -274,8 +290,9 @@ class Config:
         return Config.from_dict(plain)
 
     def replace(self, **changes: Any) -> Config:
-        """A validated copy with changed values."""
-        return dataclasses.replace(self, **changes)
+        """A validated copy with changed values. A changed bound gets its own default options."""
+        options = {f"{level}_options": None for level in ("pair", "fusion") if f"{level}_bound" in changes}
+        return dataclasses.replace(self, **(options | changes))
 
 
 def read(path: Path) -> Config:

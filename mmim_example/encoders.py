@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from mmim_example.config import Modality
+from mmim_example.config import ENCODERS, Modality
 from mmim_example.pretrained import load_transformer, pooled
+
+E = TypeVar("E", bound=type[nn.Module])
 
 #: Columns with a smaller relative deviation count as constant.
 _LEAST_DEVIATION = 1e-6
@@ -142,13 +145,57 @@ class TransformerEncoder(nn.Module):
         return text if self.project is None else self.project(text)
 
 
-def make(spec: Modality, dim: int | None) -> VectorEncoder | FrameEncoder | TransformerEncoder:
-    """Make the encoder of a modality whose input has ``dim`` columns; ``None`` for a transformer."""
+_KINDS: dict[str, type[nn.Module]] = {
+    "vector": VectorEncoder,
+    "frames": FrameEncoder,
+    "transformer": TransformerEncoder,
+}
+
+
+def register(name: str, *, axes: int) -> Callable[[E], E]:
+    """Class decorator: make an encoder known as ``kind`` of a modality.
+
+    The class is made as ``cls(dim, spec)`` from the number of columns and the :class:`~mmim_example.config.Modality`.
+    It has ``out_dim``, and ``forward(x, lengths)`` gives ``(B, out_dim)``. A :class:`Standardize` that is its attribute
+    ``standardize`` gets the statistics of the training split.
+
+    Args:
+        axes: 2 for vectors ``(B, D)``, without lengths, or 3 for frames ``(B, T, D)`` with lengths ``(B,)``.
+
+    Raises:
+        ValueError: if the name is taken, or there are other axes.
+    """
+
+    def add(cls: E) -> E:
+        if name in _KINDS:
+            raise ValueError(f"an encoder named {name!r} is registered already")
+        if axes not in (2, 3):
+            raise ValueError(f"axes must be 2 or 3; got {axes}")
+        _KINDS[name], ENCODERS[name] = cls, axes
+        return cls
+
+    return add
+
+
+def kind(name: str) -> type[nn.Module]:
+    """The class of an encoder."""
+    return _KINDS[name]
+
+
+def make(spec: Modality, dim: int | None) -> nn.Module:
+    """Make the encoder of a modality whose input has ``dim`` columns; ``None`` for a transformer.
+
+    Raises:
+        ValueError: if there are no columns, or an encoder has no ``out_dim``.
+    """
     if spec.kind == "transformer":
         return TransformerEncoder(spec)
     if dim is None:
         raise ValueError(f"dim must be given for an encoder of kind {spec.kind!r}; got None")
-    return VectorEncoder(dim, spec) if spec.kind == "vector" else FrameEncoder(dim, spec)
+    encoder = _KINDS[spec.kind](dim, spec)
+    if not isinstance(getattr(encoder, "out_dim", None), int):
+        raise ValueError(f"out_dim must be an integer attribute of the encoder {spec.kind!r}; got none")
+    return encoder
 
 
 def _take(states: Tensor, index: Tensor) -> Tensor:

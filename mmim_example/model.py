@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import infomax
-from mmim_example import encoders
+from mmim_example import encoders, imports
 from mmim_example.config import Config
 from mmim_example.legacy import OfficialCPC, OfficialPair
 from mmim_example.reading import Batch
@@ -103,18 +103,18 @@ class MMIM(nn.Module):
         if config.legacy:
             return OfficialPair(x_dim, y_dim)
         bound = _maximised(config.pair_bound, "pair_bound")
-        options = dict(config.pair_options)
+        options = dict(config.pair_options or {})
         if bound is infomax.BA:
             density = infomax.ConditionalGaussian(x_dim, y_dim, correlated=config.correlated)
             memory = {"components": self.entropy_components, "capacity": config.memory}
             options = {"density": density} | memory | options
-        return _built(bound, x_dim, y_dim, options, "pair_options")
+        return _built(bound, x_dim, y_dim, options, "pair")
 
     def _fusion_bound(self, dim: int) -> nn.Module:
         if self.config.legacy:
             return OfficialCPC(dim, self.config.fusion)
         bound = _maximised(self.config.fusion_bound, "fusion_bound")
-        return _built(bound, dim, self.config.fusion, self.config.fusion_options, "fusion_options")
+        return _built(bound, dim, self.config.fusion, self.config.fusion_options or {}, "fusion")
 
     @property
     def entropy_components(self) -> int:
@@ -169,7 +169,7 @@ class MMIM(nn.Module):
         fusion = {}
         for name, bound in self.fusion_bounds.items():
             given, fused = _rows(present[name], h[name], output.fused)
-            fusion[name] = bound(given, fused) if len(given) > 1 else task.new_zeros(())
+            fusion[name] = _scalar(bound(given, fused), bound) if len(given) > 1 else task.new_zeros(())
         return Terms(task, pairs, fusion)
 
     def _pairs(self) -> Iterator[tuple[str, str, nn.Module]]:
@@ -185,8 +185,7 @@ class MMIM(nn.Module):
             extra = (labels,)
         elif isinstance(bound, infomax.BA):
             extra = (self._memory_labels(labels),)
-        value: Tensor = bound(x, y, *extra)
-        return value
+        return _scalar(bound(x, y, *extra), bound)
 
     def _noisy(self, h: Tensor) -> Tensor:
         if not self.config.noise or len(h) < 2:
@@ -263,8 +262,13 @@ def _maximised(name: str, setting: str) -> type[infomax.Bound]:
     Raises:
         ValueError: if there is none, or it is an upper bound: maximising one does not raise the information.
     """
-    bound = infomax.bounds.get(name)
-    if bound.kind == "upper" or issubclass(bound, (infomax.CLUB, infomax.L1Out)):
+    try:
+        bound = infomax.bounds.get(name)
+    except ValueError as error:
+        raise ValueError(f"{setting}: {error}; one of your own needs --import FILE") from None
+    if not issubclass(bound, infomax.Bound):
+        raise ValueError(f"{setting} must be a subclass of infomax.Bound; got {bound.__name__}")
+    if getattr(bound, "kind", "") == "upper" or issubclass(bound, (infomax.CLUB, infomax.L1Out)):
         raise ValueError(
             f"{setting} must be a bound that can be maximised, as infonce, nwj or ba; got {name!r}, an upper bound, "
             "which is to be minimised"
@@ -272,13 +276,27 @@ def _maximised(name: str, setting: str) -> type[infomax.Bound]:
     return bound
 
 
-def _built(bound: type[infomax.Bound], x_dim: int, y_dim: int, options: Mapping[str, Any], setting: str) -> nn.Module:
+def _built(bound: type[infomax.Bound], x_dim: int, y_dim: int, options: Mapping[str, Any], level: str) -> infomax.Bound:
     try:
-        return bound(x_dim, y_dim, **options)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        made = bound(x_dim, y_dim, **options)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{setting} must be keywords of {bound.name}; got {', '.join(options) or 'none'}: {error}"
-        ) from None
+            f"{bound.name} must accept x_dim={x_dim}, y_dim={y_dim} and {level}_options {', '.join(options) or 'none'}"
+            f"; got {imports.reason(error)}"
+        ) from error
+    return made
+
+
+def _scalar(value: Any, bound: nn.Module) -> Tensor:
+    """The value of a bound on a batch.
+
+    Raises:
+        ValueError: if it is not a number in a tensor.
+    """
+    if not isinstance(value, Tensor) or value.ndim:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{type(bound).__name__} must return a 0-d tensor; got {got}")
+    return value
 
 
 def _rows(rows: Tensor, *values: Tensor) -> list[Tensor]:

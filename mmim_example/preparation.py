@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmim_example import encoders, pretrained
-from mmim_example.config import FRAME_PRESETS, Config
+from mmim_example.config import ENCODERS, FRAME_PRESETS, Config
 from mmim_example.measurement import batch_of
 from mmim_example.model import MMIM
 from mmim_example.reading import DataError, Dataset, Split, batches
@@ -59,7 +59,7 @@ def prepared_split(config: Config, split: Split, part: str, source: str) -> Spli
                 f"{source}: features must include every modality of the configuration; got "
                 f"{', '.join(split.features)} without {name!r}"
             )
-        axes = 3 if spec.kind == "frames" else 2
+        axes = ENCODERS[spec.kind]
         if features.ndim != axes:
             advice = f"; for frames use --preset {' or '.join(FRAME_PRESETS)}" if axes == 2 else ""
             raise DataError(
@@ -82,7 +82,7 @@ def with_missing(config: Config, dims: Mapping[str, int], split: Split) -> tuple
             if split.text is None and split.tokens is None:
                 split, absent = dataclasses.replace(split, tokens=np.zeros((n, 3, 1), np.int64)), [*absent, name]
         elif name not in features:
-            frames = spec.kind == "frames"
+            frames = ENCODERS[spec.kind] == 3
             features[name] = np.zeros((n, 1, dims[name]) if frames else (n, dims[name]), np.float32)
             lengths |= {name: np.zeros(n, np.int64)} if frames else {}
             missing[name] = np.ones(n, bool)
@@ -141,9 +141,9 @@ def _empty(texts: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.bool_]]:
 def set_statistics(model: MMIM, train: Split) -> None:
     """Give each encoder that standardises its input the mean and deviation of the training split."""
     for name, spec in model.config.modalities.items():
-        encoder = model.encoders[name]
-        if spec.standardize and not isinstance(encoder, encoders.TransformerEncoder):
-            encoder.standardize.fit(_valid_rows(model, train, name))  # type: ignore[union-attr, operator]
+        standardize = getattr(model.encoders[name], "standardize", None)
+        if spec.standardize and isinstance(standardize, encoders.Standardize):
+            standardize.fit(_valid_rows(model, train, name))
 
 
 def _valid_rows(model: MMIM, split: Split, name: str) -> Iterator[Tensor]:

@@ -74,7 +74,10 @@ def test_settings_that_a_model_refuses_fail_their_arm_alone_and_are_tried_again(
     assert np.isnan(found["odd"]["valid"]).all()
     assert np.isfinite(found["task only"]["mae"]).all()
     assert ablation.failed(tmp_path, arms, [0, 1]) == {"odd": ablation.failed(tmp_path, ["odd"], [1])["odd"]}
-    assert "fusion_options must be keywords of infonce; got warmth" in ablation.failed(tmp_path, ["odd"], [0])["odd"]
+    assert (
+        "infonce must accept x_dim=4, y_dim=8 and fusion_options warmth; got TypeError"
+        in ablation.failed(tmp_path, ["odd"], [0])["odd"]
+    )
     arms["odd"] = {"fusion_bound": "infonce", "fusion_options": {}}  # mended
     mended = ablation.ablate(settings, small_data(), tmp_path, arms=arms, seeds=[0, 1], progress=False)
     assert np.isfinite(mended["odd"]["mae"]).all()

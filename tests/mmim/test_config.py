@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from multimodal import small_config
 
 from mmim_example import config
 from mmim_example.config import Config, Modality
@@ -66,7 +67,7 @@ def test_values_out_of_range_are_told(changes, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"kind": "cnn"}, "kind must be one of vector, frames, transformer; got 'cnn'"),
+        ({"kind": "cnn"}, "kind must be one of vector, frames, transformer, or your own by --import FILE; got 'cnn'"),
         (
             {"kind": "transformer"},
             "pretrained must name a model for kind 'transformer', and be empty for other kinds; got ''",
@@ -124,3 +125,30 @@ def test_changes_by_name_leave_what_they_change_as_it_was():
 def test_an_unknown_preset_is_told_with_the_known_ones():
     with pytest.raises(ValueError, match="preset must be one of mosi, mosei, generated, sims; got 'mosy'"):
         config.preset("mosy")
+
+
+class TestBoundsDefaultOptions:
+    """A changed bound gets its own default options, not those of the bound before."""
+
+    def test_a_changed_bound(self):
+        paper = config.preset("mosi")
+        assert paper.fusion_options == {"normalize": True}
+        assert paper.changed({"fusion_bound": "nwj"}).fusion_options == {}
+        assert paper.replace(fusion_bound="nwj").fusion_options == {}
+        assert paper.changed({"fusion_bound": "nwj"}).changed({"fusion_bound": "cpc"}) == paper
+
+    def test_options_that_are_given_are_kept(self):
+        generated = config.preset("generated")
+        learned = {"normalize": True, "temperature": "learned"}
+        assert generated.changed({"fusion_bound": "cpc", "alpha": 0.2}).fusion_options == learned  # the same bound
+        options = {"critic": "cosine"}
+        assert generated.changed({"fusion_options": options, "fusion_bound": "nwj"}).fusion_options == options
+        dotted = generated.changed({"fusion_bound": "nwj", "fusion_options.critic": "cosine"})
+        assert dotted.fusion_options == options
+        assert small_config(pair_options={"entropy": "upper"}).changed({"pair_bound": "infonce"}).pair_options == {}
+
+    def test_a_file_with_a_bound_alone(self, tmp_path):
+        plain = small_config().to_dict() | {"fusion_bound": "infonce"}
+        del plain["fusion_options"], plain["pair_options"]
+        (tmp_path / "config.json").write_text(json.dumps(plain), encoding="utf-8")
+        assert config.read(tmp_path / "config.json").fusion_options == {}

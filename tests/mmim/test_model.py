@@ -237,9 +237,9 @@ def test_noise_lowers_what_a_pair_can_tell():
 
 
 def test_keywords_that_a_bound_has_not_are_refused_by_its_name():
-    with pytest.raises(ValueError, match=r"fusion_options must be keywords of nwj; got normalize"):
-        model_and_batch(small_config(fusion_bound="nwj"))
-    with pytest.raises(ValueError, match=r"pair_options must be keywords of ba; got density, .*, foo"):
+    with pytest.raises(ValueError, match=r"nwj must accept .* and fusion_options normalize; got TypeError"):
+        model_and_batch(small_config(fusion_bound="nwj", fusion_options={"normalize": True}))
+    with pytest.raises(ValueError, match=r"ba must accept .* and pair_options density, .*, foo; got TypeError"):
         model_and_batch(small_config(pair_options={"foo": 1}))
 
 
