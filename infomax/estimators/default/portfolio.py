@@ -12,7 +12,17 @@ from torch import Tensor
 
 from infomax.estimators import candidates
 from infomax.estimators.candidates.base import Side
-from infomax.estimators.default.folds import Anchor, Fold, HeldOut, Model, Networks, Scored, calibrated, score
+from infomax.estimators.default.folds import (
+    Anchor,
+    Fold,
+    HeldOut,
+    Model,
+    Networks,
+    Scored,
+    calibrated,
+    score,
+    separable,
+)
 from infomax.estimators.default.networks import KINDS, Kind
 from infomax.estimators.default.residual import fit_residuals
 from infomax.progress import no_progress
@@ -97,7 +107,9 @@ class Portfolio:
         contenders, trials = self._choose_candidate(compared)
         kinds = [kind for kind in KINDS if kind.suits(*self.sides)]
         best, steps = contenders[0], 0
-        if self.folds[0].trains and self.schedule.steps:
+        alone = next(trial for trial in trials if trial.name == best.name)
+        learnable = not separable(alone.score, alone.rows)  # otherwise, a network is told about no error
+        if self.folds[0].trains and self.schedule.steps and learnable:
             few_rows = rows < _FEW
             best, more, steps = self._choose_network(
                 contenders[:1] if few_rows else contenders, compared, kinds[:1] if few_rows else kinds

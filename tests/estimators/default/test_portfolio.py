@@ -152,3 +152,12 @@ def test_other_folds_are_trained_as_long_as_the_compared_ones():
     anchors, kind = made._anchors("elliptical", made.folds), next(kind for kind in KINDS if kind.name == "network")
     steps = [made._train(kind, made.folds, anchors, at_least=least).history[0].steps[-1] for least in (0, 300)]
     assert 8 * 20 <= steps[0] < 300 <= steps[1]
+
+
+@torch.no_grad()
+def test_no_network_where_held_out_pairs_are_separable():
+    """Eight nats of 1,000 rows: a classifier of joint against shuffled pairs is right already."""
+    x, noise = np.random.default_rng(5).standard_normal((2, 1000, 1))
+    fitted = portfolio(x, x + 1e-4 * noise, steps=100).fit()
+    assert (fitted.kind, fitted.steps) == (None, 0)
+    assert not any("network" in trial.name for trial in fitted.trials)
