@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmim_example.loss import Objective, Pair
+
 #: The published code adds the entropy to its loss after this many batches of each epoch.
 _ENTROPY_AFTER = 2
 
@@ -89,3 +91,34 @@ class OfficialCPC(nn.Module):
 def _covariance(rows: Tensor) -> Tensor:
     centred = rows - rows.mean(0)
     return centred.T @ centred / len(rows)
+
+
+class LegacyPair(Pair):
+    """The published term of a pair, which needs the labels and forgets the previous batch in each epoch."""
+
+    bound: OfficialPair
+
+    def value(self, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
+        value: Tensor = self.bound(x, y, labels)
+        return value
+
+    def start(self, x: Tensor, y: Tensor, labels: Tensor) -> None:
+        """Nothing: the published stage 0 continues with the weights of the epoch before."""
+
+    def start_epoch(self) -> None:
+        self.bound.start_epoch()
+
+
+class Legacy(Objective):
+    """Makes the published terms, with the published initialisation: Xavier's for every matrix."""
+
+    def pair(self, x_dim: int, y_dim: int) -> Pair:
+        return LegacyPair(OfficialPair(x_dim, y_dim), self.config)
+
+    def fusion(self, dim: int) -> nn.Module:
+        return OfficialCPC(dim, self.config.fusion)
+
+    def initialise(self, parameters: list[nn.Parameter]) -> None:
+        for parameter in parameters:
+            if parameter.ndim > 1:
+                nn.init.xavier_normal_(parameter)

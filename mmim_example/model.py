@@ -6,18 +6,17 @@ Sentiment Analysis", EMNLP 2021, arXiv 2109.00412. The bounds come from :mod:`in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import infomax
-from mmim_example import encoders, imports
+from mmim_example import encoders
 from mmim_example.config import Config
-from mmim_example.legacy import OfficialCPC, OfficialPair
+from mmim_example.loss import noisy, scalar, selected
+from mmim_example.objectives import of
 from mmim_example.reading import Batch
 
 
@@ -86,46 +85,13 @@ class MMIM(nn.Module):
         width = {name: int(encoder.out_dim) for name, encoder in self.encoders.items()}  # type: ignore[arg-type]
         self.fusion = Fusion(sum(width.values()), config.fusion, config.classes, config.dropout)
         # Input level: the first modality of a pair predicts the second. Fusion level: Z predicts each modality.
-        self.pair_bounds = nn.ModuleDict(
-            {f"{a}-{b}": self._pair_bound(width[a], width[b]) for a, b in config.pairs if config.use_pairs}
-        )
-        self.fusion_bounds = nn.ModuleDict(
-            {name: self._fusion_bound(width[name]) for name in width if config.use_fusion}
-        )
-        if config.legacy:
-            pretrained = {id(p) for p in self.transformer_parameters()}
-            for parameter in self.parameters():
-                if parameter.ndim > 1 and parameter.requires_grad and id(parameter) not in pretrained:
-                    nn.init.xavier_normal_(parameter)
-
-    def _pair_bound(self, x_dim: int, y_dim: int) -> nn.Module:
-        config = self.config
-        if config.legacy:
-            return OfficialPair(x_dim, y_dim)
-        bound = _maximised(config.pair_bound, "pair_bound")
-        options = dict(config.pair_options or {})
-        if bound is infomax.BA:
-            density = infomax.ConditionalGaussian(x_dim, y_dim, correlated=config.correlated)
-            memory = {"components": self.entropy_components, "capacity": config.memory}
-            options = {"density": density} | memory | options
-        return _built(bound, x_dim, y_dim, options, "pair")
-
-    def _fusion_bound(self, dim: int) -> nn.Module:
-        if self.config.legacy:
-            return OfficialCPC(dim, self.config.fusion)
-        bound = _maximised(self.config.fusion_bound, "fusion_bound")
-        return _built(bound, dim, self.config.fusion, self.config.fusion_options or {}, "fusion")
-
-    @property
-    def entropy_components(self) -> int:
-        """The number of components in the entropy memory."""
-        return {"none": 1, "sign": 3, "label": self.config.classes}[self.config.entropy_classes]
-
-    def _memory_labels(self, labels: Tensor) -> Tensor | None:
-        """The component of each row ``(B,)``: negative, zero or positive label; or the label itself."""
-        if self.entropy_components == 1:
-            return None
-        return labels.long() if self.config.entropy_classes == "label" else (labels.sign() + 1).long()
+        objective = of(config)
+        pairs = config.pairs if config.use_pairs else ()
+        self.pairs = {f"{a}-{b}": (a, b, objective.pair(width[a], width[b])) for a, b in pairs}
+        self.pair_bounds = nn.ModuleDict({name: pair.bound for name, (_, _, pair) in self.pairs.items()})
+        self.fusion_bounds = nn.ModuleDict({name: objective.fusion(width[name]) for name in width if config.use_fusion})
+        pretrained = {id(p) for p in self.transformer_parameters()}
+        objective.initialise([p for p in self.parameters() if p.requires_grad and id(p) not in pretrained])
 
     # --- The network -------------------------------------------------------------------------------------------------
 
@@ -163,34 +129,15 @@ class MMIM(nn.Module):
         else:
             task = F.cross_entropy(output.prediction, labels.long())
         pairs = {}
-        for name, (x, y, bound) in zip(self.pair_bounds, self._pairs(), strict=True):
-            given, predicted, labelled = _rows(present[x] & present[y], h[x], h[y], labels)
-            pairs[name] = self._pair_value(bound, given, self._noisy(predicted), labelled)
+        for name, (x, y, pair) in self.pairs.items():
+            given, predicted, labelled = selected(present[x] & present[y], h[x], h[y], labels)
+            enough, predicted = len(given) >= pair.least, noisy(predicted, self.config.noise)
+            pairs[name] = pair.value(given, predicted, labelled) if enough else task.new_zeros(())
         fusion = {}
         for name, bound in self.fusion_bounds.items():
-            given, fused = _rows(present[name], h[name], output.fused)
-            fusion[name] = _scalar(bound(given, fused), bound) if len(given) > 1 else task.new_zeros(())
+            given, fused = selected(present[name], h[name], output.fused)
+            fusion[name] = scalar(bound(given, fused), bound) if len(given) > 1 else task.new_zeros(())
         return Terms(task, pairs, fusion)
-
-    def _pairs(self) -> Iterator[tuple[str, str, nn.Module]]:
-        """The modalities and the bound of each pair; nothing if pairs are switched off."""
-        for (x, y), bound in zip(self.config.pairs, self.pair_bounds.values(), strict=False):
-            yield x, y, bound
-
-    def _pair_value(self, bound: nn.Module, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
-        if len(x) < (1 if isinstance(bound, infomax.BA) else 2):
-            return x.new_zeros(())
-        extra: tuple[Tensor | None, ...] = ()
-        if isinstance(bound, OfficialPair):
-            extra = (labels,)
-        elif isinstance(bound, infomax.BA):
-            extra = (self._memory_labels(labels),)
-        return _scalar(bound(x, y, *extra), bound)
-
-    def _noisy(self, h: Tensor) -> Tensor:
-        if not self.config.noise or len(h) < 2:
-            return h
-        return h + self.config.noise * h.detach().std(0) * torch.randn_like(h)
 
     def loss(self, terms: Terms) -> Tensor:
         """L = L_task + α L_CPC + β L_BA, where each bound enters with a minus sign: stage 1 maximises it."""
@@ -204,25 +151,20 @@ class MMIM(nn.Module):
     @torch.no_grad()
     def start_pairs(self, representations: Mapping[str, Tensor], present: Mapping[str, Tensor], labels: Tensor) -> None:
         """Prepare stage 0 for the current encoders: set what has a closed form, and refill the entropy memories."""
-        for x, y, bound in self._pairs():
-            rows = present[x] & present[y]
-            if not isinstance(bound, infomax.Bound) or rows.sum() < 2:
-                continue
-            given, predicted = representations[x][rows], self._noisy(representations[y][rows])
-            if self.config.pair_start:
-                infomax.critics.reset(bound)
-                bound.warm_start(given, predicted)
-            if isinstance(bound, infomax.BA) and bound.memory is not None:
-                bound.memory.reset_parameters()
-                bound.memory.update(predicted, self._memory_labels(labels[rows]))
+        for x, y, pair in self.pairs.values():
+            given, predicted, labelled = selected(
+                present[x] & present[y], representations[x], representations[y], labels
+            )
+            if len(given) > 1:
+                pair.start(given, predicted, labelled)
 
     def pair_loss(self, representations: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor | None:
         """The loss of stage 0, for BA −log q(y|x) of each pair; ``None`` if no pair has enough rows."""
         losses = []
-        for x, y, bound in self._pairs():
-            given, predicted = _rows(present[x] & present[y], representations[x], representations[y])
+        for x, y, pair in self.pairs.values():
+            given, predicted = selected(present[x] & present[y], representations[x], representations[y])
             if len(given) > 1:
-                losses.append(bound.loss(given, self._noisy(predicted)))  # type: ignore[operator]
+                losses.append(pair.loss(given, noisy(predicted, self.config.noise)))
         return torch.stack(losses).sum() if losses else None
 
     def ceilings(self, n: int) -> dict[str, dict[str, float | None]]:
@@ -250,55 +192,6 @@ class MMIM(nn.Module):
         return [p for p in self.parameters() if p.requires_grad and id(p) not in others]
 
     def start_epoch(self) -> None:
-        """Reset the legacy terms at the start of an epoch. The correct terms keep their memory."""
-        for bound in self.pair_bounds.values():
-            if isinstance(bound, OfficialPair):
-                bound.start_epoch()
-
-
-def _maximised(name: str, setting: str) -> type[infomax.Bound]:
-    """The bound of that name.
-
-    Raises:
-        ValueError: if there is none, or it is an upper bound: maximising one does not raise the information.
-    """
-    try:
-        bound = infomax.bounds.get(name)
-    except ValueError as error:
-        raise ValueError(f"{setting}: {error}; one of your own needs --import FILE") from None
-    if not issubclass(bound, infomax.Bound):
-        raise ValueError(f"{setting} must be a subclass of infomax.Bound; got {bound.__name__}")
-    if getattr(bound, "kind", "") == "upper" or issubclass(bound, (infomax.CLUB, infomax.L1Out)):
-        raise ValueError(
-            f"{setting} must be a bound that can be maximised, as infonce, nwj or ba; got {name!r}, an upper bound, "
-            "which is to be minimised"
-        )
-    return bound
-
-
-def _built(bound: type[infomax.Bound], x_dim: int, y_dim: int, options: Mapping[str, Any], level: str) -> infomax.Bound:
-    try:
-        made = bound(x_dim, y_dim, **options)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{bound.name} must accept x_dim={x_dim}, y_dim={y_dim} and {level}_options {', '.join(options) or 'none'}"
-            f"; got {imports.reason(error)}"
-        ) from error
-    return made
-
-
-def _scalar(value: Any, bound: nn.Module) -> Tensor:
-    """The value of a bound on a batch.
-
-    Raises:
-        ValueError: if it is not a number in a tensor.
-    """
-    if not isinstance(value, Tensor) or value.ndim:
-        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"{type(bound).__name__} must return a 0-d tensor; got {got}")
-    return value
-
-
-def _rows(rows: Tensor, *values: Tensor) -> list[Tensor]:
-    """The selected rows of each tensor; the tensors themselves if all rows are selected, which is usual."""
-    return list(values) if bool(rows.all()) else [value[rows] for value in values]
+        """Prepare the pairs for stage 1 of an epoch."""
+        for _, _, pair in self.pairs.values():
+            pair.start_epoch()

@@ -7,6 +7,7 @@ from multimodal import frames_config, frames_data, small_config, small_data
 
 import infomax
 from mmim_example.config import Modality
+from mmim_example.loss import noisy
 from mmim_example.model import MMIM
 from mmim_example.reading import batch, without
 
@@ -230,7 +231,8 @@ def test_noise_lowers_what_a_pair_can_tell():
         h = {"text": x, "audio": y, "vision": y}
         there = {name: torch.ones(4000, dtype=torch.bool) for name in h}
         model.start_pairs(h, there, torch.zeros(4000))
-        values.append(model._pair_value(model.pair_bounds["text-audio"], x, model._noisy(y), torch.zeros(4000)).item())
+        pair = model.pairs["text-audio"][2]
+        values.append(pair.value(x, noisy(y, noise), torch.zeros(4000)).item())
     # ½ log(1 + signal / noise) in each of four coordinates; y's own variance is 1.25, and the noise is as large.
     assert values[0] == pytest.approx(2 * np.log1p(1 / 0.25), abs=0.1)
     assert values[1] == pytest.approx(2 * np.log1p(1 / (0.25 + 1.25)), abs=0.1)
