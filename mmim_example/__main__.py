@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from infomax import atomic_write, distributed, interrupts
-from mmim_example import ablation, imports, preparation, reading, synthetic
+from mmim_example import ablation, imports, preparation, pretrained, reading, synthetic
 from mmim_example import config as configuration
 from mmim_example.config import Config
 from mmim_example.reading.files import read_json, write_text
-from mmim_example.results import comparison, evaluation, figures, prediction
-from mmim_example.runs import checkpoint, log
-from mmim_example.runs.facts import CheckpointError
+from mmim_example.results import comparison, evaluation, figures, prediction, run_figures
+from mmim_example.runs import checkpoint
 
 Commands = Any  # argparse has no public name for the type of subparsers
 
@@ -233,7 +232,7 @@ def _train(arguments: argparse.Namespace) -> None:
         f"{run.epochs} epochs; the best is epoch {run.best_epoch} with a validation loss of {run.best_valid:.4f}: "
         f"{run.directory / 'best.safetensors'}"
     )
-    _draw(run.directory, _training_figures(run.directory))
+    _draw(run.directory, run_figures.of_training(run.directory))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -253,8 +252,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     text = json.dumps(evaluation.to_json(found), indent=1)
     write_text(arguments.out / "evaluation.json", text + "\n")
     prediction.write_table(arguments.out / "predictions.csv", split.ids, found.predictions, found.half_width)
-    truth = _truth(arguments.truth) if arguments.truth else None
-    made = _training_figures(arguments.out, truth)
+    truth = run_figures.truth(arguments.truth) if arguments.truth else None
+    made = run_figures.of_training(arguments.out, truth)
     regression = found.predictions.ndim == 1
     if regression:
         made["predictions"] = partial(figures.predictions, found.predictions, found.labels)
@@ -297,27 +296,6 @@ def _predictions(arguments: argparse.Namespace) -> prediction.Predictions:
     return found
 
 
-def _truth(path: Path) -> dict[str, float]:
-    truth = read_json(path)
-    if not isinstance(truth, dict) or any(type(nats) not in (int, float) for nats in truth.values()):
-        raise ValueError(f"{path} must be a JSON object of numbers, as generate writes it; got other content")
-    return truth
-
-
-def _training_figures(directory: Path, truth: dict[str, float] | None = None) -> dict[str, Callable[[], Any]]:
-    """Functions that draw the figures of a training run, by the name of the file."""
-    records = log.records(directory)
-    if not any(record["event"] == "epoch" for record in records):
-        raise CheckpointError(
-            f"{directory / 'log.jsonl'} must contain an epoch; got {len(records)} records without one"
-        )
-    made: dict[str, Callable[[], Any]] = {"losses": partial(figures.losses, records)}
-    measured = any(record.get("train", {}).get(level) for record in records for level in ("pairs", "fusion"))
-    if measured and not checkpoint.run_config(directory).legacy:  # its values are not information
-        made["information"] = partial(figures.information, records, truth)
-    return made
-
-
 def _draw(directory: Path, made: Mapping[str, Callable[[], Any]]) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         print("no figures: they need matplotlib (pip install 'infomax[mmim]')", file=sys.stderr)
@@ -329,7 +307,10 @@ def _draw(directory: Path, made: Mapping[str, Callable[[], Any]]) -> None:
 
 
 def _ablate(arguments: argparse.Namespace) -> None:
-    """Train every arm with every seed. Prints means, standard deviations and paired tests against a baseline."""
+    """Train every arm with every seed. Prints means, standard deviations and paired tests against a baseline.
+
+    The table is also in SPLIT.md, and every value in SPLIT.csv.
+    """
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1; got {arguments.seeds}")
     if arguments.arms and not arguments.arms.is_file():
@@ -361,6 +342,7 @@ def _ablate(arguments: argparse.Namespace) -> None:
             config.metrics
         ]
     )
+    write_text(arguments.out / f"{arguments.split}.csv", comparison.rows(results, range(arguments.seeds)))
     text = comparison.table(results, baseline, arguments.metrics or default)
     write_text(arguments.out / f"{arguments.split}.md", text + "\n")
     print(text)
@@ -370,6 +352,8 @@ def _ablate(arguments: argparse.Namespace) -> None:
 
 def _convert(arguments: argparse.Namespace) -> None:
     """Write data in the plain format. Pickles are read without executing them."""
+    if arguments.embed_text:
+        pretrained.require(arguments.embed_text)
     dataset = _load(arguments)
     if arguments.embed_text:
         dataset = preparation.with_embedded_text(dataset, arguments.embed_text)

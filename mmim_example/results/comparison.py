@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,6 +174,18 @@ def table(
         lines.append(line)
     lines.insert(1, [":---", *["---:"] * (len(lines[0]) - 1)])
     return "\n".join(_row(line) for line in lines)
+
+
+def rows(results: Mapping[str, Mapping[str, Sequence[float]]], seeds: Sequence[int]) -> str:
+    """A CSV table with a row for each arm, seed and metric: ``arm, seed, metric, value``; empty for NaN."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["arm", "seed", "metric", "value"])
+    for arm, metrics in results.items():
+        for metric, values in metrics.items():
+            pairs = zip(seeds, values, strict=True)
+            table.writerows([arm, seed, metric, "" if math.isnan(value) else value] for seed, value in pairs)
+    return text.getvalue()
 
 
 def _check_results(results: Mapping[str, Mapping[str, Sequence[float]]], baseline: str, metrics: Sequence[str]) -> None:

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import pickle
@@ -82,6 +83,11 @@ def test_ablate_prints_the_table(work, tmp_path, capsys):
     assert len(lines) == 4
     assert "difference to alone" in lines[0]
     assert (tmp_path / "runs" / "test.md").read_text(encoding="utf-8").splitlines() == lines
+    with (tmp_path / "runs" / "test.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "mae"]
+    assert [(row["arm"], row["seed"]) for row in rows] == [("alone", "0"), ("alone", "1"), ("both", "0"), ("both", "1")]
+    mean = (float(rows[0]["value"]) + float(rows[1]["value"])) / 2
+    assert f"| alone | {mean:.3f} ±" in lines[2]
 
 
 def test_convert_reads_a_pickle_and_leaves_the_plain_format(tmp_path, capsys):
