@@ -35,7 +35,7 @@ def estimates_table(results: Sequence[Estimate | Composition]) -> str:
     rows = [["estimator", "kind", results[0].unit, "95 % interval", "standard error", "p", "gap", "ceiling"]]
     for result in results:
         trained = ["", ""]
-        if isinstance(result, Estimate) and result.history:
+        if isinstance(result, Estimate) and (result.history or result.candidates):
             trained = [f"{result.gap:.3f}", "none" if result.ceiling is None else f"{result.ceiling:.2f}"]
         test = "" if result.pvalue is None else pvalue_text(result.pvalue, result.least_pvalue)
         numbers = [f"{result.mi:.3f}", interval(result), f"{result.stderr:.3f}", test.removeprefix("= ")]

@@ -164,7 +164,7 @@ class Estimate:
     def __repr__(self) -> str:
         low, high = self.confidence_interval()
         ceiling = "" if self.ceiling is None else f", ceiling {self.ceiling:.2f}"
-        gap = f", gap {self.gap:.4f}" if self.history else ""
+        gap = f", gap {self.gap:.4f}" if self.history or self.candidates else ""
         test = "" if self.pvalue is None else f", p {pvalue_text(self.pvalue, self.least_pvalue)} for independence"
         extra = f"{gap}{ceiling}{test}"
         lines = [

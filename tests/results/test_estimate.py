@@ -110,8 +110,8 @@ class TestEstimate:
     def test_candidates_of_the_default(self, quick):
         """Those for continuous columns, then networks on top of the best; one of them is chosen."""
         names = [trial.name for trial in quick("default").candidates]
-        assert names[:3] == ["elliptical", "components", "mixture"]
-        assert names[3:] == ["elliptical + network", "elliptical + additive"]
+        assert names[:-2] == ["elliptical", "components", "mixture", "pairs"]
+        assert names[-2:] == ["elliptical + network", "elliptical + additive"]
         assert [trial.chosen for trial in quick("default").candidates].count(True) == 1
         assert quick("infonce").candidates == ()
 

@@ -39,40 +39,49 @@ def nonlinear():
 
 
 class TestNumbers:
-    @pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+    NAMES = (
+        "normal-5d-1",
+        "1v1-additive-0.75",
+        "student-identity-1-1-1",
+        "student-identity-3-3-3",
+        "spiral-multinormal-sparse-3-3-2-2.0",
+        "channel-5-1",
+        "zero-inflated-poisson-0.15",
+        "label-2-1d-0.3",
+    )
+
     @pytest.mark.parametrize(
-        "name",
+        ("name", "n", "quick"),
         [
-            "normal-5d-1",
-            "1v1-additive-0.75",
-            "student-identity-1-1-1",
-            "student-identity-3-3-3",
-            "spiral-multinormal-sparse-3-3-2-2.0",
-            "channel-5-1",
-            "zero-inflated-poisson-0.15",
-            "label-2-1d-0.3",
+            *((name, 900, True) for name in ("normal-5d-1", "spiral-multinormal-sparse-3-3-2-2.0", "label-2-1d-0.3")),
+            *(pytest.param(name, 1000, quick, marks=pytest.mark.slow) for name in NAMES for quick in (True, False)),
         ],
     )
-    def test_known_information_of_a_thousand_rows(self, name, quick):
-        """In an interval of 99.7 %, whose standard error is at most four times that of the log-ratio itself."""
+    def test_known_information(self, name, n, quick):
+        """In an interval of 99.7 %, whose standard error is at most four times that of the log-ratio itself.
+
+        With fewer than a thousand rows one network is trained, otherwise several are compared.
+        """
         task = tasks.get(name)
-        result = estimate(*task.sample(1000, 0), quick=quick, progress=False)
+        result = estimate(*task.sample(n, 0), quick=quick, progress=False)
         low, high = result.confidence_interval(0.997)
         assert low < task.mi < high
-        assert result.stderr < 4 * result.local.std() / math.sqrt(1000) + 1e-3
+        assert result.stderr < 4 * result.local.std() / math.sqrt(n) + 1e-3
         assert high - low < 6 * result.stderr + result.gap + 1e-9
         assert result.pvalue == 1 / (100 if quick else 200)
 
     def test_beats_its_anchor_where_correlations_see_nothing(self):
-        x = np.random.default_rng(0).normal(size=1000)
-        y = x**2 + 0.5 * np.random.default_rng(1).normal(size=1000)
+        x = np.random.default_rng(0).normal(size=900)
+        y = x**2 + 0.5 * np.random.default_rng(1).normal(size=900)
         result = estimate(x, y, **QUICK)
         assert abs(estimate(x, y, bound="gaussian").mi) < 0.02
         low, high = result.confidence_interval(0.997)
         assert low < 0.79 < high  # by quadrature
         assert result.mi > 0.6
 
-    @pytest.mark.parametrize("shape", [pytest.param((200, 1, 1), marks=pytest.mark.slow), (200, 5, 5), (60, 20, 10)])
+    @pytest.mark.parametrize(
+        "shape", [*(pytest.param((200, d, d), marks=pytest.mark.slow) for d in (1, 5)), (60, 20, 10)]
+    )
     def test_independent_pairs_give_about_nothing(self, shape):
         n, dim_x, dim_y = shape
         rng = np.random.default_rng(0)
@@ -115,20 +124,20 @@ class TestNearestNeighbours:
     """Where they find what a copula and a smooth network do not."""
 
     @pytest.mark.parametrize(
-        ("n", "quick"),
-        [(1000, True), *(pytest.param(n, False, marks=pytest.mark.slow) for n in (1000, 3000))],
+        ("n", "seeds", "quick"),
+        [(900, 1, True), *(pytest.param(n, 3, n == 1001, marks=pytest.mark.slow) for n in (1000, 1001, 3000))],
     )
-    def test_a_sum_of_heavy_tails(self, n, quick):
+    def test_a_sum_of_heavy_tails(self, n, seeds, quick):
         """x + e with standard Cauchy x and e: log(4) - log(2) nats; the network alone finds 0.5."""
         covered = 0
-        for seed in range(3):
+        for seed in range(seeds):
             x, noise = np.random.default_rng(seed).standard_cauchy((2, n))
             result = estimate(x, x + noise, quick=quick, progress=False, seed=seed)
             low, high = result.confidence_interval()
             covered += low <= math.log(2) <= high
-            assert result.mi == pytest.approx(math.log(2), abs=0.16 if n == 1000 else 0.08)
+            assert result.mi == pytest.approx(math.log(2), abs=0.16 if n < 3000 else 0.08)
             assert result.local.mean() == pytest.approx(result.mi)
-        assert covered >= 2
+        assert covered >= max(1, seeds - 1)
 
     def test_codes_without_an_order(self):
         rng = np.random.default_rng(1)
@@ -160,6 +169,7 @@ class TestNearestNeighbours:
         moved = estimator._with_neighbours(found, found.local, (side, side), np.random.default_rng(2))
         assert moved.local.mean() == pytest.approx(0.02 * (1 - 9 / z**2) if z else 0.0, abs=1e-5)
 
+    @pytest.mark.slow
     def test_copies_of_rows_are_not_taken_for_neighbours(self):
         """300 independent rows, each four times: neighbours would find log(300) nats."""
         rows = np.random.default_rng(0).normal(size=(300, 2))
@@ -274,12 +284,13 @@ class TestResult:
         assert measure(x, y, draws=9, **options).pvalue == 1 / 10
         assert measure(x, y[::-1].copy(), draws=49, **options).pvalue > 1 / 50
 
+    @pytest.mark.slow
     def test_what_the_network_may_have_missed_is_no_large_gap(self, monkeypatch):
         """All of the information is found by the network, a quarter of it is in the gap, and no rows are too few."""
         monkeypatch.setattr(estimator, "_NEAR_DIMENSIONS", 0)
         monkeypatch.setattr(estimator, "_NEAR_DIFFERENCES", 0)
-        x = np.random.default_rng(0).normal(size=1500)
-        y = np.abs(x) + 0.1 * np.random.default_rng(1).normal(size=1500)
+        x = np.random.default_rng(0).normal(size=900)
+        y = np.abs(x) + 0.1 * np.random.default_rng(1).normal(size=900)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             result = estimate(x, y, folds=3, **QUICK)
