@@ -108,7 +108,7 @@ class Portfolio:
         kinds = [kind for kind in KINDS if kind.suits(*self.sides)]
         best, steps = contenders[0], 0
         alone = next(trial for trial in trials if trial.name == best.name)
-        learnable = not separable(alone.score, alone.rows)  # otherwise, a network is told about no error
+        learnable = not separable(alone.score, alone.rows)  # otherwise held-out scores show no error
         if self.folds[0].trains and self.schedule.steps and learnable:
             few_rows = rows < _FEW
             best, more, steps = self._choose_network(
