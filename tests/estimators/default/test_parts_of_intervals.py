@@ -150,7 +150,7 @@ def test_shrunk_by_its_noise(corrected):
 
 
 @pytest.mark.parametrize(
-    ("calibrated", "error", "kept"), [(0.98, 0.0, True), (0.96, 0.0, False), (0.96, 0.01, True), (0.94, 0.01, False)]
+    ("calibrated", "error", "kept"), [(0.975, 0.0, True), (0.96, 0.0, False), (0.96, 0.01, True), (0.94, 0.01, False)]
 )
 def test_rows_that_reject_the_copula(corrected, calibrated, error, kept):
     """A calibrated value below 1 less the loss, 0.01, two standard errors and 0.02."""
