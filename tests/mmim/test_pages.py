@@ -39,6 +39,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_your_own_videos(here):
     (code,) = blocks("your-own-videos.md", "python")
     exec(code, {})

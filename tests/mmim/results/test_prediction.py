@@ -44,16 +44,16 @@ def unlabelled(folder, split, text=None):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A trained run, and its data in the plain format."""
+    """A trained run that is evaluated on its test split, and its data in the plain format."""
     dataset, folder = small_data((400, 100, 400)), tmp_path_factory.mktemp("run")
     train(small_config(epochs=6, lr=5e-3), dataset, folder / "run", progress=False)
     reading.save(dataset, folder / "data")
+    run_main("evaluate", folder / "run", "--data", folder / "data")
     return folder, dataset
 
 
 def test_new_data_without_labels_get_what_evaluate_gives(trained, tmp_path):
     folder, dataset = trained
-    run_main("evaluate", folder / "run", "--data", folder / "data")
     expected = (folder / "run" / "predictions.csv").read_text(encoding="utf-8")
     new = unlabelled(tmp_path / "new", dataset.test)
     run_main("predict", folder / "run", "--data", new, "--output", tmp_path / "all.csv")
@@ -69,7 +69,6 @@ def test_new_data_without_labels_get_what_evaluate_gives(trained, tmp_path):
 
 def test_80_per_cent_of_new_labels_lie_in_the_interval(trained):
     folder, dataset = trained
-    run_main("evaluate", folder / "run", "--data", folder / "data")
     rows, labels = table(folder / "run" / "predictions.csv"), dataset.test.labels
     inside = (column(rows, "low_80") <= labels) & (labels <= column(rows, "high_80"))
     # Both the 100 validation rows and the 400 test rows make noise: 0.8 ± 3 √(0.16/100 + 0.16/400).
