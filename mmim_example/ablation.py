@@ -153,10 +153,18 @@ def _run(config: Config, dataset: Dataset, directory: Path, split: str, files: S
         write_text(done, json.dumps(kept, indent=1))
         (directory / "last.safetensors").unlink(missing_ok=True)
     for name, value in key.items():
-        if kept.get(name) != value:
+        if kept.get(name) != value and not (name == "configuration" and _same(kept.get(name), config)):
             other = "other data than " + dataset.source if name == "data" else f"another {name}"
             raise CheckpointError(f"{done} belongs to {other}; use another directory")
     return dict(kept[split])
+
+
+def _same(plain: Any, config: Config) -> bool:
+    """Whether a stored configuration, which may lack newer settings, means this one."""
+    try:
+        return isinstance(plain, dict) and Config.from_dict(plain) == config
+    except (TypeError, ValueError):
+        return False
 
 
 def _trained(config: Config, dataset: Dataset, directory: Path) -> dict[str, Any]:

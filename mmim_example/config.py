@@ -23,6 +23,7 @@ ENCODERS: dict[str, int] = {"vector": 2, "frames": 3, "transformer": 3}
 Target = Literal["regression", "classification"]
 EntropyClasses = Literal["sign", "label", "none"]
 Metrics = Literal["mosi", "sims"]
+Init = Literal["pytorch", "xavier"]
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -142,6 +143,8 @@ class Config:
             the "label" itself (classification), or "none".
         memory: rows that the memory keeps for each component.
         legacy: use the objective of the published code instead; see ``legacy.py``.
+        init: initial weights outside transformers: "pytorch" keeps those of each layer, and "xavier" draws all matrices
+            again, as the published code does.
         batch_size, epochs, seed: as usual. The last, smaller batch is used.
         lr, lr_transformer, lr_pairs: learning rates: of transformers, of the pairs' bounds, and (``lr``) of the rest.
         weight_decay: L2 penalty of both optimisers.
@@ -174,6 +177,7 @@ class Config:
     entropy_classes: EntropyClasses = "sign"
     memory: int = 256
     legacy: bool = False
+    init: Init = "pytorch"
     batch_size: int = 32
     epochs: int = 40
     seed: int = 0
@@ -198,6 +202,7 @@ class Config:
         self._check_modalities()
         _one_of("target", self.target, get_args(Target))
         _one_of("metrics", self.metrics, get_args(Metrics))
+        _one_of("init", self.init, get_args(Init))
         _one_of("entropy_classes", self.entropy_classes, get_args(EntropyClasses))
         if (self.target == "classification") != (self.classes > 1):
             raise ValueError(f"classes must be 1 for regression and more for classification; got {self.classes}")
@@ -241,6 +246,9 @@ class Config:
     def from_dict(cls, plain: Mapping[str, Any]) -> Config:
         """The inverse of :meth:`to_dict`.
 
+        Before ``init`` was a setting, the published objective always had the published initialisation. So "legacy"
+        without "init" has "xavier".
+
         Raises:
             ValueError: for unknown names, with a suggestion, and for values out of range.
         """
@@ -253,7 +261,8 @@ class Config:
                 raise ValueError(f"modalities.{name} must be an object; got {modality!r}")
             _known(modality, Modality)
             modalities[name] = Modality(**modality)
-        given = dict(plain) | {"modalities": modalities}
+        given = {"init": "xavier" if plain.get("legacy") is True else "pytorch"} | dict(plain)
+        given |= {"modalities": modalities}
         if "pairs" in given:
             if not isinstance(given["pairs"], list | tuple) or not all(
                 isinstance(pair, list | tuple) and all(isinstance(name, str) for name in pair)
@@ -321,8 +330,8 @@ def _frames(hidden: int) -> Modality:
 
 _BERT = Modality("transformer", out=0, pretrained="bert-base-uncased")
 
-#: The paper's values for its two data sets, those of MOSI with a Chinese BERT for CH-SIMS, and a small configuration
-#: for generated data.
+#: The paper's values for its two data sets, those of MOSI with a Chinese BERT for CH-SIMS, a small configuration for
+#: generated data, and the published code with its own default values.
 PRESETS: dict[str, Config] = {
     "mosi": Config(
         modalities={"text": _BERT, "audio": _frames(32), "vision": _frames(32)},
@@ -338,13 +347,17 @@ PRESETS: dict[str, Config] = {
         fusion=32, batch_size=64, epochs=12, lr=2e-3, lr_pairs=4e-3, clip=5.0,
         correlated=True, noise=0.3, pair_start=True, memory=1024, threads=1,
     ),
+    "published": Config(
+        modalities={"text": _BERT, "audio": _frames(16), "vision": _frames(16)},
+        legacy=True, init="xavier", lr_patience=20,
+    ),
 }  # fmt: skip
 
 
 _CHINESE = dataclasses.replace(_BERT, pretrained="bert-base-chinese")
 PRESETS["sims"] = PRESETS["mosi"].replace(modalities={**PRESETS["mosi"].modalities, "text": _CHINESE}, metrics="sims")
 #: The presets for the published data sets, whose features are frames.
-FRAME_PRESETS = ("mosi", "mosei", "sims")
+FRAME_PRESETS = ("mosi", "mosei", "sims", "published")
 
 
 def preset(name: str) -> Config:

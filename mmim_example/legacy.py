@@ -110,15 +110,10 @@ class LegacyPair(Pair):
 
 
 class Legacy(Objective):
-    """Makes the published terms, with the published initialisation: Xavier's for every matrix."""
+    """Makes the published terms."""
 
     def pair(self, x_dim: int, y_dim: int) -> Pair:
         return LegacyPair(OfficialPair(x_dim, y_dim), self.config)
 
     def fusion(self, dim: int) -> nn.Module:
         return OfficialCPC(dim, self.config.fusion)
-
-    def initialise(self, parameters: list[nn.Parameter]) -> None:
-        for parameter in parameters:
-            if parameter.ndim > 1:
-                nn.init.xavier_normal_(parameter)

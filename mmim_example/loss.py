@@ -102,9 +102,6 @@ class Objective:
         bound = _maximised(self.config.fusion_bound, "fusion_bound")
         return _built(bound, dim, self.config.fusion, self.config.fusion_options or {}, "fusion")
 
-    def initialise(self, parameters: list[nn.Parameter]) -> None:
-        """Set initial weights of everything but pretrained models. PyTorch's own are kept."""
-
 
 def components(config: Config) -> int:
     """The number of components in the entropy memory."""

@@ -84,14 +84,23 @@ class MMIM(nn.Module):
         )
         width = {name: int(encoder.out_dim) for name, encoder in self.encoders.items()}  # type: ignore[arg-type]
         self.fusion = Fusion(sum(width.values()), config.fusion, config.classes, config.dropout)
+        self._initialise(
+            self.encoders, self.fusion
+        )  # before the bounds, so that every objective starts from one network
         # Input level: the first modality of a pair predicts the second. Fusion level: Z predicts each modality.
         objective = of(config)
         pairs = config.pairs if config.use_pairs else ()
         self.pairs = {f"{a}-{b}": (a, b, objective.pair(width[a], width[b])) for a, b in pairs}
         self.pair_bounds = nn.ModuleDict({name: pair.bound for name, (_, _, pair) in self.pairs.items()})
         self.fusion_bounds = nn.ModuleDict({name: objective.fusion(width[name]) for name in width if config.use_fusion})
+        self._initialise(self.pair_bounds, self.fusion_bounds)
+
+    def _initialise(self, *parts: nn.Module) -> None:
+        """With ``init="xavier"``, draw all matrices outside transformers again: variance 2 / (columns + rows)."""
         pretrained = {id(p) for p in self.transformer_parameters()}
-        objective.initialise([p for p in self.parameters() if p.requires_grad and id(p) not in pretrained])
+        for parameter in (p for part in parts for p in part.parameters() if self.config.init == "xavier"):
+            if parameter.requires_grad and id(parameter) not in pretrained and parameter.ndim > 1:
+                nn.init.xavier_normal_(parameter)
 
     # --- The network -------------------------------------------------------------------------------------------------
 

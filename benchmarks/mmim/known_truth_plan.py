@@ -16,6 +16,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "paper, one Gaussian": {**_PAPER, "entropy_classes": "none"},
     "paper, by sign": {**_PAPER, "entropy_classes": "sign"},
     "InfoNCE for BA": {"pair_bound": "infonce", "noise": 0.0, "pair_start": False},
-    "legacy": {"legacy": True},
+    "legacy": {"legacy": True, "init": "xavier"},
     "task only": {**_FIRM, "entropy_classes": "none", "beta": 0.0, "use_fusion": False},
 }

@@ -18,7 +18,7 @@ ARMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "+ CPC": ({"use_pairs": False}, ("alpha",)),
     "+ BA": ({"use_fusion": False}, ("beta",)),
     "+ both (MMIM)": ({}, ("alpha", "beta")),
-    "+ both, legacy": ({"legacy": True}, ("alpha", "beta")),
+    "+ both, legacy": ({"legacy": True, "init": "xavier"}, ("alpha", "beta")),
     "InfoNCE, learned T": ({"fusion_options": LEARNED}, ("alpha", "beta")),
     "NWJ for CPC": ({"fusion_bound": "nwj", "fusion_options": {}}, ("alpha", "beta")),
 }

@@ -113,6 +113,20 @@ def test_settings_that_are_none_are_told_before_any_run(tmp_path, changes, messa
     assert not (tmp_path / "runs").exists()
 
 
+def test_finished_runs_of_an_older_version_keep_their_meaning(tmp_path, monkeypatch):
+    """It had no setting ``init``, and its published objective always had the published initialisation."""
+    dataset, settings = frames_data(), frames_config(epochs=1, legacy=True, init="xavier")
+    first = ablation.ablate(settings, dataset, tmp_path, arms={"published": {}}, seeds=[0], progress=False)
+    done = ablation.folder(tmp_path, "published", 0) / "result.json"
+    kept = json.loads(done.read_text(encoding="utf-8"))
+    del kept["configuration"]["init"]
+    done.write_text(json.dumps(kept), encoding="utf-8")
+    monkeypatch.setattr(ablation, "train", lambda *_, **__: pytest.fail("trained again"))
+    assert ablation.ablate(settings, dataset, tmp_path, arms={"published": {}}, seeds=[0], progress=False) == first
+    with pytest.raises(CheckpointError, match="belongs to another configuration"):
+        ablation.ablate(settings, dataset, tmp_path, arms={"published": {"init": "pytorch"}}, seeds=[0], progress=False)
+
+
 def test_runs_of_another_revision_are_neither_resumed_nor_compared(tmp_path, monkeypatch):
     place = ablation.folder(tmp_path / "killed", "a", 0)
     with monkeypatch.context() as older:

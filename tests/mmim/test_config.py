@@ -48,6 +48,7 @@ def test_the_presets_hold_the_papers_values():
         ({"seed": -1}, "seed must be at least 0"),
         ({"use_pairs": "False"}, "use_pairs must be true or false; got 'False'"),
         ({"legacy": 1}, "legacy must be true or false; got 1"),
+        ({"init": "orthogonal"}, "init must be one of pytorch, xavier; got 'orthogonal'"),
         ({"epochs": 1.5}, "epochs must be an integer; got 1.5"),
         ({"epochs": True}, "epochs must be an integer; got True"),
         ({"alpha": "foo"}, "alpha must be a number; got 'foo'"),
@@ -123,8 +124,34 @@ def test_changes_by_name_leave_what_they_change_as_it_was():
 
 
 def test_an_unknown_preset_is_told_with_the_known_ones():
-    with pytest.raises(ValueError, match="preset must be one of mosi, mosei, generated, sims; got 'mosy'"):
+    with pytest.raises(ValueError, match="preset must be one of mosi, mosei, generated, published, sims; got 'mosy'"):
         config.preset("mosy")
+
+
+class TestInitialisation:
+    """It is a setting of its own; in older versions, the published objective implied the published initialisation."""
+
+    @pytest.mark.parametrize(("legacy", "init"), [(True, "xavier"), (False, "pytorch")])
+    def test_a_configuration_of_an_older_version_keeps_its_meaning(self, legacy, init, tmp_path):
+        plain = Config(modalities=TWO, pairs=(("text", "audio"),), legacy=legacy).to_dict()
+        del plain["init"]
+        (tmp_path / "config.json").write_text(json.dumps(plain), encoding="utf-8")
+        assert config.read(tmp_path / "config.json").init == init
+
+    def test_a_changed_objective_keeps_the_initialisation(self):
+        paper = config.preset("mosi")
+        assert paper.changed({"legacy": True}).init == paper.replace(legacy=True).init == "pytorch"
+        assert paper.changed({"init": "xavier"}).legacy is False
+
+    def test_a_stored_choice_is_kept(self):
+        made = config.preset("mosi").replace(legacy=True)
+        assert Config.from_dict(made.to_dict()) == made
+
+    def test_the_published_preset_has_the_published_defaults(self):
+        made = config.preset("published")
+        assert (made.legacy, made.init, made.clip, made.lr_patience) == (True, "xavier", 1.0, 20)
+        assert (made.batch_size, made.lr, made.lr_pairs, made.alpha, made.beta) == (32, 1e-3, 1e-3, 0.1, 0.1)
+        assert {m: spec.hidden for m, spec in made.modalities.items()} == {"text": 0, "audio": 16, "vision": 16}
 
 
 class TestBoundsDefaultOptions:

@@ -240,6 +240,44 @@ def test_too_few_columns_for_a_quarter_are_refused():
         OfficialPair(8, 3)
 
 
+# --- Initial weights -------------------------------------------------------------------------------------------------
+
+
+def network(seed=0, **changes):
+    """The initial encoders and fusion, by name."""
+    torch.manual_seed(seed)
+    state = MMIM(config(**changes), DIMS).state_dict()
+    return {name: value for name, value in state.items() if not name.startswith(("pair_bounds.", "fusion_bounds."))}
+
+
+@pytest.mark.parametrize("init", ["pytorch", "xavier"])
+def test_the_objectives_start_from_the_same_network(init):
+    published_terms, correct = network(init=init), network(init=init, legacy=False)
+    alone = network(init=init, legacy=False, use_fusion=False, use_pairs=False)
+    assert published_terms.keys() == correct.keys() == alone.keys()
+    names = [name for name in correct if name.endswith(("weight", "weight_ih_l0", "weight_hh_l0"))]
+    assert len(names) == 9
+    for name in correct:
+        assert torch.equal(published_terms[name], correct[name]), name
+        assert torch.equal(alone[name], correct[name]), name
+
+
+def test_xavier_draws_every_matrix_again_and_no_bias():
+    wide = {**config().modalities, "text": Modality(hidden=300, out=200, standardize=False)}
+    plain, drawn = network(modalities=wide), network(modalities=wide, init="xavier")
+    for name, before in plain.items():
+        assert torch.equal(before, drawn[name]) == (before.ndim < 2), name
+    (big,) = (value for value in drawn.values() if value.shape == (200, 300))
+    assert big.std().item() == pytest.approx(math.sqrt(2 / 500), rel=0.02)  # its standard error is 0.3 %
+    torch.manual_seed(0)
+    terms = dict(MMIM(config(init="xavier"), DIMS).named_parameters())
+    torch.manual_seed(0)
+    before = dict(MMIM(config(), DIMS).named_parameters())
+    matrices = [name for name in terms if "_bounds." in name and terms[name].ndim > 1]
+    assert len(matrices) == 2 * 5 + 3
+    assert not any(torch.equal(terms[name], before[name]) for name in matrices)
+
+
 # --- Published weights -----------------------------------------------------------------------------------------------
 
 
