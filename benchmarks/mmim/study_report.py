@@ -62,25 +62,28 @@ def report(path: Path) -> str:
         (name, arm): paired(_numbers(values, name, arm), _alone(values, name, arm))
         for name in sets
         for arm in plan.ARMS
-        if arm != _ALONE and _comparable(values, name, arm)
+        if arm != plan.alone(arm) and _comparable(values, name, arm)
     }
     corrected = dict(zip(compared, holm([c.t_pvalue for c in compared.values()]), strict=True)) if compared else {}
     runs = len({(row["data"], row["stage"], row["arm"], row["seed"]) for row in rows})
     parts = [_head(rows[0], sets, runs, len(compared))]
     parts += [_section(name, values, settings, compared, corrected) for name in sets]
     if "official" in sets:
-        parts.append(_published(values))
+        parts += [*_initial(values), _published(values)]
     return "\n\n".join(parts) + "\n"
 
 
 def _head(row: Mapping[str, str], sets: Sequence[str], runs: int, comparisons: int) -> str:
     design = (
-        "Learning rate and dropout were chosen for the task alone. Then the weights α and β of each arm were chosen "
-        f"from one grid. Both choices used validation data and {len(plan.CHOICE)} seeds. The tables use "
-        f"{len(plan.FINAL)} other seeds, and the test data were evaluated once per seed."
+        "Learning rate and dropout were chosen for the task alone. Then the weights α and β of each objective were "
+        "chosen from one grid, and used with both kinds of initial weights (“Xavier”: as in the published code). Both "
+        f"choices used validation data and {len(plan.CHOICE)} seeds. The tables use "
+        f"{len(plan.FINAL)} other seeds, and the test data were evaluated once per seed. "
+        "Each arm is compared with the task alone from the same initial weights; “–” means that this was not run."
     )
     tests = (
-        f"`study.csv` has all {runs:,} runs. Differences are paired by seed, over the seeds of the arm. p is the "
+        f"`study.csv` has all {runs:,} runs, with date and version of each. Differences are paired by seed, over the "
+        "seeds of the arm. p is the "
         f"p-value of the paired t-test; p (Holm) is corrected for all {comparisons} comparisons of this page. Seeds "
         "change the initial weights and the order of the rows, so the tests are valid for *this* training set and "
         "*this* test set."
@@ -110,6 +113,8 @@ def _section(
     header += [f"{LABELS[metrics[0]]}: difference [95 %]", "p", "p (Holm)"]
     lines = []
     for arm in plan.ARMS:
+        if (name, arm) not in settings:
+            continue
         seeds = str(len(_numbers(values, name, arm)) or "failed")
         line = [arm, settings.get((name, arm), "–"), seeds, _spread(_numbers(values, name, arm, "score", part=""))]
         line += [_spread(_numbers(values, name, arm, metric)) for metric in metrics]
@@ -140,9 +145,32 @@ def _verdict(name: str, compared: Mapping[tuple[str, str], Paired], corrected: M
         (arm, compared[data, arm].difference) for data, arm in compared if data == name and corrected[data, arm] < 0.05
     ]
     if not found:
-        return "No arm differs significantly from the task alone (5 % level, corrected)."
+        return "No arm differs significantly from the task alone with the same initial weights (5 % level, corrected)."
     arms = ", ".join(f"{arm} ({'better' if difference < 0 else 'worse'})" for arm, difference in found)
-    return f"Arms that differ significantly from the task alone (5 % level, corrected): {arms}."
+    same = "the task alone with the same initial weights"
+    return f"Arms that differ significantly from {same} (5 % level, corrected): {arms}."
+
+
+def _initial(values: Values) -> list[str]:
+    """The change of the first metric by Xavier's initial weights, for each objective that was trained with both."""
+    lines = []
+    for name, metrics in METRICS.items():
+        for arm in plan.ARMS:
+            drawn, plain = (values.get((name, a, f"test {metrics[0]}"), {}) for a in (f"{arm}, Xavier", arm))
+            seeds = sorted(drawn.keys() & plain.keys())
+            if len(seeds) > 1 and np.isfinite([drawn[s] for s in seeds] + [plain[s] for s in seeds]).all():
+                c = paired([drawn[s] for s in seeds], [plain[s] for s in seeds])
+                shown = f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]"
+                lines.append([TITLES[name].split(":")[0], arm, str(len(seeds)), LABELS[metrics[0]], shown])
+    if not lines:
+        return []
+    text = (
+        "The published code draws every weight matrix outside BERT again by Xavier's rule. The arms named “Xavier” do "
+        "the same; all others keep PyTorch's initial weights. With one seed, arms with the same rule start from one "
+        "network. The table has the change by Xavier's rule alone, with the same objective."
+    )
+    header = ["data", "objective", "seeds", "metric", "Xavier minus PyTorch [95 %]"]
+    return ["## Initial weights", text, table(header, lines)]
 
 
 def _published(values: Values) -> str:
@@ -172,8 +200,8 @@ def _numbers(values: Values, name: str, arm: str, metric: str = "", part: str = 
 
 
 def _alone(values: Values, name: str, arm: str) -> list[float]:
-    """Values of the task alone, for the seeds of an arm."""
-    found = values.get((name, _ALONE, f"test {METRICS[name][0]}"), {})
+    """Values of the task alone with the initial weights of an arm, for the seeds of the arm."""
+    found = values.get((name, plan.alone(arm), f"test {METRICS[name][0]}"), {})
     return [found[seed] for seed in plan.final_seeds(name, arm) if seed in found]
 
 

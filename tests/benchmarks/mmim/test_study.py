@@ -10,6 +10,8 @@ from mmim_example.reading import Dataset
 from mmim_example.results.comparison import holm, paired
 from mmim_example.synthetic import generate
 
+ALL = dict(plan.ARMS)
+
 
 @pytest.fixture
 def small(monkeypatch):
@@ -29,7 +31,7 @@ def small(monkeypatch):
     monkeypatch.setattr(study, "config_of", lambda dataset: config_of(dataset).replace(epochs=2))
 
 
-def run(tmp_path):
+def run(tmp_path, *more):
     words = [
         "official",
         "--mosi",
@@ -41,7 +43,7 @@ def run(tmp_path):
         "--jobs",
         "1",
     ]
-    assert study.main(words) == 0
+    assert study.main([*words, *more]) == 0
     with (tmp_path / "study.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -74,6 +76,35 @@ def test_the_page_compares_by_seed_and_corrects_for_all(small, tmp_path):
     assert "| MMIM | published |" in page
     assert "| task only | this study, mean of 5 seeds |" in page
     assert "On MOSI, official split, “task only” have 5 seeds" in page
+
+
+def test_arms_are_compared_with_the_task_alone_from_the_same_initial_weights(small, tmp_path, monkeypatch):
+    names = ("task only", "+ CPC", "task only, Xavier", "published, Xavier")
+    monkeypatch.setattr(plan, "ARMS", {name: ALL[name] for name in names})
+    monkeypatch.setattr(plan, "GRID", {"alpha": (0.1,), "beta": (0.01,)})
+    first = run(tmp_path)
+    page = report(tmp_path / "study.csv")
+    for arm, baseline in (("+ CPC", "task only"), ("published, Xavier", "task only, Xavier")):
+        expected = paired(values(first, arm, "test mae"), values(first, baseline, "test mae")[:3])
+        line = next(line for line in page.splitlines() if line.startswith(f"| {arm} |"))
+        assert f"{expected.difference:+.4f} [{expected.low:+.4f}, {expected.high:+.4f}]" in line
+    effect = paired(values(first, "task only, Xavier", "test mae"), values(first, "task only", "test mae")[:3])
+    assert f"| task only | 3 | MAE | {effect.difference:+.4f} [" in page
+    # An arm that is run again replaces its own rows alone.
+    others = [row for row in first if (row["arm"], row["stage"]) != ("+ CPC", "final")]
+    again = run(tmp_path, "--arms", "+ CPC")
+    assert [row for row in again if (row["arm"], row["stage"]) != ("+ CPC", "final")] == others
+    assert values(again, "+ CPC", "test mae") == values(first, "+ CPC", "test mae")
+
+
+def test_both_initial_weights_have_the_weights_that_were_chosen_once(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "ARMS", {name: ALL[name] for name in ("task only", "published", "published, Xavier")})
+    monkeypatch.setattr(plan, "GRID", {"alpha": (0.1, 0.3), "beta": (0.01,)})
+    rows = run(tmp_path)
+    assert {row["arm"] for row in rows if row["stage"].startswith("choice")} == {"published, Xavier"}
+    settings = {row["arm"]: row["settings"] for row in rows if row["stage"] == "final"}
+    assert settings["published"] == settings["published, Xavier"]
+    assert values(rows, "published", "test mae") != values(rows, "published, Xavier", "test mae")
 
 
 def test_what_is_there_is_not_run_again(small, tmp_path, monkeypatch):
