@@ -78,8 +78,10 @@ def ablate(
     if len(places) < len(named):
         raise ValueError(f"arms must differ in letters or digits, which name their folders; got {', '.join(named)}")
     cells = [(arm, seed) for seed in seeds for arm in named]
+    own = [file.resolve() for file in files]  # a worker keeps the folder in which it was started
+    directory = directory.resolve()
     work = (
-        delayed(_run)(named[arm].replace(seed=seed, threads=1), dataset, folder(directory, arm, seed), split, files)
+        delayed(_run)(named[arm].replace(seed=seed, threads=1), dataset, folder(directory, arm, seed), split, own)
         for arm, seed in cells
     )
     runs: dict[str, list[dict[str, float]]] = {arm: [] for arm in named}

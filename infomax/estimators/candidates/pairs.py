@@ -23,9 +23,9 @@ _STEP = 2 * _EDGE / (_GRID - 1)
 _KERNELS = (0.4, 0.25, 0.15, 0.1, 0.06)
 #: Iterations that find the weights of densities.
 _ITERATIONS = 100
-#: Columns are matched by tables with so many rows and columns; a pair is kept if its information exceeds what
-#: independent columns have in the mean by so many standard deviations.
-_BINS, _CLEARLY = 16, 3.0
+#: Columns are matched by tables with so many rows and columns; all pairs are kept that a test of independence rejects,
+#: with this probability of any error among all tables.
+_BINS, _LEVEL = 16, 0.01
 #: Where the product of the margins is smaller, the table has no information. The smallest ratio of densities.
 _EMPTY, _LEAST = 1e-12, 1e-30
 
@@ -91,13 +91,13 @@ def matched(u: Tensor, v: Tensor) -> list[tuple[int, int]]:
     The sum of the information in tables of equally frequent intervals is the largest possible. A single pair is kept.
     """
     from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - loaded on first use
+    from scipy.special import chdtri  # noqa: PLC0415
 
     n = len(u)
     bins = max(4, min(_BINS, math.isqrt(n // 5)))
     counts = torch.einsum("nia,njb->ijab", _intervals(u, bins), _intervals(v, bins)).double()
     information: NDArray[np.float64] = (torch.xlogy(counts, counts * bins**2 / n).sum((2, 3)) / n).numpy()
-    freedom = (bins - 1) ** 2
-    least = (freedom / 2 + _CLEARLY * math.sqrt(freedom / 2)) / n
+    least = chdtri((bins - 1) ** 2, _LEVEL / information.size) / (2 * n)  # the likelihood-ratio test
     places = zip(*linear_sum_assignment(information, maximize=True), strict=True)
     alone = information.size == 1
     return [(int(i), int(j)) for i, j in places if alone or information[i, j] > least]

@@ -212,10 +212,12 @@ def measure(
         found = _with_neighbours(found, found.local, sides, rng)
     continuous = not (sides[0].discrete or sides[1].discrete)
     few = max(sides[0].dim, sides[1].dim) <= _RESIDUAL_COLUMNS and len(x) >= _RESIDUAL_ROWS
+    confirmed = False
     if few and continuous and found.value >= _MANY_NATS and found.local is not None:
-        found = _with_residuals(found, found.local, sides, np.random.default_rng((seed, 3)))
+        found, confirmed = _with_residuals(found, found.local, sides, np.random.default_rng((seed, 3)))
     remarks = list(_remarks(fitted, found.value, trains=schedule.steps > 0))
-    if not few and math.log(len(x)) - _NEAR_LIMIT < found.value <= math.log(len(x)):  # beyond, every estimator warns
+    most = math.log(len(x))  # beyond, every estimator warns
+    if not confirmed and most - _NEAR_LIMIT < found.value <= most:
         remarks.append(_near_limit(found.value, len(x)))
     for (kept, share), side in zip(views, (x, y), strict=True):
         if share < _SEEN:
@@ -341,14 +343,18 @@ def _with_neighbours(
 
 def _with_residuals(
     found: Measurement, before: Floats, sides: tuple[Side, Side], rng: np.random.Generator
-) -> Measurement:
-    """Step 6 of :func:`measure`: moved towards the estimate by residuals where that is clearly larger."""
+) -> tuple[Measurement, bool]:
+    """Step 6 of :func:`measure`: moved towards the estimate by residuals where that is clearly larger.
+
+    Also returns whether that estimate, which does not saturate, is about as large.
+    """
     terms = residual_terms(sides[0].values.numpy(), sides[1].values.numpy(), rng)
     if terms is None:
-        return found
+        return found, False
     stderr = math.sqrt((float(terms.var()) + SHARED_NOISE) / len(terms))
     other = Measurement(float(terms.mean()), stderr, found.gap, terms)
-    return _moved(found, before, other, _clearly(terms - before, SHARED_NOISE))
+    moved = _moved(found, before, other, _clearly(terms - before, SHARED_NOISE))
+    return moved, other.value > (1 - _LARGE_SHARE) * moved.value
 
 
 def _clearly(differences: Floats, noise: float) -> float:

@@ -170,8 +170,9 @@ class Portfolio:
     ) -> tuple[Contender, list[Trial], int]:
         """The candidate and the kind with the largest held-out value; everything that was tried; and the steps.
 
-        All kinds are trained on top of the first candidate, and the first kind on top of the other one. There is no
-        network if none improves the first candidate by more than the standard error.
+        All kinds are trained on top of the first candidate; one is kept if it improves the candidate by more than the
+        standard error. The first kind is also trained on top of the simplest candidate, if that is another one, and is
+        kept if it reaches 95 % of the largest value.
         """
         state = self.rng.bit_generator.state
         best, alone = contenders[0], self._held_out(folds, contenders[0].anchors)
