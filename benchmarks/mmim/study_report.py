@@ -78,7 +78,7 @@ def _head(row: Mapping[str, str], sets: Sequence[str], runs: int, comparisons: i
         "Learning rate and dropout were chosen for the task alone. Then the weights α and β of each objective were "
         "chosen from one grid, and used with both kinds of initial weights (“Xavier”: as in the published code). Both "
         f"choices used validation data and {len(plan.CHOICE)} seeds. The tables use "
-        f"{len(plan.FINAL)} other seeds, and the test data were evaluated once per seed. "
+        f"{len(plan.FINAL)} or more other seeds, and the test data were evaluated once per seed. "
         "Each arm is compared with the task alone from the same initial weights; “–” means that this was not run."
     )
     tests = (
