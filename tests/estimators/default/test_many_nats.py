@@ -25,7 +25,8 @@ def saturated(value, n):
 
 def test_a_saturated_estimate_is_moved():
     x, y = gamma_exponential(10, dim=2).sample(1000, seed=0)
-    moved = with_residuals(saturated(6.0, 1000), x, y)
+    moved, confirmed = with_residuals(saturated(6.0, 1000), x, y)
+    assert confirmed
     assert moved.value == pytest.approx(10, abs=0.2)
     assert moved.local.mean() == pytest.approx(moved.value, abs=1e-12)
     assert 0.03 < moved.stderr < 0.1
@@ -37,13 +38,13 @@ def test_by_the_share_that_is_not_noise():
     terms = residual_terms(Side.of(x).values.numpy(), Side.of(y).values.numpy(), np.random.default_rng(0))
     value = terms.mean() - 0.5
     z = 0.5 / np.sqrt((terms.var() + 0.56764591) / 600)
-    moved = with_residuals(saturated(value, 600), x, y)
+    moved, _ = with_residuals(saturated(value, 600), x, y)
     assert moved.value == pytest.approx(value + 0.5 * (1 - 9 / z**2), abs=1e-6)
-    assert with_residuals(still := saturated(terms.mean() - 0.05, 600), x, y) is still
+    assert with_residuals(still := saturated(terms.mean() - 0.05, 600), x, y)[0] is still
 
 
-@pytest.mark.parametrize("kind", ["right", "larger", "ties"])
-def test_others_stay(kind):
+@pytest.mark.parametrize(("kind", "confirmed"), [("right", True), ("larger", False), ("ties", False)])
+def test_others_stay(kind, confirmed):
     x, y = correlated_normal(4.0, dim=2).sample(1000, seed=0)
     rho = np.sqrt(-np.expm1(-4.0))
     density = ((x - rho * y) ** 2 / np.exp(-4.0) - x**2).sum(1) / 2
@@ -51,7 +52,7 @@ def test_others_stay(kind):
     found = Measurement(float(local.mean()), 0.05, 0.5, local)
     if kind == "ties":
         found, y = saturated(2.0, 1000), y.round(2)
-    assert with_residuals(found, x, y) is found
+    assert with_residuals(found, x, y) == (found, confirmed)
 
 
 @pytest.mark.filterwarnings("ignore::infomax.InfomaxWarning")
