@@ -21,11 +21,11 @@ _COSINES, _BANDS, _MOST_COLUMNS = 48, 3, 64
 #: Half periods of the rapid cosines of the ranks.
 _RAPID = np.arange(9, 73)
 #: Numbers of neighbours of each row, from few for rapid relations to many for noisy ones.
-_NEIGHBOURS = 3, 10
+NEIGHBOURS = 3, 10
 #: Noise of squared distances, as a share of their mean.
 _TIES = 1e-9
 #: Largest number of rows that are used; and for neighbours and rapid cosines, which need fewer.
-_MOST_ROWS, _MOST_NEAR = 20_000, 2_048
+_MOST_ROWS, MOST_NEAR = 20_000, 2_048
 
 
 @isolated()
@@ -52,7 +52,7 @@ def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generat
     """
     if bool((x == x[0]).all()) or bool((y == y[0]).all()):
         return 1.0
-    near = min(len(x), _MOST_NEAR)
+    near = min(len(x), MOST_NEAR)
     if len(x) > near:
         rows = torch.from_numpy(rng.permutation(len(x))[:_MOST_ROWS])
         x, y = x[rows], y[rows]
@@ -61,7 +61,7 @@ def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generat
     features_y, starts_y = _features(y, whitened.root_y, rng)
     plain_x, plain_y = features_x[:near, : starts_x[2]].contiguous(), features_y[:near, : starts_y[2]].contiguous()
     rapid_x, rapid_y = _rapid(x[:near], rng), _rapid(y[:near], rng)
-    near_x, near_y = _Near.of(x[:near], rng), _Near.of(y[:near], rng)
+    near_x, near_y = Near.of(x[:near], rng), Near.of(y[:near], rng)
     statistics = []
     for draw in range(draws + 1):
         order = np.arange(len(y))
@@ -138,24 +138,24 @@ def _rapid(scores: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Near:
+class Near:
     """The neighbours of each row of one side, nearest first, ``(N, k)``, and all squared distances, ``(N, N)``."""
 
     neighbours: NDArray[np.int64]
     distances: NDArray[np.float32]
 
     @classmethod
-    def of(cls, scores: Tensor, rng: np.random.Generator) -> _Near:
+    def of(cls, scores: Tensor, rng: np.random.Generator) -> Near:
         n = len(scores)
         squares = scores.square().sum(1)
         distances = (squares[:, None] + squares - 2 * scores @ scores.T).fill_diagonal_(0.0)
         # Noise far below the distance of different values draws among neighbours at equal distances.
         noisy = distances + _TIES * distances.mean() * torch.from_numpy(rng.random((n, n)))
-        nearest = torch.topk(noisy.fill_diagonal_(math.inf), min(max(_NEIGHBOURS), n - 1), largest=False).indices
+        nearest = torch.topk(noisy.fill_diagonal_(math.inf), min(max(NEIGHBOURS), n - 1), largest=False).indices
         return cls(nearest.numpy(), distances.float().numpy())
 
-    def closeness(self, other: _Near, order: NDArray[np.int64]) -> list[float]:
+    def closeness(self, other: Near, order: NDArray[np.int64]) -> list[float]:
         """Minus the summed distances of neighbours on the other side, whose row ``order[i]`` is paired with row i."""
         paired = order[:, None] * len(order) + order.take(self.neighbours)
         apart = other.distances.ravel().take(paired)
-        return [-float(apart[:, :k].sum(dtype=np.float64)) for k in _NEIGHBOURS]
+        return [-float(apart[:, :k].sum(dtype=np.float64)) for k in NEIGHBOURS]

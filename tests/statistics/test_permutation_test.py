@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from infomax.statistics.marginals import normal_scores
-from infomax.statistics.permutation_test import _Near, independence_pvalue, permutation_pvalue
+from infomax.statistics.permutation_test import Near, independence_pvalue, permutation_pvalue
 
 
 def naive_pvalue(statistics):
@@ -104,7 +104,7 @@ def test_closeness_is_the_naive_sum():
         nearest = sorted((j for j in range(30) if j != i), key=lambda j: ((x[i] - x[j]) ** 2).sum())
         for k in expected:
             expected[k] -= sum(((y[order[i]] - y[order[j]]) ** 2).sum() for j in nearest[:k])
-    near_x, near_y = (_Near.of(torch.from_numpy(side), rng) for side in (x, y))
+    near_x, near_y = (Near.of(torch.from_numpy(side), rng) for side in (x, y))
     assert near_x.closeness(near_y, order) == pytest.approx(list(expected.values()), rel=1e-5)
 
 
@@ -112,7 +112,7 @@ def test_neighbours_at_equal_distances_are_drawn_at_random():
     """No place among rows of equal values is preferred: otherwise both sides would prefer the same rows."""
     rng = np.random.default_rng(0)
     label = torch.arange(80, dtype=torch.float64)[:, None] % 2
-    counts = sum(np.bincount(_Near.of(label, rng).neighbours[::2].ravel(), minlength=80) for _ in range(200))
+    counts = sum(np.bincount(Near.of(label, rng).neighbours[::2].ravel(), minlength=80) for _ in range(200))
     assert not counts[1::2].any()
     counts = counts[::2]
     assert stats.chisquare(counts).pvalue > 1e-3

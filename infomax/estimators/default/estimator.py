@@ -13,11 +13,11 @@ import torch
 from infomax.estimators.base import Estimator, Measurement, register, untrained
 from infomax.estimators.candidates.base import FEWEST_DISTINCT, Side
 from infomax.estimators.candidates.copulas import principal_axes
+from infomax.estimators.default.alternatives import NEAR_DIMENSIONS, with_neighbours, with_residuals
 from infomax.estimators.default.corrections import copula_correction
 from infomax.estimators.default.folds import Fold, calibrated, separable
 from infomax.estimators.default.labelled import Labelled, better
 from infomax.estimators.default.portfolio import Fitted, Portfolio, trainings
-from infomax.estimators.nearest_neighbours import FAR, NEAR, by_neighbours
 from infomax.estimators.problem import Problem
 from infomax.exceptions import InfomaxWarning, TrainingWarning
 from infomax.progress import no_progress
@@ -25,7 +25,6 @@ from infomax.statistics.counts import codes, copied_rows, plugin, plugin_stderr
 from infomax.statistics.marginals import Floats, normal_scores
 from infomax.statistics.neighbours import tie_breaker
 from infomax.statistics.permutation_test import independence_pvalue, permutation_pvalue
-from infomax.statistics.residuals import SHARED_NOISE, residual_terms
 from infomax.training.fit import Schedule
 from infomax.training.streaming import MOST_MEASURED
 
@@ -45,17 +44,14 @@ _VERY_FEW_ROWS = 1_000
 _MISSED, _HIDDEN = 0.25, 0.5
 #: If the loss of fitting is proportional to 1/√N, all rows lose so many times what they gain on half of them.
 _LEFT = 1 / (math.sqrt(2) - 1)
-#: A KSG estimate is computed as well in at most so many dimensions, or if all pairs of rows have at most so many
-#: differences of coordinates.
-_NEAR_DIMENSIONS, _NEAR_DIFFERENCES = 6, 2e8
+#: A KSG estimate is computed as well if all pairs of rows have at most so many differences of coordinates.
+_NEAR_DIFFERENCES = 2e8
 #: A growth from half of the rows to all that exceeds these nats and this share of the value is remarked.
 _LARGE_GROWTH, _LARGE_SHARE = 0.15, 0.1
 #: So is a value of more than log N less these nats: fewer than eight shuffled pairs of a row then resemble joint pairs.
 _NEAR_LIMIT = 2.0
 #: So is a closed form of a rejected normal copula that exceeds the value by these nats and that share.
 _LARGE_EXCESS = 0.3
-#: By how many standard errors the KSG estimate must exceed the stacked one.
-_CLEARLY = 3.0
 #: Entropies of residuals are computed as well if the estimate has at least so many nats, from so many rows and at most
 #: so many columns a side. Below, networks and KSG do not saturate.
 _MANY_NATS, _RESIDUAL_ROWS, _RESIDUAL_COLUMNS = 2.0, 500, 3
@@ -202,19 +198,20 @@ def measure(
     with torch.no_grad():
         views = _principal(x), _principal(y)
         sides = Side.of(views[0][0]), Side.of(views[1][0])
-        fitted = Portfolio(sides, Fold.of(parts, rng, replicas), schedule, generator, rng, device, tick).fit()
+        all_folds, shuffles = Fold.of(parts, rng, replicas), int(rng.integers(2**31))
+        fitted = Portfolio(sides, all_folds, schedule, generator, shuffles, device, tick).fit()
         tick(left - fitted.steps)
         pvalue = independence_pvalue(sides[0].scores, sides[1].scores, draws, np.random.default_rng((seed, 1)))
         found = _combine(fitted, sides, x.shape[1] + y.shape[1], int(rng.integers(2**31)))
     dim = sides[0].dim + sides[1].dim
-    cheap = dim <= _NEAR_DIMENSIONS or dim * len(x) ** 2 <= _NEAR_DIFFERENCES
-    if cheap and found.local is not None and not copied_rows(x, y):
-        found = _with_neighbours(found, found.local, sides, rng)
+    if (dim <= NEAR_DIMENSIONS or dim * len(x) ** 2 <= _NEAR_DIFFERENCES) and not copied_rows(x, y):
+        u, v = (side.scores.numpy() + tie_breaker(tuple(side.scores.shape), rng) for side in sides)
+        found = with_neighbours(found, u, v)
     continuous = not (sides[0].discrete or sides[1].discrete)
     few = max(sides[0].dim, sides[1].dim) <= _RESIDUAL_COLUMNS and len(x) >= _RESIDUAL_ROWS
     confirmed = False
-    if few and continuous and found.value >= _MANY_NATS and found.local is not None:
-        found, confirmed = _with_residuals(found, found.local, sides, np.random.default_rng((seed, 3)))
+    if few and continuous and found.value >= _MANY_NATS:
+        found, confirmed = with_residuals(found, sides, np.random.default_rng((seed, 3)))
     remarks = list(_remarks(fitted, found.value, trains=schedule.steps > 0))
     most = math.log(len(x))  # beyond, every estimator warns
     if not confirmed and most - _NEAR_LIMIT < found.value <= most:
@@ -322,57 +319,3 @@ def _combine(fitted: Fitted, sides: tuple[Side, Side], columns: int, seed: int) 
         )
         remarks.append(InfomaxWarning(text))
     return Measurement(value, stderr, gap, local, overfitted, remarks=tuple(remarks))
-
-
-def _with_neighbours(
-    found: Measurement, before: Floats, sides: tuple[Side, Side], rng: np.random.Generator
-) -> Measurement:
-    """Step 5 of :func:`measure`: moved towards the KSG estimate where that is clearly larger."""
-    from scipy.special import polygamma  # noqa: PLC0415 - loaded on first use
-
-    n = len(before)
-    u, v = (side.scores.numpy() + tie_breaker(tuple(side.scores.shape), rng) for side in sides)
-    shares = by_neighbours(u, v)
-    missed = min(shares.gap, value := float(shares.local.mean()))  # in many columns the comparison is unbounded
-    clearly = max(
-        _clearly(shares.local - before, float(polygamma(1, NEAR))),
-        _clearly(shares.far - before[shares.rows], float(polygamma(1, min(FAR, n - 1)))),
-    )
-    return _moved(found, before, Measurement(value, shares.stderr, missed, shares.local), clearly)
-
-
-def _with_residuals(
-    found: Measurement, before: Floats, sides: tuple[Side, Side], rng: np.random.Generator
-) -> tuple[Measurement, bool]:
-    """Step 6 of :func:`measure`: moved towards the estimate by residuals where that is clearly larger.
-
-    Also returns whether that estimate, which does not saturate, is about as large.
-    """
-    terms = residual_terms(sides[0].values.numpy(), sides[1].values.numpy(), rng)
-    if terms is None:
-        return found, False
-    stderr = math.sqrt((float(terms.var()) + SHARED_NOISE) / len(terms))
-    other = Measurement(float(terms.mean()), stderr, found.gap, terms)
-    moved = _moved(found, before, other, _clearly(terms - before, SHARED_NOISE))
-    return moved, other.value > (1 - _LARGE_SHARE) * moved.value
-
-
-def _clearly(differences: Floats, noise: float) -> float:
-    """The mean of these differences in standard errors; ``noise`` is the variance of what neighbours share."""
-    return float(differences.mean()) / math.sqrt((float(differences.var()) + noise) / len(differences))
-
-
-def _moved(found: Measurement, before: Floats, other: Measurement, clearly: float) -> Measurement:
-    """The estimate moved towards a larger one, by the share of the difference that is not noise."""
-    more = other.value - float(before.mean())
-    if other.local is None or more <= 0 or clearly <= _CLEARLY:
-        return found
-    trust = 1 - (_CLEARLY / clearly) ** 2
-    local = before + trust * (other.local - before)
-    return replace(
-        found,
-        value=float(local.mean()),
-        local=local,
-        stderr=(1 - trust) * found.stderr + trust * other.stderr,
-        gap=(1 - trust) * (found.gap + more) + trust * other.gap,
-    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from infomax.estimators.base import Measurement
+from infomax.estimators.default.alternatives import at_most
 from infomax.estimators.default.nominal import measure_labels
 from infomax.estimators.default.tables import measure_tables
 from infomax.statistics.labels import Floats, Labels, as_labels
@@ -109,13 +110,11 @@ def better(nominal: Measurement, numeric: Measurement, entropy: float) -> Measur
     difference = numeric.local - nominal.local
     noise = float(difference.std()) / math.sqrt(len(difference))
     chosen, other = (numeric, nominal) if float(difference.mean()) > noise else (nominal, numeric)
-    value = min(chosen.value, entropy)
+    kept = at_most(chosen, entropy)
     return replace(
-        chosen,
-        value=value,
-        local=None if chosen.local is None else chosen.local + (value - chosen.value),
+        kept,
         stderr=math.hypot(chosen.stderr, 0.5 * noise),
-        gap=max(chosen.gap, other.value + other.gap - value),
+        gap=max(chosen.gap, other.value + other.gap - kept.value),
         pvalue=nominal.pvalue,
         permutations=nominal.permutations,
     )

@@ -73,10 +73,14 @@ class Fitted:
 
 @dataclass(frozen=True, eq=False)
 class Contender:
-    """A candidate that was fitted to the compared folds, and a network on top of it, if one was trained."""
+    """A candidate that was fitted to the compared folds, and a network on top of it, if one was trained.
+
+    ``alone`` are held-out log-ratios of the candidate without a network.
+    """
 
     name: str
     anchors: list[Anchor]
+    alone: HeldOut
     kind: Kind | None = None
     networks: Networks | None = None
 
@@ -87,7 +91,8 @@ class Portfolio:
 
     Attributes:
         sides: x and y. folds: of their rows, with as many replicas as networks are trained for each.
-        schedule: of the networks. generator, rng: for random numbers, on the CPU.
+        schedule: of the networks. generator: for random numbers, on the CPU. shuffles: seed of the shuffled pairs that
+            rows are scored with; they are the same for all models, so that differences are due to the models.
         device: of the networks. tick: called with the number of training steps done.
     """
 
@@ -95,7 +100,7 @@ class Portfolio:
     folds: list[Fold]
     schedule: Schedule
     generator: torch.Generator
-    rng: np.random.Generator
+    shuffles: int
     device: torch.device
     tick: Callable[[int], None] = no_progress
 
@@ -138,7 +143,7 @@ class Portfolio:
             history = [one for networks in groups for one in networks.history]
         chosen = name if kind is None else f"{name} + {kind.name}"
         trials = [replace(trial, chosen=trial.name == chosen) for trial in trials]
-        scored = score(self.folds, anchors, models, self.rng)
+        scored = self._score(self.folds, anchors, models)
         compared_models = models
         if kind is not None and trained is not None and rows >= _MANY:
             compared_models = trained.by_fold(self.replicas)
@@ -156,14 +161,14 @@ class Portfolio:
         The standard error is that of the difference, row by row. If it is not the simplest of all, that one is the
         second in the list: a network may learn more on top of it.
         """
-        tried: list[tuple[Contender, HeldOut]] = []
+        tried: list[Contender] = []
         for name in candidates.names():
             if candidates.get(name).suits(*(side[folds[0].others] for side in self.sides)):
                 anchors = self._anchors(name, folds)
-                tried.append((Contender(name, anchors), self._held_out(folds, anchors)))
-        place = simplest([held_out for _, held_out in tried])
-        trials = [_trial(one.name, candidates.get(one.name).assumes, held_out) for one, held_out in tried]
-        return [tried[i][0] for i in sorted({place, 0}, reverse=True)], trials
+                tried.append(Contender(name, anchors, self._held_out(folds, anchors)))
+        place = simplest([one.alone for one in tried])
+        trials = [_trial(one.name, candidates.get(one.name).assumes, one.alone) for one in tried]
+        return [tried[i] for i in sorted({place, 0}, reverse=True)], trials
 
     def _choose_network(
         self, contenders: Sequence[Contender], folds: Sequence[Fold], kinds: Sequence[Kind]
@@ -174,16 +179,14 @@ class Portfolio:
         standard error. The first kind is also trained on top of the simplest candidate, if that is another one, and is
         kept if it reaches 95 % of the largest value.
         """
-        state = self.rng.bit_generator.state
-        best, alone = contenders[0], self._held_out(folds, contenders[0].anchors)
+        best, alone = contenders[0], contenders[0].alone
         greatest = alone.value
         trials, steps = [], 0
         pairs = [(contenders[0], kind) for kind in kinds] + [(one, kinds[0]) for one in contenders[1:] if kinds]
         for contender, kind in pairs:
             networks = self._train(kind, folds, contender.anchors, briefly=len(self.sides[0]) >= _MANY)
             steps += networks.history[0].steps[-1]
-            self.rng.bit_generator.state = state  # the same shuffled pairs for all
-            scored = score(folds, contender.anchors, networks.by_fold(self.replicas), self.rng)
+            scored = self._score(folds, contender.anchors, networks.by_fold(self.replicas))
             held_out = calibrated(scored, networks=True)
             trials.append(_trial(f"{contender.name} + {kind.name}", kind.assumes, held_out))
             # The simpler candidate, which is the last one, leaves more to the network, which is trained longer later.
@@ -212,11 +215,9 @@ class Portfolio:
         if kind is not None and trains:
             networks = self._train(kind, halves, fitted, briefly=some == 1)
             learned, steps = networks.by_fold(1), networks.history[0].steps[-1]
-        state = self.rng.bit_generator.state
         values = []
         for of_folds, each, own in ((folds, anchors[:some], models[:some]), (halves, fitted, learned)):
-            self.rng.bit_generator.state = state  # the same shuffled pairs for both
-            scored = score(of_folds, each, own if trains else none, self.rng)
+            scored = self._score(of_folds, each, own if trains else none)
             values.append(calibrated(scored, networks=trains).local)
         more = values[0] - values[1]
         return (float(more.mean()), _error(more)), steps
@@ -230,7 +231,10 @@ class Portfolio:
 
     def _held_out(self, folds: Sequence[Fold], anchors: Sequence[Anchor]) -> HeldOut:
         """The calibrated log-ratio of these candidates without networks."""
-        return calibrated(score(folds, anchors, [[] for _ in folds], self.rng), networks=False)
+        return calibrated(self._score(folds, anchors, [[] for _ in folds]), networks=False)
+
+    def _score(self, folds: Sequence[Fold], anchors: Sequence[Anchor], models: Sequence[list[Model]]) -> Scored:
+        return score(folds, anchors, models, np.random.default_rng(self.shuffles))
 
     def _train(
         self,

@@ -11,9 +11,8 @@ from scipy import stats
 
 from infomax import Estimate, InfomaxWarning, TrainingWarning, estimate, tasks
 from infomax.estimators.base import Measurement
-from infomax.estimators.default import estimator
+from infomax.estimators.default import alternatives, estimator
 from infomax.estimators.default.estimator import DefaultEstimator, default_folds, default_schedule, measure
-from infomax.estimators.default.folds import Side
 from infomax.estimators.default.portfolio import trainings
 from infomax.estimators.nearest_neighbours import NeighbourShares
 from infomax.training.fit import Schedule
@@ -151,7 +150,7 @@ class TestNearestNeighbours:
     def test_they_change_nothing_where_they_find_no_more(self, name, monkeypatch):
         x, y = tasks.get(name).sample(600, 0)
         with_them = estimate(x, y, **QUICK)
-        monkeypatch.setattr(estimator, "_NEAR_DIMENSIONS", 0)
+        monkeypatch.setattr(estimator, "NEAR_DIMENSIONS", 0)
         monkeypatch.setattr(estimator, "_NEAR_DIFFERENCES", 0)
         assert same(with_them, estimate(x, y, **QUICK))
 
@@ -164,9 +163,9 @@ class TestNearestNeighbours:
         shares = NeighbourShares(0.02 + noise, 0.01, 0.0, far=0.02 + far_noise * noise[:8000], rows=np.arange(8000))
         # Standard errors: sqrt((1 + trigamma(3)) / 10,000) = 0.0118 of three, which is not clear enough; of twelve
         # sqrt((1 + trigamma(12)) / 8,000) = 0.0117, or sqrt((0.04 + 0.0869) / 8,000) = 0.00398.
-        monkeypatch.setattr(estimator, "by_neighbours", lambda *_: shares)
-        side = Side.of(np.random.default_rng(1).normal(size=(n, 1)))
-        moved = estimator._with_neighbours(found, found.local, (side, side), np.random.default_rng(2))
+        monkeypatch.setattr(alternatives, "by_neighbours", lambda *_: shares)
+        column = np.random.default_rng(1).normal(size=(n, 1))
+        moved = alternatives.with_neighbours(found, column, column)
         assert moved.local.mean() == pytest.approx(0.02 * (1 - 9 / z**2) if z else 0.0, abs=1e-5)
 
     @pytest.mark.slow
@@ -287,7 +286,7 @@ class TestResult:
     @pytest.mark.slow
     def test_what_the_network_may_have_missed_is_no_large_gap(self, monkeypatch):
         """All of the information is found by the network, a quarter of it is in the gap, and no rows are too few."""
-        monkeypatch.setattr(estimator, "_NEAR_DIMENSIONS", 0)
+        monkeypatch.setattr(estimator, "NEAR_DIMENSIONS", 0)
         monkeypatch.setattr(estimator, "_NEAR_DIFFERENCES", 0)
         x = np.random.default_rng(0).normal(size=900)
         y = np.abs(x) + 0.1 * np.random.default_rng(1).normal(size=900)

@@ -9,8 +9,10 @@ import pytest
 
 from infomax import InfomaxWarning, estimate
 from infomax.estimators.base import Measurement
+from infomax.estimators.default.alternatives import with_neighbours_of_labels
+from infomax.estimators.default.label_test import labels_pvalue
 from infomax.estimators.default.labelled import Labelled, better, carries_order
-from infomax.estimators.default.nominal import Parts, labels_pvalue
+from infomax.estimators.default.nominal import Parts
 from infomax.estimators.default.tables import Smoothed, table_pvalue
 from infomax.statistics.labels import as_labels
 from infomax.tasks.discrete import flip_probability, label_information
@@ -93,6 +95,48 @@ def test_classes_that_differ_by_their_covariance_or_on_circles():
     result = estimate(signs, label, progress=False)
     assert result.mi > 0.45
     assert result.confidence_interval()[1] > 0.62
+
+
+def stripes(n, count, seed=0):
+    """A label that alternates between ``count`` ranges of a column: log 2 nats."""
+    x = np.random.default_rng(seed).uniform(size=n)
+    return x, np.floor(count * x) % 2
+
+
+class TestManyNarrowRanges:
+    """No smooth function of the column tells the classes apart; its nearest neighbours do."""
+
+    @pytest.mark.parametrize(("n", "least", "most"), [(300, 0.3, 0.7), (1000, 0.58, 0.70), (5000, 0.66, 0.70)])
+    def test_stripes(self, n, least, most):
+        result = estimate(*stripes(n, 32), progress=False)
+        assert least < result.mi < most
+        assert result.confidence_interval()[1] > math.log(2) - 0.01
+        assert result.pvalue == result.least_pvalue
+
+    def test_noisy_stripes(self):
+        """A tenth of the labels are the other one."""
+        x, label = stripes(2000, 16)
+        label = np.where(np.random.default_rng(1).random(2000) < 0.1, 1 - label, label)
+        truth = math.log(2) + 0.1 * math.log(0.1) + 0.9 * math.log(0.9)
+        low, high = estimate(x, label, progress=False).confidence_interval()
+        assert truth - 0.1 < low < truth < high < truth + 0.1
+
+    def test_the_estimate_is_that_of_scikit_learn(self):
+        """Ross's, with noise that breaks ties in both."""
+        from sklearn.feature_selection import mutual_info_classif
+
+        x, label = stripes(1000, 8)
+        labels = as_labels(label[:, None])
+        none = Measurement(-9.0, 0.0, 0.0, np.full(1000, -9.0))  # so far below that it moves all the way
+        ours = with_neighbours_of_labels(none, labels.of_row, x[:, None], np.random.default_rng(0))
+        theirs = mutual_info_classif(x[:, None], label.astype(int), n_neighbors=3, random_state=0)
+        assert ours.value == pytest.approx(theirs[0], abs=0.03)
+
+    def test_copied_rows_are_no_neighbours(self):
+        rng = np.random.default_rng(0)
+        x, label = rng.normal(size=(300, 2)), rng.integers(2, size=300)
+        copies = np.tile(np.arange(300), 4)
+        assert estimate(x[copies, 0], label[copies], progress=False).mi < 0.5
 
 
 class TestBothSides:
@@ -199,7 +243,7 @@ class TestInterval:
         assert low < truth < high
         assert abs(result.mi - truth) < 0.2
         assert result.gap > 0.5 * math.sqrt(30 / 250) + 0.03
-        fewer = estimate(x[:120], label[:120], progress=False)
+        fewer = estimate(x[:100], label[:100], progress=False)
         assert any("are a correction for errors" in text for text in fewer.warnings)
         many = estimate(x[:2000, :3], label[:2000], progress=False)
         assert not any("are a correction for errors" in text for text in many.warnings)

@@ -6,7 +6,7 @@ from default_runs import QUICK
 
 from infomax import estimate
 from infomax.estimators.base import Measurement
-from infomax.estimators.default import estimator
+from infomax.estimators.default import alternatives, estimator
 from infomax.estimators.default.folds import Side
 from infomax.statistics.residuals import residual_terms
 from infomax.tasks.noise import gamma_exponential, smoothed_uniform
@@ -16,7 +16,7 @@ from infomax.tasks.student import correlated_student
 
 def with_residuals(found, x, y):
     sides = Side.of(x), Side.of(y)
-    return estimator._with_residuals(found, found.local, sides, np.random.default_rng(0))
+    return alternatives.with_residuals(found, sides, np.random.default_rng(0))
 
 
 def saturated(value, n):
@@ -61,7 +61,7 @@ def test_not_computed_for_few_nats_few_rows_or_many_columns(n, dim, mi, monkeypa
     def refuse(*_):
         raise AssertionError("it must not be computed")
 
-    monkeypatch.setattr(estimator, "residual_terms", refuse)
+    monkeypatch.setattr(estimator, "with_residuals", refuse)
     assert estimate(*correlated_normal(mi, dim=dim).sample(n, seed=0), **QUICK).mi > mi / 4
 
 
