@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 _COSINES, _BANDS, _MOST_COLUMNS = 48, 3, 64
 #: Half periods of the rapid cosines of the ranks.
 _RAPID = np.arange(9, 73)
+#: Ranges that a column is divided into for pairs of single columns; most pairs.
+_RANGES, _MOST_PAIRS = 8, 256
 #: Numbers of neighbours of each row, from few for rapid relations to many for noisy ones.
 NEIGHBOURS = 3, 10
 #: Noise of squared distances, as a share of their mean.
@@ -32,7 +34,7 @@ _MOST_ROWS, MOST_NEAR = 20_000, 2_048
 def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generator) -> float:
     r"""P-value of independence by permutations of the pairs.
 
-    Three groups of statistics are tested together by :func:`permutation_pvalue`:
+    Four groups of statistics are tested together by :func:`permutation_pvalue`:
 
     - Smooth relations. Features are computed from x and from y separately: the whitened normal scores; their squares
       and squared norm; random cosines of low, middle and high frequency. For each kind of feature of x and each kind
@@ -40,6 +42,8 @@ def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generat
       criterion (Gretton et al. 2005, doi:10.1007/11564089_7) with random features (Rahimi and Recht 2007).
     - Rapid relations. The same sums for the first two kinds of feature of one side and, on the other, cosines of 9 to
       72 half periods of the ranks of a column.
+    - Single columns. Each is divided into eight ranges with equally many rows; the statistic is the largest Pearson
+      :math:`\chi^2` of the tables of a column of x and one of y. It finds two related columns among many others.
     - Near rows. The mean squared distance in y of the 3, and of the 10, nearest neighbours in x; and the same with x
       and y exchanged (Friedman and Rafsky 1983, doi:10.1214/aos/1176346148; in one column close to Chatterjee 2021,
       arXiv 1909.10140). It makes no assumption about the form of the relation. Neighbours at equal distances are
@@ -47,7 +51,7 @@ def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generat
 
     Args:
         x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``. If there are more than 20,000 rows, 20,000 are drawn; the
-            second and third group use at most 2,048 of them, which are permuted among themselves.
+            other groups use at most 2,048 of them, which are permuted among themselves.
         draws: number of permutations; the p-value is at least 1 / (1 + draws).
     """
     if bool((x == x[0]).all()) or bool((y == y[0]).all()):
@@ -61,6 +65,7 @@ def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generat
     features_y, starts_y = _features(y, whitened.root_y, rng)
     plain_x, plain_y = features_x[:near, : starts_x[2]].contiguous(), features_y[:near, : starts_y[2]].contiguous()
     rapid_x, rapid_y = _rapid(x[:near], rng), _rapid(y[:near], rng)
+    ranges_x, ranges_y = _column_ranges(x[:near], y[:near], rng)
     near_x, near_y = Near.of(x[:near], rng), Near.of(y[:near], rng)
     statistics = []
     for draw in range(draws + 1):
@@ -73,6 +78,7 @@ def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generat
             _sums(features_x.T @ features_y.index_select(0, rows), starts_x, starts_y),
             _sums(rapid_x.T @ plain_y.index_select(0, near_rows), [0], starts_y[:2]),
             _sums(plain_x.T @ rapid_y.index_select(0, near_rows), starts_x[:2], [0]),
+            _largest_table(ranges_x.T @ ranges_y.index_select(0, near_rows)),
         ]
         closeness = [*near_x.closeness(near_y, nearby), *near_y.closeness(near_x, np.argsort(nearby))]
         # Roots have lighter tails than squares, so that no kind of statistic dominates the largest.
@@ -135,6 +141,31 @@ def _rapid(scores: Tensor, rng: np.random.Generator) -> Tensor:
     angles = math.pi * torch.special.ndtr(scores[:, torch.from_numpy(columns)]) * torch.from_numpy(_RAPID)
     cosines = torch.cos(angles)
     return ((cosines - cosines.mean(0)) / math.sqrt(len(scores))).float()
+
+
+def in_ranges(scores: Tensor) -> Tensor:
+    r"""Indicators of eight ranges of each column with equally many rows, ``(N, 8 D)`` in float32.
+
+    They are divided by the roots of the numbers of their rows, so that squared products are terms of :math:`\chi^2`.
+    """
+    places = (torch.special.ndtr(scores) * _RANGES).long().clamp(0, _RANGES - 1)
+    indicators = torch.nn.functional.one_hot(places, _RANGES).flatten(1).float()
+    counts = indicators.sum(0)
+    return (indicators - counts / len(scores)) / counts.clamp_min(1).sqrt()
+
+
+def _column_ranges(x: Tensor, y: Tensor, rng: np.random.Generator) -> list[Tensor]:
+    """:func:`in_ranges` of both sides; of some columns, drawn at random, if there are too many pairs of columns."""
+    fewer = sorted((x.shape[1], y.shape[1]))[0]
+    most = max(math.isqrt(_MOST_PAIRS), _MOST_PAIRS // fewer)
+    return [in_ranges(side[:, torch.from_numpy(rng.permutation(side.shape[1])[:most])]) for side in (x, y)]
+
+
+def _largest_table(covariances: Tensor) -> Floats:
+    """The largest sum of squares of the blocks for pairs of columns, ``(1,)``."""
+    rows, columns = (size // _RANGES for size in covariances.shape)
+    blocks = covariances.square().view(rows, _RANGES, columns, _RANGES).sum((1, 3))
+    return blocks.max().reshape(1).numpy().astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,14 @@ import torch
 from scipy import stats
 
 from infomax.statistics.marginals import normal_scores
-from infomax.statistics.permutation_test import Near, independence_pvalue, permutation_pvalue
+from infomax.statistics.permutation_test import (
+    Near,
+    _column_ranges,
+    _largest_table,
+    in_ranges,
+    independence_pvalue,
+    permutation_pvalue,
+)
 
 
 def naive_pvalue(statistics):
@@ -161,3 +168,29 @@ def test_level_under_independence(columns):
         values.append(independence_pvalue(x, y, 19, rng))
     counts = np.bincount(np.rint(20 * np.array(values)).astype(int), minlength=21)[1:]
     assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_single_columns_are_compared_by_pearsons_statistic():
+    """The squared products of the indicators of ranges sum to it, as SciPy computes it."""
+    rng = np.random.default_rng(4)
+    x, y = (torch.from_numpy(normal_scores(rng.normal(size=(400, dim)))) for dim in (3, 2))
+    largest = float(_largest_table(in_ranges(x).T @ in_ranges(y))[0])
+    ranks = [np.floor(8 * torch.special.ndtr(side).numpy()).astype(int) for side in (x, y)]
+    tables = [np.histogram2d(a, b, bins=8)[0] for a in ranks[0].T for b in ranks[1].T]
+    expected = max(stats.chi2_contingency(table, correction=False).statistic for table in tables)
+    assert 400 * largest == pytest.approx(expected, rel=1e-5)
+
+
+def test_two_related_columns_among_fifty():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(400, 50))
+    y = np.sin(4 * x[:, [7]]) + 0.3 * rng.normal(size=(400, 1))
+    scores = [torch.from_numpy(normal_scores(side)) for side in (x, y)]
+    assert independence_pvalue(*scores, 99, np.random.default_rng(0)) == 0.01
+
+
+def test_too_many_pairs_of_columns_are_drawn():
+    x, y = torch.zeros(20, 300), torch.zeros(20, 2)
+    rng = np.random.default_rng(0)
+    assert [side.shape[1] // 8 for side in _column_ranges(x, y, rng)] == [128, 2]
+    assert [side.shape[1] // 8 for side in _column_ranges(x, x, rng)] == [16, 16]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from infomax.estimators.base import Measurement
 from infomax.estimators.default.alternatives import NEAR_DIMENSIONS, at_most, with_neighbours_of_labels
+from infomax.estimators.default.class_columns import by_columns
 from infomax.estimators.default.class_kernels import by_kernels
 from infomax.estimators.default.class_network import fit_network
 from infomax.estimators.default.discriminants import Classes, affords_quadratic, fit_model, linear, quadratic
@@ -97,6 +98,38 @@ class Setting:
         return stacked(self.prior.logits, ratios, self.labels, self.folds)
 
 
+@dataclass(frozen=True, eq=False)
+class Free:
+    """Classifiers that assume no form of the classes: kernels of all columns, and histograms of single ones.
+
+    Attributes:
+        scaled: the columns that kernels see, ``(N, D)``. x: all columns.
+    """
+
+    scaled: Tensor
+    x: Floats
+    setting: Setting
+    rng: np.random.Generator
+
+    def ratios(self, rows: Tensor, folds: list[Tensor]) -> list[Tensor]:
+        """Log-ratios ``(N, K)`` from these rows, unless they are zero everywhere; ``folds`` are places in them."""
+        labels, prior = self.setting.labels[rows], self.setting.prior.logits[rows]
+        classes = prior.shape[1]
+        kernels = by_kernels(self.scaled[rows], labels, classes, self.rng) - prior
+        columns = by_columns(self.x[rows.numpy()], labels, classes, folds)
+        return [kernels, columns] if bool(columns.any()) else [kernels]
+
+    def growth(self, found: list[Tensor]) -> float:
+        """By how much these ratios gain from the second half of the rows, in nats."""
+        rows = torch.cat(self.setting.folds[0::2])
+        places = torch.from_numpy(self.rng.permutation(len(rows)))
+        half = self.ratios(rows, list(torch.tensor_split(places, len(self.setting.folds))))
+        parts = list(torch.tensor_split(torch.arange(len(rows)), 2))
+        less = stacked(self.setting.prior.logits[rows], half, self.setting.labels[rows], parts).score
+        gain = self.setting.stacked(found).score - self.setting.prior.score
+        return max(0.0, gain - (less - float(self.setting.prior.own[rows].mean())))
+
+
 @dataclass(frozen=True)
 class Parts:
     """What the interval is made of, in nats.
@@ -104,7 +137,8 @@ class Parts:
     Attributes:
         spread: standard deviation of the rows' log-ratios, times the slope of the information by their mean.
         lost: correction for errors of the discriminant's parameters. overfitted: overfitting of the networks.
-        learned: what kernels and networks add to the discriminants. growth: gain from the second half of the rows.
+        learned: what kernels, histograms and networks add to the discriminants. growth: what kernels and histograms
+            gain from the second half of the rows.
     """
 
     spread: float
@@ -128,9 +162,9 @@ def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Gene
     1. Linear and quadratic discriminants (:mod:`infomax.estimators.default.discriminants`) are cross-fitted, on the
        standardised columns and on their normal scores. The best linear and the best quadratic one are stacked: weights
        of their log-ratios minimise the cross-entropy, those of each half of the folds on the other half.
-    2. Unless almost everything is explained, kernel regression (:mod:`infomax.estimators.default.class_kernels`) joins
-       the stack, and networks learn what to add
-       (:func:`infomax.estimators.default.class_network.fit_network`); they are stacked as well.
+    2. Unless almost everything is explained, kernel regression (:mod:`infomax.estimators.default.class_kernels`) and
+       histograms of single columns (:mod:`infomax.estimators.default.class_columns`) join the stack, and networks
+       learn what to add (:func:`infomax.estimators.default.class_network.fit_network`); they are stacked as well.
     3. The value is the mean held-out log-ratio of posterior and prior probability. Three corrections are added: the
        bias of the entropy of the sample, as far as it is explained; what the best discriminant loses by errors of its
        parameters, as measured on rows drawn from it; half of the overfitting of the networks.
@@ -154,9 +188,11 @@ def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Gene
     found = max(alone[best], setting.stacked(list(ratios.values())), key=lambda predicted: predicted.score)
     before, overfitted, growth = found.score, 0.0, 0.0
     if -found.score > _EXPLAINED:
-        kernel = by_kernels(data[best.view].x, y, classes, rng) - setting.prior.logits
-        found = max(found, setting.stacked([*ratios.values(), kernel]), key=lambda predicted: predicted.score)
-        growth = _growth(data[best.view].x, kernel, setting, rng) if found.score > before else 0.0
+        free = Free(data[best.view].x, x, setting, rng)
+        more = free.ratios(torch.arange(n), setting.folds)
+        for added in [[ratio] for ratio in more] + [more] * (len(more) > 1):
+            found = max(found, setting.stacked([*ratios.values(), *added]), key=lambda predicted: predicted.score)
+        growth = free.growth(more) if found.score > before else 0.0
     if n >= max(_NETWORK_ROWS, _ROWS_PER_CLASS * classes) and -found.score > _EXPLAINED:
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         found, overfitted = _with_network(found, data[best.view].x, setting, generator)
@@ -206,17 +242,6 @@ def _best_ratios(data: dict[str, Classes], setting: Setting) -> dict[Candidate, 
             for rows, likelihoods in zip(prior_rows, quadratic(one, prior_rows), strict=True):
                 offer(Candidate(view, "quadratic", True, rows), likelihoods)
     return {candidate: ratio for _, candidate, ratio in best.values()}
-
-
-def _growth(x: Tensor, kernel: Tensor, setting: Setting, rng: np.random.Generator) -> float:
-    """By how much the kernel regression gains from the second half of the rows, in nats."""
-    rows = torch.cat(setting.folds[0::2])
-    labels, classes = setting.labels[rows], kernel.shape[1]
-    half = by_kernels(x[rows], labels, classes, rng) - setting.prior.logits[rows]
-    own = setting.prior.own[rows].mean()
-    parts = list(torch.tensor_split(torch.arange(len(rows)), 2))
-    less = stacked(setting.prior.logits[rows], [half], labels, parts).score - float(own)
-    return max(0.0, setting.stacked([kernel]).score - setting.prior.score - less)
 
 
 def _with_network(found: Predicted, x: Tensor, setting: Setting, generator: torch.Generator) -> tuple[Predicted, float]:
