@@ -20,7 +20,7 @@ def test_ratios_are_those_of_frequencies_among_the_other_folds():
     rng = np.random.default_rng(0)
     n = 120  # fewer than 8 rows for each of 16 ranges: only four are tried
     x = np.resize(np.arange(4.0), n)
-    label = (rng.random(n) < np.array([0.05, 0.3, 0.7, 0.95])[x.astype(int)]).astype(int)
+    label = (rng.random(n) < np.array([0.02, 0.1, 0.9, 0.98])[x.astype(int)]).astype(int)
     found = by_columns(x[:, None], torch.from_numpy(label), 2, folds_of(n))
     assert bool(found.abs().max(1).values.gt(0).all())
     for row in (0, 37, 82, 119):
