@@ -147,12 +147,6 @@ class TestInitialisation:
         made = config.preset("mosi").replace(legacy=True)
         assert Config.from_dict(made.to_dict()) == made
 
-    def test_the_published_preset_has_the_published_defaults(self):
-        made = config.preset("published")
-        assert (made.legacy, made.init, made.clip, made.lr_patience) == (True, "xavier", 1.0, 20)
-        assert (made.batch_size, made.lr, made.lr_pairs, made.alpha, made.beta) == (32, 1e-3, 1e-3, 0.1, 0.1)
-        assert {m: spec.hidden for m, spec in made.modalities.items()} == {"text": 0, "audio": 16, "vision": 16}
-
 
 class TestBoundsDefaultOptions:
     """A changed bound gets its own default options, not those of the bound before."""
