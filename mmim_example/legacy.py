@@ -71,11 +71,17 @@ class OfficialPair(nn.Module):
 
 
 class OfficialCPC(nn.Module):
-    """The published fusion-level term: InfoNCE minus log N, over the fusions for a given modality."""
+    """The published fusion-level term: InfoNCE minus log N, over the fusions for a given modality.
 
-    def __init__(self, x_dim: int, y_dim: int) -> None:
+    Args:
+        layers: number of linear layers of G. As in the published code, only the first is followed by a tanh.
+    """
+
+    def __init__(self, x_dim: int, y_dim: int, layers: int = 1) -> None:
         super().__init__()
-        self.net = nn.Linear(y_dim, x_dim)
+        later = [nn.Linear(x_dim, x_dim) for _ in range(layers - 1)]
+        first = nn.Linear(y_dim, x_dim)
+        self.net = nn.Sequential(first, nn.Tanh(), *later) if later else first
 
     def ceiling(self, n: int) -> None:
         """None: this is not a bound."""
@@ -116,4 +122,7 @@ class Legacy(Objective):
         return LegacyPair(OfficialPair(x_dim, y_dim), self.config)
 
     def fusion(self, dim: int) -> nn.Module:
-        return OfficialCPC(dim, self.config.fusion)
+        layers = (self.config.fusion_options or {}).get("layers", 1)
+        if type(layers) is not int or layers < 1:
+            raise ValueError(f"fusion_options.layers must be a positive integer; got {layers!r}")
+        return OfficialCPC(dim, self.config.fusion, layers)
