@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from infomax import atomic_write, distributed, interrupts
 from mmim_example import ablation, imports, preparation, pretrained, reading, synthetic
@@ -169,17 +169,20 @@ def _settings(parser: argparse.ArgumentParser) -> None:
         help="change settings: alpha=0.3 use_pairs=false fusion_bound=nwj "
         "modalities.text.hidden=64 (values are JSON, or text); with --resume: epochs, patience, threads",
     )
+    parser.add_argument(
+        "--amp", choices=get_args(configuration.Amp), help="mixed precision: bf16 is --set amp=bf16; default: none"
+    )
 
 
 def _config(arguments: argparse.Namespace) -> Config:
     """The configuration that the options specify."""
     config = configuration.read(arguments.config) if arguments.config else configuration.preset(arguments.preset)
-    return _changed(config, arguments.set)
+    return _changed(config, arguments)
 
 
-def _changed(config: Config, assignments: Sequence[str]) -> Config:
-    changes = {}
-    for assignment in assignments:
+def _changed(config: Config, arguments: argparse.Namespace) -> Config:
+    changes: dict[str, Any] = {"amp": arguments.amp} if arguments.amp else {}
+    for assignment in arguments.set:
         name, sign, text = assignment.partition("=")
         if not sign:
             raise ValueError(f"--set must be NAME=VALUE; got {assignment!r}")
@@ -209,7 +212,7 @@ def _train(arguments: argparse.Namespace) -> None:
             raise FileNotFoundError(f"there is no run to resume in {arguments.out}: it has no {path.name}")
         if arguments.config:
             raise ValueError("--resume uses the settings of the run; it must not be given with --config")
-        config = _changed(checkpoint.run_config(arguments.out), arguments.set)
+        config = _changed(checkpoint.run_config(arguments.out), arguments)
     else:
         config = _config(arguments)
     preparation.require_models(config)

@@ -24,6 +24,7 @@ Target = Literal["regression", "classification"]
 EntropyClasses = Literal["sign", "label", "none"]
 Metrics = Literal["mosi", "sims"]
 Init = Literal["pytorch", "xavier"]
+Amp = Literal["none", "bf16"]
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -154,6 +155,8 @@ class Config:
         lr_patience: epochs without a better validation loss before learning rates are halved.
         pair_share: share of the training rows that stage 0 uses in each epoch.
         pair_start: start stage 0 from the closed-form solution, where a bound has one (BA: the linear part of q).
+        amp: "bf16" computes encoders and fusion in bfloat16 where PyTorch's autocast does. Weights, LSTMs, bounds and
+            losses stay in float32. "none": everything in float32.
         threads: number of PyTorch threads on the CPU; 0 leaves it unchanged.
     """
 
@@ -191,6 +194,7 @@ class Config:
     lr_patience: int = 5
     pair_share: float = 1.0
     pair_start: bool = False
+    amp: Amp = "none"
     threads: int = 0
 
     def __post_init__(self) -> None:
@@ -203,6 +207,7 @@ class Config:
         _one_of("target", self.target, get_args(Target))
         _one_of("metrics", self.metrics, get_args(Metrics))
         _one_of("init", self.init, get_args(Init))
+        _one_of("amp", self.amp, get_args(Amp))
         _one_of("entropy_classes", self.entropy_classes, get_args(EntropyClasses))
         if (self.target == "classification") != (self.classes > 1):
             raise ValueError(f"classes must be 1 for regression and more for classification; got {self.classes}")

@@ -109,19 +109,25 @@ class MMIM(nn.Module):
         representations = {}
         for name, encoder in self.encoders.items():
             key = "tokens" if self.config.modalities[name].kind == "transformer" else name
-            encoded = encoder(batch.inputs[key], batch.lengths.get(name))
             present = batch.present[name]
+            with self._autocast(present.device):
+                encoded = _single(encoder(batch.inputs[key], batch.lengths.get(name)))
             representations[name] = encoded if bool(present.all()) else encoded.masked_fill(~present[:, None], 0.0)
         return representations
 
     def forward(self, batch: Batch) -> Output:
         """Encode, fuse and predict."""
         representations = self.encode(batch)
-        fused, prediction = self.fusion(list(representations.values()))
+        with self._autocast(batch.labels.device):
+            fused, prediction = map(_single, self.fusion(list(representations.values())))
         if self.config.target == "regression":
             prediction = prediction.squeeze(1)
         present = {name: batch.present[name] for name in representations}
         return Output(representations, present, fused, prediction)
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        """With ``amp="bf16"``, bfloat16 for what is computed in this context. The losses are computed outside it."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.config.amp == "bf16")
 
     # --- The loss ----------------------------------------------------------------------------------------------------
 
@@ -204,3 +210,8 @@ class MMIM(nn.Module):
         """Prepare the pairs for stage 1 of an epoch."""
         for _, _, pair in self.pairs.values():
             pair.start_epoch()
+
+
+def _single(x: Tensor) -> Tensor:
+    """``x`` in float32 if autocast made it bfloat16."""
+    return x.float() if x.dtype == torch.bfloat16 else x

@@ -22,7 +22,7 @@ from mmim_example.preparation import prepared, set_statistics
 from mmim_example.reading import Batch, Dataset, Split, batches
 from mmim_example.reading.batches import of_similar_length
 from mmim_example.runs import checkpoint, optimizers
-from mmim_example.runs.environment import pick_device, seeded, threads
+from mmim_example.runs.environment import check_precision, pick_device, seeded, threads
 from mmim_example.runs.facts import Facts
 from mmim_example.runs.log import log_of, require_tensorboard
 from mmim_example.runs.progress import progress_bar
@@ -103,7 +103,7 @@ def train(
     if not resume and last.exists():
         raise FileExistsError(f"{directory} already contains a run; resume it, or use another directory")
     distributed.barrier()  # no process may create the files before all have checked
-    where = pick_device(device)
+    check_precision(config.amp, where := pick_device(device))
     if tensorboard:
         require_tensorboard()
     stored = checkpoint.read(last) if resume else None
@@ -324,6 +324,7 @@ class Trainer:
         return {
             "torch": torch.__version__,
             "device": str(self.device),
+            "amp": self.config.amp,
             "processes": distributed.world_size(),
             "rows": {name: len(split) for name, split in self.dataset.splits().items()},
             "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),

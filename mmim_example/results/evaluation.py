@@ -21,7 +21,7 @@ from mmim_example.reading import DataError, Dataset, Split, without
 from mmim_example.reading.files import Array
 from mmim_example.results import metrics
 from mmim_example.runs import checkpoint
-from mmim_example.runs.environment import pick_device
+from mmim_example.runs.environment import check_precision, pick_device
 from mmim_example.runs.facts import CheckpointError, Facts
 
 #: Shares of rows without a modality at which :func:`missing_curve` evaluates.
@@ -75,6 +75,7 @@ def load_model(path: Path, device: torch.device | None = None) -> tuple[MMIM, in
     Raises:
         FileNotFoundError: if there is no checkpoint.
         CheckpointError: if it is damaged or not a model.
+        ValueError: if the device cannot compute with the model's ``amp``.
     """
     stored = checkpoint.read(path)
     if isinstance(stored.facts, dict) and "progress" in stored.facts:
@@ -82,6 +83,8 @@ def load_model(path: Path, device: torch.device | None = None) -> tuple[MMIM, in
     facts = checkpoint.model_facts(stored)
     config = checkpoint.stored_config(path, facts.plain["config"])
     dims = facts.part("dims", list(facts.plain["dims"]) if isinstance(facts.plain["dims"], dict) else ())
+    where = device or torch.device("cpu")
+    check_precision(config.amp, where)
     columns = {name: dims.integer(name, 1, 2**31) for name in dims.plain}
     epoch = facts.integer("epoch", 1, config.epochs)
     facts.number("valid", -sys.float_info.max, sys.float_info.max)
@@ -91,7 +94,7 @@ def load_model(path: Path, device: torch.device | None = None) -> tuple[MMIM, in
     tensors = stored.load(checkpoint.module_tensors(model))
     stored.check_finite({name: tensors[name] for name, _ in model.named_parameters() if name in tensors})
     model.load_state_dict(tensors, strict=False)
-    return model.to(device or torch.device("cpu")).eval(), epoch
+    return model.to(where).eval(), epoch
 
 
 def evaluate(

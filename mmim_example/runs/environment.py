@@ -27,6 +27,20 @@ def pick_device(name: str | None) -> torch.device:
     return device
 
 
+def check_precision(amp: str, device: torch.device) -> None:
+    """Refuse a device that cannot compute with this ``amp`` of a configuration.
+
+    Raises:
+        ValueError: names the device and what to do.
+    """
+    able = device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
+    if amp == "bf16" and not able:
+        raise ValueError(
+            f"amp='bf16' needs a CPU, or an NVIDIA GPU with bfloat16; got the device {str(device)!r}: use "
+            "amp='none', or device='cpu'"
+        )
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Set PyTorch's number of threads, and restore it on exit; 0 leaves it unchanged."""
