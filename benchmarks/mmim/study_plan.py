@@ -33,6 +33,13 @@ GRID = {"alpha": (0.03, 0.1, 0.3), "beta": (0.003, 0.01, 0.1)}
 RATES = {"official": (5e-4, 1e-3), "video": (5e-4, 1e-3), "digits": (2e-3, 5e-3)}
 DROPOUTS = (0.1, 0.3, 0.5)
 
+#: Arms with a fine-tuned text encoder (``fine_tuning.py``). α and β are those chosen for the split by video.
+TUNED: dict[str, dict[str, Any]] = {
+    "+ both (MMIM)": {"alpha": 0.03, "beta": 0.003},
+    "task only": {"use_fusion": False, "use_pairs": False},
+}
+TUNED_SEEDS = FINAL[:5]
+
 
 def final_seeds(name: str, arm: str) -> Sequence[int]:
     """Seeds of the final runs of an arm on a data set."""
