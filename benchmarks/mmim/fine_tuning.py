@@ -4,10 +4,10 @@
     HF_HUB_OFFLINE=1 python -m benchmarks.mmim.fine_tuning --mosi DIR
 
 Split by video, five seeds for each arm. The encoder is all-MiniLM-L6-v2 (6 layers, 384 columns, 22.7 million
-parameters, mean over tokens), fine-tuned with the paper's learning rates and dropout. The weights α and β are those that
-the study chose for frozen embeddings of the same model. The number of epochs was chosen with another seed, 0, on
-validation data: the smallest validation loss of 7 epochs was that of epoch 5. Writes rows ``tuned`` of ``study.csv``, and
-``study.md``. Runs are stored in ``--runs``; an interrupted command resumes.
+parameters, mean over tokens), fine-tuned with the paper's learning rates and dropout. The weights α and β are those
+that the study chose for frozen embeddings of the same model. The number of epochs was chosen with another seed, 0, on
+validation data: the smallest validation loss of 7 epochs was that of epoch 5. Writes rows ``tuned`` of ``study.csv``,
+and ``study.md``. Runs are stored in ``--runs``; an interrupted command resumes.
 """
 
 from __future__ import annotations
