@@ -83,9 +83,7 @@ def write_report(path: Path) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--tasks", nargs="+", help="names or families (default: beyond-normal and the design)"
-    )
+    parser.add_argument("--tasks", nargs="+", help="names or families (default: beyond-normal and the design)")
     parser.add_argument("--n", type=int, default=ROWS, help="number of rows (default: %(default)s)")
     sweep.add_arguments(parser, "accuracy", seeds=1)
     arguments = parser.parse_args(argv)
