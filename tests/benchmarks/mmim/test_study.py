@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from benchmarks.mmim import study
+from benchmarks.mmim import data, study
 from benchmarks.mmim import study_plan as plan
 from benchmarks.mmim.study_report import report
 from mmim_example.reading import Dataset
@@ -129,3 +129,41 @@ def test_a_page_of_earlier_runs_alone_is_refused(tmp_path, capsys):
         study.main(["official", "--report", "--output", str(tmp_path)])
     assert "must have runs of revision" in capsys.readouterr().err
     assert not (tmp_path / "study.md").exists()
+
+
+def test_the_page_names_versions_and_has_rows_of_a_fine_tuned_encoder(small, tmp_path, monkeypatch):
+    rows = run(tmp_path)
+    monkeypatch.setattr(plan, "TUNED_SEEDS", range(100, 103))
+    alone = [row for row in rows if (row["arm"], row["stage"]) == ("task only", "final")]
+    tuned = [
+        row | {"test mae": float(row["test mae"]) - 0.25, "data": "tuned", "machine": "infomax 9"} for row in alone
+    ]
+    with (tmp_path / "study.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows([*rows, *(row | {"data": "video"} for row in alone), *tuned])
+    page, when = report(tmp_path / "study.csv"), rows[0]["date"]
+    assert [line for line in page.splitlines() if line.startswith(f"- {when}")] == [
+        f"- {when}; {rows[0]['machine']}. MOSI, official split: choices; task only; + CPC. "
+        "MOSI, split by video: task only.",
+        f"- {when}; infomax 9. Text encoder fine-tuned: task only.",
+    ]
+    frozen = values(rows, "task only", "test mae")[:3]
+    (line,) = (line for line in page.splitlines() if line.startswith("| task only, text fine-tuned |"))
+    assert f"| 3 | {np.mean([float(row['score']) for row in alone[:3]]):.3f} ±" in line
+    assert f"| {np.mean(frozen) - 0.25:.3f} ± {np.std(frozen, ddof=1):.3f} |" in line
+    assert f"the same seeds have: task only: MAE {np.mean(frozen):.3f} ± {np.std(frozen, ddof=1):.3f}. This" in page
+
+
+def test_transcripts_replace_the_embeddings(tmp_path):
+    made = generate((4, 3, 2))[0]
+    ids = [i for split in made.splits().values() for i in split.ids]
+    with (tmp_path / "utterances.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["text", "id"])
+        table.writerows([f"words of {i}", i] for i in reversed(ids))
+    found = data.with_transcripts(made, tmp_path)
+    for name, split in found.splits().items():
+        assert split.text == tuple(f"words of {i}" for i in split.ids)
+        assert list(split.features) == ["audio", "vision"]
+        assert split.features["audio"] is getattr(made, name).features["audio"]
