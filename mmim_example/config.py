@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
+from pydantic import (
+    AllowInfNan,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 from torch import nn
 
 from mmim_example.reading.files import read_json, write_text
@@ -20,60 +29,51 @@ from mmim_example.reading.files import read_json, write_text
 #: The number of axes of the input, by the kind of an encoder; :func:`mmim_example.encoders.register` adds kinds. The
 #: input of a transformer is tokens.
 ENCODERS: dict[str, int] = {"vector": 2, "frames": 3, "transformer": 3}
-Target = Literal["regression", "classification"]
-EntropyClasses = Literal["sign", "label", "none"]
-Metrics = Literal["mosi", "sims"]
-Init = Literal["pytorch", "xavier"]
-Amp = Literal["none", "bf16"]
 
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
-
-
-#: By the type of a default: the types that a value may have, in words and as classes.
-_KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
-    bool: ("true or false", (bool,)),
-    int: ("an integer", (int,)),
-    float: ("a number", (int, float)),
-    str: ("text", (str,)),
-}
-
-
-#: The largest integer, and the length of a message with a value of any kind.
+#: The largest number, and the length of a message with a value of any kind.
 _LARGEST, _MESSAGE = 2**53, 300
-
-
-def _typed(given: Any) -> None:
-    """Refuse a value of another type than its default, as the text "False" or a fraction for an integer."""
-    for setting in dataclasses.fields(given):
-        value, default = getattr(given, setting.name), setting.default
-        if type(default) not in _KINDS:
-            continue
-        kind, allowed = _KINDS[type(default)]
-        if not isinstance(value, allowed) or (isinstance(value, bool) and not isinstance(default, bool)):
-            raise ValueError(f"{setting.name} must be {kind}; got {value!r}"[:_MESSAGE])
-        if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
-            raise ValueError(f"{setting.name} must be at most {_LARGEST}; got {str(value)[:20]}…")
-
-
-def _at_least(name: str, value: float, least: int) -> None:
-    if not least <= value < math.inf:
-        raise ValueError(f"{name} must be at least {least} and finite; got {value}")
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must lie in [0, 1); got {value}")
-
+_Whole = Annotated[StrictInt, Field(ge=0, le=_LARGEST)]
+_Count = Annotated[StrictInt, Field(ge=1, le=_LARGEST)]
+_Weight = Annotated[StrictFloat, AllowInfNan(False), Field(ge=0, le=_LARGEST)]
+_Rate = Annotated[StrictFloat, AllowInfNan(False), Field(gt=0, le=_LARGEST)]
+_Dropout = Annotated[StrictFloat, Field(ge=0, lt=1)]
+_Share = Annotated[StrictFloat, Field(gt=0, le=1)]
 
 #: Options of bounds, by level and name, that differ from the bound's own defaults: the paper's CPC is normalised.
 _BOUND_OPTIONS: dict[tuple[str, Any], dict[str, Any]] = {("fusion", "cpc"): {"normalize": True}}
 
 
-@dataclass(frozen=True)
-class Modality:
+class _Settings(BaseModel):
+    """Settings that are validated, and cannot be changed afterwards.
+
+    Raises:
+        ValueError: names the setting, the rule and the value; for an unknown setting, the closest known one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, /, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise ValueError(self._reason(error)[:_MESSAGE]) from None
+
+    @classmethod
+    def _reason(cls, error: ValidationError) -> str:
+        errors = error.errors(include_url=False)
+        first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+        name, rule = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Input should ")
+        if first["type"] == "extra_forbidden":
+            close = get_close_matches(name, cls.model_fields, 1)
+            return f"{cls.__name__} has no {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+        if first["type"] == "value_error":
+            return f"{name}{': ' if name else ''}{first['ctx']['error']}"
+        if first["type"] == "missing":
+            return f"{name} must be given; got none"
+        return f"{name} must {rule[:1].lower()}{rule[1:]}; got {first['input']!r}"
+
+
+class Modality(_Settings):
     """How one modality is encoded.
 
     Attributes:
@@ -89,39 +89,37 @@ class Modality:
         pooling: "first" (the [CLS] token) or "mean" over the tokens.
     """
 
-    kind: str = "vector"
-    out: int = 16
-    hidden: int = 0
-    layers: int = 1
-    bidirectional: bool = False
-    dropout: float = 0.1
-    standardize: bool = True
-    pretrained: str = ""
-    frozen: bool = False
+    kind: StrictStr = "vector"
+    out: _Whole = 16
+    hidden: _Whole = 0
+    layers: _Count = 1
+    bidirectional: StrictBool = False
+    dropout: _Dropout = 0.1
+    standardize: StrictBool = True
+    pretrained: StrictStr = ""
+    frozen: StrictBool = False
     pooling: Literal["first", "mean"] = "first"
 
-    def __post_init__(self) -> None:
-        _typed(self)
+    def __init__(self, kind: str = "vector", /, **settings: Any) -> None:
+        super().__init__(**({"kind": kind} | settings))
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Modality:
         if self.kind not in ENCODERS:
             known = ", ".join(ENCODERS)
             raise ValueError(f"kind must be one of {known}, or your own by --import FILE; got {self.kind!r}")
-        _one_of("pooling", self.pooling, ("first", "mean"))
-        for name in ("out", "hidden"):
-            _at_least(name, getattr(self, name), 0)
-        _at_least("layers", self.layers, 1)
-        _share("dropout", self.dropout)
-        if self.kind == "frames":
-            _at_least("hidden", self.hidden, 1)
-            _at_least("out", self.out, 1)
+        for name in ("hidden", "out"):
+            if self.kind == "frames" and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1 for kind 'frames'; got {getattr(self, name)}")
         if (self.kind == "transformer") != bool(self.pretrained):
             raise ValueError(
                 f"pretrained must name a model for kind 'transformer', and be empty for other kinds; got "
                 f"{self.pretrained!r} for {self.kind!r}"
             )
+        return self
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(_Settings):
     """Everything that determines the result of a run, except the data.
 
     Attributes:
@@ -160,92 +158,77 @@ class Config:
         threads: number of PyTorch threads on the CPU; 0 leaves it unchanged.
     """
 
-    modalities: Mapping[str, Modality]
-    target: Target = "regression"
-    classes: int = 1
-    metrics: Metrics = "mosi"
-    fusion: int = 128
-    dropout: float = 0.1
+    modalities: dict[str, Modality]
+    target: Literal["regression", "classification"] = "regression"
+    classes: _Count = 1
+    metrics: Literal["mosi", "sims"] = "mosi"
+    fusion: _Count = 128
+    dropout: _Dropout = 0.1
     pairs: tuple[tuple[str, str], ...] = (("text", "vision"), ("text", "audio"))
-    pair_bound: str = "ba"
-    pair_options: Mapping[str, Any] | None = None
-    fusion_bound: str = "cpc"
-    fusion_options: Mapping[str, Any] | None = None
-    alpha: float = 0.1
-    beta: float = 0.1
-    use_fusion: bool = True
-    use_pairs: bool = True
-    correlated: bool = False
-    noise: float = 0.0
-    entropy_classes: EntropyClasses = "sign"
-    memory: int = 256
-    legacy: bool = False
-    init: Init = "pytorch"
-    batch_size: int = 32
-    epochs: int = 40
-    seed: int = 0
-    lr: float = 1e-3
-    lr_transformer: float = 5e-5
-    lr_pairs: float = 1e-3
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    accumulate: int = 1
-    patience: int = 10
-    lr_patience: int = 5
-    pair_share: float = 1.0
-    pair_start: bool = False
-    amp: Amp = "none"
-    threads: int = 0
+    pair_bound: StrictStr = "ba"
+    pair_options: dict[str, Any] = Field(default_factory=dict)
+    fusion_bound: StrictStr = "cpc"
+    fusion_options: dict[str, Any] = Field(default_factory=dict)
+    alpha: _Weight = 0.1
+    beta: _Weight = 0.1
+    use_fusion: StrictBool = True
+    use_pairs: StrictBool = True
+    correlated: StrictBool = False
+    noise: _Weight = 0.0
+    entropy_classes: Literal["sign", "label", "none"] = "sign"
+    memory: _Count = 256
+    legacy: StrictBool = False
+    init: Literal["pytorch", "xavier"] = "pytorch"
+    batch_size: _Count = 32
+    epochs: _Count = 40
+    seed: _Whole = 0
+    lr: _Rate = 1e-3
+    lr_transformer: _Rate = 5e-5
+    lr_pairs: _Rate = 1e-3
+    weight_decay: _Weight = 1e-4
+    clip: _Rate = 1.0
+    accumulate: _Count = 1
+    patience: _Count = 10
+    lr_patience: _Whole = 5
+    pair_share: _Share = 1.0
+    pair_start: StrictBool = False
+    amp: Literal["none", "bf16"] = "none"
+    threads: _Whole = 0
 
-    def __post_init__(self) -> None:
-        _typed(self)
+    @model_validator(mode="before")
+    @classmethod
+    def _default_options(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Options that are not given are those of the bound."""
         for level in ("pair", "fusion"):
-            if getattr(self, f"{level}_options") is None:
-                bound = getattr(self, f"{level}_bound")
-                object.__setattr__(self, f"{level}_options", dict(_BOUND_OPTIONS.get((level, bound), {})))
-        self._check_modalities()
-        _one_of("target", self.target, get_args(Target))
-        _one_of("metrics", self.metrics, get_args(Metrics))
-        _one_of("init", self.init, get_args(Init))
-        _one_of("amp", self.amp, get_args(Amp))
-        _one_of("entropy_classes", self.entropy_classes, get_args(EntropyClasses))
-        if (self.target == "classification") != (self.classes > 1):
-            raise ValueError(f"classes must be 1 for regression and more for classification; got {self.classes}")
-        if self.entropy_classes == "label" and self.target != "classification":
-            raise ValueError("entropy_classes must be 'sign' or 'none' for regression; got 'label'")
-        for name in ("fusion", "memory", "batch_size", "epochs", "accumulate", "patience"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("alpha", "beta", "noise", "weight_decay", "lr_patience", "threads", "seed"):
-            _at_least(name, getattr(self, name), 0)
-        for name in ("lr", "lr_transformer", "lr_pairs", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be positive and finite; got {getattr(self, name)}")
-        _share("dropout", self.dropout)
-        if not 0 < self.pair_share <= 1:
-            raise ValueError(f"pair_share must lie in (0, 1]; got {self.pair_share}")
+            bound = given.get(f"{level}_bound", cls.model_fields[f"{level}_bound"].default)
+            if given.get(f"{level}_options") is None and isinstance(bound, str):
+                given = given | {f"{level}_options": dict(_BOUND_OPTIONS.get((level, bound), {}))}
+        return given
 
-    def _check_modalities(self) -> None:
-        for name in self.modalities:
-            if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) or hasattr(nn.ModuleDict, name):
-                raise ValueError(f"names of modalities must consist of letters, digits and _; got {name!r}")
-        for name in ("pair_options", "fusion_options"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise ValueError(f"{name} must be an object of keywords; got {getattr(self, name)!r}")
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
         if len(self.modalities) < 2:
             raise ValueError(f"modalities must be two or more; got {', '.join(self.modalities) or 'none'}")
         for name, spec in self.modalities.items():
+            if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) or hasattr(nn.ModuleDict, name):
+                raise ValueError(f"names of modalities must consist of letters, digits and _; got {name!r}")
             if spec.kind == "transformer" and name != "text":
                 raise ValueError(f"kind must be 'vector' or 'frames' for modalities other than text; got {name!r}")
         if len(set(self.pairs)) < len(self.pairs):
             raise ValueError(f"pairs must differ from each other; got {self.pairs!r}")
-        for pair in self.pairs:
-            if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(self.modalities):
+        for x, y in self.pairs:
+            if x == y or not {x, y} <= set(self.modalities):
                 known = ", ".join(self.modalities)
-                raise ValueError(f"each pair must be two different modalities among {known}; got {tuple(pair)!r}")
+                raise ValueError(f"each pair must be two different modalities among {known}; got {(x, y)!r}")
+        if (self.target == "classification") != (self.classes > 1):
+            raise ValueError(f"classes must be 1 for regression and more for classification; got {self.classes}")
+        if self.entropy_classes == "label" and self.target != "classification":
+            raise ValueError("entropy_classes must be 'sign' or 'none' for regression; got 'label'")
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain containers, which JSON can represent."""
-        return dataclasses.asdict(self) | {"pairs": [list(pair) for pair in self.pairs]}
+        return self.model_dump() | {"pairs": [list(pair) for pair in self.pairs]}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Config:
@@ -257,25 +240,7 @@ class Config:
         Raises:
             ValueError: for unknown names, with a suggestion, and for values out of range.
         """
-        _known(plain, cls)
-        if not isinstance(plain.get("modalities"), Mapping):
-            raise ValueError(f"modalities must be an object; got {plain.get('modalities')!r}")
-        modalities = {}
-        for name, modality in plain["modalities"].items():
-            if not isinstance(modality, Mapping):
-                raise ValueError(f"modalities.{name} must be an object; got {modality!r}")
-            _known(modality, Modality)
-            modalities[name] = Modality(**modality)
-        given = {"init": "xavier" if plain.get("legacy") is True else "pytorch"} | dict(plain)
-        given |= {"modalities": modalities}
-        if "pairs" in given:
-            if not isinstance(given["pairs"], list | tuple) or not all(
-                isinstance(pair, list | tuple) and all(isinstance(name, str) for name in pair)
-                for pair in given["pairs"]
-            ):
-                raise ValueError(f"pairs must be a list of pairs of names; got {given['pairs']!r}")
-            given["pairs"] = tuple(tuple(pair) for pair in given["pairs"])
-        return cls(**given)
+        return cls(**{"init": "xavier" if plain.get("legacy") is True else "pytorch", **plain})
 
     def changed(self, changes: Mapping[str, Any]) -> Config:
         """A copy with changed settings, each by its name: "alpha", or "modalities.text.hidden".
@@ -306,7 +271,7 @@ class Config:
     def replace(self, **changes: Any) -> Config:
         """A validated copy with changed values. A changed bound gets its own default options."""
         options = {f"{level}_options": None for level in ("pair", "fusion") if f"{level}_bound" in changes}
-        return dataclasses.replace(self, **(options | changes))
+        return Config(**(dict(self) | options | changes))
 
 
 def read(path: Path) -> Config:
@@ -359,7 +324,7 @@ PRESETS: dict[str, Config] = {
 }  # fmt: skip
 
 
-_CHINESE = dataclasses.replace(_BERT, pretrained="bert-base-chinese")
+_CHINESE = Modality("transformer", out=0, pretrained="bert-base-chinese")
 PRESETS["sims"] = PRESETS["mosi"].replace(modalities={**PRESETS["mosi"].modalities, "text": _CHINESE}, metrics="sims")
 #: The presets for the published data sets, whose features are frames.
 FRAME_PRESETS = ("mosi", "mosei", "sims", "published")
@@ -374,11 +339,3 @@ def preset(name: str) -> Config:
     if name not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
     return PRESETS[name]
-
-
-def _known(plain: Mapping[str, Any], cls: type) -> None:
-    fields = [f.name for f in dataclasses.fields(cls)]
-    for name in plain:
-        if name not in fields:
-            close = get_close_matches(name, fields, 1)
-            raise ValueError(f"{cls.__name__} has no {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))

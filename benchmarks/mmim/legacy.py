@@ -86,7 +86,7 @@ def our_model(official: nn.Module, dims: Mapping[str, int]) -> MMIM:
         official.text_enc.bertmodel.save_pretrained(bert)  # type: ignore[union-attr, operator]
         text = Modality("transformer", out=0, pretrained=bert)
         modalities = {"text": text, "audio": frames, "vision": frames}
-        model = MMIM(Config(modalities, legacy=True, dropout=0.0, alpha=ALPHA, beta=BETA), dims)
+        model = MMIM(Config(modalities=modalities, legacy=True, dropout=0.0, alpha=ALPHA, beta=BETA), dims)
     load_official(model, official.state_dict())
     return model
 

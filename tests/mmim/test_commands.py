@@ -138,7 +138,7 @@ class TestBadInput:
             ("alpha", "--set must be NAME=VALUE; got 'alpha'"),
             ("alfa=1", "Config has no 'alfa'; did you mean 'alpha'?"),
             ("modalities.smell.hidden=1", "there is no group 'smell'"),
-            ("alpha=-1", "alpha must be at least 0 and finite; got -1"),
+            ("alpha=-1", "alpha must be greater than or equal to 0; got -1"),
             ("fusion_bound=nwk", "did you mean"),
         ],
     )

@@ -134,7 +134,7 @@ RESUMED = {
     "a configuration as a list": (put("config", value=[]), r"config: must be an object; got a list"),
     "a configuration of other values": (
         put("config", "pairs", value=[[[], "x"]]),
-        r"config: pairs must be a list of pairs",
+        r"config: pairs.0.0 must be a valid string; got \[\]",
     ),
     "data as a number": (put("data", value=3), r"data must be text; got 3"),
 }
@@ -249,9 +249,11 @@ def test_a_damaged_log_is_refused_with_the_line(tmp_path, line):
         log.records(tmp_path)
 
 
-@pytest.mark.parametrize("number", [10**400, 2**60])
-def test_numbers_too_large_are_refused(number):
-    with pytest.raises(ValueError, match=r"lr must be at most 9007199254740992; got \d{19,20}…"):
+@pytest.mark.parametrize(
+    ("number", "rule"), [(10**400, "a valid number"), (2**60, "less than or equal to 9007199254740992")]
+)
+def test_numbers_too_large_are_refused(number, rule):
+    with pytest.raises(ValueError, match=f"lr must be {rule}; got 1[0-9]+$"):
         config.Config.from_dict(small_config().to_dict() | {"lr": number})
 
 
