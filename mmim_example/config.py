@@ -29,6 +29,7 @@ from mmim_example.reading.files import read_json, write_text
 #: The number of axes of the input, by the kind of an encoder; :func:`mmim_example.encoders.register` adds kinds. The
 #: input of a transformer is tokens.
 ENCODERS: dict[str, int] = {"vector": 2, "frames": 3, "transformer": 3}
+Amp = Literal["none", "bf16"]
 
 #: The largest number, and the length of a message with a value of any kind.
 _LARGEST, _MESSAGE = 2**53, 300
@@ -192,7 +193,7 @@ class Config(_Settings):
     lr_patience: _Whole = 5
     pair_share: _Share = 1.0
     pair_start: StrictBool = False
-    amp: Literal["none", "bf16"] = "none"
+    amp: Amp = "none"
     threads: _Whole = 0
 
     @model_validator(mode="before")

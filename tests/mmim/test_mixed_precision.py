@@ -116,7 +116,7 @@ def test_evaluation_and_prediction_compute_as_training_did(run):
 
 def test_another_type_or_device_is_refused(run, capsys):
     folder, dataset = run
-    with pytest.raises(ValueError, match="amp must be one of none, bf16; got 'fp16'"):
+    with pytest.raises(ValueError, match="amp must be 'none' or 'bf16'; got 'fp16'"):
         small_config(amp="fp16")
     message = "amp='bf16' needs a CPU, or an NVIDIA GPU with bfloat16; got the device 'meta': use amp='none'"
     with pytest.raises(ValueError, match=message):
