@@ -61,7 +61,9 @@ def test_a_transformer_too(tiny_bert):
     made = {}
     for amp in ("none", "bf16"):
         torch.manual_seed(0)
-        config = Config({"text": text, "audio": Modality(out=4)}, pairs=(("text", "audio"),), fusion=8, amp=amp)
+        config = Config(
+            modalities={"text": text, "audio": Modality(out=4)}, pairs=(("text", "audio"),), fusion=8, amp=amp
+        )
         made[amp] = MMIM(config, {"audio": 3}).eval()
     ids = torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0]])
     tokens = torch.stack([ids, (ids != 0).long(), torch.zeros_like(ids)], 1)
