@@ -84,22 +84,19 @@ class MMIM(nn.Module):
         )
         width = {name: int(encoder.out_dim) for name, encoder in self.encoders.items()}  # type: ignore[arg-type]
         self.fusion = Fusion(sum(width.values()), config.fusion, config.classes, config.dropout)
-        self._initialise(
-            self.encoders, self.fusion
-        )  # before the bounds, so that every objective starts from one network
+        self._initialise("encoders", "fusion")  # before the bounds, so that every objective starts from one network
         # Input level: the first modality of a pair predicts the second. Fusion level: Z predicts each modality.
         objective = of(config)
         pairs = config.pairs if config.use_pairs else ()
         self.pairs = {f"{a}-{b}": (a, b, objective.pair(width[a], width[b])) for a, b in pairs}
         self.pair_bounds = nn.ModuleDict({name: pair.bound for name, (_, _, pair) in self.pairs.items()})
         self.fusion_bounds = nn.ModuleDict({name: objective.fusion(width[name]) for name in width if config.use_fusion})
-        self._initialise(self.pair_bounds, self.fusion_bounds)
+        self._initialise("pair_bounds", "fusion_bounds")
 
-    def _initialise(self, *parts: nn.Module) -> None:
+    def _initialise(self, *parts: str) -> None:
         """With ``init="xavier"``, draw all matrices outside transformers again: variance 2 / (columns + rows)."""
-        pretrained = {id(p) for p in self.transformer_parameters()}
-        for parameter in (p for part in parts for p in part.parameters() if self.config.init == "xavier"):
-            if parameter.requires_grad and id(parameter) not in pretrained and parameter.ndim > 1:
+        for name, parameter in self._parameters_of(*parts) if self.config.init == "xavier" else ():
+            if not name.startswith(self._transformers()) and parameter.ndim > 1:
                 nn.init.xavier_normal_(parameter)
 
     # --- The network -------------------------------------------------------------------------------------------------
@@ -192,19 +189,28 @@ class MMIM(nn.Module):
 
     # --- For the trainer ---------------------------------------------------------------------------------------------
 
+    def _transformers(self) -> tuple[str, ...]:
+        """How the names of the parameters of pretrained models begin."""
+        kinds = {name: spec.kind for name, spec in self.config.modalities.items()}
+        return tuple(f"encoders.{name}.model." for name, kind in kinds.items() if kind == "transformer")
+
+    def _parameters_of(self, *parts: str) -> list[tuple[str, nn.Parameter]]:
+        """Trainable parameters of these parts of the model, by name."""
+        named = self.named_parameters()
+        return [(name, p) for name, p in named if p.requires_grad and name.split(".")[0] in parts]
+
     def transformer_parameters(self) -> list[nn.Parameter]:
         """Parameters of fine-tuned pretrained models."""
-        found = [e.model for e in self.encoders.values() if isinstance(e, encoders.TransformerEncoder)]
-        return [p for model in found for p in model.parameters() if p.requires_grad]
+        return [p for name, p in self._parameters_of("encoders") if name.startswith(self._transformers())]
 
     def pair_parameters(self) -> list[nn.Parameter]:
         """Parameters of the pairs' bounds, the only ones that stage 0 trains."""
-        return [p for p in self.pair_bounds.parameters() if p.requires_grad]
+        return [p for _, p in self._parameters_of("pair_bounds")]
 
     def main_parameters(self) -> list[nn.Parameter]:
         """All other trainable parameters."""
-        others = {id(p) for p in (*self.transformer_parameters(), *self.pair_parameters())}
-        return [p for p in self.parameters() if p.requires_grad and id(p) not in others]
+        named = self._parameters_of("encoders", "fusion", "fusion_bounds")
+        return [p for name, p in named if not name.startswith(self._transformers())]
 
     def start_epoch(self) -> None:
         """Prepare the pairs for stage 1 of an epoch."""

@@ -118,10 +118,13 @@ def join_rows(dataset: Dataset, labels_csv: Path) -> Dataset:
     for row, (name, video) in enumerate(zip(ids, table["video_id"], strict=True)):
         if video_of(name) != video:
             raise DataError(f"{labels_csv}: video_id must be that of {name!r} in row {row}; got {video!r}")
-    for row, (label, given) in enumerate(zip(labels, table.get("label", []), strict="label" in table)):
-        if abs(plain_format.number(given, f"{labels_csv}: label in row {row}") - label) > _ROUNDING:
-            raise DataError(f"{labels_csv}: label must be {label:g}, that of {ids[row]!r}, in row {row}; got {given}")
-    if "label" not in table:
+    if "label" in table:
+        for row, (label, given) in enumerate(zip(labels, table["label"], strict=True)):
+            if abs(plain_format.number(given, f"{labels_csv}: label in row {row}") - label) > _ROUNDING:
+                raise DataError(
+                    f"{labels_csv}: label must be {label:g}, that of {ids[row]!r}, in row {row}; got {given}"
+                )
+    else:
         message = f"{labels_csv} has no label: only videos were compared, so texts of one video may be exchanged"
         warnings.warn(message, DataWarning, stacklevel=2)
     texts = iter(table["text"])
