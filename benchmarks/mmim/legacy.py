@@ -5,12 +5,14 @@
 
 The code of the checkout is run, not copied. Nothing is downloaded: its BERT is small, with random weights. Both models
 process consecutive batches with different sizes and lengths, without dropout. Each number is the largest difference
-relative to the largest value of the same kind. The exit status is 1 if a number exceeds the tolerance.
+relative to the largest value of the same kind. The exit status is 1 if a number exceeds the tolerance. With two layers
+and both directions, the published code uses the states of the first layer, so the model of mmim_example has one.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 import tempfile
@@ -36,6 +38,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 SIZES = (32, 17, 48, 24)
 TOKENS, FRAMES = 20, {"audio": (30, 5), "vision": (40, 20)}
 ALPHA, BETA = 0.3, 0.1
+#: Sizes of the published model, by its options.
+VARIANTS: dict[str, dict[str, int]] = {
+    "default": {},
+    "bidirectional, cpc_layers 2": {"bidirectional": True, "cpc_layers": 2},
+    "bidirectional, n_layer 2": {"bidirectional": True, "n_layer": 2},
+}
 COLUMNS = ("prediction", "likelihood", "entropy", "nce", "loss 0", "loss 1", "gradients 0", "gradients 1")
 
 
@@ -79,14 +87,17 @@ class Ours:
         }  # fmt: skip
 
 
-def our_model(official: nn.Module, dims: Mapping[str, int]) -> MMIM:
+def our_model(official: nn.Module, dims: Mapping[str, int], sizes: Mapping[str, int]) -> MMIM:
     """The legacy model of mmim_example with the weights of the published model."""
-    frames = Modality("frames", hidden=16, dropout=0.0, standardize=False)
+    both = bool(sizes.get("bidirectional", False))
+    frames = Modality("frames", hidden=16, dropout=0.0, standardize=False, bidirectional=both)
+    options = {"layers": sizes.get("cpc_layers", 1)}
     with tempfile.TemporaryDirectory() as bert:
         official.text_enc.bertmodel.save_pretrained(bert)  # type: ignore[union-attr, operator]
         text = Modality("transformer", out=0, pretrained=bert)
         modalities = {"text": text, "audio": frames, "vision": frames}
-        model = MMIM(Config(modalities=modalities, legacy=True, dropout=0.0, alpha=ALPHA, beta=BETA), dims)
+        settings = {"legacy": True, "dropout": 0.0, "alpha": ALPHA, "beta": BETA, "fusion_options": options}
+        model = MMIM(Config(modalities=modalities, **settings), dims)
     load_official(model, official.state_dict())
     return model
 
@@ -139,12 +150,12 @@ def gradient_difference(ours: Numbers, theirs: Numbers) -> float:
     return max(difference(g, theirs[official_name(name)], least) for name, g in ours.items())
 
 
-def compare(checkout: Path, dtype: torch.dtype) -> Iterator[tuple[str, dict[str, float]]]:
+def compare(checkout: Path, dtype: torch.dtype, sizes: Mapping[str, int]) -> Iterator[tuple[str, dict[str, float]]]:
     """Each batch by name, with its relative differences by column."""
     torch.manual_seed(0)
     dims = {"text": int(BERT["hidden_size"]), **{name: columns for name, (_, columns) in FRAMES.items()}}
-    official = official_model(checkout, dims, dropout=0.0, bert=BERT)
-    model = our_model(official, dims).to(dtype)
+    official = official_model(checkout, dims, dropout=0.0, bert=BERT, **sizes)
+    model = our_model(official, dims, sizes).to(dtype)
     theirs, ours = Published(official.to(dtype), alpha=ALPHA, beta=BETA), Ours(model, dtype)
     split = utterances(sum(SIZES), seed=1)
     parts = np.split(np.arange(len(split)), np.cumsum(SIZES)[:-1])
@@ -189,10 +200,10 @@ def main() -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     worst = 0.0
     try:
-        for name, dtype in (("float64", torch.float64), ("float32", torch.float32)):
-            rows = list(compare(arguments.official, dtype))
+        for (name, sizes), dtype in itertools.product(VARIANTS.items(), (torch.float64, torch.float32)):
+            rows = list(compare(arguments.official, dtype, sizes))
             worst = max(worst, *(value for _, found in rows for value in found.values()))
-            print(lines(name, rows), end="\n\n")
+            print(lines(f"{name}, {str(dtype).removeprefix('torch.')}", rows), end="\n\n")
     except FileNotFoundError as error:
         parser.error(str(error))
     agree = worst <= arguments.tolerance

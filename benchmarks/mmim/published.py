@@ -52,20 +52,26 @@ def official_class(checkout: Path) -> Iterator[type[nn.Module]]:
             sys.modules.update(held)
 
 
-def official_model(checkout: Path, dims: Mapping[str, int], *, dropout: float, bert: Mapping[str, Any]) -> nn.Module:
+def official_model(
+    checkout: Path, dims: Mapping[str, int], *, dropout: float, bert: Mapping[str, Any], **sizes: int
+) -> nn.Module:
     """The published model with its default sizes, and a BERT of this configuration with random weights.
+
+    Args:
+        sizes: options of the published code that differ from their defaults, as ``cpc_layers=2``.
 
     Raises:
         FileNotFoundError: as :func:`official_class`.
     """
     from transformers import BertConfig, BertModel  # noqa: PLC0415 - slow to import
 
-    given = SimpleNamespace(
-        add_va=False, n_class=1, n_layer=1, cpc_layers=1, bidirectional=False, cpc_activation="Tanh",
-        mmilb_mid_activation="ReLU", mmilb_last_activation="Tanh", d_tin=dims["text"], d_ain=dims["audio"],
-        d_vin=dims["vision"], d_ah=16, d_vh=16, d_aout=16, d_vout=16, d_prjh=128, dropout_a=dropout, dropout_v=dropout,
-        dropout_prj=dropout,
-    )  # fmt: skip
+    defaults = {
+        "add_va": False, "n_class": 1, "n_layer": 1, "cpc_layers": 1, "bidirectional": False, "cpc_activation": "Tanh",
+        "mmilb_mid_activation": "ReLU", "mmilb_last_activation": "Tanh", "d_tin": dims["text"], "d_ain": dims["audio"],
+        "d_vin": dims["vision"], "d_ah": 16, "d_vh": 16, "d_aout": 16, "d_vout": 16, "d_prjh": 128,
+        "dropout_a": dropout, "dropout_v": dropout, "dropout_prj": dropout,
+    }  # fmt: skip
+    given = SimpleNamespace(**{**defaults, **sizes})
     with (
         official_class(checkout) as cls,
         mock.patch.object(BertConfig, "from_pretrained", lambda _, **changes: BertConfig(**bert, **changes)),
