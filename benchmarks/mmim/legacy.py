@@ -96,7 +96,13 @@ def our_model(official: nn.Module, dims: Mapping[str, int], sizes: Mapping[str, 
         official.text_enc.bertmodel.save_pretrained(bert)  # type: ignore[union-attr, operator]
         text = Modality("transformer", out=0, pretrained=bert)
         modalities = {"text": text, "audio": frames, "vision": frames}
-        settings = {"legacy": True, "dropout": 0.0, "alpha": ALPHA, "beta": BETA, "fusion_options": options}
+        settings: dict[str, Any] = {
+            "legacy": True,
+            "dropout": 0.0,
+            "alpha": ALPHA,
+            "beta": BETA,
+            "fusion_options": options,
+        }
         model = MMIM(Config(modalities=modalities, **settings), dims)
     load_official(model, official.state_dict())
     return model
