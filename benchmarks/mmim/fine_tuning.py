@@ -15,7 +15,6 @@ model of epoch 1, because the validation loss often rises at epoch 2. Writes row
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,9 +31,9 @@ from mmim_example.runs.checkpoint import REVISION
 def config_of(dataset: Dataset, model: Path) -> Config:
     """The study's configuration with a transformer for the text."""
     config = study.with_base(study.config_of(dataset), 1e-3, 0.1)
-    text = Modality("transformer", out=16, pretrained=str(model), pooling="mean")
+    text = Modality(kind="transformer", out=16, pretrained=str(model), pooling="mean")
     others = {name: spec for name, spec in config.modalities.items() if name != "text"}
-    return dataclasses.replace(config, modalities={"text": text, **others}, epochs=5, patience=5)
+    return config.replace(modalities={"text": text, **others}, epochs=5, patience=5)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

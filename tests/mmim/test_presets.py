@@ -80,6 +80,6 @@ def test_what_the_page_says_of_other_presets():
     sims, mosi, published = (flat(PRESETS[name]) for name in ("sims", "mosi", "published"))
     differing = {name: sims[name] for name in sims if sims[name] != mosi[name]}
     assert differing == {"text.pretrained": "bert-base-chinese", "metrics": "sims"}
-    default = flat(Config(PRESETS["published"].modalities))
+    default = flat(Config(modalities=PRESETS["published"].modalities))
     differing = {name: default[name] for name in default if default[name] != published[name]}
     assert differing == {"legacy": False, "init": "pytorch", "lr_patience": 5, "seed": 0}
