@@ -43,7 +43,7 @@ TUNED_SEEDS = FINAL[:5]
 
 def final_seeds(name: str, arm: str) -> Sequence[int]:
     """Seeds of the final runs of an arm on a data set."""
-    return TUNED_SEEDS if name == "tuned" else MORE.get((name, arm), FINAL)
+    return TUNED_SEEDS if name in ("tuned", "patience 2") else MORE.get((name, arm), FINAL)
 
 
 def alone(arm: str) -> str:
