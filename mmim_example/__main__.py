@@ -16,7 +16,7 @@ from mmim_example import ablation, imports, preparation, pretrained, reading, sy
 from mmim_example import config as configuration
 from mmim_example.config import Config
 from mmim_example.reading.files import read_json, write_text
-from mmim_example.results import comparison, evaluation, figures, prediction, run_figures
+from mmim_example.results import comparison, evaluation, figures, prediction
 from mmim_example.runs import checkpoint
 
 Commands = Any  # argparse has no public name for the type of subparsers
@@ -235,7 +235,7 @@ def _train(arguments: argparse.Namespace) -> None:
         f"{run.epochs} epochs; the best is epoch {run.best_epoch} with a validation loss of {run.best_valid:.4f}: "
         f"{run.directory / 'best.safetensors'}"
     )
-    _draw(run.directory, run_figures.of_training(run.directory))
+    _draw(run.directory, figures.of_training(run.directory))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -255,8 +255,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     text = json.dumps(evaluation.to_json(found), indent=1)
     write_text(arguments.out / "evaluation.json", text + "\n")
     prediction.write_table(arguments.out / "predictions.csv", split.ids, found.predictions, found.half_width)
-    truth = run_figures.truth(arguments.truth) if arguments.truth else None
-    made = run_figures.of_training(arguments.out, truth)
+    truth = figures.truth(arguments.truth) if arguments.truth else None
+    made = figures.of_training(arguments.out, truth)
     regression = found.predictions.ndim == 1
     if regression:
         made["predictions"] = partial(figures.predictions, found.predictions, found.labels)

@@ -19,7 +19,7 @@ from mmim_example.reading.files import read_json, write_text
 from mmim_example.results.evaluation import evaluate
 from mmim_example.runs import checkpoint
 from mmim_example.runs.facts import CheckpointError
-from mmim_example.runs.progress import progress_bar
+from mmim_example.runs.log import progress_bar
 from mmim_example.trainer import TrainingError, train
 
 #: The default arms: what each changes in the configuration.

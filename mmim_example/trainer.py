@@ -24,8 +24,7 @@ from mmim_example.reading.batches import of_similar_length
 from mmim_example.runs import checkpoint, optimizers
 from mmim_example.runs.environment import check_precision, pick_device, seeded, threads
 from mmim_example.runs.facts import Facts
-from mmim_example.runs.log import log_of, require_tensorboard
-from mmim_example.runs.progress import progress_bar
+from mmim_example.runs.log import log_of, progress_bar, require_tensorboard
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

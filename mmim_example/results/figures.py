@@ -1,18 +1,22 @@
 """Figures of a run: losses, estimates of mutual information, predictions, and the effect of missing modalities.
 
-Each function returns a matplotlib figure. matplotlib is an extra, which is loaded on first use.
+Each function that draws returns a matplotlib figure. matplotlib is an extra, which is loaded on first use.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmim_example.reading.files import Array
+from mmim_example.reading.files import Array, read_json
 from mmim_example.results import metrics
+from mmim_example.runs import checkpoint, log
+from mmim_example.runs.facts import CheckpointError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +35,39 @@ _SPLITS: dict[str, dict[str, Any]] = {
 _CEILING, _TRUTH, _SELECTED = "ceiling of the bound", "true MI (upper limit)", "selected epoch"
 #: Order of the legend.
 _LEGEND = (*_SPLITS, _CEILING, _TRUTH, _SELECTED)
+
+
+def truth(path: Path) -> dict[str, float]:
+    """The true MI of generated data, in nats, by name.
+
+    Raises:
+        ValueError: if the file has other content.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict) or any(type(nats) not in (int, float) for nats in found.values()):
+        raise ValueError(f"{path} must be a JSON object of numbers, as generate writes it; got other content")
+    return found
+
+
+def of_training(directory: Path, known: dict[str, float] | None = None) -> dict[str, Callable[[], Any]]:
+    """Functions that draw the figures of a training run, by the name of the file.
+
+    Args:
+        known: see :func:`truth`.
+
+    Raises:
+        CheckpointError: if the log has no epoch.
+    """
+    records = log.records(directory)
+    if not any(record["event"] == "epoch" for record in records):
+        raise CheckpointError(
+            f"{directory / 'log.jsonl'} must contain an epoch; got {len(records)} records without one"
+        )
+    made: dict[str, Callable[[], Any]] = {"losses": partial(losses, records)}
+    measured = any(record.get("train", {}).get(level) for record in records for level in ("pairs", "fusion"))
+    if measured and not checkpoint.run_config(directory).legacy:  # its values are not information
+        made["information"] = partial(information, records, known)
+    return made
 
 
 def losses(records: Sequence[Record]) -> Figure:

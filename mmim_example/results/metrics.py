@@ -1,4 +1,8 @@
-"""Metrics of sentiment regression and of classification, and bootstrap confidence intervals."""
+"""Metrics of sentiment regression and of classification, and bootstrap confidence intervals.
+
+They equal those of scikit-learn, which check their input in each call: 2,000 resamples of MOSI's test split would take
+25 s instead of 0.7 s.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The log of a run, one JSON object in each line, and optional TensorBoard files."""
+"""The log of a run, one JSON object in each line, with optional TensorBoard files, and the progress bar."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -123,3 +123,25 @@ def _board(directory: Path) -> Any:
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
 
     return SummaryWriter(str(directory / "tensorboard"))
+
+
+@contextmanager
+def progress_bar(total: int, title: str, *, shown: bool) -> Iterator[Callable[..., None]]:
+    """A function that advances a bar by one step, if the package ``tqdm`` is installed.
+
+    Its optional argument returns a record to show beside the bar.
+    """
+    try:
+        from tqdm.auto import tqdm  # noqa: PLC0415 - an extra
+    except ImportError:
+        shown = False
+    if not shown:
+        yield lambda _=None: None
+        return
+    with tqdm(total=total, desc=title, leave=False) as bar:
+
+        def advance(record: Callable[[], Mapping[str, Any]] = dict) -> None:
+            bar.set_postfix({name: f"{value:.2f}" for name, value in scalars(record())}, refresh=False)
+            bar.update()
+
+        yield advance

@@ -11,7 +11,7 @@ from typing import Any
 from mmim_example.reading.files import Budget, DataError, map_file
 from mmim_example.reading.pickles import values
 from mmim_example.reading.pickles.translation import CONTAINER, LongString, Translation, refuse_name, shown
-from mmim_example.reading.pickles.values import ArrayPart, Dict, Name, Set
+from mmim_example.reading.pickles.values import ArrayPart, Dict, Name
 
 _MULTIARRAY, _BUILTINS = ("numpy.core.multiarray", "numpy._core.multiarray"), ("builtins", "__builtin__")
 #: The names that data need, and the modules in which they may be.
@@ -116,9 +116,9 @@ class _Reader(pickle.Unpickler):
         self.budget.charge(len(text))
         return text.encode("latin-1")
 
-    def _set(self, items: Any = ()) -> Set:
+    def _set(self, items: Any = ()) -> Dict:
         self.budget.charge(CONTAINER)
-        made = Set(set(), self.budget)
+        made = Dict(set(), self.budget)
         for item in items:
             made.add(item)
         return made

@@ -47,25 +47,17 @@ class Name(_Part):
 
 @dataclass(slots=True, eq=False)
 class Dict(_Part):
-    """A dict that checks its keys."""
+    """A dict or a set that checks its keys, and charges their places."""
 
-    value: dict[Any, Any]
+    value: Any
     budget: Budget
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.budget.charge(ENTRY)
         self.value[checked_key(key)] = value
 
-
-@dataclass(slots=True, eq=False)
-class Set(_Part):
-    """A set that checks its items."""
-
-    value: set[Any]
-    budget: Budget
-
     def add(self, item: Any) -> None:
-        """Add an item. The unpickler calls this."""
+        """Add an item to a set. The unpickler calls this."""
         self.budget.charge(ENTRY)
         self.value.add(checked_key(item))
 
@@ -192,7 +184,7 @@ def finished(root: Any, budget: Budget) -> Any:
             refuse_name(value.spelling)
         if isinstance(value, ArrayPart) and value.value is None:
             refuse("must contain finished values; got an array that has no content")
-        if isinstance(value, (Dict, Set, Dtype, ArrayPart)):
+        if isinstance(value, (Dict, Dtype, ArrayPart)):
             value = value.value
         if isinstance(value, LongString):
             value = decoded(value, budget)
