@@ -61,6 +61,9 @@ class LongString:
     data: memoryview
     encoding: str | None
 
+    def __setstate__(self, _: Any) -> None:
+        refuse_name("setting the state of a string")
+
 
 def refuse(why: str) -> NoReturn:
     """Refuse the file. The caller adds its name."""

@@ -111,6 +111,14 @@ CRAFTED = {
     "a class as the whole": (b"\x80\x02cnumpy\ndtype\n.", r"asks for numpy\.dtype"),
     "attributes of a class": (build((None, {"shape": 1})), r"asks for setting the state of numpy\.ndarray"),
     "attributes of a list": (b"\x80\x02]}b.", r"state is not a dictionary"),
+    "attributes of a long string": (
+        b"\x80\x04B"
+        + struct.pack("<I", 70_000)
+        + bytes(70_000)
+        + b"N}X\x08\x00\x00\x00encodingX\x04\x00\x00\x00idnas\x86b.",
+        r"asks for setting the state of a string",
+    ),
+    "all items of a dict at once": (b"(K\x01K\x02d.", r"items of dicts one by one"),
     "attributes of an array": (EMPTY + b"}b.", r"asks for setting the state of"),
     "an array that is set twice": (
         EMPTY + b"q\x01" + (b"(K\x01K\x02\x85" + DTYPE % b"i1" + b"\x89C\x02abtb") * 2 + b".",
