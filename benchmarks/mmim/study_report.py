@@ -60,7 +60,7 @@ def report(path: Path) -> str:
         name = _STOPPED if row["stage"] == _STOPPED else row["data"]
         settings[name, row["arm"]] = row["settings"]
         for metric, number in row.items():
-            if number and (metric == "score" or metric.startswith(("valid ", "test "))):
+            if number and (metric in ("score", "epoch") or metric.startswith(("valid ", "test "))):
                 values.setdefault((name, row["arm"], metric), {})[int(row["seed"])] = float(number)
     sets = [name for name in TITLES if any(row["data"] == name for row in rows)]
     compared = {
@@ -182,14 +182,15 @@ def _tuned(values: Values, arms: Sequence[str]) -> str:
     )
     for arm in arms:
         if stopped := _numbers(values, _STOPPED, arm, "mae"):
+            first = sum(epoch == 1 for epoch in _numbers(values, _STOPPED, arm, "epoch", part=""))
             text += (
                 f" In a first attempt with early stopping after two epochs without a smaller validation loss, {arm} "
                 f"had MAE {_spread(stopped)} ({len(stopped)} seeds): the validation loss often rises at epoch 2, so "
-                "three runs ended with the model of epoch 1. Therefore, and before the test errors were looked at, all "
-                "epochs were run."
+                f"{first} runs ended with the model of epoch 1. Therefore, and before the test errors were looked at, "
+                "all epochs were run."
             )
     if {_ALONE, "+ both (MMIM)"} > set(arms):
-        return text
+        return f"{text} Only one arm was fine-tuned, so its row does not show the effect of the terms."
     c = paired(*(_numbers(values, _TUNED, arm, "mae") for arm in ("+ both (MMIM)", _ALONE)))
     return (
         f"{text} Fine-tuned, “+ both (MMIM)” minus “task only”: MAE {c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}], "
