@@ -10,9 +10,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from infomax.io.columns import Columns
 from infomax.io.limits import check_number_of_columns, check_unpacked_size
 from infomax.io.naming import select_columns
-from infomax.io.samples import Columns, as_samples
+from infomax.io.samples import as_samples
 
 
 def read_header(file: IO[bytes], name: str, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -20,34 +20,36 @@ _BUFFERS = (str, bytes, bytearray, memoryview, buffers.array)
 _DEEPEST = 3
 
 
-def table_columns(data: Any, name: str) -> list[tuple[str, NDArray[Any]]] | None:
-    """The columns of a data frame or Arrow table, each with its label for error messages; None for other objects.
-
-    Missing entries become NaN.
+def table_columns(data: Any, name: str) -> list[tuple[Any, Any]] | None:
+    """The name and the series of each column of a data frame, Arrow table or xarray data set; None for other objects.
 
     Raises:
-        TypeError: for columns that are not numeric, and tables that are not in memory.
-        ValueError: for names that appear more than once.
+        TypeError: for tables that are not in memory.
+        ValueError: for names that appear more than once, and variables of several dimensions.
     """
     names = table_names(data)
     if names is None:
         return None
-    if hasattr(data, "collect") or hasattr(data, "compute"):
+    if hasattr(data, "collect") or (hasattr(data, "compute") and not hasattr(data, "data_vars")):
         raise TypeError(f"{name} must be in memory; got a lazy {type(data).__name__}: collect or compute it first")
     if len({repr(column) for column in names}) < len(names):
         raise ValueError(f"{name} must have columns of different names; got {names}")
-    labels = [f"column {column!r} of {name}" for column in names]
     if hasattr(data, "iloc"):  # by number, because names may be missing values
-        columns = [data.iloc[:, j] for j in range(len(names))]
-    else:
-        columns = [data.column(column) if _is_arrow(data) else data[column] for column in names]
-    return [(label, _series(column, label)) for label, column in zip(labels, columns, strict=True)]
+        return [(column, data.iloc[:, j]) for j, column in enumerate(names)]
+    if hasattr(data, "data_vars"):
+        dims = {data[variable].dims for variable in names}
+        if len(dims) != 1 or len(next(iter(dims))) != 1:
+            raise ValueError(f"{name} must have variables of one common dimension; got {sorted(dims)}")
+        return [(variable, np.asarray(data[variable].to_numpy())) for variable in names]
+    return [(column, data.column(column) if _is_arrow(data) else data[column]) for column in names]
 
 
 def table_names(data: Any) -> list[Any] | None:
-    """The names of the columns of a data frame or Arrow table; None for other objects."""
+    """The names of the columns of a data frame, Arrow table or xarray data set; None for other objects."""
     if _is_arrow(data):
         return list(data.column_names)
+    if hasattr(data, "data_vars"):
+        return list(data.data_vars)
     if hasattr(data, "collect_schema"):  # polars warns where a lazy frame is asked for its columns
         return list(data.collect_schema())
     return list(data.columns) if hasattr(data, "dtypes") and hasattr(data, "columns") else None
@@ -58,24 +60,27 @@ def _is_arrow(data: Any) -> bool:
 
 
 def to_array(data: Any, name: str) -> NDArray[Any]:
-    """The array of a tensor, series, Arrow column, sequence, or anything else that numpy converts.
+    """The array of a tensor, sequence, or anything else that numpy converts; of objects where they are not all numbers.
 
     Raises:
-        TypeError, ValueError: for objects that are not numbers in memory, rows of different lengths, and different
-            integers in a sequence of several types that are equal in float64.
+        TypeError, ValueError: for objects that numpy cannot convert, rows of different lengths, and different integers
+            in a sequence of several types that are equal in float64.
     """
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
-        raise ValueError(f"{name} must have no missing values; got {int(np.ma.getmaskarray(data).sum())} masked values")
+        exact = data.dtype.kind in "iu" and data.dtype.itemsize == 8
+        return np.asarray(data.astype(object).filled(None) if exact else data.astype(np.float64).filled(np.nan))
     if isinstance(data, torch.Tensor):
         return from_tensor(data, name)
-    if hasattr(data, "to_numpy"):
-        return _series(data, name)
+    if hasattr(data, "to_numpy") and not isinstance(data, np.ndarray):
+        return _converted(data.to_numpy(), name)
     if isinstance(data, Sequence) and not isinstance(data, _BUFFERS) and not hasattr(data, "__array__"):
         data = list(data)  # ranges and deques, too, may hold integers that numpy would round
     else:
         return _converted(data, name)
     data = _without_tensors(data, name, _DEEPEST)
     array = _converted(data, name)
+    if array.dtype.kind in "USM":  # numpy turns numbers beside text, and dates of several kinds, into one kind
+        array = np.asarray(_objects(data, array.shape))
     if array.dtype == np.float64 and array.size and np.abs(array).max() > LARGEST:
         # Whole numbers beyond 2⁵³ beside numbers of another type: numpy has rounded them.
         exact = np.frompyfunc(_plain, 1, 1)(np.array(data, dtype=object))
@@ -137,22 +142,15 @@ def check_arrow_type(kind: Any, name: str) -> None:
         raise TypeError(f"{name} must hold numbers; got dtype {kind}")
 
 
-def _series(series: Any, name: str) -> NDArray[Any]:
-    """One column of a data frame or table as a numeric array; missing entries become NaN."""
-    if not hasattr(series, "dtype"):
-        return arrow_numbers(series, name)
-    kind = getattr(series.dtype, "kind", "?")
-    try:
-        array = np.asarray(series.to_numpy())
-        if array.dtype.kind == "O" and kind in "biuf":  # pandas' nullable numbers
-            missing = bool(series.isna().any())
-            whole = {"i": "int64", "u": "uint64"}.get(kind, "float64")
-            array = np.asarray(series.to_numpy(dtype="float64" if missing else whole, na_value=np.nan))
-    except Exception as error:  # every library raises its own kinds
-        raise TypeError(f"{name} must hold numbers; got dtype {series.dtype} ({error})") from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold numbers; got dtype {series.dtype}")
-    return array
+def _objects(data: list[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The values as objects, which keep their types; at most two dimensions."""
+    found = np.empty(shape, dtype=object)
+    if len(shape) == 1:
+        found[:] = data
+        return found
+    for row, values in enumerate(data):
+        found[row] = list(values)
+    return found
 
 
 def _without_tensors(data: Any, name: str, depth: int) -> Any:

@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infomax.exceptions import InfomaxWarning
+from infomax.io.columns import Columns
 from infomax.io.exact import LARGEST, as_integers, to_float64
 from infomax.io.limits import check_number_of_columns
 from infomax.io.naming import select_columns
-from infomax.io.samples import Columns, Floats
+from infomax.io.samples import Floats
 
 #: A spread of fewer than 20 bits below the largest value leaves less than 33 bits to tell values apart.
 _NARROW = 2.0**-20

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from infomax.io.archives import read_archive, read_header
+from infomax.io.columns import Columns
 from infomax.io.csv_tables import read_csv
 from infomax.io.limits import check_number_of_columns, check_unpacked_size
 from infomax.io.naming import select_columns
 from infomax.io.parquet import ParquetColumns, read_names
-from infomax.io.samples import Columns, Floats, as_samples
+from infomax.io.samples import Floats, as_samples
 from infomax.io.stored import MappedColumns, StoredColumns
 
 #: Endings of the files that :func:`open_columns` opens.

@@ -5,38 +5,31 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.exceptions import ConstantColumnWarning, IndexWarning
-from infomax.io.containers import table_columns, table_names, to_array
-from infomax.io.exact import to_float64
+from infomax.exceptions import ConstantColumnWarning, IndexWarning, InfomaxWarning
+from infomax.io.columns import Columns, Nominal, as_columns, check_complete
+from infomax.io.containers import table_names
+from infomax.io.encoding import numbered
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """Samples ``(N, D)``, already checked, with the names of their columns."""
-
-    names: tuple[str, ...]
-    samples: Floats
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``(N, D)``."""
-        return self.samples.shape[0], self.samples.shape[1]
+#: What to do about missing values.
+Missing = Literal["raise", "drop"]
+#: What the error about missing values adds where they can be dropped.
+ADVICE = ": fill them, or leave such rows out with missing='drop'"
+#: A nominal column with more categories than these, and than rows for each, has its rare ones counted as one.
+_FEW_CATEGORIES, _ROWS_OF_CATEGORY = 10, 5
 
 
 def as_samples(data: Any, name: str, *, shift: bool = True) -> Floats:
-    """Copy ``data`` to a finite float64 array ``(N, D)``; :class:`Columns`, which are such, are not copied.
+    """Copy ``data`` to a finite float64 array ``(N, D)``; the samples of :class:`Columns` are not copied.
 
     Args:
-        data: a numpy array, torch tensor, pandas, polars or pyarrow object, :class:`Columns`, or nested sequence; 1-D
-            ``(N,)`` or 2-D ``(N, D)``; boolean, integer or real.
+        data: numbers, as for :func:`infomax.io.as_columns`.
         name: what error messages call it.
         shift: whether columns of integers beyond 2⁵³ are returned less their minimum; see :func:`to_float64`.
 
@@ -45,70 +38,109 @@ def as_samples(data: Any, name: str, *, shift: bool = True) -> Floats:
         ValueError: for another number of dimensions, no columns, missing or infinite values (with their count and the
             first row), and different values that are equal in float64.
     """
-    if isinstance(data, Columns):
-        return data.samples
-    parts = data.singly() if hasattr(data, "singly") else [data]  # StoredColumns
-    arrays = [array for part in parts for array in _arrays(part, name, shift)]
-    array = arrays[0] if len(arrays) == 1 else np.hstack(arrays)
-    bad = ~np.isfinite(array)
-    if bad.any():
-        rows = bad.any(1)
-        nans = int(np.isnan(array).sum())
-        raise ValueError(
-            f"{name} must be finite; got {nans} NaN and {int(bad.sum()) - nans} infinite values in "
-            f"{int(rows.sum())} rows, the first of them row {int(rows.argmax())}"
-        )
-    return array
+    columns = as_columns(data, name, shift=shift)
+    if columns.nominal.any():
+        column = int(columns.nominal.argmax())
+        label = f"column {columns.names[column]!r} of {name}" if columns.names else name
+        raise TypeError(f"{label} must hold numbers; got text or categories")
+    check_complete(columns, name)
+    return columns.samples
 
 
-def _arrays(data: Any, name: str, shift: bool) -> list[Floats]:
-    """The data as arrays ``(N, D)`` to stand side by side: one array, or one for each column of a table."""
-    table = table_columns(data, name)
-    if table is None:
-        table = [(name, to_array(data, name))]
-    elif not table:
-        raise ValueError(f"{name} must have at least one column; got {type(data).__name__} of shape {data.shape}")
-    return [to_float64(_two_dimensional(array, label), label, shift=shift) for label, array in table]
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """Samples with paired rows, checked: no value is missing, and no column is constant.
+
+    Attributes:
+        columns: by the name of the sample; D may be 0.
+        rows: which of the rows that were passed these are, ``(N,)``. total: how many were passed.
+    """
+
+    columns: dict[str, Columns]
+    rows: NDArray[np.int64]
+    total: int
+
+    @property
+    def dropped(self) -> int:
+        """How many rows were left out because a value is missing."""
+        return self.total - len(self.rows)
 
 
-def _two_dimensional(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """The array as ``(N, D)``, if it holds numbers."""
-    if array.dtype.kind not in "biuf":
-        kind = f", of {type(array.flat[0]).__name__}" if array.dtype.kind == "O" and array.size else ""
-        raise TypeError(f"{name} must hold numbers; got dtype {array.dtype}{kind}")
-    if array.ndim not in (1, 2):
-        raise ValueError(f"{name} must be 1-D (N,) or 2-D (N, D); got {array.ndim}-D of shape {array.shape}")
-    array = array[:, None] if array.ndim == 1 else array
-    if array.shape[1] == 0:
-        raise ValueError(f"{name} must have at least one column; got shape {array.shape}")
-    return array
-
-
-def as_aligned(samples: Mapping[str, Any], *, least: int, stacklevel: int = 4) -> dict[str, Floats]:
-    """Check samples with paired rows by :func:`as_samples`, and leave out constant columns with a warning.
+def as_aligned(
+    samples: Mapping[str, Any],
+    *,
+    least: int,
+    nominal: Mapping[str, Nominal] | None = None,
+    missing: Missing = "raise",
+    stacklevel: int = 4,
+) -> Paired:
+    """Check samples with paired rows by :func:`as_columns`, and leave out constant columns with a warning.
 
     A sample whose columns are all constant is returned with zero columns. Rows are paired by position; where the
     indexes of data frames or series differ, an :class:`IndexWarning` is issued.
 
     Args:
-        samples: by the names that errors and warnings use. least: smallest number of rows. stacklevel: whose line the
-            warnings show; by default that of the caller's caller.
+        samples: by the names that errors and warnings use. least: smallest number of rows. nominal: of each sample, as
+            :func:`as_columns`. missing: "raise", or "drop" to leave out rows with missing values.
+        stacklevel: whose line the warnings show; by default that of the caller's caller.
 
     Raises:
-        TypeError: as :func:`as_samples`.
-        ValueError: as :func:`as_samples`, for different numbers of rows, for fewer than ``least``, and for two indexes
-            that hold the same labels in a different order.
+        TypeError: as :func:`as_columns`.
+        ValueError: as :func:`as_columns`, for missing values unless they are dropped, for different numbers of rows,
+            for fewer than ``least``, and for two indexes that hold the same labels in a different order.
     """
-    arrays = {name: as_samples(data, name) for name, data in samples.items()}
-    n = common_length(arrays)
+    check_missing(missing)
+    kinds = nominal or {}
+    columns = {name: as_columns(data, name, nominal=kinds.get(name, "auto")) for name, data in samples.items()}
+    if missing == "raise":
+        for name, found in columns.items():
+            check_complete(found, name, ADVICE)
+    n, first = common_length(columns), next(iter(columns))
     if n < least:
-        raise ValueError(f"{next(iter(arrays))} must have at least {least} rows; got {n}")
+        raise ValueError(f"{first} must have at least {least} rows; got {n}")
     check_indexes(samples, stacklevel)
-    for name, array in arrays.items():  # no comprehension: before Python 3.12 it would be a stack level of its own
-        constant = (array == array[0]).all(0)
+    gone = np.logical_or.reduce([found.missing for found in columns.values()])
+    rows = np.flatnonzero(~gone)
+    if len(rows) < max(1, least):
+        which = ", ".join(columns)
+        raise ValueError(f"{which} must have at least {least} rows without missing values; got {len(rows)} of {n}")
+    for name, found in columns.items():  # no comprehension: before Python 3.12 it would be a stack level of its own
+        kept = settled(found.of_rows(rows) if len(rows) < n else found, name, stacklevel)
+        constant = (kept.samples == kept.samples[0]).all(0)
         warn_of_constant(constant, name, column_labels(samples[name]), stacklevel)
-        arrays[name] = array[:, ~constant] if constant.any() else array
-    return arrays
+        columns[name] = kept.of_columns(~constant)
+    return Paired(columns, rows, n)
+
+
+def check_missing(missing: str) -> None:
+    """Raise ValueError unless it is "raise" or "drop"."""
+    if missing not in ("raise", "drop"):
+        raise ValueError(f"missing must be 'raise' or 'drop'; got {missing!r}")
+
+
+def settled(columns: Columns, name: str, stacklevel: int) -> Columns:
+    """Nominal columns with their codes numbered as they first occur, those that hardly repeat as one category.
+
+    No estimate can tell much about categories that occur a few times among very many others. To count them as one can
+    only lose information.
+    """
+    if not columns.nominal.any():
+        return columns
+    samples = columns.samples.copy()
+    for j in np.flatnonzero(columns.nominal):
+        values, codes, counts = np.unique(samples[:, j], return_inverse=True, return_counts=True)
+        if len(values) > max(_FEW_CATEGORIES, len(samples) / _ROWS_OF_CATEGORY):
+            rare = counts < _ROWS_OF_CATEGORY
+            codes = np.where(rare[codes], len(values), codes)
+            label = f"column {columns.names[j]!r} of {name}" if columns.names else f"column {j} of {name}"
+            warnings.warn(
+                f"{label} is nominal and has {len(values)} categories in {len(samples)} rows: the {int(rare.sum())} of "
+                f"them with fewer than {_ROWS_OF_CATEGORY} rows count as one, which can only lose information",
+                InfomaxWarning,
+                stacklevel=stacklevel + 1,
+            )
+        samples[:, j] = numbered(codes.tolist())
+    return replace(columns, samples=samples)
 
 
 def common_length(samples: Mapping[str, Any]) -> int:
@@ -154,7 +186,7 @@ def column_labels(data: Any) -> list[str] | None:
     ["'age'", "'income'"]
     """
     if isinstance(getattr(data, "names", None), tuple):  # Columns and StoredColumns
-        return [repr(name) for name in data.names]
+        return [repr(name) for name in data.names] or None
     names = table_names(data)
     if names is not None:
         return [repr(column) for column in names]

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from infomax.io.columns import Columns
 from infomax.io.containers import from_tensor
-from infomax.io.samples import Columns, as_samples
+from infomax.io.samples import as_samples
 
 Rows = NDArray[np.int64]
 
@@ -109,10 +110,10 @@ def columns_of(data: Any, name: str, *, shift: bool = False) -> StoredColumns:
     if isinstance(data, StoredColumns):
         return data
     if isinstance(data, Columns):
-        return ArrayColumns(name, data.samples, data.names)
+        return ArrayColumns(name, as_samples(data, name), data.names or None)
     if isinstance(data, torch.Tensor):
         data = from_tensor(data, name)
-    if not isinstance(data, np.ndarray) or isinstance(data, np.ma.MaskedArray):
+    if not isinstance(data, np.ndarray) or isinstance(data, np.ma.MaskedArray) or data.dtype.kind not in "biuf":
         return ArrayColumns(name, as_samples(data, name, shift=shift))
     as_samples(data[:0] if data.ndim else data, name)  # raises for a wrong type or shape
     array = data[:, None] if data.ndim == 1 else data
