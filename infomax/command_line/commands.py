@@ -20,8 +20,8 @@ from infomax.estimation.estimate import estimate
 from infomax.estimation.pairwise import pairwise
 from infomax.estimators import chosen
 from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
-from infomax.io.files import MAPPED, check_writable, open_columns, read_named
 from infomax.io.columns import Columns
+from infomax.io.files import MAPPED, check_writable, open_columns, read_named
 from infomax.io.samples import Floats
 from infomax.io.stored import StoredColumns
 from infomax.results.composition import Composition

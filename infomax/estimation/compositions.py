@@ -21,7 +21,8 @@ from infomax.estimators.default.estimator import DefaultEstimator
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import InfomaxWarning, SaturationWarning, SubsampleWarning, TrainingWarning
 from infomax.io.batches import stays
-from infomax.io.samples import Floats, as_aligned
+from infomax.io.columns import Columns, Nominal, as_columns, beside
+from infomax.io.samples import Floats, Missing, as_aligned, check_large, check_missing, common_length
 from infomax.isolation import isolated
 from infomax.results.composition import Composition, Term
 from infomax.training.streaming import MOST_MEASURED, Sampled
@@ -41,14 +42,15 @@ def conditional(x: Any, y: Any, z: Any, **options: Any) -> Composition:
 
     Args:
         x, y, z: samples, ``(N,)`` or ``(N, D)``, paired row by row, as for :func:`infomax.estimate`.
-        options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
+        options: keywords of :func:`infomax.estimate`; ``bound`` is one name. ``nominal_x``, ``nominal_y`` and
+            ``nominal_z`` say which columns are nominal.
 
     Returns:
         a :class:`Composition`, in nats; its standard error is the largest possible, see :attr:`Composition.stderr`.
 
     Raises:
         ValueError: for numbers of rows that differ or are too small, missing or infinite values, an unknown bound.
-        TypeError: for columns that are not numbers, and a ``bound`` that is not one name.
+        TypeError: for columns of values of several kinds, and a ``bound`` that is not one name.
 
     Source: the chain rule, Cover and Thomas, "Elements of Information Theory", 2006, theorem 2.5.2,
     doi:10.1002/047174882X.
@@ -60,7 +62,7 @@ def conditional(x: Any, y: Any, z: Any, **options: Any) -> Composition:
     >>> bool(low < 0.5 * np.log(2) < high)  # the truth: given z, y is x plus noise of the same variance
     True
     """
-    groups, drawn = _aligned({"x": x, "y": y, "z": z}, options)
+    groups, drawn, options = _aligned({"x": x, "y": y, "z": z}, options)
     conditioned = condition(groups, "x", "y", "z")
     return _compose("I(x; y | z)", conditioned, _on_device_of(options, x, y, z), drawn=drawn)
 
@@ -74,7 +76,8 @@ def total_correlation(variables: Sequence[Any], **options: Any) -> Composition:
 
     Args:
         variables: at least two, each ``(N,)`` or ``(N, D)``, as for :func:`infomax.estimate`.
-        options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
+        options: keywords of :func:`infomax.estimate`; ``bound`` is one name. The variables are called x1, x2, …
+            (``nominal_x2=True``).
 
     Returns:
         a :class:`Composition`, in nats.
@@ -100,7 +103,7 @@ def total_correlation(variables: Sequence[Any], **options: Any) -> Composition:
     if len(variables) < 2:
         raise ValueError(f"variables must be at least two; got {len(variables)}")
     names = [f"x{i}" for i in range(1, len(variables) + 1)]
-    groups, drawn = _aligned(dict(zip(names, variables, strict=True)), options)
+    groups, drawn, options = _aligned(dict(zip(names, variables, strict=True)), options)
     terms: Terms = {(tuple(names[:i]), (names[i],)): 1 for i in range(1, len(names))}
     return _compose(f"TC({', '.join(names)})", Summed(terms, groups), _on_device_of(options, *variables), drawn=drawn)
 
@@ -115,7 +118,7 @@ def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Compositi
 
     Args:
         x, y, z: samples, ``(N,)`` or ``(N, D)``, paired row by row, as for :func:`infomax.estimate`.
-        options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
+        options: as :func:`conditional`.
 
     Returns:
         a :class:`Composition`, in nats, that may be negative.
@@ -131,7 +134,7 @@ def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Compositi
     >>> bool(interaction_information(x, y, z, bound="gaussian").confidence_interval()[1] < 0)  # redundant
     True
     """
-    groups, drawn = _aligned({"x": x, "y": y, "z": z}, options)
+    groups, drawn, options = _aligned({"x": x, "y": y, "z": z}, options)
     terms: Terms = {(("x",), ("y", "z")): 1, (("x",), ("z",)): -1, (("x",), ("y",)): -1}
     summed = Summed(terms, groups)
     return _compose("I(x; y; z)", summed, _on_device_of(options, x, y, z), nonnegative=False, drawn=drawn)
@@ -153,7 +156,8 @@ def transfer_entropy(
     Args:
         source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
         lags: past steps of the source. target_lags: of the target; by default the same number.
-        options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
+        options: keywords of :func:`infomax.estimate`; ``bound`` is one name. ``nominal_source`` and
+            ``nominal_target`` say which columns are nominal.
 
     Returns:
         a :class:`Composition`, in nats per step, from T rows less the larger number of lags.
@@ -171,7 +175,7 @@ def transfer_entropy(
     >>> bool(low < 0.5 * np.log(2) < high)  # the truth
     True
     """
-    groups = _histories(source, target, lags, target_lags, first=1)
+    groups, options = _histories(source, target, lags, target_lags, options, first=1)
     conditioned = condition(groups, "target now", "source past", "target past")
     return _compose("transfer entropy", conditioned, _on_device_of(options, source, target))
 
@@ -188,7 +192,8 @@ def directed_information(
     Args:
         source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
         lags: past steps of the source, besides its present. target_lags: of the target; by default the same number.
-        options: keywords of :func:`infomax.estimate`; ``bound`` is one name.
+        options: keywords of :func:`infomax.estimate`; ``bound`` is one name. ``nominal_source`` and
+            ``nominal_target`` say which columns are nominal.
 
     Returns:
         a :class:`Composition`, in nats per step, from T rows less the larger number of lags.
@@ -205,7 +210,7 @@ def directed_information(
     >>> bool(low < 0.5 * np.log(2) < high)  # the truth
     True
     """
-    groups = _histories(source, target, lags, target_lags, first=0)
+    groups, options = _histories(source, target, lags, target_lags, options, first=0)
     conditioned = condition(groups, "target now", "source past", "target past")
     return _compose("directed information per step", conditioned, _on_device_of(options, source, target))
 
@@ -255,8 +260,10 @@ def _compose(
         cautions.insert(0, drawn)
         warnings.warn(f"{quantity}: {drawn}", SubsampleWarning, stacklevel=3)
     estimated = []
-    for sign, of, x, y, given in _parts(summed, empty, direct=chosen(bound).conditional):
-        ((part, remarks),) = estimates(x, y, given=given, names=(f"{of}: x", f"{of}: y"), **options)
+    for sign, of, sides in _parts(summed, empty, direct=chosen(bound).conditional):
+        x, y, *given = (side.samples for side in sides)
+        codes = tuple(side.nominal for side in sides) if any(side.nominal.any() for side in sides) else None
+        ((part, remarks),) = estimates(x, y, given=given[0] if given else None, checked=True, codes=codes, **options)
         for remark in remarks:
             warnings.warn(f"{of}: {part.bound}: {remark}", type(remark), stacklevel=3)
         estimated.append(Term(sign, of, part))
@@ -282,9 +289,7 @@ def _compose(
     return replace(result, cautions=tuple(cautions))
 
 
-def _parts(
-    summed: Summed, empty: Collection[str], *, direct: bool
-) -> Iterator[tuple[int, str, Floats, Floats, Floats | None]]:
+def _parts(summed: Summed, empty: Collection[str], *, direct: bool) -> Iterator[tuple[int, str, Sequence[Columns]]]:
     """Sign, name and samples of each term: x, y, and z where it is conditional.
 
     Args:
@@ -292,22 +297,38 @@ def _parts(
     """
     if direct and summed.sides is not None and not empty:
         left, right, given = summed.sides
-        x, y, z = (summed.groups[name] for name in summed.sides)
-        yield 1, f"I({left}; {right} | {given})", x, y, z
+        yield 1, f"I({left}; {right} | {given})", [summed.groups[name] for name in summed.sides]
         return
     for names, sign in without(summed.terms, empty).items():
-        x, y = (np.hstack([summed.groups[name] for name in side]) for side in names)
-        yield sign, f"I({'; '.join(', '.join(side) for side in names)})", x, y, None
+        sides = [beside([summed.groups[name] for name in side]) for side in names]
+        yield sign, f"I({'; '.join(', '.join(side) for side in names)})", sides
 
 
-def _aligned(samples: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[dict[str, Floats], str]:
-    """All by :func:`as_aligned`; or rows drawn from samples too large to be copied, with the remark that says so."""
+def _aligned(
+    samples: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[Mapping[str, Columns], str, dict[str, Any]]:
+    """All by :func:`as_aligned`; or rows drawn from samples too large to be copied, with the remark that says so.
+
+    Returns:
+        the samples, the remark, and the options for the terms, with the number of rows that were dropped.
+    """
+    kinds, missing, rest = _kinds(samples, options)
     with isolated():
-        if not stays(samples.values()):
-            return as_aligned(samples, least=LEAST_ROWS, stacklevel=5), ""
+        if not stays(samples.values(), kinds.values(), missing):
+            paired = as_aligned(samples, least=LEAST_ROWS, nominal=kinds, missing=missing, stacklevel=5)
+            return paired.columns, "", {**rest, "dropped": paired.dropped}
+        check_large(kinds, missing)
         size = {"most": MOST_MEASURED, "cells": DefaultEstimator.most_cells}
         sampled = Sampled.of(samples, least=LEAST_ROWS, seed=options.get("seed", 0), stacklevel=5, **size)
-    return sampled.drawn, f"{len(sampled.rows)} of {len(sampled.aligned)} rows are used, drawn at random"
+    drawn = {name: Columns((), rows) for name, rows in sampled.drawn.items()}
+    return drawn, f"{len(sampled.rows)} of {len(sampled.aligned)} rows are used, drawn at random", rest
+
+
+def _kinds(samples: Collection[str], options: Mapping[str, Any]) -> tuple[dict[str, Nominal], Missing, dict[str, Any]]:
+    """Which columns of each sample are nominal (``nominal_x`` of x, …), ``missing``, and the other options."""
+    rest = dict(options)
+    kinds = {name: rest.pop(f"nominal_{name}", "auto") for name in samples}
+    return kinds, rest.pop("missing", "raise"), rest
 
 
 def _on_device_of(options: Mapping[str, Any], *samples: Any) -> dict[str, Any]:
@@ -335,19 +356,40 @@ def embed(series: Floats, lags: Sequence[int], start: int) -> Floats:
     return np.hstack([series[start - lag : len(series) - lag] for lag in lags])
 
 
-def _histories(source: Any, target: Any, lags: int, target_lags: int | None, *, first: int) -> dict[str, Floats]:
-    """The present of the target, and both pasts; the source from ``first`` steps ago."""
+def _histories(
+    source: Any, target: Any, lags: int, target_lags: int | None, options: Mapping[str, Any], *, first: int
+) -> tuple[Mapping[str, Columns], dict[str, Any]]:
+    """The present of the target, and both pasts, the source from ``first`` steps ago; and the options for the terms.
+
+    A step with a missing value is left out wherever it occurs, with ``missing="drop"``.
+    """
     target_lags = lags if target_lags is None else target_lags
     for argument, count in (("lags", lags), ("target_lags", target_lags)):
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
             raise ValueError(f"{argument} must be a whole number of at least 1; got {count!r}")
+    series: Mapping[str, Any] = {"source": source, "target": target}
+    kinds, missing, rest = _kinds(series, options)
     with isolated():
-        series = as_aligned({"source": source, "target": target}, least=LEAST_ROWS, stacklevel=5)
-    start, steps = max(lags, target_lags), len(series["source"])
-    if steps < start + LEAST_ROWS:
-        raise ValueError(f"source must have at least {start + LEAST_ROWS} rows for {start} lags; got {steps}")
-    return {
-        "target now": embed(series["target"], [0], start),
-        "source past": embed(series["source"], range(first, lags + 1), start),
-        "target past": embed(series["target"], range(1, target_lags + 1), start),
-    }
+        if missing == "raise":
+            series = as_aligned(series, least=LEAST_ROWS, nominal=kinds, stacklevel=5).columns
+        else:
+            check_missing(missing)
+            series = {name: as_columns(data, name, nominal=kinds[name]) for name, data in series.items()}
+            common_length(series)
+        start, steps = max(lags, target_lags), len(series["source"])
+        if steps < start + LEAST_ROWS:
+            raise ValueError(f"source must have at least {start + LEAST_ROWS} rows for {start} lags; got {steps}")
+        history = {
+            "target now": _embedded(series["target"], [0], start),
+            "source past": _embedded(series["source"], range(first, lags + 1), start),
+            "target past": _embedded(series["target"], range(1, target_lags + 1), start),
+        }
+        if missing == "raise":
+            return history, rest
+        paired = as_aligned(history, least=LEAST_ROWS, missing=missing, stacklevel=5)
+    return paired.columns, {**rest, "dropped": paired.dropped}
+
+
+def _embedded(series: Columns, lags: Sequence[int], start: int) -> Columns:
+    """The columns of :func:`embed`."""
+    return Columns((), embed(series.samples, lags, start), np.tile(series.nominal, len(lags)))

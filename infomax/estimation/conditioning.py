@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from infomax.estimators.nearest_neighbours import ksg
+from infomax.io.columns import Columns
 from infomax.io.samples import Floats
 from infomax.isolation import isolated
 from infomax.statistics.relations import determined_columns
@@ -30,13 +31,13 @@ class Summed:
     """
 
     terms: Terms
-    groups: Mapping[str, Floats]
+    groups: Mapping[str, Columns]
     lost: Mapping[str, str] = field(default_factory=dict)
     sides: tuple[str, str, str] | None = None
 
 
 @isolated()
-def condition(groups: Mapping[str, Floats], left: str, right: str, given: str) -> Summed:
+def condition(groups: Mapping[str, Columns], left: str, right: str, given: str) -> Summed:
     r"""The terms of :math:`I(L; R \mid Z) = I(L; (R, Z)) - I(L; Z)`.
 
     Two things make the difference fail, and are avoided. Columns of L or R that Z determines add nothing to it, but the
@@ -45,13 +46,13 @@ def condition(groups: Mapping[str, Floats], left: str, right: str, given: str) -
     has clearly less information about Z. This is judged by nearest neighbours in the first 1,000 rows.
 
     Args:
-        groups: ``(N, D)`` for each name, without constant columns; D may be 0.
+        groups: ``(N, D)`` for each name, complete and without constant columns; D may be 0.
         left, right, given: names of L, R and Z.
     """
     sides = left, right, given
     kept, lost = dict(groups), {}
     for name in (left, right):
-        determined = determined_columns(groups[name], groups[given])
+        determined = determined_columns(groups[name].samples, groups[given].samples)
         if determined.all() and len(determined):
             lost[name] = f"{name} is an exact function of {given}: the conditional mutual information is 0"
         elif determined.any():
@@ -59,8 +60,8 @@ def condition(groups: Mapping[str, Floats], left: str, right: str, given: str) -
                 f"{int(determined.sum())} of {len(determined)} columns of {name} are exact functions of {given}: they "
                 f"add nothing to it and were dropped"
             )
-        kept[name] = groups[name][:, ~determined]
-    shared = {name: _shared(kept[name], groups[given]) for name in (left, right)}
+        kept[name] = groups[name].of_columns(~determined)
+    shared = {name: _shared(kept[name].samples, groups[given].samples) for name in (left, right)}
     if shared[left] > shared[right] + _CLEARLY_MORE:
         left, right = right, left
     terms: Terms = {((left,), (right, given)): 1, ((left,), (given,)): -1}

@@ -17,11 +17,13 @@ from infomax.estimation.diagnostics import judge_result, judge_samples
 from infomax.estimators import BoundLike, Estimator, Problem, chosen, get
 from infomax.estimators import names as estimator_names
 from infomax.exceptions import InfomaxWarning, SubsampleWarning
-from infomax.io.samples import Floats
+from infomax.io.columns import Nominal
+from infomax.io.samples import Floats, Missing
 from infomax.isolation import isolated
 from infomax.progress import progress_bar
 from infomax.results.estimate import Estimate
 from infomax.statistics.counts import entropy_limit
+from infomax.statistics.labels import Booleans
 from infomax.statistics.marginals import Margins, fit_margins
 from infomax.training.fit import Schedule
 
@@ -41,6 +43,9 @@ def estimate(
     schedule: Schedule | None = ...,
     n_neighbors: int | None = ...,
     shared: bool = ...,
+    nominal_x: Nominal = ...,
+    nominal_y: Nominal = ...,
+    missing: Missing = ...,
 ) -> Estimate: ...
 @overload
 def estimate(
@@ -57,6 +62,9 @@ def estimate(
     schedule: Schedule | None = ...,
     n_neighbors: int | None = ...,
     shared: bool = ...,
+    nominal_x: Nominal = ...,
+    nominal_y: Nominal = ...,
+    missing: Missing = ...,
 ) -> list[Estimate]: ...
 def estimate(
     x: Any,
@@ -72,6 +80,9 @@ def estimate(
     schedule: Schedule | None = None,
     n_neighbors: int | None = None,
     shared: bool = False,
+    nominal_x: Nominal = "auto",
+    nominal_y: Nominal = "auto",
+    missing: Missing = "raise",
 ) -> Estimate | list[Estimate]:
     """Estimate the mutual information of ``x`` and ``y``, with an interval.
 
@@ -82,10 +93,11 @@ def estimate(
     accurate one here without tuning. It comes with a test of independence, ``pvalue``.
 
     Args:
-        x, y: samples, ``(N,)`` or ``(N, D)``, of real, integer or boolean numbers: numpy arrays, memory maps,
-            :class:`StoredColumns`, torch tensors, data frames, Arrow tables or sequences. Row i of ``x`` is paired with
-            row i of ``y`` by position. At least 20 rows. From a column of integers beyond 2⁵³, which float64 would
-            round, an offset is subtracted without rounding; mutual information does not change.
+        x, y: samples, ``(N,)`` or ``(N, D)``, of numbers, booleans, text, categories or dates: numpy arrays, memory
+            maps, :class:`StoredColumns`, torch tensors, data frames and series (pandas, polars), Arrow tables, xarray
+            objects or sequences. Row i of ``x`` is paired with row i of ``y`` by position. At least 20 rows. From a
+            column of integers beyond 2⁵³, which float64 would round, an offset is subtracted without rounding; mutual
+            information does not change.
         bound: "default", a name from :func:`infomax.bounds.names` or :func:`infomax.estimators.names`, a
             :class:`~infomax.Bound` of matching dimensions, or a list of these for a list of estimates. Copies of a
             module are fitted from new initial parameters (``reset_parameters`` of its parts). Parts without that
@@ -107,6 +119,11 @@ def estimate(
             bounds, if there are as many as ranks, else the folds of each. Every rank returns the estimate of a single
             process, up to rounding. One rank computes "default", whose folds are one model, and estimators that do not
             train.
+        nominal_x, nominal_y: which columns are names without an order: "auto" (text, and categories unless they are
+            ordered), True or False for all columns, or the names or numbers of columns of codes that are nominal as
+            well. What the names are does not change a bit of the result.
+        missing: "raise", or "drop" to leave out rows with a missing value (None, NaN, NaT, NA), whose number is
+            ``Estimate.dropped``.
 
     Samples of more than 2²⁴ cells in all (rows by columns of both) are not copied: memory maps (``np.load(path,
     mmap_mode="r")``) and columns of files (:func:`infomax.open_columns`) may be larger than memory. All rows are read
@@ -125,8 +142,8 @@ def estimate(
         ValueError: for numbers of rows that differ or are too small, equal labels in another order, missing or infinite
             values, different values that are equal in float64, an unknown bound, an ``n_neighbors`` that is not in
             1..N-1 or without "ksg", and a critic that returns a wrong shape.
-        TypeError: for columns that are not numbers, tables and tensors without values in memory, and a ``bound`` that
-            is neither a name nor a bound.
+        TypeError: for columns of values of several kinds, tables and tensors without values in memory, and a ``bound``
+            that is neither a name nor a bound.
         infomax.RankError: if ranks share the work and another one fails or dies.
 
     >>> import numpy as np
@@ -151,6 +168,8 @@ def estimate(
         schedule=schedule,
         n_neighbors=n_neighbors,
         shared=shared,
+        nominal=(nominal_x, nominal_y),
+        missing=missing,
     )
     for result, cautions in judged:
         for caution in cautions:
@@ -180,6 +199,10 @@ def estimates(
     names: tuple[str, str] = ("x", "y"),
     checked: bool = False,
     given: Floats | None = None,
+    nominal: tuple[Nominal, Nominal] = ("auto", "auto"),
+    missing: Missing = "raise",
+    codes: tuple[Booleans, ...] | None = None,
+    dropped: int = 0,
 ) -> list[Judged]:
     """:func:`estimate` with several bounds, for other functions to issue the warnings.
 
@@ -187,6 +210,8 @@ def estimates(
         names: what errors and warnings about the samples call them.
         checked: x and y are finite float64 ``(N, D)`` already, without constant columns; D may be 0.
         given: checked samples ``(N, Dz)`` that the mutual information is conditional on, for estimators that can.
+        nominal: ``nominal_x`` and ``nominal_y``. codes: of checked samples, x, y and ``given``, which columns are
+            nominal. dropped: rows that were left out before.
     """
     estimators = checked_options(
         bound=bound, seed=seed, folds=folds, margins=margins, schedule=schedule, n_neighbors=n_neighbors
@@ -199,6 +224,10 @@ def estimates(
             y,
             names=names,
             checked=checked,
+            kinds=nominal,
+            missing=missing,
+            nominal=codes,
+            dropped=dropped,
             given=given,
             most_rows=max(estimator.most_rows for estimator in estimators),
             most_cells=max(estimator.most_cells for estimator in estimators),
@@ -211,11 +240,12 @@ def estimates(
             n_neighbors=n_neighbors,
             shared=shared and len(estimators) < world_size(),
         )
-        for estimator in estimators:
-            estimator.check(problem)
+        problems = [problem if estimator.takes_codes else problem.expanded() for estimator in estimators]
+        for estimator, own in zip(estimators, problems, strict=True):
+            estimator.check(own)
         if shared:
             check_same({"x": problem.x, "y": problem.y})
-        return _measured(problem, estimators, shared=shared, progress=progress)
+        return _measured(problems, estimators, shared=shared, progress=progress)
 
 
 def checked_options(
@@ -257,13 +287,16 @@ def _check_neighbors(n_neighbors: Any, estimators: Sequence[Estimator]) -> None:
         raise ValueError(f"n_neighbors must be None unless the bound is {known}; got {n_neighbors} with {came}")
 
 
-def _measured(problem: Problem, estimators: Sequence[Estimator], *, shared: bool, progress: bool) -> list[Judged]:
-    """Each estimator's estimate; the ranks share the work if ``shared``."""
+def _measured(
+    given: Sequence[Problem], estimators: Sequence[Estimator], *, shared: bool, progress: bool
+) -> list[Judged]:
+    """Each estimator's estimate of its problem; the ranks share the work if ``shared``."""
+    problem = given[0]
     # Estimators that do not train run first: if one refuses the samples, no work is lost.
     order = sorted(range(len(estimators)), key=lambda i: estimators[i].trains)
-    own = order[rank() :: world_size()] if shared and not problem.shared else order
-    problems = [estimator.select(problem) for estimator in estimators]
-    steps = sum(estimators[i].steps(problems[i]) for i in own) // (world_size() if problem.shared else 1)
+    mine = order[rank() :: world_size()] if shared and not problem.shared else order
+    problems = [estimator.select(own) for estimator, own in zip(estimators, given, strict=True)]
+    steps = sum(estimators[i].steps(problems[i]) for i in mine) // (world_size() if problem.shared else 1)
     with progress_bar(progress and steps > 0, steps) as advance:
 
         def judge(some: Sequence[int]) -> list[Judged]:
@@ -288,7 +321,7 @@ def _measured(problem: Problem, estimators: Sequence[Estimator], *, shared: bool
 def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], None]) -> Judged:
     """The estimate and its warnings."""
     x, y = problem.x, problem.y
-    facts: dict[str, Any] = {"bound": estimator.name, "n": len(x), "seed": problem.seed}
+    facts: dict[str, Any] = {"bound": estimator.name, "n": len(x), "dropped": problem.dropped, "seed": problem.seed}
     if not all(problem.dims):
         side = "y" if problem.dims[0] else "x"
         caution = InfomaxWarning(f"{side} is constant: the mutual information is exactly 0")
@@ -296,6 +329,7 @@ def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], Non
     cautions = list(judge_samples(*problem.examined(), *estimator.densities))
     if len(x) < problem.rows:
         cautions.insert(0, SubsampleWarning(f"{len(x)} of {problem.rows} rows are {estimator.usage}"))
+    entropy, limit = entropy_limit(x, y, problem.flags)
     found = estimator.measure(problem.ordered() if estimator.symmetric else problem, advance)
     result = Estimate(
         found.value,
@@ -303,7 +337,8 @@ def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], Non
         found.gap,
         found.kind,
         **facts,
-        limit=entropy_limit(x, y),
+        limit=limit,
+        entropy=entropy,
         ceiling=found.ceiling,
         pvalue=found.pvalue,
         permutations=found.permutations,

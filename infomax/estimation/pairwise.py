@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.estimation.estimate import estimates
-from infomax.estimators import BoundLike, by_neighbours, chosen
-from infomax.estimators.candidates.base import FEWEST_DISTINCT
-from infomax.estimators.nearest_neighbours import NEAR
+from infomax.estimation.column_pairs import Measure, Measured, Side, measure_of, pvalues
+from infomax.estimators import BoundLike, chosen
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
+from infomax.io.columns import Columns, Nominal, as_columns, check_complete
 from infomax.io.containers import table_names
-from infomax.io.samples import Columns, Floats, as_samples, check_indexes
+from infomax.io.naming import unknown
+from infomax.io.samples import ADVICE, Missing, check_indexes, check_missing, settled
 from infomax.isolation import isolated
 from infomax.progress import progress_bar
 from infomax.results.pairwise import Pairwise
-from infomax.statistics.counts import codes, plugin, plugin_stderr
-from infomax.statistics.marginals import normal_scores
-from infomax.statistics.neighbours import tie_breaker
-from infomax.statistics.ordering import in_order
-from infomax.statistics.rank_tests import Correction, qvalues, rank_pvalues, table_pvalue
+from infomax.statistics.rank_tests import Correction, Nulls, qvalues
 
 #: :attr:`Pairwise.bound` without a bound.
 _DEFAULT = "neighbours and counts"
-_NEAR_CEILING = (
-    "within a nat of the largest value that this many rows can show: the truth may be much larger, or infinite"
-)
-#: Rows for each combination of values from which on two discrete columns are measured by counts.
-_ROWS_PER_CELL = 5
 #: Permutations: the least, for each pair, and the most.
 _DRAWS, _DRAWS_OF_A_PAIR, _MOST_DRAWS = 9_999, 20, 99_999
 
@@ -47,6 +38,8 @@ def pairwise(
     seed: int = 0,
     permutations: int | None = None,
     progress: bool = True,
+    nominal: Nominal = "auto",
+    missing: Missing = "raise",
     **options: Any,
 ) -> Pairwise:
     r"""Estimate the mutual information of every pair of columns.
@@ -57,13 +50,16 @@ def pairwise(
     By default each pair is measured by k-nearest neighbours (:func:`infomax.estimators.ksg`, k = 3), which take some
     milliseconds for a thousand rows and detect any form of dependence. Pairs of discrete columns with many rows for
     each combination of values are measured by counts (:func:`infomax.statistics.plugin`) and tested by their likelihood
-    ratio. The intervals of k-nearest neighbours are those of :func:`infomax.estimators.by_neighbours`. Their empirical
+    ratio. Categories of a nominal column are no neighbours of each other; its test with a numeric column compares the
+    ranks in its categories (:func:`infomax.statistics.class_pvalues`).
+
+    The intervals of k-nearest neighbours are those of :func:`infomax.estimators.by_neighbours`. Their empirical
     coverage on 1 + 1 columns with known mutual information and 100 to 5,000 rows is 93 to 95 % on average (nominal
     95 %), and 84 % in the worst case: y is x plus a little uniform noise.
 
     Args:
-        x: columns, ``(N, D)``: a numpy array, torch tensor or data frame (whose names are kept), of real, integer or
-            boolean numbers. At least 20 rows.
+        x: columns, ``(N, D)``: a numpy array, torch tensor or data frame (whose names are kept), as for
+            :func:`estimate`. At least 20 rows.
         y: other columns, ``(N, E)``, for the pairs of one of x and one of y; None: the pairs within x.
         bound: None for the above, or one bound as for :func:`estimate`, which then measures every pair. It is slower,
             in particular if it is trained.
@@ -74,15 +70,20 @@ def pairwise(
         permutations: of the test; by default 20 for each pair, at least 9,999 and at most 99,999. P-values are at
             least the inverse of that number, and few dependent pairs among many are found only with small p-values.
         progress: show a bar on standard error (with tqdm installed).
+        nominal: which columns are names without an order, as ``nominal_x`` of :func:`estimate`; with two sets of
+            columns, the names of columns of either.
+        missing: "raise", or "drop" to leave out, from each pair, the rows in which one of its columns lacks a value;
+            ``Pairwise.rows`` are those that remain.
         options: keywords of :func:`estimate` for a bound that is trained (``quick``, ``folds``, ``schedule``, …).
 
     Returns:
         a :class:`Pairwise`, in nats. A constant column has 0 nats and p-values of 1 with all others.
 
     Raises:
-        ValueError: for a single column, numbers of rows that differ or are below 20, missing or infinite values,
-            repeated names, indexes in another order, an unknown bound or correction.
-        TypeError: for columns that are not numbers, and a ``bound`` that is neither a name nor a bound.
+        ValueError: for a single column, numbers of rows that differ or are below 20 (also those of a pair), missing
+            values unless they are dropped, infinite values, repeated names, indexes in another order, an unknown bound,
+            correction or column.
+        TypeError: for columns of values of several kinds, and a ``bound`` that is neither a name nor a bound.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -101,33 +102,34 @@ def pairwise(
         raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
     if permutations is not None and permutations < 1:
         raise ValueError(f"permutations must be at least 1; got {permutations}")
+    check_missing(missing)
+    kinds = _kinds(nominal, x, y)
     with isolated():
-        left = _Side.of(x, "x")
-        right = left if y is None else _Side.of(y, "y")
-    n = len(left.samples)
-    if len(right.samples) != n:
-        raise ValueError(f"y must have as many rows as x; got {len(right.samples)} and {n}")
+        left = _Table.of(x, "x", kinds[0], missing)
+        right = left if y is None else _Table.of(y, "y", kinds[1], missing)
+    n = len(left.columns)
+    if len(right.columns) != n:
+        raise ValueError(f"y must have as many rows as x; got {len(right.columns)} and {n}")
     check_indexes({"x": x, "y": y}, stacklevel=3)
     if y is None and len(left.names) < 2:
         raise ValueError("x must have at least two columns; got one")
     shape = len(left.names), len(right.names)
     rows, columns = np.triu_indices(shape[0], 1) if y is None else np.indices(shape).reshape(2, -1)
-    (mi, stderr, gap), said = np.zeros((3, *shape)), _Remarks()
+    blocks = _blocks(left, right)
+    draws = permutations or min(max(_DRAWS, _DRAWS_OF_A_PAIR * len(rows)), _MOST_DRAWS)
+    matrices, said = _Matrices.of(shape, n), _Remarks()
     with isolated(), progress_bar(progress, len(rows), unit="pair") as advance:
-        measure = _by_neighbours(left, right, seed) if bound is None else _by_bound(left, right, bound, seed, options)
-        for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
-            if not (left.constant[i] or right.constant[j]):
-                (mi[i, j], stderr[i, j], gap[i, j]), cautions = measure(i, j)
-                said.add(f"{left.names[i]}, {right.names[j]}", cautions)
-            advance(1)
-        draws = permutations or min(max(_DRAWS, _DRAWS_OF_A_PAIR * len(rows)), _MOST_DRAWS)
-        pvalue = _pvalues(left, right, draws, np.random.default_rng(seed), tables=bound is None)
+        work = _Work(left, right, measure_of(bound, int(seed), options), draws, int(seed), tables=bound is None)
+        for block in blocks:
+            work.fill(matrices, block, said, advance)
+    mi, stderr, gap, pvalue, entropy, used = matrices.arrays
     qvalue = np.zeros(shape)
     qvalue[rows, columns] = qvalues(pvalue[rows, columns], correction)
     if y is None:
-        for matrix in (mi, stderr, gap, pvalue, qvalue):
+        for matrix in (mi, stderr, gap, pvalue, qvalue, entropy, used):
             matrix[columns, rows] = matrix[rows, columns]
-            np.fill_diagonal(matrix, np.nan)
+            if matrix is not used:
+                np.fill_diagonal(matrix, np.nan)
     said.warn(stacklevel=3)
     return Pairwise(
         mi,
@@ -135,6 +137,8 @@ def pairwise(
         gap,
         pvalue,
         qvalue,
+        rows=used,
+        entropy=entropy,
         names=left.names,
         columns=right.names,
         symmetric=y is None,
@@ -147,93 +151,153 @@ def pairwise(
     )
 
 
-#: From columns i and j to value, standard error and gap, and warnings.
-_Measure = Callable[[int, int], tuple[tuple[float, float, float], Sequence[str]]]
-
-
 @dataclass(frozen=True, eq=False)
-class _Side:
-    """Checked columns: their names, which of them are constant, and the codes of discrete ones."""
+class _Table:
+    """Checked columns, with their names; NaN where a value is missing."""
 
-    samples: Floats
+    columns: Columns
     names: tuple[str, ...]
-    constant: NDArray[np.bool_]
-    values: list[NDArray[np.int64] | None]
 
     @classmethod
-    def of(cls, data: Any, name: str) -> _Side:
-        samples = as_samples(data, name)
-        n, dim = samples.shape
+    def of(cls, data: Any, name: str, nominal: Nominal, missing: Missing) -> _Table:
+        columns = as_columns(data, name, nominal=nominal)
+        if missing == "raise":
+            check_complete(columns, name, ADVICE)
+        n, dim = columns.shape
         if n < LEAST_ROWS:
             raise ValueError(f"{name} must have at least {LEAST_ROWS} rows; got {n}")
-        names = data.names if isinstance(data, Columns) else table_names(data) or range(dim)
-        constant = (samples == samples[0]).all(0)
+        names = columns.names or tuple(map(str, range(dim)))
+        columns = settled(columns, name, stacklevel=4)
+        samples = columns.samples
+        present = ~np.isnan(samples)
+        first = samples[present.argmax(0), np.arange(dim)]
+        constant = ((samples == first) | ~present).all(0)
         if constant.any():
-            which = ", ".join(str(label) for label, is_constant in zip(names, constant, strict=True) if is_constant)
+            which = ", ".join(label for label, is_constant in zip(names, constant, strict=True) if is_constant)
             warnings.warn(
                 f"{name} has {int(constant.sum())} constant of {dim} columns, which carry no information: {which}",
                 ConstantColumnWarning,
                 stacklevel=3,
             )
-        distinct = [codes(column[:, None]) for column in samples.T]
-        values = [found if len(counts) < FEWEST_DISTINCT else None for found, counts in distinct]
-        return cls(samples, tuple(map(str, names)), constant, values)
+        return cls(columns, names)
 
-    def table_with(self, other: _Side, i: int, j: int) -> bool:
-        """Whether column i and column j of the other are discrete, with many rows for each combination of values."""
-        mine, its = self.values[i], other.values[j]
-        if mine is None or its is None:
-            return False
-        return bool(_ROWS_PER_CELL * (mine.max() + 1) * (its.max() + 1) <= len(mine))
-
-
-def _by_neighbours(left: _Side, right: _Side, seed: int) -> _Measure:
-    """KSG with the noise of :func:`infomax.estimators.ksg`; counts where both columns are discrete."""
-    from scipy.special import digamma  # noqa: PLC0415 - loaded on first use
-
-    n = len(left.samples)
-    rng = np.random.default_rng(seed)
-    scores, noise = (
-        [normal_scores(side.samples) for side in (left, right)],
-        [tie_breaker((n, 1), rng) for _ in range(2)],
-    )
-    ceiling = float(digamma(n) - digamma(NEAR))  # if no other point is closer in x or in y
-
-    def measure(i: int, j: int) -> tuple[tuple[float, float, float], Sequence[str]]:
-        if left.table_with(right, i, j):
-            pair = left.samples[:, [i]], right.samples[:, [j]]
-            return (float(plugin(*pair).mean()), plugin_stderr(*pair), 0.0), ()
-        u, v = scores[0][:, [i]], scores[1][:, [j]]
-        if not in_order(u, v):  # as `estimate` does
-            u, v = v, u
-        shares = by_neighbours(u + noise[0], v + noise[1], seed=seed)
-        mi = float(shares.local.mean())
-        return (mi, shares.stderr, shares.gap), [_NEAR_CEILING] if mi > ceiling - 1 else []
-
-    return measure
+    def of_gaps(self) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
+        """The rows that lack a value, and the columns that lack them."""
+        gaps = np.isnan(self.columns.samples)
+        found: dict[bytes, list[int]] = {}
+        for j, column in enumerate(gaps.T):
+            found.setdefault(column.tobytes(), []).append(j)
+        return [(gaps[:, columns[0]], np.array(columns)) for columns in found.values()]
 
 
-def _by_bound(left: _Side, right: _Side, bound: BoundLike, seed: int, options: dict[str, Any]) -> _Measure:
-    """Each pair by :func:`infomax.estimate`."""
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Columns of two tables and the rows in which none of them lacks a value."""
 
-    def measure(i: int, j: int) -> tuple[tuple[float, float, float], Sequence[str]]:
-        pair = left.samples[:, i], right.samples[:, j]
-        ((result, _),) = estimates(*pair, bound=[bound], seed=seed, progress=False, **options)
-        return (result.mi, result.stderr, result.gap), result.warnings
+    rows: NDArray[np.int64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    same: bool
 
-    return measure
+    def sides(self, left: _Table, right: _Table) -> tuple[Side, Side]:
+        own = _part(left, self.rows, self.left)
+        return own, own if self.same else _part(right, self.rows, self.right)
 
 
-def _pvalues(left: _Side, right: _Side, draws: int, rng: np.random.Generator, *, tables: bool) -> Floats:
-    """For every column of left with every column of right."""
-    found = rank_pvalues(left.samples, right.samples, draws=draws, rng=rng)
-    for i, mine in enumerate(left.values):
-        for j, its in enumerate(right.values):
-            if tables and mine is not None and its is not None and left.table_with(right, i, j):
-                found[i, j] = table_pvalue(mine, its)
-    found[left.constant] = 1.0
-    found[:, right.constant] = 1.0
+def _part(table: _Table, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Side:
+    whole = table.columns
+    return Side.of(Columns((), whole.samples[np.ix_(rows, columns)], whole.nominal[columns]))
+
+
+def _blocks(left: _Table, right: _Table) -> list[_Block]:
+    """Pairs of columns with the same gaps together, those within one table once.
+
+    Raises:
+        ValueError: for columns with too few rows in which neither lacks a value.
+    """
+    found = []
+    for i, (gone, columns) in enumerate(left.of_gaps()):
+        for j, (also_gone, others) in enumerate(right.of_gaps()):
+            if left is right and j < i:
+                continue
+            rows = np.flatnonzero(~(gone | also_gone))
+            if len(rows) < LEAST_ROWS and (left is not right or i != j or len(columns) > 1 or len(rows) == 0):
+                which = f"columns {left.names[columns[0]]!r} and {right.names[others[-1]]!r}"
+                raise ValueError(
+                    f"{which} must have at least {LEAST_ROWS} rows without missing values; got {len(rows)} of "
+                    f"{len(gone)}: leave one of them out"
+                )
+            found.append(_Block(rows, columns, others, left is right and i == j))
     return found
+
+
+def _kinds(nominal: Nominal, x: Any, y: Any) -> tuple[Nominal, Nominal]:
+    """Which columns of x, and of y, are nominal; names may be of either.
+
+    Raises:
+        ValueError: for a column of neither.
+    """
+    if y is None or isinstance(nominal, bool) or (isinstance(nominal, str) and nominal == "auto"):
+        return nominal, nominal
+    chosen_ones = [nominal] if isinstance(nominal, str) else nominal
+    named = [data.names if isinstance(data, Columns) else table_names(data) or () for data in (x, y)]
+    known = [[str(name) for name in names] for names in named]
+    if isinstance(chosen_ones, int) or not all(isinstance(column, str) for column in chosen_ones):
+        raise ValueError(f"nominal must hold names where there are two sets of columns; got {nominal!r}")
+    for column in chosen_ones:
+        if not any(column in names for names in known):
+            raise ValueError(f"nominal: {unknown('column', str(column), [*known[0], *known[1]])}")
+    left, right = ([column for column in chosen_ones if column in names] for names in known)
+    return left, right
+
+
+@dataclass(frozen=True, eq=False)
+class _Matrices:
+    """Values, standard errors, gaps, p-values, entropies, and numbers of rows, ``(D, E)`` each."""
+
+    arrays: tuple[Any, ...]
+
+    @staticmethod
+    def of(shape: tuple[int, int], n: int) -> _Matrices:
+        return _Matrices((*np.zeros((4, *shape)), np.full(shape, np.nan), np.full(shape, n)))
+
+    def put(self, place: tuple[int, int], values: Sequence[float]) -> None:
+        for array, value in zip(self.arrays, values, strict=True):
+            array[place] = value
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """How the pairs of blocks are measured and tested."""
+
+    left: _Table
+    right: _Table
+    measure_with: Callable[[Side, Side], Measure]
+    draws: int
+    seed: int
+    tables: bool
+    nulls: Nulls = field(default_factory=dict)
+
+    def fill(self, matrices: _Matrices, block: _Block, said: _Remarks, advance: Callable[[int], None]) -> None:
+        """Write the results of the block's pairs, in the upper triangle where there is one set of columns."""
+        one, other = block.sides(self.left, self.right)
+        if block.same and len(block.left) == 1:
+            return
+        rng = np.random.default_rng(self.seed)
+        tested = pvalues(one, other, self.draws, rng, tables=self.tables, nulls=self.nulls)
+        measure = self.measure_with(one, other)
+        for i, j in np.ndindex(len(block.left), len(block.right)):
+            if block.same and j <= i:
+                continue
+            place = int(block.left[i]), int(block.right[j])
+            place = (min(place), max(place)) if self.left is self.right else place
+            found: Measured = ((0.0, 0.0, 0.0), ())
+            entropy = float(np.fmin(one.entropies[i], other.entropies[j]))
+            if not (one.constant[i] or other.constant[j]):
+                found = measure(i, j)
+                said.add(f"{self.left.names[place[0]]}, {self.right.names[place[1]]}", found[1])
+            matrices.put(place, (*found[0], float(tested[i, j]), entropy, len(block.rows)))
+            advance(1)
 
 
 class _Remarks:

@@ -20,6 +20,7 @@ class PlugIn(Estimator):
     reference = "jackknifed: Zahl 1977, doi:10.2307/1936227"
     cost = "N log N"
     use_when = "discrete columns on both sides, with many rows for each combination of values"
+    takes_codes = True
 
     def measure(self, problem: Problem, tick: Callable[[int], None] = no_progress) -> Measurement:
         x, y = problem.x, problem.y

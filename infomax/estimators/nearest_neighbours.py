@@ -13,6 +13,7 @@ from infomax.estimators.base import Estimator, Measurement, register
 from infomax.estimators.problem import Problem
 from infomax.exceptions import InfomaxWarning
 from infomax.progress import no_progress
+from infomax.statistics.labels import Booleans
 from infomax.statistics.marginals import Floats, Margins, fit_margins
 from infomax.statistics.neighbours import ksg_terms, near_and_far_terms, tie_breaker
 from infomax.statistics.ordering import in_order
@@ -68,14 +69,33 @@ def ksg(x: Floats, y: Floats, *, neighbours: int = 3, seed: int = 0, workers: in
     return ksg_terms(u, v, neighbours, workers=workers)
 
 
-def _scores_without_ties(*sides: Floats, seed: int, margins: Margins = "normal") -> list[Floats]:
-    """The columns with a little noise: normal scores, or on their own scale, where different labels are far apart."""
+def _scores_without_ties(
+    *sides: Floats, seed: int, margins: Margins = "normal", nominal: Sequence[Booleans] | None = None
+) -> list[Floats]:
+    """The columns with a little noise: normal scores, or on their own scale, where different labels are far apart.
+
+    Args:
+        nominal: which columns of each side are nominal: their categories are far apart on every scale.
+    """
     rng = np.random.default_rng(seed)
     scores = [fit_margins(values, margins)(values) for values in sides]
     if margins != "normal":
         scores = _with_labels_apart(scores)
+    if nominal is not None:
+        scores = categories_apart(scores, sides, nominal)
     spreads = [_spread(values) if margins == "none" else 1.0 for values in scores]
     return [values + spread * tie_breaker(values.shape, rng) for values, spread in zip(scores, spreads, strict=True)]
+
+
+def categories_apart(scores: Sequence[Floats], sides: Sequence[Floats], nominal: Sequence[Booleans]) -> list[Floats]:
+    """Codes of nominal columns in steps larger than any distance in the other columns (Ross 2014).
+
+    Args:
+        scores: the columns as they are measured. sides: the codes. nominal: which columns are nominal.
+    """
+    others = [values[:, ~flags] for values, flags in zip(scores, nominal, strict=True)]
+    step = 4 * max((float(np.abs(values).max()) for values in others if values.size), default=1.0)
+    return [np.where(flags, step * codes, values) for values, codes, flags in zip(scores, sides, nominal, strict=True)]
 
 
 def _with_labels_apart(sides: Sequence[Floats]) -> list[Floats]:
@@ -152,6 +172,7 @@ class KSG(Estimator):
     use_when = "a reference: up to about 5 dimensions, discrete columns"
     counts_neighbours = True
     conditional = True
+    takes_codes = True
 
     def check(self, problem: Problem) -> None:
         n, neighbours = len(problem.x), problem.n_neighbors
@@ -161,7 +182,8 @@ class KSG(Estimator):
     def measure(self, problem: Problem, tick: Callable[[int], None] = no_progress) -> Measurement:
         neighbours = problem.n_neighbors or NEAR
         given = () if problem.given is None else (problem.given,)
-        u, v, *w = _scores_without_ties(problem.x, problem.y, *given, seed=0, margins=problem.margins)
+        sides = (problem.x, problem.y, *given)
+        u, v, *w = _scores_without_ties(*sides, seed=0, margins=problem.margins, nominal=problem.nominal)
         shares = by_neighbours(u, v, given=w[0] if w else None, neighbours=neighbours)
         dim = sum(side.shape[1] for side in (u, v, *w))
         value = float(shares.local.mean())

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from infomax.io.batches import stays
-from infomax.io.samples import Floats, as_aligned
+from infomax.io.columns import Nominal
+from infomax.io.samples import Floats, Missing, as_aligned, check_large
+from infomax.statistics.labels import Booleans, indicators
 from infomax.statistics.marginals import Margins, fit_margins
 from infomax.statistics.ordering import in_order
 from infomax.training.fit import Schedule
@@ -28,8 +30,10 @@ class Problem:
 
     Attributes:
         x, y: ``(N, Dx)``, ``(N, Dy)``, float64, finite, without constant columns.
-        rows: number of input rows. sampled: samples that are not copied, of which x and y are rows; else None.
+        rows: number of input rows without those that were dropped. dropped: how many lack a value. sampled: samples
+            that are not copied, of which x and y are rows; else None.
         given: ``(N, Dz)``, what the mutual information is conditional on, for estimators that can; else None.
+        nominal: which columns of x, of y and of ``given`` are codes of nominal variables; None: no column.
         seed, device, quick, folds, margins, schedule, n_neighbors: as :func:`infomax.estimate`.
         shared: whether the ranks share the folds of each bound.
     """
@@ -40,6 +44,8 @@ class Problem:
     rows: int
     sampled: Sampled | None = None
     given: Floats | None = None
+    nominal: tuple[Booleans, ...] | None = None
+    dropped: int = 0
     seed: int = 0
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
     quick: bool = False
@@ -59,6 +65,8 @@ class Problem:
         seed: int,
         names: tuple[str, str] = ("x", "y"),
         checked: bool = False,
+        kinds: tuple[Nominal, Nominal] = ("auto", "auto"),
+        missing: Missing = "raise",
         **options: Any,
     ) -> Problem:
         """From samples as the user passes them; this is where they are checked.
@@ -68,19 +76,39 @@ class Problem:
 
         Args:
             names: what errors and warnings call the samples. checked: whether they have been checked before.
+            kinds: which columns are nominal. missing: what to do about missing values.
 
         Raises:
             TypeError, ValueError: as :func:`infomax.estimate`.
         """
         if checked:
             return Problem(x, y, rows=len(x), seed=seed, **options)
-        samples = dict(zip(names, (x, y), strict=True))
-        if not stays((x, y)):
-            x, y = as_aligned(samples, least=LEAST_ROWS, stacklevel=6).values()
-            return Problem(x, y, rows=len(x), seed=seed, **options)
+        samples, nominal = dict(zip(names, (x, y), strict=True)), dict(zip(names, kinds, strict=True))
+        if not stays((x, y), kinds, missing):
+            paired = as_aligned(samples, least=LEAST_ROWS, nominal=nominal, missing=missing, stacklevel=6)
+            one, other = paired.columns.values()
+            flags = one.nominal, other.nominal
+            options["nominal"] = flags if any(flag.any() for flag in flags) else None
+            options |= {"rows": len(paired.rows), "dropped": paired.dropped, "seed": seed}
+            return Problem(one.samples, other.samples, **options)
+        check_large(nominal, missing)
         sampled = Sampled.of(samples, least=LEAST_ROWS, seed=seed, most=most_rows, cells=most_cells, stacklevel=6)
         x, y = sampled.drawn.values()
         return Problem(x, y, rows=len(sampled.aligned), sampled=sampled, seed=seed, **options)
+
+    def expanded(self) -> Problem:
+        """The problem with indicators of the categories in place of codes."""
+        if self.nominal is None:
+            return self
+        x, y = (indicators(side, flags) for side, flags in zip((self.x, self.y), self.nominal, strict=False))
+        return replace(self, x=x, y=y, nominal=None)
+
+    @property
+    def flags(self) -> tuple[Booleans, Booleans]:
+        """Which columns of x, and of y, are nominal."""
+        if self.nominal is None:
+            return np.zeros(self.x.shape[1], dtype=bool), np.zeros(self.y.shape[1], dtype=bool)
+        return self.nominal[0], self.nominal[1]
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -106,12 +134,17 @@ class Problem:
         kept = np.sort(draw_rows(len(self.x), most, rng)) if self.sampled is None else np.arange(most)
         sides = (side[kept] for side in (self.x, self.y))
         # A column with one value in so many rows carries almost no information, and no method could use it.
-        x, y = (side[:, (side != side[0]).any(0)] for side in sides)
-        return replace(self, x=x, y=y)
+        kept_sides = [(side, (side != side[0]).any(0)) for side in sides]
+        x, y = (side[:, varies] for side, varies in kept_sides)
+        nominal = self.nominal and tuple(flag[v] for flag, (_, v) in zip(self.nominal, kept_sides, strict=True))
+        return replace(self, x=x, y=y, nominal=nominal)
 
     def ordered(self) -> Problem:
         """The problem with its sides in canonical order, so that the result does not depend on which is called x."""
-        return self if in_order(self.x, self.y) else replace(self, x=self.y, y=self.x, sampled=None)
+        if in_order(self.x, self.y):
+            return self
+        nominal = self.nominal and (self.nominal[1], self.nominal[0], *self.nominal[2:])
+        return replace(self, x=self.y, y=self.x, sampled=None, nominal=nominal)
 
     def examined(self) -> tuple[Floats, Floats]:
         """Rows for diagnostics of the samples."""

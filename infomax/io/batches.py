@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from infomax.io.columns import Nominal, is_numeric
 from infomax.io.exact import less_offsets, offsets_of
 from infomax.io.parquet import GROUPS_IN_TURN
 from infomax.io.samples import as_samples, common_length
@@ -136,9 +137,22 @@ def from_memory(
 # --- from disk --------------------------------------------------------------------------------------------------------
 
 
-def stays(samples: Iterable[Any]) -> bool:
-    """Whether samples have more cells in total than are copied into memory."""
-    return sum(map(_cells, samples)) > MOST_CELLS
+def stays(samples: Iterable[Any], kinds: Iterable[Nominal] = (), missing: str = "raise") -> bool:
+    """Whether samples have more cells in total than are copied into memory.
+
+    Those that are in memory are copied where that is necessary: tables and arrays with text or dates, columns that the
+    user says are nominal, and rows that are to be dropped.
+
+    Args:
+        kinds: which columns are nominal. missing: what to do about missing values.
+    """
+    samples = list(samples)
+    if sum(map(_cells, samples)) <= MOST_CELLS:
+        return False
+    if any(isinstance(data, StoredColumns | np.memmap) for data in samples):
+        return True
+    asked = missing != "raise" or not all(isinstance(kind, str | bool) and kind in ("auto", False) for kind in kinds)
+    return not asked and all(map(is_numeric, samples))
 
 
 def _cells(data: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.io.containers import table_columns, to_array
+from infomax.io.containers import table_columns, table_names, to_array
 from infomax.io.encoding import encoded, from_series
 from infomax.io.exact import to_float64
 from infomax.io.naming import unknown
@@ -116,6 +116,25 @@ def as_columns(data: Any, name: str, *, nominal: Nominal = "auto", shift: bool =
         encoded(column, label, kind, shift=shift) for column, label, kind in zip(array.T, labels, kinds, strict=True)
     ]
     return _joined((), parts, name)
+
+
+def is_numeric(data: Any) -> bool:
+    """Whether the types of the columns of a table, or of an array, are numbers or booleans."""
+    if isinstance(data, Columns):
+        return not data.nominal.any()
+    if table_names(data) is None:
+        return not isinstance(data, np.ndarray) or data.dtype.kind in "biuf"
+    if hasattr(data, "data_vars"):
+        return all(data[name].dtype.kind in "biuf" for name in data.data_vars)
+    import narwhals as nw  # noqa: PLC0415 - only for tables
+
+    types = nw.from_native(data).schema.values()
+    return all(kind.is_numeric() or kind == nw.Boolean for kind in types)
+
+
+def beside(parts: Sequence[Columns]) -> Columns:
+    """Columns side by side, without names."""
+    return Columns((), np.hstack([part.samples for part in parts]), np.hstack([part.nominal for part in parts]))
 
 
 def check_complete(columns: Columns, name: str, advice: str = "") -> None:

@@ -68,7 +68,9 @@ def to_array(data: Any, name: str) -> NDArray[Any]:
     """
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
         exact = data.dtype.kind in "iu" and data.dtype.itemsize == 8
-        return np.asarray(data.astype(object).filled(None) if exact else data.astype(np.float64).filled(np.nan))
+        plain = np.array(data.data, dtype=object if exact or data.dtype.kind not in "biuf" else np.float64)
+        plain[np.ma.getmaskarray(data)] = None if plain.dtype == object else np.nan
+        return plain
     if isinstance(data, torch.Tensor):
         return from_tensor(data, name)
     if hasattr(data, "to_numpy") and not isinstance(data, np.ndarray):

@@ -134,8 +134,8 @@ def _from_objects(values: list[Any], name: str, nominal: bool | None, *, shift: 
     missing = np.array([_is_missing(value) for value in values], dtype=bool)
     kept = [value for value, gone in zip(values, missing, strict=True) if not gone]
     kinds: dict[str, tuple[int, Any]] = {}
-    for row, value in zip(np.flatnonzero(~missing), kept, strict=True):
-        kinds.setdefault(_kind(value), (int(row), value))
+    for row, value in zip(np.flatnonzero(~missing).tolist(), kept, strict=True):
+        kinds.setdefault(_kind(value), (row, value))
     if len(kinds) > 1:
         (_, (row, one)), (_, (other_row, other)) = list(kinds.items())[:2]
         raise TypeError(
@@ -155,7 +155,7 @@ def _from_objects(values: list[Any], name: str, nominal: bool | None, *, shift: 
 
 
 def _numbers(values: list[Any], name: str, *, shift: bool) -> Floats:
-    """Numbers of any types, exactly: whole ones and decimals beyond 2⁵³ are told apart or refused."""
+    """Numbers of any types, exactly: whole ones and decimals beyond 2⁵³ remain different or are refused."""
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]
     if any(isinstance(value, float) for value in plain) or not plain:
         try:

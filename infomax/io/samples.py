@@ -112,6 +112,18 @@ def as_aligned(
     return Paired(columns, rows, n)
 
 
+def check_large(nominal: Mapping[str, Nominal], missing: Missing) -> None:
+    """Raise ValueError unless samples that are not copied are numbers, all of them present."""
+    check_missing(missing)
+    for name, kind in nominal.items():
+        if kind not in ("auto", False):
+            raise ValueError(
+                f"nominal_{name} must be 'auto' for samples of so many cells; got {kind!r}: draw rows first"
+            )
+    if missing == "drop":
+        raise ValueError("missing must be 'raise' for samples of so many cells; got 'drop': leave such rows out first")
+
+
 def check_missing(missing: str) -> None:
     """Raise ValueError unless it is "raise" or "drop"."""
     if missing not in ("raise", "drop"):
@@ -119,7 +131,7 @@ def check_missing(missing: str) -> None:
 
 
 def settled(columns: Columns, name: str, stacklevel: int) -> Columns:
-    """Nominal columns with their codes numbered as they first occur, those that hardly repeat as one category.
+    """Nominal columns with their codes numbered as they first occur, and rare ones among very many as one category.
 
     No estimate can tell much about categories that occur a few times among very many others. To count them as one can
     only lose information.
@@ -128,18 +140,19 @@ def settled(columns: Columns, name: str, stacklevel: int) -> Columns:
         return columns
     samples = columns.samples.copy()
     for j in np.flatnonzero(columns.nominal):
-        values, codes, counts = np.unique(samples[:, j], return_inverse=True, return_counts=True)
-        if len(values) > max(_FEW_CATEGORIES, len(samples) / _ROWS_OF_CATEGORY):
+        present = ~np.isnan(samples[:, j])
+        values, codes, counts = np.unique(samples[present, j], return_inverse=True, return_counts=True)
+        if len(values) > max(_FEW_CATEGORIES, len(codes) / _ROWS_OF_CATEGORY):
             rare = counts < _ROWS_OF_CATEGORY
             codes = np.where(rare[codes], len(values), codes)
             label = f"column {columns.names[j]!r} of {name}" if columns.names else f"column {j} of {name}"
             warnings.warn(
-                f"{label} is nominal and has {len(values)} categories in {len(samples)} rows: the {int(rare.sum())} of "
+                f"{label} is nominal and has {len(values)} categories in {len(codes)} rows: the {int(rare.sum())} of "
                 f"them with fewer than {_ROWS_OF_CATEGORY} rows count as one, which can only lose information",
                 InfomaxWarning,
-                stacklevel=stacklevel + 1,
+                stacklevel=stacklevel,
             )
-        samples[:, j] = numbered(codes.tolist())
+        samples[present, j] = numbered(codes.tolist())
     return replace(columns, samples=samples)
 
 

@@ -35,8 +35,10 @@ class Estimate:
         ceiling: the largest value possible with the rows measured at a time (those of a fold), or None.
         pvalue: of a permutation test of independence, or None without a test.
         permutations: their number; no p-value can be below 1 / (1 + permutations).
+        dropped: input rows that were left out because a value is missing.
         limit: an upper limit of the mutual information where a side is discrete: its entropy plus two standard errors
             of that. None where no side is discrete.
+        entropy: the smaller entropy of the discrete sides, bias-corrected, in the unit; None where no side is discrete.
         warnings: reasons to treat the value with caution.
         history: the training history of each model: one model for each fold, or the first model of each fold and then
             the second.
@@ -58,6 +60,8 @@ class Estimate:
     pvalue: float | None = None
     permutations: int | None = None
     limit: float | None = None
+    entropy: float | None = None
+    dropped: int = 0
     warnings: tuple[str, ...] = ()
     history: tuple[History, ...] = ()
     candidates: tuple[Trial, ...] = ()
@@ -90,6 +94,23 @@ class Estimate:
         return self.ceiling is not None and self.mi > 0.5 * self.ceiling - nat
 
     @property
+    def correlation(self) -> float:
+        r"""The correlation of a normal pair with this mutual information, :math:`\sqrt{1 - e^{-2 I}}`; 0 below 0.
+
+        Source: Linfoot, "An informational measure of correlation", 1957, doi:10.1016/S0019-9958(57)90116-X.
+        """
+        nats = self.mi if self.unit == "nats" else self.mi * math.log(2)
+        return math.sqrt(-math.expm1(-2 * max(0.0, nats)))
+
+    @property
+    def normalized(self) -> float | None:
+        """The mutual information over the smaller entropy of the discrete sides; 0 below 0, None without such a side.
+
+        It is 1 where a discrete side is a function of the other side.
+        """
+        return max(0.0, self.mi) / self.entropy if self.entropy else None
+
+    @property
     def least_pvalue(self) -> float:
         """The smallest p-value possible with these permutations; 0 if their number is not known."""
         return 0.0 if self.permutations is None else 1 / (1 + self.permutations)
@@ -110,6 +131,7 @@ class Estimate:
             gap=convert(self.gap),
             ceiling=None if self.ceiling is None else convert(self.ceiling),
             limit=None if self.limit is None else convert(self.limit),
+            entropy=None if self.entropy is None else convert(self.entropy),
             local=None if self.local is None else self.local / math.log(2),
             history=tuple(replace(fold, validation=[convert(v) for v in fold.validation]) for fold in self.history),
             candidates=tuple(
@@ -128,6 +150,8 @@ class Estimate:
         return {
             **{name: value for name, value in asdict(short).items() if name not in left_out},
             "confidence_interval_95": list(self.confidence_interval()),
+            "correlation": self.correlation,
+            "normalized": self.normalized,
             "candidates": [asdict(trial) for trial in self.candidates],
             "warnings": [*self.warnings],
         }
@@ -166,10 +190,11 @@ class Estimate:
         ceiling = "" if self.ceiling is None else f", ceiling {self.ceiling:.2f}"
         gap = f", gap {self.gap:.4f}" if self.history or self.candidates else ""
         test = "" if self.pvalue is None else f", p {pvalue_text(self.pvalue, self.least_pvalue)} for independence"
+        pairs = f"{self.n} pairs" + (f" ({self.dropped} with missing values dropped)" if self.dropped else "")
         extra = f"{gap}{ceiling}{test}"
         lines = [
             f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
-            f"  {KIND_NAMES[self.kind]} by {self.bound} from {self.n} pairs, standard error {self.stderr:.4f}{extra}",
+            f"  {KIND_NAMES[self.kind]} by {self.bound} from {pairs}, standard error {self.stderr:.4f}{extra}",
         ]
         return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])
 

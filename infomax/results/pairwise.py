@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -37,7 +37,10 @@ class Pairwise:
         names: of the rows, D. columns: names of the columns, E; the same if one set was given.
         symmetric: whether one set was given.
         bound: the name of the estimator. kind: "lower", "upper" or "estimate", as of :class:`Estimate`. n: rows of
-            the samples. seed: as given. correction: how q-values were computed. unit: "nats" or "bits".
+            the samples, with those that lack values. seed: as given. correction: how q-values were computed.
+        unit: "nats" or "bits".
+        rows: of each pair, those in which neither column lacks a value, ``(D, E)``.
+        entropy: of each pair, the smaller entropy of its discrete columns; NaN where neither is discrete, ``(D, E)``.
         warnings: reasons to treat the value with caution.
     """
 
@@ -54,6 +57,8 @@ class Pairwise:
     n: int
     seed: int
     correction: Correction
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+    entropy: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     unit: Literal["nats", "bits"] = "nats"
     warnings: tuple[str, ...] = ()
 
@@ -71,17 +76,29 @@ class Pairwise:
         return self.mi - half, np.maximum(self.mi + half + np.maximum(self.gap, 0.0), 0.0)
 
     @property
+    def correlation(self) -> Floats:
+        """Of each pair, as :attr:`Estimate.correlation`, ``(D, E)``."""
+        nats = self.mi if self.unit == "nats" else self.mi * math.log(2)
+        return np.asarray(np.sqrt(-np.expm1(-2 * np.maximum(nats, 0.0))))
+
+    @property
+    def normalized(self) -> Floats:
+        """Of each pair, as :attr:`Estimate.normalized`, ``(D, E)``; NaN where neither column is discrete."""
+        entropy = np.where(self.entropy > 0, self.entropy, np.nan)
+        return np.asarray(np.maximum(self.mi, 0.0) / entropy)
+
+    @property
     def bits(self) -> Pairwise:
         """The same in bits."""
         if self.unit == "bits":
             return self
-        in_bits = {name: getattr(self, name) / math.log(2) for name in ("mi", "stderr", "gap")}
+        in_bits = {name: getattr(self, name) / math.log(2) for name in ("mi", "stderr", "gap", "entropy")}
         return replace(self, **in_bits, unit="bits")
 
     @property
     def pairs(self) -> list[dict[str, Any]]:
-        """Each pair once, the largest value first: names, value, standard error, 95 % interval, p- and q-value."""
-        low, high = self.confidence_interval()
+        """Each pair once, the largest value first: names, value, standard error, interval, p- and q-value, and rows."""
+        (low, high), correlation = self.confidence_interval(), self.correlation
         places = np.triu_indices(len(self.names), 1) if self.symmetric else np.indices(self.mi.shape).reshape(2, -1)
         order = np.argsort(-self.mi[tuple(places)], kind="stable")
         return [
@@ -94,6 +111,8 @@ class Pairwise:
                 "high": float(high[i, j]),
                 "pvalue": float(self.pvalue[i, j]),
                 "qvalue": float(self.qvalue[i, j]),
+                "correlation": float(correlation[i, j]),
+                "n": int(self.rows[i, j]) if self.rows.size else self.n,
             }
             for i, j in zip(places[0][order], places[1][order], strict=True)
         ]
@@ -102,7 +121,8 @@ class Pairwise:
         """Everything as plain numbers, strings, lists and dicts (JSON-ready); NaN in the matrices becomes None."""
         low, high = self.confidence_interval()
         matrices = {name: getattr(self, name) for name in ("mi", "stderr", "gap", "pvalue", "qvalue")}
-        matrices |= {"low_95": low, "high_95": high}
+        matrices |= {"low_95": low, "high_95": high, "entropy": self.entropy, "rows": self.rows}
+        matrices |= {"correlation": self.correlation, "normalized": self.normalized}
         facts = ("symmetric", "bound", "kind", "n", "seed", "correction", "unit")
         return {
             "names": [*self.names],
@@ -127,30 +147,42 @@ class Pairwise:
             raise ImportError("data frames need pandas; pip install pandas") from error
         return DataFrame(self.pairs)
 
-    def plot(self, level: float = 0.05) -> Figure:
+    def plot(self, level: float = 0.05, value: Literal["mi", "correlation", "normalized"] = "mi") -> Figure:
         """A matplotlib figure: the matrix in colours, with a dot for pairs whose q-value is at most ``level``.
 
+        Args:
+            value: what the colours show: the mutual information, or a coefficient from 0 to 1.
+
         Raises:
+            ValueError: for another value.
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
         """
         from infomax.results.plots import new_figure  # noqa: PLC0415 - matplotlib is an extra
 
-        rows, columns = self.mi.shape
+        names = {
+            "mi": f"mutual information, {self.unit}",
+            "correlation": "correlation",
+            "normalized": "share of entropy",
+        }
+        if value not in names:
+            raise ValueError(f"value must be one of {', '.join(names)}; got {value!r}")
+        matrix = getattr(self, value)
+        rows, columns = matrix.shape
         side = 0.55 if max(rows, columns) <= 12 else 0.25 if max(rows, columns) <= 60 else 0.12
         figure, (ax,) = new_figure(min(2.5 + side * columns, 24), min(1.5 + side * rows, 24))
-        image = ax.imshow(self.mi.clip(0.0), cmap="viridis", vmin=0.0, aspect="auto")
+        image = ax.imshow(matrix.clip(0.0), cmap="viridis", vmin=0.0, aspect="auto")
         ax.set_facecolor("0.85")  # of the diagonal
         i, j = (self.qvalue <= level).nonzero()
         numbers = max(rows, columns) <= 12
         ax.plot(j, i + (0.3 if numbers else 0.0), "o", color="w", mec="0.2", mew=0.5, ms=4 if numbers else 3)
-        for (row, column), value in np.ndenumerate(self.mi) if numbers else ():
-            if not math.isnan(value):
-                colour = "k" if value > 0.6 * image.get_clim()[1] else "w"
-                ax.annotate(f"{value:.2f}", (column, row), ha="center", va="center", size=8, color=colour)
+        for (row, column), number in np.ndenumerate(matrix) if numbers else ():
+            if not math.isnan(number):
+                colour = "k" if number > 0.6 * image.get_clim()[1] else "w"
+                ax.annotate(f"{number:.2f}", (column, row), ha="center", va="center", size=8, color=colour)
         if max(rows, columns) <= 60:
             ax.set_xticks(range(columns), self.columns, rotation=90)
             ax.set_yticks(range(rows), self.names)
-        figure.colorbar(image, ax=ax, label=f"mutual information, {self.unit}")
+        figure.colorbar(image, ax=ax, label=names[value])
         ax.set_title(f"{self.n} rows; dots: q ≤ {level:g}", loc="left", size=11)
         return figure
 

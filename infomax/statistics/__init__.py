@@ -8,12 +8,13 @@ from infomax.statistics.gaussian import couple, fit_gaussian, ledoit_wolf, sampl
 from infomax.statistics.marginals import Margins, fit_margins, normal_scores
 from infomax.statistics.neighbours import ksg_terms
 from infomax.statistics.permutation_test import independence_pvalue, permutation_pvalue
-from infomax.statistics.rank_tests import Correction, qvalues, rank_pvalues
+from infomax.statistics.rank_tests import Correction, class_pvalues, qvalues, rank_pvalues
 from infomax.statistics.relations import follow_exactly
 
 __all__ = [
     "Correction",
     "Margins",
+    "class_pvalues",
     "codes",
     "couple",
     "fit_gaussian",

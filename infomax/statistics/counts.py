@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.statistics.labels import as_labels, entropies_without
+from infomax.statistics.labels import Booleans, Labels, entropies_without, labels_of
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -106,24 +107,33 @@ def _count(x: Floats, y: Floats) -> _Counted:
     return (of_x, of_y, of_pair), counts_x, counts_y, counts
 
 
-def entropy_limit(x: Floats, y: Floats) -> float | None:
-    r"""An upper limit of the mutual information if a side is discrete, in nats; ``None`` if neither side is.
+def entropy_limit(x: Floats, y: Floats, nominal: Sequence[Booleans] = ()) -> tuple[float | None, float | None]:
+    r"""The smaller entropy of the discrete sides, bias-corrected, and a limit of the mutual information, in nats.
 
-    The smaller entropy of the discrete sides, bias-corrected by a jackknife, plus two standard errors, plus
-    :math:`\tfrac{F_1}{N} \log N`, where F₁ rows have a value that occurs only once. The last term allows for values
-    that did not occur in the sample. A side is discrete if its rows are labels: see
-    :func:`infomax.statistics.labels.as_labels`.
+    The limit is the smallest entropy plus two standard errors, plus :math:`\tfrac{F_1}{N} \log N`, where F₁ rows have
+    a value that occurs only once. The last term allows for values that did not occur in the sample. A side is discrete
+    if its rows are labels: see :func:`infomax.statistics.labels.labels_of`.
+
+    Args:
+        nominal: which columns of x and of y are nominal; by default none.
+
+    Returns:
+        entropy and limit; None for both if neither side is discrete.
     """
-    limits = [limit for limit in map(_entropy_limit, (x, y)) if limit is not None]
-    return min(limits, default=None)
+    flags = nominal or [np.zeros(side.shape[1], dtype=bool) for side in (x, y)]
+    found = [_entropy_limit(labels_of(side, which)) for side, which in zip((x, y), flags, strict=True)]
+    limits = [pair for pair in found if pair is not None]
+    if not limits:
+        return None, None
+    return min(entropy for entropy, _ in limits), min(limit for _, limit in limits)
 
 
-def _entropy_limit(samples: Floats) -> float | None:
-    labels = as_labels(samples)
+def _entropy_limit(labels: Labels | None) -> tuple[float, float] | None:
     if labels is None:
         return None
-    entropies, n = labels.entropies(), len(samples)
+    entropies, n = labels.entropies(), len(labels.of_row)
     # The jackknife's standard error: a row's share of the entropy without bias is not the one that it changes by.
     without = entropies_without(labels.counts)[labels.of_row]
     stderr = math.sqrt((n - 1) * float(without.var()))
-    return float(entropies.mean()) + 2 * stderr + float((labels.counts == 1).sum()) / n * math.log(n)
+    entropy = float(entropies.mean())
+    return entropy, entropy + 2 * stderr + float((labels.counts == 1).sum()) / n * math.log(n)

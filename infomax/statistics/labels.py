@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
 
 #: A side is a label if each value occurs so often on average, and if at most this share of its rows has a value that
 #: occurs only once.
 _ROWS_PER_VALUE, _MOST_ALONE = 5, 0.02
+#: A side of nominal columns is a label with up to so many values, however few rows there are.
+_FEW_VALUES = 10
+#: Most indicators of a nominal column.
+_MOST_INDICATORS = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,3 +74,47 @@ def as_labels(samples: Floats) -> Labels | None:
     place[np.argsort(first)] = np.arange(len(first))
     of_row = place[codes]
     return Labels(of_row, np.bincount(of_row))
+
+
+def labels_of(samples: Floats, nominal: Booleans) -> Labels | None:
+    """The labels of a side ``(N, D)``, if it is one: nominal columns alone, or rows that repeat (:func:`as_labels`).
+
+    Nominal columns are a label however often their values occur, unless several of them have very many combinations.
+
+    Args:
+        nominal: which columns are nominal, ``(D,)``.
+    """
+    if not (len(nominal) and nominal.all()):
+        return as_labels(samples)
+    codes = np.zeros(len(samples), dtype=np.int64)
+    for column in samples.T:
+        values = np.unique(column, return_inverse=True)[1]
+        codes = np.unique(codes * (int(values.max()) + 1) + values, return_inverse=True)[1]
+    first, codes = np.unique(codes, return_index=True, return_inverse=True)[1:]
+    if len(first) < 2 or (len(nominal) > 1 and len(first) > max(_FEW_VALUES, len(samples) / _ROWS_PER_VALUE)):
+        return None
+    place = np.empty(len(first), dtype=np.int64)
+    place[np.argsort(first)] = np.arange(len(first))
+    of_row = place[codes]
+    return Labels(of_row, np.bincount(of_row))
+
+
+def indicators(samples: Floats, nominal: Booleans) -> Floats:
+    """The columns ``(N, D)``, with the nominal ones replaced by an indicator of each category but the most frequent.
+
+    A column has at most 128 indicators, those of its most frequent categories.
+
+    >>> indicators(np.array([[0.0, 7.0], [1.0, 8.0], [2.0, 9.0], [0.0, 6.0]]), np.array([True, False])).tolist()
+    [[0.0, 0.0, 7.0], [1.0, 0.0, 8.0], [0.0, 1.0, 9.0], [0.0, 0.0, 6.0]]
+    """
+    if not nominal.any():
+        return samples
+    parts = []
+    for column, is_nominal in zip(samples.T, nominal, strict=True):
+        if not is_nominal:
+            parts.append(column[:, None])
+            continue
+        values, codes, counts = np.unique(column, return_inverse=True, return_counts=True)
+        kept = np.sort(np.argsort(-counts, kind="stable")[1 : 1 + _MOST_INDICATORS])
+        parts.append((codes[:, None] == kept).astype(np.float64) if len(values) > 1 else column[:, None])
+    return np.hstack(parts)

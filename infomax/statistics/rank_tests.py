@@ -22,6 +22,10 @@ _COSINES, _WIDTHS = 16, (1, 2, 4, 8, 16)
 _NULL_ROWS = 1000
 #: Permutations at a time; elements of a block of features.
 _DRAWS, _BLOCK = 500, 1 << 24
+#: Smaller counts are distinguished exactly.
+_FEW = 20
+#: Null distributions, in ascending order, by what they depend on.
+Nulls = dict[tuple[int, ...], Floats]
 #: Largest number of columns in a block.
 _COLUMNS = 64
 
@@ -61,7 +65,7 @@ def qvalues(pvalues: Floats, correction: Correction = "benjamini-hochberg") -> F
 
 
 @isolated()
-def rank_pvalues(x: Floats, y: Floats, *, draws: int, rng: np.random.Generator) -> Floats:
+def rank_pvalues(x: Floats, y: Floats, *, draws: int, rng: np.random.Generator, nulls: Nulls | None = None) -> Floats:
     r"""P-values of independence of each column of x and each column of y.
 
     Columns are replaced by their ranks; ties are broken at random. If two columns are independent, their ranks are in
@@ -76,13 +80,18 @@ def rank_pvalues(x: Floats, y: Floats, *, draws: int, rng: np.random.Generator) 
 
     Args:
         x: ``(N, D)``. y: ``(N, E)``. draws: number of permutations B; p-values are multiples of 1 / (1 + B).
+        nulls: null distributions of earlier calls with the same number of draws, which are used again for a number of
+            rows that differs by a few percent; to be filled.
 
     Returns:
         ``(D, E)``.
     """
     n = len(x)
     ranks_x, ranks_y = (_random_ranks(side, rng) for side in (x, y))
-    null = np.sort(_null_statistics(min(n, _NULL_ROWS), draws, rng))
+    nulls, key = {} if nulls is None else nulls, (_coarse(min(n, _NULL_ROWS)),)
+    if key not in nulls:
+        nulls[key] = np.sort(_null_statistics(min(n, _NULL_ROWS), draws, rng))
+    null = nulls[key]
     basis = _basis(n)
     block = min(max(1, _BLOCK // (n * basis.shape[1])), _COLUMNS)
     found = np.empty((x.shape[1], y.shape[1]))
@@ -95,6 +104,78 @@ def rank_pvalues(x: Floats, y: Floats, *, draws: int, rng: np.random.Generator) 
             exceeding = draws - np.searchsorted(null, observed - 1e-9, "left")  # equal up to rounding
             found[first : first + block, second : second + block] = (1 + exceeding) / (1 + draws)
     return found
+
+
+@isolated()
+def class_pvalues(
+    classes: NDArray[np.int64], y: Floats, *, draws: int, rng: np.random.Generator, nulls: Nulls | None = None
+) -> Floats:
+    r"""P-values of independence of a nominal variable and each column of y.
+
+    As :func:`rank_pvalues`, with the classes in place of the functions of one column: the statistics are the sums of
+    squares between classes of the normal scores (a test of Kruskal and Wallis's kind, 1952) and of the first 1, 2, 4, 8
+    and 16 cosines of the ranks, and the smallest of their chi-squared tails is compared with that of permuted classes.
+
+    Args:
+        classes: 0, 1, …, ``(N,)``. y: ``(N, E)``. draws: number of permutations B; p-values are multiples of
+            1 / (1 + B). nulls: as :func:`rank_pvalues`, of classes with about the same numbers of rows.
+
+    Returns:
+        ``(E,)``.
+    """
+    n = len(classes)
+    ranks = _random_ranks(y, rng)
+    some = classes if n <= _NULL_ROWS else rng.permutation(classes)[:_NULL_ROWS]
+    _, some = np.unique(some, return_inverse=True)
+    nulls = {} if nulls is None else nulls
+    key = (0, *sorted(map(_coarse, np.bincount(some).tolist())))
+    if key not in nulls:
+        nulls[key] = np.sort(_null_between(some, draws, rng))
+    basis, classes = _basis(n), np.unique(classes, return_inverse=True)[1]
+    observed = [_between(classes, basis[torch.from_numpy(column)][None])[0] for column in ranks.T]
+    exceeding = draws - np.searchsorted(nulls[key], np.array(observed) - 1e-9, "left")
+    return np.asarray((1 + exceeding) / (1 + draws))
+
+
+def _null_between(classes: NDArray[np.int64], draws: int, rng: np.random.Generator) -> Floats:
+    """The statistic of ranks in random order, ``(draws,)``."""
+    n, basis, found = len(classes), _basis(len(classes)), []
+    most = min(_DRAWS, max(1, _BLOCK // (n * basis.shape[1])))
+    for start in range(0, draws, most):
+        count = min(most, draws - start)
+        orders = rng.permuted(np.tile(np.arange(n), (count, 1)), axis=1)
+        found.append(_between(classes, basis[torch.from_numpy(orders.reshape(-1))].reshape(count, n, -1)))
+    return np.concatenate(found)
+
+
+def _coarse(count: int) -> int:
+    """The same number for counts that differ by less than a tenth; small ones as they are."""
+    return count if count < _FEW else _FEW + int(math.log(count / _FEW) / math.log(1.1))
+
+
+def _between(classes: NDArray[np.int64], functions: Tensor) -> Floats:
+    """The largest negative log of the tails of the sums of squares between classes.
+
+    Args:
+        classes: ``(N,)``. functions: of the ranks, centred, with unit norm, in B orders of the rows, ``(B, N, F)``.
+    """
+    counts = np.bincount(classes)
+    own = torch.zeros(len(counts), len(classes))
+    own[torch.from_numpy(classes), torch.arange(len(classes))] = torch.from_numpy(1 / np.sqrt(counts[classes])).float()
+    squares = (own @ functions).square().sum(1).double() * (len(classes) - 1)
+    sums, degrees = [squares[:, 0]], [len(counts) - 1]
+    for width in (width for width in _WIDTHS if width < squares.shape[1]):
+        sums.append(squares[:, 1 : width + 1].sum(1))
+        degrees.append((len(counts) - 1) * width)
+    return _largest(sums, degrees)
+
+
+def _largest(sums: list[Tensor], degrees: list[int]) -> Floats:
+    """The negative log of the smallest of the chi-squared tails of sums of squares."""
+    from scipy.special import chdtrc  # noqa: PLC0415 - not needed for training
+
+    tails = [chdtrc(df, values.numpy()) for df, values in zip(degrees, sums, strict=True)]
+    return np.asarray(-np.log(np.maximum(np.minimum.reduce(tails), np.finfo(float).tiny)))
 
 
 def _random_ranks(samples: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -121,16 +202,13 @@ def _features(basis: Tensor, ranks: NDArray[np.int64]) -> Tensor:
 
 def _statistics(products: Tensor, n: int) -> Floats:
     """The largest negative log of the chi-squared tails, from inner products ``(…, F, F)`` of the functions."""
-    from scipy.special import chdtrc  # noqa: PLC0415 - not needed for training
-
     squares = products.double().square() * (n - 1)
     sums = [squares[..., 0, 0]]
     degrees = [1]
     for width in (width for width in _WIDTHS if width < squares.shape[-1]):
         sums.append(squares[..., 1 : width + 1, 1 : width + 1].sum((-1, -2)))
         degrees.append(width**2)
-    tails = [chdtrc(df, values.numpy()) for df, values in zip(degrees, sums, strict=True)]
-    return np.asarray(-np.log(np.maximum(np.minimum.reduce(tails), np.finfo(float).tiny)))
+    return _largest(sums, degrees)
 
 
 def _null_statistics(n: int, draws: int, rng: np.random.Generator) -> Floats:

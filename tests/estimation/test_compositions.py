@@ -314,7 +314,7 @@ def draw(n=100):
         (lambda: conditional(draw(), draw(), draw(98)), ValueError, "z must have as many rows as x; got 98 and 100"),
         (lambda: conditional(draw(19), draw(19), draw(19)), ValueError, "x must have at least 20 rows; got 19"),
         (lambda: conditional(draw(), draw(), [math.nan] * 100), ValueError, "z must be finite; got 100 NaN"),
-        (lambda: conditional(draw(), draw(), ["a"] * 100), TypeError, "z must hold numbers; got dtype <U1"),
+        (lambda: conditional(draw(), draw(), ["a", 1] * 50), TypeError, "z must hold values of one kind"),
         (lambda: conditional(draw(), draw(), draw(), bound=["nwj"]), TypeError, r"bound must be one name.*\['nwj'\]"),
         (lambda: interaction_information(draw(), draw(), draw(), seed=-1), ValueError, "seed must be a whole number"),
         (lambda: interaction_information(draw(), draw(), draw(7)), ValueError, "z must have as many rows as x; got 7"),

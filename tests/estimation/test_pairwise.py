@@ -221,7 +221,7 @@ def test_plot(columns):
         (table(), None, {"seed": -1}, ValueError, "seed must be a whole number of at least 0; got -1"),
         (table(), None, {"quick": True}, TypeError, "without a bound there are no further keywords; got quick"),
         (pandas.DataFrame(table(), columns=list("aabcde")), None, {}, ValueError, "columns of different names"),
-        (np.array([["a"] * 2] * 30), None, {}, TypeError, "x must hold numbers"),
+        (np.array([[1j] * 2] * 30), None, {}, TypeError, "x must hold numbers, text or dates"),
     ],
 )
 def test_bad_input(x, y, options, error, message):

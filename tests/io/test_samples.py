@@ -45,14 +45,14 @@ def test_one_dimension_is_one_column_and_input_is_copied():
         (np.float64(3), ValueError, "got 0-D"),
         (np.zeros((0, 0)), ValueError, "x must have at least one column"),
         (np.zeros((5, 0)), ValueError, "x must have at least one column"),
-        (np.array(["a", "b"]), TypeError, "x must hold numbers; got dtype <U1"),
-        (np.array([1, None]), TypeError, "x must hold numbers; got dtype object"),
-        (np.ma.masked_less(np.arange(4.0), 2), ValueError, "x must have no missing values; got 2 masked values"),
+        (np.array(["a", "b"]), TypeError, "x must hold numbers; got text or categories"),
+        (np.array([1, None]), ValueError, "x must be finite; got 1 NaN and 0 infinite values in 1 rows, .* row 1"),
+        (np.ma.masked_less(np.arange(4.0), 2), ValueError, "x must be finite; got 2 NaN .* in 2 rows, .* row 0"),
         ([[1, 2], [3]], ValueError, "x must have rows of equal length; got a ragged list"),
         (torch.eye(2).to_sparse(), TypeError, r"x must be a dense tensor; got layout torch\.sparse_coo"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "x must have columns of different names"),
         (np.array([1j]), TypeError, "got dtype complex128"),
-        (np.array(["2020-01-01"], dtype="datetime64[D]"), TypeError, "datetime64"),
+        (np.zeros(2, "V4"), TypeError, "x must hold numbers, text or dates; got dtype |V4"),
         (pd.DataFrame({"a": [1.0], "city": ["Rome"]}), TypeError, "column 'city' of x must hold numbers"),
         (np.array([1.0, np.nan, np.inf, np.nan]), ValueError, "got 2 NaN and 1 infinite values in 3 rows, .* row 1"),
         (pd.Series([1, None, 3], dtype="Int64"), ValueError, "got 1 NaN and 0 infinite values in 1 rows, .* row 1"),
@@ -72,7 +72,7 @@ def test_pairs_are_held_to_their_rules():
 
 def test_constant_columns_are_left_out_and_the_users_line_is_shown():
     def called_by_a_user(x, y):
-        return as_aligned({"x": x, "y": y}, least=2).values()
+        return (found.samples for found in as_aligned({"x": x, "y": y}, least=2).columns.values())
 
     with pytest.warns(ConstantColumnWarning, match="x has 1 constant of 2 columns, left out: 1") as caught:
         x, y = called_by_a_user(np.array([[1, 7], [2, 7]]), np.array([1, 2]))

@@ -211,7 +211,12 @@ def test_what_is_not_finite_is_named_with_its_row(large, array, path, value, mon
     [
         (np.zeros((600, 2)), np.zeros(599), ValueError, "y must have as many rows as x; got 599 and 600"),
         (np.zeros((10, 200)), np.zeros(10), ValueError, "x must have at least 20 rows; got 10"),
-        (np.zeros((600, 2)), np.array(["a"] * 600), TypeError, "y must hold numbers; got dtype <U1"),
+        (
+            np.zeros((600, 2)),
+            np.array([1j] * 600),
+            TypeError,
+            "y must hold numbers, text or dates; got dtype complex128",
+        ),
         (np.zeros((600, 2, 2)), np.zeros(600), ValueError, r"x must be 1-D \(N,\) or 2-D \(N, D\); got 3-D"),
     ],
 )

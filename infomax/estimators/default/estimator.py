@@ -22,6 +22,7 @@ from infomax.estimators.problem import Problem
 from infomax.exceptions import InfomaxWarning, TrainingWarning
 from infomax.progress import no_progress
 from infomax.statistics.counts import codes, copied_rows, plugin, plugin_stderr
+from infomax.statistics.labels import Booleans, indicators
 from infomax.statistics.marginals import Floats, normal_scores
 from infomax.statistics.neighbours import tie_breaker
 from infomax.statistics.permutation_test import independence_pvalue, permutation_pvalue
@@ -65,6 +66,7 @@ class DefaultEstimator(Estimator):
     use_when = "the default: the most accurate without tuning; with a test of independence"
     reference = "this library; copulas: Ince et al. 2017; JS training: arXiv 1606.00709; stacking: Wolpert 1992"
     trains = True
+    takes_codes = True
     most_rows: ClassVar[int] = MOST_MEASURED
     most_cells: ClassVar[int] = 6 * 2**20  # it holds each cell several times
 
@@ -90,6 +92,7 @@ class DefaultEstimator(Estimator):
             device=problem.device,
             replicas=default_replicas(n, quick=problem.quick),
             draws=99 if problem.quick else 199,
+            nominal=problem.flags,
             tick=tick,
         )
 
@@ -129,6 +132,7 @@ def measure(
     device: torch.device,
     replicas: int = 1,
     draws: int = 199,
+    nominal: tuple[Booleans, Booleans] | None = None,
     tick: Callable[[int], None] = no_progress,
 ) -> Measurement:
     r"""Estimate mutual information by the log-ratio of the best of several models, and a network for its residual.
@@ -173,6 +177,8 @@ def measure(
         x, y: finite samples ``(N, Dx)``, ``(N, Dy)``, without constant columns.
         seed, folds, schedule, device: as :func:`infomax.estimate`. replicas: networks of each fold. draws:
             permutations of the test of independence.
+        nominal: which columns of x, and of y, are codes of nominal variables: a side of such columns is a label, and
+            beside others they are indicators of their categories.
         tick: called with the number of training steps done.
 
     Returns:
@@ -186,13 +192,15 @@ def measure(
     if _is_table(x, y):
         tick(left)
         return _of_table(x, y, draws, rng)
-    labelled, of_labels = Labelled.of(x, y), None
+    nominal = nominal or (np.zeros(x.shape[1], dtype=bool), np.zeros(y.shape[1], dtype=bool))
+    labelled, of_labels = Labelled.of(x, y, nominal), None
     if labelled is not None:
         labels_rng = np.random.default_rng((seed, 2))
         of_labels = labelled.measure(draws, labels_rng)
         if labelled.explained(of_labels) or not labelled.ordered(labels_rng):
             tick(left)
             return of_labels
+    x, y = (indicators(side, flags) for side, flags in zip((x, y), nominal, strict=True))
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     parts = np.array_split(rng.permutation(len(x)), folds)
     with torch.no_grad():

@@ -11,7 +11,7 @@ from infomax.estimators.base import Measurement
 from infomax.estimators.default.alternatives import at_most
 from infomax.estimators.default.nominal import measure_labels
 from infomax.estimators.default.tables import measure_tables
-from infomax.statistics.labels import Floats, Labels, as_labels
+from infomax.statistics.labels import Booleans, Floats, Labels, indicators, labels_of
 from infomax.statistics.marginals import normal_scores
 
 #: Fewest values of a column whose order may carry information that is tested, permutations of the values, and level.
@@ -26,18 +26,33 @@ _MOST_FEATURES = 32
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Samples of which a side, or both, are labels."""
+    """Samples of which a side, or both, are labels; nominal columns are indicators of their categories.
+
+    Attributes:
+        x, y: ``(N, D)``. labels_x, labels_y: the labels of each side, or None. named: whether the labels of each side
+            are names for certain, so that they have no order.
+    """
 
     x: Floats
     y: Floats
     labels_x: Labels | None
     labels_y: Labels | None
+    named: tuple[bool, bool] = (False, False)
 
     @staticmethod
-    def of(x: Floats, y: Floats) -> Labelled | None:
-        """None if neither side is a label, or if there are too few rows."""
-        labels = as_labels(x), as_labels(y)
-        return None if labels == (None, None) or len(x) < _LEAST_ROWS else Labelled(x, y, *labels)
+    def of(x: Floats, y: Floats, nominal: tuple[Booleans, Booleans] | None = None) -> Labelled | None:
+        """None if neither side is a label, or if there are too few rows, unless a side is nominal.
+
+        Args:
+            nominal: which columns of x, and of y, are codes of nominal variables; by default none.
+        """
+        nominal = nominal or (np.zeros(x.shape[1], dtype=bool), np.zeros(y.shape[1], dtype=bool))
+        labels = [labels_of(side, flags) for side, flags in zip((x, y), nominal, strict=True)]
+        named = [bool(flags.any()) and own is not None for flags, own in zip(nominal, labels, strict=True)]
+        if labels == [None, None] or (len(x) < _LEAST_ROWS and not any(named)):
+            return None
+        x, y = (indicators(side, flags) for side, flags in zip((x, y), nominal, strict=True))
+        return Labelled(x, y, labels[0], labels[1], (named[0], named[1]))
 
     @property
     def entropy(self) -> float:
@@ -60,10 +75,10 @@ class Labelled:
 
     def ordered(self, rng: np.random.Generator) -> bool:
         """Whether the labels of a side are numbers whose order carries information: see :func:`carries_order`."""
-        sides = (self.labels_x, self.x, self.y), (self.labels_y, self.y, self.x)
+        sides = (self.labels_x, self.x, self.y, self.named[0]), (self.labels_y, self.y, self.x, self.named[1])
         return any(
-            labels is not None and own.shape[1] == 1 and carries_order(labels, own[:, 0], other, rng)
-            for labels, own, other in sides
+            labels is not None and not named and own.shape[1] == 1 and carries_order(labels, own[:, 0], other, rng)
+            for labels, own, other, named in sides
         )
 
 
