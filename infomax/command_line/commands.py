@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from infomax.estimation.pairwise import pairwise
 from infomax.estimators import chosen
 from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
 from infomax.io.columns import Columns
-from infomax.io.files import MAPPED, check_writable, open_columns, read_named
+from infomax.io.csv_tables import TextFormat
+from infomax.io.files import MAPPED, check_writable, is_numeric, open_columns, read_named
 from infomax.io.samples import Floats
 from infomax.io.stored import StoredColumns
 from infomax.results.composition import Composition
@@ -60,7 +62,8 @@ def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
     options = {name: getattr(arguments, name) for name in ("seed", "device", "quick", "n_neighbors")}
     options |= {"progress": arguments.progress and leads, "shared": distributed.active()}
     selections = [part.split(",") for part in (arguments.x, arguments.y, arguments.given) if part is not None]
-    x, y, *z = _read(arguments.file, *selections, seed=arguments.seed)
+    x, y, *z = _read(arguments.file, *selections, seed=arguments.seed, text=_text_format(arguments))
+    options["missing"] = arguments.missing
     results: Sequence[Estimate | Composition]  # of one of the two
     with _plain_warnings(show=leads):
         if z:
@@ -82,7 +85,16 @@ def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path: str, *selections: Sequence[str], seed: int) -> Sequence[Columns | StoredColumns | Floats]:
+def _text_format(arguments: argparse.Namespace) -> TextFormat:
+    """How the file is read."""
+    nominal = tuple(name.strip() for name in (arguments.nominal or "").split(",") if name.strip())
+    sep = {"\\t": "\t", "tab": "\t"}.get(arguments.sep, arguments.sep)
+    return TextFormat(sep=sep, encoding=arguments.encoding, nominal=nominal, missing=arguments.missing)
+
+
+def _read(
+    path: str, *selections: Sequence[str], seed: int, text: TextFormat
+) -> Sequence[Columns | StoredColumns | Floats]:
     """Columns of the file, which may be larger than memory; with {rank} in its name, those of all ranks in one."""
     sharded = "{rank}" in path
     if sharded and not (distributed.active() or distributed.launched()):
@@ -91,14 +103,20 @@ def _read(path: str, *selections: Sequence[str], seed: int) -> Sequence[Columns 
         )
     path = path.replace("{rank}", str(distributed.rank()))
     mapped = Path(path).suffix.lower() in MAPPED
-    if mapped and not sharded:
-        return open_columns(path, *selections)
+    if not sharded:
+        plain = not text.nominal and text.missing == "raise"
+        return (
+            open_columns(path, *selections)
+            if mapped and plain and is_numeric(path, *selections)
+            else read_named(path, *selections, text=text)
+        )
+    if text.nominal or text.missing == "drop":
+        raise ValueError("--nominal and --missing drop are not for files of several processes")
     columns: list[Columns | StoredColumns] = []  # if one rank cannot read its file, all stop
     # An offset of its own on each rank would change the values.
-    read = open_columns if mapped else partial(read_named, shift=not sharded)
+    numbers = replace(text, numbers=True)
+    read = open_columns if mapped else partial(read_named, shift=False, text=numbers)
     distributed.together(lambda: columns.extend(read(path, *selections)))
-    if not sharded:
-        return columns
     sides = [f"{side} of {path}" for side in ("x", "y", "z")[: len(columns)]]
     given = {side: c.samples if isinstance(c, Columns) else c for side, c in zip(sides, columns, strict=True)}
     gathered, rows = gather_drawn(given, seed=seed)
@@ -117,8 +135,8 @@ def _pairwise(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         check_figure_path(arguments.plot)
     selections = [part.split(",") for part in (arguments.columns, arguments.others) if part is not None]
-    sides = read_named(arguments.file, *selections)
-    options = {name: getattr(arguments, name) for name in ("bound", "correction", "seed", "progress")}
+    sides = read_named(arguments.file, *selections, text=_text_format(arguments))
+    options = {name: getattr(arguments, name) for name in ("bound", "correction", "seed", "progress", "missing")}
     if arguments.n_neighbors is not None:
         options["n_neighbors"] = arguments.n_neighbors
     with _plain_warnings(show=True):

@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("estimate", help="mutual information of columns of a file")
     one.add_argument(
         "file",
-        help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet; under torchrun, {rank} in the name stands for the "
+        help=".csv, .tsv (also .gz, .bz2, .xz; - is standard input), .npz, .npy (columns 0, 1, …) or .parquet; "
+        "under torchrun, {rank} in the name stands for the "
         "number of the process, and each process reads its own rows",
     )
     one.add_argument("--x", required=True, metavar="a,b", help="columns (or arrays of an .npz); * and ? match")
@@ -76,7 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--no-progress", dest="progress", action="store_false")
 
     many = commands.add_parser("pairwise", help="mutual information of every pair of columns of a file")
-    many.add_argument("file", help=".csv, .tsv, .npz, .npy (columns 0, 1, …) or .parquet")
+    many.add_argument(
+        "file",
+        help=".csv, .tsv (also .gz, .bz2, .xz; - is standard input), .npz, .npy (columns 0, 1, …) or .parquet",
+    )
     many.add_argument("--columns", default="*", metavar="a,b", help="columns; * and ? match; default: all")
     many.add_argument(
         "--with", dest="others", metavar="c", help="a second set of columns, for pairs of one of each set"
@@ -92,6 +96,16 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--json", action="store_true", help="print the matrices as JSON")
     many.add_argument("--plot", metavar="out.png", help="write a figure")
     many.add_argument("--no-progress", dest="progress", action="store_false")
+
+    for parser_of_file in (one, many):
+        parser_of_file.add_argument(
+            "--nominal", metavar="a,b", help="columns of numbers that are names without an order; text is so anyway"
+        )
+        parser_of_file.add_argument(
+            "--missing", choices=("raise", "drop"), default="raise", help="drop: leave out rows with missing values"
+        )
+        parser_of_file.add_argument("--sep", help="what separates the fields of a text file, such as ';' or tab")
+        parser_of_file.add_argument("--encoding", help="of a text file, such as latin-1; default: utf-8")
 
     listing = commands.add_parser("bounds", help="list the bounds")
     listing.add_argument("--candidates", action="store_true", help="list the candidates of the default instead")

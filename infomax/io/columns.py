@@ -148,8 +148,13 @@ def check_complete(columns: Columns, name: str, advice: str = "") -> None:
         rows = gaps.any(1)
         raise ValueError(
             f"{name} must be finite; got {int(gaps.sum())} NaN and 0 infinite values in {int(rows.sum())} rows, the "
-            f"first of them row {int(rows.argmax())}{advice}"
+            f"first of them row {int(rows.argmax())}{_column_of(columns, gaps)}{advice}"
         )
+
+
+def _column_of(columns: Columns, gaps: Booleans) -> str:
+    """The name of the column of the first gap, as text."""
+    return f", column {columns.names[int(np.argwhere(gaps)[0, 1])]!r}" if columns.names else ""
 
 
 def _check_finite(samples: Floats, name: str) -> None:

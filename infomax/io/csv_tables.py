@@ -5,26 +5,34 @@ Columns that float64 could round to equal values are read again, as decimals.
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
+import io
+import lzma
 import math
 import mmap
 import re
+import sys
 import warnings
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infomax.exceptions import InfomaxWarning
+from infomax.io.cells import MISSING, Cells, is_number
 from infomax.io.columns import Columns
 from infomax.io.exact import LARGEST, as_integers, to_float64
-from infomax.io.limits import check_number_of_columns
+from infomax.io.limits import check_number_of_columns, check_unpacked_size, most_unpacked
 from infomax.io.naming import select_columns
 from infomax.io.samples import Floats
 
@@ -32,56 +40,116 @@ from infomax.io.samples import Floats
 _NARROW = 2.0**-20
 #: Text of numbers that may be too small for float64: several patterns that begin with a letter are faster than one.
 _TINY = [re.compile(pattern) for pattern in (rb"e-0*[1-9]\d\d", rb"E-0*[1-9]\d\d", b"0" * 300)]
-_MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
+#: How compressed files are opened, by their ending.
+COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
-def read_csv(path: Path, selections: Sequence[Sequence[str]], *, shift: bool) -> list[Columns]:
+@dataclass(frozen=True)
+class TextFormat:
+    """How a text file is read.
+
+    Attributes:
+        sep: what separates fields; None: as the ending says. encoding: of the text; None: UTF-8.
+        nominal: columns that are nominal even where their cells are numbers. missing: "raise" or "drop".
+        numbers: whether all columns must be numbers.
+    """
+
+    sep: str | None = None
+    encoding: str | None = None
+    nominal: tuple[str, ...] = ()
+    missing: str = "raise"
+    numbers: bool = False
+
+
+def read_csv(
+    path: Path, selections: Sequence[Sequence[str]], *, shift: bool, text: TextFormat | None = None
+) -> list[Columns]:
     """Read the selected columns of a table whose first line is its header.
 
     Args:
-        path, selections, shift: as :func:`infomax.io.read_named`.
+        path, selections, shift: as :func:`infomax.io.read_named`; "-" is standard input.
 
     Raises:
         ValueError: for a first line that is no header, an unknown column, a row with more or fewer fields than the
-            header, missing and non-numeric values (with row, line and column), text that is not UTF-8, no rows, and
-            numbers that float64 cannot represent as different from others or from 0.
+            header, cells of several kinds in a column, missing values unless they are dropped (with row, line and
+            column), text that is not in this encoding, no rows, and numbers that float64 cannot represent as different
+            from others or from 0.
     """
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    text = text or TextFormat()
+    inner = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
+    delimiter = text.sep or ("\t" if inner.suffix.lower() == ".tsv" else ",")
+    if len(delimiter) != 1:
+        raise ValueError(f"sep must be one character; got {delimiter!r}")
+    nominal = set(text.nominal)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with _opened(path, text.encoding) as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             header = [cell.strip() for cell in next(reader, [])]
             selected = _select(path, header, selections, delimiter)
             chosen = set(chain(*selected))
             needed = [name for name in header if name in chosen]
             table = _parse(file, header, needed, delimiter)
-            if table is None:
-                file.seek(0)
+            flags = np.array([name in nominal for name in needed], dtype=bool)
+            file.seek(0)
+            if table is None and text.numbers:
                 _raise_first_error(path, file, delimiter, needed)
-            doubtful = _doubtful(path, table)
-            if len(doubtful):
+            if table is None:
+                cells = Cells.read(str(path), file, header, needed, delimiter)
+                columns = [
+                    cells.column(name, nominal=name in nominal, missing=text.missing, shift=shift) for name in needed
+                ]
+                table, flags = np.stack([values for values, _ in columns], 1), np.array([kind for _, kind in columns])
+            else:
+                doubtful = _doubtful(path, file, table)
                 file.seek(0)
-                _read_exactly(path, file, delimiter, {needed[j]: table[:, j] for j in doubtful}, shift=shift)
+                if len(doubtful):
+                    exact = {needed[j]: table[:, j] for j in doubtful}
+                    _read_exactly(path, file, delimiter, exact, shift=shift)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} must be UTF-8 text; byte {error.start} is not") from None
+        raise ValueError(f"{path} must be {text.encoding or 'UTF-8'} text; byte {error.start} is not") from None
+    except LookupError:
+        raise ValueError(f"encoding must be one that Python knows; got {text.encoding!r}") from None
     except csv.Error as error:
         raise ValueError(f"{path} is not a well-formed table, line {reader.line_num}: {error}") from None
     if not len(table):
         raise ValueError(f"{path} must have rows below its header; got none")
     places = {name: j for j, name in enumerate(needed)}
-    return [Columns(tuple(names), table[:, [places[name] for name in names]]) for names in selected]
+    wanted = [[places[name] for name in names] for names in selected]
+    return [Columns(tuple(names), table[:, where], flags[where]) for names, where in zip(selected, wanted, strict=True)]
+
+
+def _opened(path: Path, encoding: str | None) -> TextIO:
+    """The text of a file, of a compressed one, or of standard input, to be read several times.
+
+    Raises:
+        ValueError: for a compressed file that is damaged, or whose contents are too large for its size.
+    """
+    if str(path) == "-":
+        return io.TextIOWrapper(io.BytesIO(sys.stdin.buffer.read()), encoding or "utf-8-sig", newline="")
+    opened = COMPRESSED.get(path.suffix.lower())
+    if opened is None:
+        return path.open(newline="", encoding=encoding or "utf-8-sig")
+    try:
+        with opened(path) as file:
+            contents = file.read(most_unpacked(path) + 1)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{path} cannot be read as a compressed file: {error}") from None
+    check_unpacked_size(path, len(contents))
+    return io.TextIOWrapper(io.BytesIO(contents), encoding or "utf-8-sig", newline="")
 
 
 def _select(path: Path, header: list[str], selections: Sequence[Sequence[str]], delimiter: str) -> list[list[str]]:
     """The selected names, if the first line can be a header."""
     check_number_of_columns(path, len(header))
-    numbers = bool(header) and all(map(_is_number, header))
+    numbers = bool(header) and all(map(is_number, header))
     hint = _other_delimiter(header, delimiter)
     if not hint and numbers:
         hint = "; the first line holds numbers only: write a line above it that names the columns"
     repeated = sorted(name for name, count in Counter(header).items() if count > 1)
     if repeated:
         raise ValueError(f"{path}: column names must differ; got {', '.join(repeated[:5])} more than once{hint}")
+    if hint and len(header) == 1 and not numbers:
+        raise ValueError(f"{path} must have columns separated by {delimiter!r}; got one column{hint}")
     selected = select_columns(path, header, selections, hint)
     asked = {name.strip() for selection in selections for name in selection}
     if numbers and not asked.issuperset(chain(*selected)):  # a pattern matches numbers too
@@ -101,7 +169,8 @@ def _other_delimiter(header: Sequence[str], delimiter: str) -> str:
     for other, plural in names.items():
         if other != delimiter and any(other in cell for cell in header):
             points = "" if other == "," else ", and decimal points in its numbers"
-            return f"; the first line seems to be separated by {plural}: save the table with {names[delimiter]}{points}"
+            advice = f"save the table with {names.get(delimiter, 'commas')}{points}, or pass sep={other!r} (--sep)"
+            return f"; the first line seems to be separated by {plural}: {advice}"
     return ""
 
 
@@ -122,7 +191,7 @@ def _parse(lines: Iterable[str], header: list[str], needed: list[str], delimiter
     return table[:-1] if np.isfinite(table[:-1]).all() and np.isnan(table[-1]).all() else None
 
 
-def _doubtful(path: Path, table: Floats) -> NDArray[np.int64]:
+def _doubtful(path: Path, text: TextIO, table: Floats) -> NDArray[np.int64]:
     """Numbers of the columns whose values may have become equal, or 0, when they were rounded to float64."""
     if not len(table):
         return np.empty(0, np.int64)
@@ -130,9 +199,12 @@ def _doubtful(path: Path, table: Floats) -> NDArray[np.int64]:
     largest = np.maximum(-low, high)
     doubtful = (largest > LARGEST) | (high - low < _NARROW * largest)
     small = (np.abs(table) < np.finfo(np.float64).tiny).any(0)
-    if small.any():
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            small &= any(pattern.search(text) for pattern in _TINY)
+    if small.any() and isinstance(text, io.TextIOWrapper) and isinstance(text.buffer, io.BytesIO):
+        contents = text.buffer.getvalue()
+        small &= any(pattern.search(contents) for pattern in _TINY)
+    elif small.any():
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            small &= any(pattern.search(mapped) for pattern in _TINY)
     return np.flatnonzero(doubtful | small)
 
 
@@ -181,21 +253,13 @@ def _raise_first_error(path: Path, lines: Iterable[str], delimiter: str, needed:
                 raise ValueError(f"{where}: must have {len(header)} fields, as the header; got {len(cells)}")
             for name in needed:
                 cell = cells[places[name]]
-                if cell.strip().lower() in _MISSING:
+                if cell.strip().lower() in MISSING:
                     message = f"the value is missing ({cell!r}); remove or fill such rows first"
                     raise ValueError(f"{where}, column {name!r}: {message}")
-                if not _is_number(cell):
+                if not is_number(cell):
                     raise ValueError(f"{where}, column {name!r}: must be a number; got {cell!r}")
                 if not math.isfinite(float(cell)):
                     raise ValueError(f"{where}, column {name!r}: must be finite; got {cell!r}")
     except csv.Error as error:
         raise ValueError(f"{path} is not a well-formed table, line {reader.line_num}: {error}") from None
     raise ValueError(f"{path} is not a well-formed table")
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return cell.strip().isascii() and "_" not in cell

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from infomax.io.archives import read_archive, read_header
-from infomax.io.columns import Columns
-from infomax.io.csv_tables import read_csv
-from infomax.io.limits import check_number_of_columns, check_unpacked_size
-from infomax.io.naming import select_columns
-from infomax.io.parquet import ParquetColumns, read_names
-from infomax.io.samples import Floats, as_samples
+from infomax.io.columns import Columns, as_columns, check_complete
+from infomax.io.csv_tables import COMPRESSED, TextFormat, read_csv
+from infomax.io.limits import check_number_of_columns
+from infomax.io.naming import select_columns, unknown
+from infomax.io.parquet import ParquetColumns, is_numeric_file, read_names
+from infomax.io.samples import ADVICE, Floats
 from infomax.io.stored import MappedColumns, StoredColumns
 
 #: Endings of the files that :func:`open_columns` opens.
 MAPPED = (".npy", ".parquet")
+#: Endings of compressed text files, after .csv or .tsv.
+_TEXT = tuple(COMPRESSED)
 
 
 def read_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> list[Floats]:
@@ -30,17 +31,21 @@ def read_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> li
         FileNotFoundError, ValueError, TypeError: as :func:`read_named`, and for different values that are equal in
             float64.
     """
-    return [columns.samples for columns in read_named(path, *selections, shift=False)]
+    return [columns.samples for columns in read_named(path, *selections, shift=False, text=TextFormat(numbers=True))]
 
 
-def read_named(path: str | os.PathLike[str], *selections: Sequence[str], shift: bool = True) -> list[Columns]:
+def read_named(
+    path: str | os.PathLike[str], *selections: Sequence[str], shift: bool = True, text: TextFormat | None = None
+) -> list[Columns]:
     """Read columns of a file, once for each selection.
 
-    The format follows from the ending: ``.csv`` and ``.tsv`` (a header line; UTF-8; fields may be quoted), ``.npz``
+    The format follows from the ending: ``.csv`` and ``.tsv`` (a header line; UTF-8; fields may be quoted; also
+    with ``.gz``, ``.bz2`` or ``.xz``; "-" is standard input), ``.npz``
     (arrays by name, 1-D or 2-D), ``.npy`` (a 2-D array, columns by number), ``.parquet`` (needs pyarrow).
 
     Args:
         path: the file. selections: column names; ``*`` and ``?`` match as in a shell.
+        text: how text files are read, which columns are nominal, and what to do about missing values.
         shift: whether columns are returned less their minimum where float64 would make different values equal.
 
     Returns:
@@ -54,13 +59,44 @@ def read_named(path: str | os.PathLike[str], *selections: Sequence[str], shift: 
             (128 MiB and eight times the file).
         TypeError: for columns of a Parquet file or arrays of an archive that are not numeric.
     """
-    path = check_file(path, (".csv", ".tsv", ".npz", *MAPPED))
-    ending = path.suffix.lower()
-    if ending in MAPPED:
-        stored = open_columns(path, *selections)
-        check_unpacked_size(path, 8 * sum(math.prod(columns.shape) for columns in stored))
-        return [Columns(columns.names or (), as_samples(columns, str(path), shift=shift)) for columns in stored]
-    return (read_archive if ending == ".npz" else read_csv)(path, selections, shift=shift)
+    text = text or TextFormat()
+    if str(path) == "-":
+        found = read_csv(Path(path), selections, shift=shift, text=text)
+    else:
+        path = check_file(path, (".csv", ".tsv", ".npz", *MAPPED, *_TEXT))
+        ending = path.suffix.lower()
+        if ending == ".parquet":
+            found = _read_parquet(path, selections, shift, text)
+        elif ending == ".npy":
+            stored = open_columns(path, *selections)
+            found = [as_columns(columns, str(path), shift=shift) for columns in stored]
+        elif ending == ".npz":
+            found = read_archive(path, selections, shift=shift)
+        else:
+            found = read_csv(path, selections, shift=shift, text=text)
+    known = [name for columns in found for name in columns.names]
+    for name in text.nominal:
+        if name not in known:
+            raise ValueError(f"{path}: nominal: {unknown('column', name, known)}")
+    if text.missing == "raise":
+        for columns in found:
+            check_complete(columns, str(path), ADVICE)
+    chosen = [[name for name in text.nominal if name in columns.names] for columns in found]
+    return [as_columns(columns, str(path), nominal=names) for columns, names in zip(found, chosen, strict=True)]
+
+
+def _read_parquet(path: Path, selections: Sequence[Sequence[str]], shift: bool, text: TextFormat) -> list[Columns]:
+    """Columns of any kind of a Parquet file, in memory."""
+    stored = _parquet_names(path, selections)
+    if text.numbers or is_numeric_file(path, stored):
+        return [as_columns(columns, str(path), shift=shift) for columns in _open_parquet(path, selections)]
+    import pyarrow.parquet  # noqa: PLC0415 - an extra
+
+    try:
+        whole = pyarrow.parquet.read_table(path, columns=[name for names in stored for name in names])
+    except Exception as error:  # a damaged file raises many kinds
+        raise ValueError(f"{path} cannot be read as Parquet: {error}") from None
+    return [as_columns(whole.select(names), str(path), shift=shift) for names in stored]
 
 
 def open_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> list[StoredColumns]:
@@ -89,6 +125,16 @@ def open_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> li
     """
     path = check_file(path, MAPPED)
     return (_open_npy if path.suffix.lower() == ".npy" else _open_parquet)(path, selections)
+
+
+def is_numeric(path: str | os.PathLike[str], *selections: Sequence[str]) -> bool:
+    """Whether the selected columns of a file for :func:`open_columns` are all numbers.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`open_columns`.
+    """
+    path = check_file(path, MAPPED)
+    return path.suffix.lower() == ".npy" or is_numeric_file(path, _parquet_names(path, selections))
 
 
 def check_file(path: str | os.PathLike[str], endings: Collection[str]) -> Path:
@@ -124,11 +170,16 @@ def _open_npy(path: Path, selections: Sequence[Sequence[str]]) -> list[StoredCol
 
 
 def _open_parquet(path: Path, selections: Sequence[Sequence[str]]) -> list[StoredColumns]:
+    return [ParquetColumns(path, names) for names in _parquet_names(path, selections)]
+
+
+def _parquet_names(path: Path, selections: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The names of the selected columns of a Parquet file."""
     try:
         import pyarrow  # noqa: F401, PLC0415 - an extra
     except ImportError:
         raise ValueError(f"{path}: Parquet needs pyarrow; pip install 'infomax[parquet]'") from None
-    return [ParquetColumns(path, names) for names in select_columns(path, read_names(path), selections)]
+    return select_columns(path, read_names(path), selections)
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:

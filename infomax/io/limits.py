@@ -33,12 +33,17 @@ def check_unpacked_size(path: str | os.PathLike[str], size: int, what: str = "it
     ...         str(error).removeprefix(file.name)[:54]
     ': its contents must take at most 134 MB of memory, for'
     """
-    limit = _FREE + _PER_BYTE * Path(path).stat().st_size
+    limit = most_unpacked(path)
     if size > limit:
         raise ValueError(
             f"{path}: {what} must take at most {limit // 10**6} MB of memory, for a file of this size; "
             f"got {size // 10**6} MB: uncompressed, the same values are within the limit"
         )
+
+
+def most_unpacked(path: str | os.PathLike[str]) -> int:
+    """How many bytes the contents of a file may take."""
+    return _FREE + _PER_BYTE * Path(path).stat().st_size
 
 
 def check_number_of_columns(path: Path, columns: int) -> None:

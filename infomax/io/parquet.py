@@ -79,6 +79,19 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
+def is_numeric_file(path: Path, selections: Sequence[Sequence[str]]) -> bool:
+    """Whether the types of the selected columns are numbers or booleans."""
+    file, _ = _opened(path)
+    with file:
+        types = [file.schema_arrow.field(name).type for names in selections for name in names]
+    try:
+        for kind in types:
+            check_arrow_type(kind, "")
+    except TypeError:
+        return False
+    return True
+
+
 def _opened(path: Path) -> tuple[Any, list[int]]:
     """The file, and the number of rows of each row group.
 

@@ -145,7 +145,7 @@ def test_pairwise_prints_pairs_by_size(table, capsys, tmp_path):
     out = tmp_path / "pairs.png"
     assert main(["pairwise", table, "--plot", str(out), "--no-progress"]) == 0
     header, _, first, *others = capsys.readouterr().out.splitlines()
-    assert header.split() == ["x", "y", "nats", "95", "%", "interval", "p", "q"]
+    assert header.split() == ["x", "y", "nats", "95", "%", "interval", "p", "q", "correlation"]
     assert first.split()[:2] == ["a", "c"]
     assert len(others) == 2
     assert out.read_bytes().startswith(b"\x89PNG")

@@ -160,7 +160,9 @@ def test_rows_with_gaps_are_dropped_together():
     found = as_aligned({"x": x, "y": y}, least=2, missing="drop")
     assert (found.rows.tolist(), found.total, found.dropped) == ([0, 3], 5, 3)
     assert found.columns["x"].samples.tolist() == [[1, 0], [4, 1]]
-    with pytest.raises(ValueError, match=r"x must be finite; got 2 NaN .* row 1: fill them, or .*missing='drop'"):
+    with pytest.raises(
+        ValueError, match=r"x must be finite; got 2 NaN .* row 1, column 'c': fill them, or .*missing='drop'"
+    ):
         as_aligned({"x": x, "y": y}, least=2)
     with pytest.raises(ValueError, match="x, y must have at least 2 rows without missing values; got 0 of 5"):
         as_aligned({"x": x, "y": [None] * 5}, least=2, missing="drop")
