@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.io.exact import as_integers, to_float64
+from infomax.io.exact import LARGEST, as_integers, to_float64
 
 Floats = NDArray[np.float64]
 #: The values of a column ``(N,)``, NaN where one is missing, and whether they are codes of a nominal variable.
@@ -157,13 +157,14 @@ def _from_objects(values: list[Any], name: str, nominal: bool | None, *, shift: 
 def _numbers(values: list[Any], name: str, *, shift: bool) -> Floats:
     """Numbers of any types, exactly: whole ones and decimals beyond 2⁵³ remain different or are refused."""
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]
-    if any(isinstance(value, float) for value in plain) or not plain:
-        try:
-            rounded = np.array([float(value) for value in plain], dtype=np.float64)
-        except OverflowError:
-            raise ValueError(f"{name} must hold numbers within the range of float64") from None
-        if not np.isfinite(rounded).all() or np.abs(rounded).max(initial=0.0) <= 2.0**53:
-            return rounded
+    try:
+        rounded = np.array([float(value) for value in plain], dtype=np.float64)
+    except OverflowError:
+        raise ValueError(f"{name} must hold numbers within the range of float64") from None
+    if not np.isfinite(rounded).all():
+        return rounded
+    if np.abs(rounded).max(initial=0.0) <= LARGEST and (not plain or any(isinstance(value, float) for value in plain)):
+        return rounded
     exact = np.empty((len(plain), 1), dtype=object)
     exact[:, 0] = [int(value) if isinstance(value, bool) else value for value in plain]
     whole = as_integers(exact)

@@ -302,7 +302,7 @@ FAULTS = {
     "generator": lambda a: (value for value in a[:, 0]),
     "function": lambda _: np.sin,
     "broken": _broken,
-    "integer of a thousand bits": lambda a: [1 << 1000, *range(len(a) - 1)],
+    "integer beyond float64": lambda a: [1 << 1100, *range(len(a) - 1)],
     "extended infinity": lambda a: np.append(np.longdouble(10) ** 400, np.arange(len(a) - 1)),
     "void": lambda a: np.zeros(len(a), "V4"),
     "characters": lambda a: np.array(["a"] * len(a), dtype="S1"),

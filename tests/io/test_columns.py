@@ -145,6 +145,7 @@ def test_codes_that_the_user_calls_nominal():
         (np.zeros((3, 2)), 1.5, TypeError, "nominal_x must be 'auto', a bool, or columns; got 1.5"),
         (["a", "b"], False, ValueError, "x must hold numbers where it is not nominal; got text"),
         (Columns(("c",), np.zeros((2, 1)), np.array([True])), False, ValueError, "column 'c' of x must hold numbers"),
+        ([Decimal("Infinity"), Decimal(1)], "auto", ValueError, "x must be finite; got 0 NaN and 1 infinite"),
         ([1.0, float("inf")], "auto", ValueError, "x must be finite; got 0 NaN and 1 infinite values in 1 rows"),
         (xarray.Dataset({"a": ("row", [1, 2]), "b": ("line", [1, 2])}), "auto", ValueError, "variables of one common"),
     ],
