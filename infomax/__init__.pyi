@@ -42,6 +42,7 @@ from .estimation.compositions import transfer_entropy as transfer_entropy
 from .estimation.estimate import estimate as estimate
 from .estimation.pairwise import pairwise as pairwise
 from .exceptions import ConstantColumnWarning as ConstantColumnWarning
+from .exceptions import DependenceWarning as DependenceWarning
 from .exceptions import IndexWarning as IndexWarning
 from .exceptions import InfomaxWarning as InfomaxWarning
 from .exceptions import SaturationWarning as SaturationWarning

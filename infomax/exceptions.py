@@ -24,6 +24,10 @@ class TrainingWarning(InfomaxWarning):
     """Training diverged, did not take place, or overfitted."""
 
 
+class DependenceWarning(InfomaxWarning):
+    """Rows depend on each other, or seem to: the estimate assumes that they do not."""
+
+
 class SubsampleWarning(InfomaxWarning):
     """A random subset of the rows was used or measured."""
 

@@ -19,12 +19,13 @@ from infomax.estimation.estimate import estimates
 from infomax.estimators import chosen
 from infomax.estimators.default.estimator import DefaultEstimator
 from infomax.estimators.problem import LEAST_ROWS
-from infomax.exceptions import InfomaxWarning, SaturationWarning, SubsampleWarning, TrainingWarning
+from infomax.exceptions import DependenceWarning, InfomaxWarning, SaturationWarning, SubsampleWarning, TrainingWarning
 from infomax.io.batches import stays
 from infomax.io.columns import Columns, Nominal, as_columns, beside
 from infomax.io.samples import Floats, Missing, as_aligned, check_large, check_missing, common_length
 from infomax.isolation import isolated
 from infomax.results.composition import Composition, Term
+from infomax.statistics.row_structure import block_length
 from infomax.training.streaming import MOST_MEASURED, Sampled
 
 #: Nats below zero that the errors of two terms do not explain.
@@ -148,10 +149,9 @@ def transfer_entropy(
     :math:`I(Y_t; X_{t-1 … t-l} \mid Y_{t-1 … t-k})` of a source X and a target Y, l = ``lags``, k = ``target_lags``.
     If k is too small, or a common driver is not among the columns, the effect is attributed to the source.
 
-    The steps must be equally spaced and the process stationary. Rows overlap and are not independent, but the interval
-    assumes that they are. A series that changes slowly relative to its sampling interval has near copies of each
-    held-out row among the training rows. In that case use every few steps only, and compare with a source shifted in
-    time.
+    The steps must be equally spaced and the process stationary. Rows overlap and are not independent: with "default",
+    ``block_length="auto"`` unless it is given. The intervals of other bounds assume that rows are independent; where a
+    series changes slowly, use every few steps only, and compare with a source shifted in time.
 
     Args:
         source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
@@ -177,7 +177,7 @@ def transfer_entropy(
     """
     groups, options = _histories(source, target, lags, target_lags, options, first=1)
     conditioned = condition(groups, "target now", "source past", "target past")
-    return _compose("transfer entropy", conditioned, _on_device_of(options, source, target))
+    return _compose("transfer entropy", conditioned, _on_device_of(_in_blocks(options), source, target), in_time=True)
 
 
 def directed_information(
@@ -212,7 +212,15 @@ def directed_information(
     """
     groups, options = _histories(source, target, lags, target_lags, options, first=0)
     conditioned = condition(groups, "target now", "source past", "target past")
-    return _compose("directed information per step", conditioned, _on_device_of(options, source, target))
+    return _compose(
+        "directed information per step", conditioned, _on_device_of(_in_blocks(options), source, target), in_time=True
+    )
+
+
+def _in_blocks(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a time series: with blocks, unless the user or the bound does not want them."""
+    blocks = options.get("bound", "default") == "default" and options.get("groups") is None
+    return {"block_length": "auto", **options} if blocks else dict(options)
 
 
 # --- terms ------------------------------------------------------------------------------------------------------------
@@ -239,17 +247,22 @@ def _compose(
     *,
     nonnegative: bool = True,
     drawn: str = "",
+    in_time: bool = False,
 ) -> Composition:
     """Estimate each term; warnings show the line of the caller's caller.
 
     Args:
-        drawn: how many of the rows are used, if not all.
+        drawn: how many of the rows are used, if not all. in_time: whether rows are steps of a time series, which are
+            known to depend on each other.
     """
     bound = options.get("bound", "default")
     if not isinstance(bound, str):
         raise TypeError(f"bound must be one name, as the terms differ in their dimensions; got {bound!r}")
     options = {**options, "bound": [bound]}
     groups = summed.groups
+    if options.get("block_length") == "auto":  # one length for all terms
+        columns = np.hstack([group.samples for group in groups.values()])
+        options["block_length"] = block_length(columns, columns)
     empty = [name for name, group in groups.items() if not group.shape[1]]
     cautions = [*summed.lost.values()]
     for text in cautions:
@@ -264,6 +277,9 @@ def _compose(
         x, y, *given = (side.samples for side in sides)
         codes = tuple(side.nominal for side in sides) if any(side.nominal.any() for side in sides) else None
         ((part, remarks),) = estimates(x, y, given=given[0] if given else None, checked=True, codes=codes, **options)
+        if in_time:
+            remarks = [remark for remark in remarks if not isinstance(remark, DependenceWarning)]
+            part = replace(part, warnings=tuple(map(str, remarks)))
         for remark in remarks:
             warnings.warn(f"{of}: {part.bound}: {remark}", type(remark), stacklevel=3)
         estimated.append(Term(sign, of, part))
@@ -316,7 +332,7 @@ def _aligned(
     with isolated():
         if not stays(samples.values(), kinds.values(), missing):
             paired = as_aligned(samples, least=LEAST_ROWS, nominal=kinds, missing=missing, stacklevel=5)
-            return paired.columns, "", {**rest, "dropped": paired.dropped}
+            return paired.columns, "", {**rest, "dropped": paired.dropped, "kept": paired.rows}
         check_large(kinds, missing)
         size = {"most": MOST_MEASURED, "cells": DefaultEstimator.most_cells}
         sampled = Sampled.of(samples, least=LEAST_ROWS, seed=options.get("seed", 0), stacklevel=5, **size)
@@ -387,7 +403,7 @@ def _histories(
         if missing == "raise":
             return history, rest
         paired = as_aligned(history, least=LEAST_ROWS, missing=missing, stacklevel=5)
-    return paired.columns, {**rest, "dropped": paired.dropped}
+    return paired.columns, {**rest, "dropped": paired.dropped, "kept": paired.rows}
 
 
 def _embedded(series: Columns, lags: Sequence[int], start: int) -> Columns:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from infomax.exceptions import InfomaxWarning, SaturationWarning, TrainingWarning
+from infomax.exceptions import DependenceWarning, InfomaxWarning, SaturationWarning, TrainingWarning
 from infomax.results.estimate import Estimate
 from infomax.statistics.counts import copied_rows
 from infomax.statistics.marginals import Floats
@@ -35,10 +35,10 @@ def judge_samples(x: Floats, y: Floats, density_of_x: bool, density_of_y: bool) 
         )
     copied = copied_rows(x, y)
     if copied:
-        yield InfomaxWarning(
+        yield DependenceWarning(
             f"{copied} rows are exact duplicates of others. If they are copies, they appear in training and in "
-            f"held-out rows, and the value may be far too large: remove them. If the values are codes of categories "
-            f"without an order, it may be far too small: compare with 'plugin'"
+            f"held-out rows, and the value may be far too large: remove them, or pass groups=, a label for each row. "
+            f"If the values are codes of categories without an order, it may be far too small: compare with 'plugin'"
         )
     if follow_exactly(x, y):
         yield SaturationWarning(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from infomax.bounds import Bound
 from infomax.distributed.ranks import check_same, rank, shared_out, world_size
+from infomax.estimation.dependence import judge_rows, row_structure
 from infomax.estimation.diagnostics import judge_result, judge_samples
 from infomax.estimators import BoundLike, Estimator, Problem, chosen, get
 from infomax.estimators import names as estimator_names
@@ -42,6 +44,8 @@ def estimate(
     margins: Margins = ...,
     schedule: Schedule | None = ...,
     n_neighbors: int | None = ...,
+    groups: Any = ...,
+    block_length: int | Literal["auto"] | None = ...,
     shared: bool = ...,
     nominal_x: Nominal = ...,
     nominal_y: Nominal = ...,
@@ -61,6 +65,8 @@ def estimate(
     margins: Margins = ...,
     schedule: Schedule | None = ...,
     n_neighbors: int | None = ...,
+    groups: Any = ...,
+    block_length: int | Literal["auto"] | None = ...,
     shared: bool = ...,
     nominal_x: Nominal = ...,
     nominal_y: Nominal = ...,
@@ -79,6 +85,8 @@ def estimate(
     margins: Margins = "normal",
     schedule: Schedule | None = None,
     n_neighbors: int | None = None,
+    groups: Any = None,
+    block_length: int | Literal["auto"] | None = None,
     shared: bool = False,
     nominal_x: Nominal = "auto",
     nominal_y: Nominal = "auto",
@@ -115,6 +123,11 @@ def estimate(
         schedule: steps, batch size and learning rate.
         n_neighbors: number of nearest neighbours k of "ksg", in 1..N-1; by default 3. More have less variance and more
             bias.
+        groups: a label for each row, ``(N,)``, of numbers or text: rows with equal labels, as those of one subject,
+            depend on each other. Folds, permutations and standard errors go by group. With "default".
+        block_length: rows are in the order of time, and depend on rows that are less than so many steps away; "auto"
+            chooses the number (:func:`infomax.statistics.block_length`). Folds are consecutive rows, with a gap;
+            permutations and standard errors go by block. With "default".
         shared: whether all ranks of ``torch.distributed`` call this with the same samples and share the work: the
             bounds, if there are as many as ranks, else the folds of each. Every rank returns the estimate of a single
             process, up to rounding. One rank computes "default", whose folds are one model, and estimators that do not
@@ -141,7 +154,7 @@ def estimate(
     Raises:
         ValueError: for numbers of rows that differ or are too small, equal labels in another order, missing or infinite
             values, different values that are equal in float64, an unknown bound, an ``n_neighbors`` that is not in
-            1..N-1 or without "ksg", and a critic that returns a wrong shape.
+            1..N-1 or without "ksg", groups or blocks that are fewer than four, and a critic that returns a wrong shape.
         TypeError: for columns of values of several kinds, tables and tensors without values in memory, and a ``bound``
             that is neither a name nor a bound.
         infomax.RankError: if ranks share the work and another one fails or dies.
@@ -167,6 +180,8 @@ def estimate(
         margins=margins,
         schedule=schedule,
         n_neighbors=n_neighbors,
+        groups=groups,
+        block_length=block_length,
         shared=shared,
         nominal=(nominal_x, nominal_y),
         missing=missing,
@@ -195,6 +210,8 @@ def estimates(
     margins: Margins = "normal",
     schedule: Schedule | None = None,
     n_neighbors: int | None = None,
+    groups: Any = None,
+    block_length: int | Literal["auto"] | None = None,
     shared: bool = False,
     names: tuple[str, str] = ("x", "y"),
     checked: bool = False,
@@ -203,6 +220,7 @@ def estimates(
     missing: Missing = "raise",
     codes: tuple[Booleans, ...] | None = None,
     dropped: int = 0,
+    kept: NDArray[np.int64] | None = None,
 ) -> list[Judged]:
     """:func:`estimate` with several bounds, for other functions to issue the warnings.
 
@@ -211,7 +229,7 @@ def estimates(
         checked: x and y are finite float64 ``(N, D)`` already, without constant columns; D may be 0.
         given: checked samples ``(N, Dz)`` that the mutual information is conditional on, for estimators that can.
         nominal: ``nominal_x`` and ``nominal_y``. codes: of checked samples, x, y and ``given``, which columns are
-            nominal. dropped: rows that were left out before.
+            nominal. dropped: rows that were left out before. kept: which of all rows these are.
     """
     estimators = checked_options(
         bound=bound, seed=seed, folds=folds, margins=margins, schedule=schedule, n_neighbors=n_neighbors
@@ -228,6 +246,7 @@ def estimates(
             missing=missing,
             nominal=codes,
             dropped=dropped,
+            kept=kept,
             given=given,
             most_rows=max(estimator.most_rows for estimator in estimators),
             most_cells=max(estimator.most_cells for estimator in estimators),
@@ -240,6 +259,7 @@ def estimates(
             n_neighbors=n_neighbors,
             shared=shared and len(estimators) < world_size(),
         )
+        problem = replace(problem, structure=row_structure(problem, groups, block_length, estimators))
         problems = [problem if estimator.takes_codes else problem.expanded() for estimator in estimators]
         for estimator, own in zip(estimators, problems, strict=True):
             estimator.check(own)
@@ -327,6 +347,8 @@ def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], Non
         caution = InfomaxWarning(f"{side} is constant: the mutual information is exactly 0")
         return Estimate(0.0, 0.0, 0.0, "estimate", **facts), [caution]
     cautions = list(judge_samples(*problem.examined(), *estimator.densities))
+    if problem.structure is None:
+        cautions += judge_rows(*problem.expanded().examined())
     if len(x) < problem.rows:
         cautions.insert(0, SubsampleWarning(f"{len(x)} of {problem.rows} rows are {estimator.usage}"))
     entropy, limit = entropy_limit(x, y, problem.flags)
@@ -345,6 +367,7 @@ def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], Non
         history=found.history,
         candidates=found.candidates,
         local=found.local,
+        structure=problem.structure,
     )
     diagnosed = replace(result, gap=found.overfitting)
     return result, [*cautions, *found.remarks, *judge_result(diagnosed, found.rows_at_a_time or len(x))]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infomax.estimation.column_pairs import Measure, Measured, Side, measure_of, pvalues
+from infomax.estimation.dependence import judge_columns
 from infomax.estimators import BoundLike, chosen
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
@@ -21,6 +22,7 @@ from infomax.io.samples import ADVICE, Missing, check_indexes, check_missing, se
 from infomax.isolation import isolated
 from infomax.progress import progress_bar
 from infomax.results.pairwise import Pairwise
+from infomax.statistics.marginals import Floats
 from infomax.statistics.rank_tests import Correction, Nulls, qvalues
 
 #: :attr:`Pairwise.bound` without a bound.
@@ -131,6 +133,11 @@ def pairwise(
             if matrix is not used:
                 np.fill_diagonal(matrix, np.nan)
     said.warn(stacklevel=3)
+    given = options.get("groups") is not None or options.get("block_length") is not None
+    numbers = left.numbers(), None if y is None else right.numbers()
+    dependent = [] if given else list(judge_columns(*numbers))
+    for caution in dependent:
+        warnings.warn(caution, stacklevel=2)
     return Pairwise(
         mi,
         stderr,
@@ -147,7 +154,7 @@ def pairwise(
         n=n,
         seed=int(seed),
         correction=correction,
-        warnings=said.texts(),
+        warnings=(*said.texts(), *map(str, dependent)),
     )
 
 
@@ -180,6 +187,10 @@ class _Table:
                 stacklevel=3,
             )
         return cls(columns, names)
+
+    def numbers(self) -> Floats:
+        """The columns that are not nominal, ``(N, D)``."""
+        return self.columns.samples[:, ~self.columns.nominal]
 
     def of_gaps(self) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
         """The rows that lack a value, and the columns that lack them."""

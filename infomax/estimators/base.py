@@ -81,6 +81,8 @@ class Estimator(abc.ABC):
     conditional: ClassVar[bool] = False
     #: Whether it takes codes of nominal columns (``Problem.nominal``), instead of an indicator of each category.
     takes_codes: ClassVar[bool] = False
+    #: Whether it takes rows that depend on each other, ``Problem.structure``.
+    takes_dependent_rows: ClassVar[bool] = False
     #: How the selected rows are used where they are not all rows.
     usage: ClassVar[str] = "used, drawn at random"
     #: For samples too large to copy: the maximum number of rows and of cells (rows by columns).

@@ -17,6 +17,7 @@ from infomax.io.samples import Floats, Missing, as_aligned, check_large
 from infomax.statistics.labels import Booleans, indicators
 from infomax.statistics.marginals import Margins, fit_margins
 from infomax.statistics.ordering import in_order
+from infomax.statistics.row_structure import RowStructure
 from infomax.training.fit import Schedule
 from infomax.training.streaming import MOST_MEASURED, Sampled, draw_rows
 
@@ -32,10 +33,11 @@ class Problem:
         x, y: ``(N, Dx)``, ``(N, Dy)``, float64, finite, without constant columns.
         rows: number of input rows without those that were dropped. dropped: how many lack a value. sampled: samples
             that are not copied, of which x and y are rows; else None.
+        kept: which of the rows that were passed these are; None: all, or those of samples that are not copied.
         given: ``(N, Dz)``, what the mutual information is conditional on, for estimators that can; else None.
         nominal: which columns of x, of y and of ``given`` are codes of nominal variables; None: no column.
         seed, device, quick, folds, margins, schedule, n_neighbors: as :func:`infomax.estimate`.
-        shared: whether the ranks share the folds of each bound.
+        shared: whether the ranks share the folds of each bound. structure: which rows depend on each other; None: none.
     """
 
     x: Floats
@@ -54,6 +56,8 @@ class Problem:
     schedule: Schedule | None = None
     n_neighbors: int | None = None
     shared: bool = False
+    structure: RowStructure | None = None
+    kept: NDArray[np.int64] | None = None
 
     @staticmethod
     def of(
@@ -89,7 +93,7 @@ class Problem:
             one, other = paired.columns.values()
             flags = one.nominal, other.nominal
             options["nominal"] = flags if any(flag.any() for flag in flags) else None
-            options |= {"rows": len(paired.rows), "dropped": paired.dropped, "seed": seed}
+            options |= {"rows": len(paired.rows), "dropped": paired.dropped, "kept": paired.rows, "seed": seed}
             return Problem(one.samples, other.samples, **options)
         check_large(nominal, missing)
         sampled = Sampled.of(samples, least=LEAST_ROWS, seed=seed, most=most_rows, cells=most_cells, stacklevel=6)
@@ -117,7 +121,10 @@ class Problem:
 
     def first(self, rows: int) -> Problem:
         """The problem with the first ``rows`` rows."""
-        return replace(self, x=self.x[:rows], y=self.y[:rows])
+        return replace(self, x=self.x[:rows], y=self.y[:rows], structure=self._taken(np.arange(rows)))
+
+    def _taken(self, rows: NDArray[np.int64]) -> RowStructure | None:
+        return None if self.structure is None else self.structure.take(rows)
 
     def drawn(self, most_cells: int) -> Problem:
         """The problem with rows drawn at random, where they are too many.
@@ -137,7 +144,7 @@ class Problem:
         kept_sides = [(side, (side != side[0]).any(0)) for side in sides]
         x, y = (side[:, varies] for side, varies in kept_sides)
         nominal = self.nominal and tuple(flag[v] for flag, (_, v) in zip(self.nominal, kept_sides, strict=True))
-        return replace(self, x=x, y=y, nominal=nominal)
+        return replace(self, x=x, y=y, nominal=nominal, structure=self._taken(kept))
 
     def ordered(self) -> Problem:
         """The problem with its sides in canonical order, so that the result does not depend on which is called x."""
@@ -152,8 +159,9 @@ class Problem:
         return self.x[some], self.y[some]
 
     def split(self, usual: int) -> int:
-        """Number of folds: the user's or the default, at most a quarter of the rows."""
-        return min(self.folds or usual, len(self.x) // 4)
+        """Number of folds: the user's or the default, at most a quarter of the rows, or half of their groups."""
+        most = len(self.x) // 4 if self.structure is None else max(2, self.structure.units // 2)
+        return min(self.folds or usual, len(self.x) // 4, most)
 
     def prepare(self, parts: Sequence[NDArray[np.int64]]) -> list[tuple[Tensor, Tensor]]:
         """Each part of the rows as tensors, standardised with the statistics of the first part (the training rows)."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from infomax.bounds.base import KIND_NAMES, Kind
 from infomax.results.estimate import Estimate, pvalue_text
+from infomax.statistics.row_structure import RowStructure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,10 +125,11 @@ class Composition:
         if not self.paired:
             return sum(term.estimate.stderr for term in self.terms)
         shares = [term.sign * term.estimate.local for term in self.terms if term.estimate.local is not None]
+        structure = self.terms[0].estimate.structure
         own = 0.0
         for term, share in zip(self.terms, shares, strict=True):
-            own += math.sqrt(max(0.0, term.estimate.stderr**2 - _standard_error(share) ** 2))
-        return math.hypot(_standard_error(np.sum(shares, axis=0)), own)
+            own += math.sqrt(max(0.0, term.estimate.stderr**2 - _standard_error(share, structure) ** 2))
+        return math.hypot(_standard_error(np.sum(shares, axis=0), structure), own)
 
     @property
     def paired(self) -> bool:
@@ -259,8 +261,9 @@ class Composition:
         return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])
 
 
-def _standard_error(values: NDArray[np.float64]) -> float:
-    return float(values.std()) / math.sqrt(len(values))
+def _standard_error(values: NDArray[np.float64], structure: RowStructure | None) -> float:
+    """Of their mean, over the groups or blocks of rows where rows depend on each other."""
+    return float(values.std()) / math.sqrt(len(values)) if structure is None else structure.mean_error(values)
 
 
 def summary(estimate: Estimate) -> str:

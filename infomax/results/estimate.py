@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infomax.bounds.base import KIND_NAMES, Kind
+from infomax.statistics.row_structure import RowStructure
 from infomax.training.fit import History
 from infomax.training.trials import Trial
 
@@ -46,6 +47,7 @@ class Estimate:
             :class:`infomax.Trial`. Empty for other bounds, and where the value comes from counts or labels.
         local: each row's local value, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where
             the estimate is not a mean over rows.
+        structure: which rows depend on each other, as ``groups`` or ``block_length`` said; None if none do.
     """
 
     mi: float
@@ -66,6 +68,7 @@ class Estimate:
     history: tuple[History, ...] = ()
     candidates: tuple[Trial, ...] = ()
     local: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    structure: RowStructure | None = field(default=None, repr=False, compare=False)
 
     def confidence_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Interval for the mutual information: ``(low, high)``, in the estimate's unit.

@@ -10,10 +10,13 @@ from infomax.statistics.neighbours import ksg_terms
 from infomax.statistics.permutation_test import independence_pvalue, permutation_pvalue
 from infomax.statistics.rank_tests import Correction, class_pvalues, qvalues, rank_pvalues
 from infomax.statistics.relations import follow_exactly
+from infomax.statistics.row_structure import RowStructure, block_length
 
 __all__ = [
     "Correction",
     "Margins",
+    "RowStructure",
+    "block_length",
     "class_pvalues",
     "codes",
     "couple",

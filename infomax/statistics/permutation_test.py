@@ -13,6 +13,7 @@ from torch import Tensor
 
 from infomax.isolation import isolated
 from infomax.statistics.gaussian import whiten
+from infomax.statistics.row_structure import RowStructure
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +32,9 @@ _MOST_ROWS, MOST_NEAR = 20_000, 2_048
 
 
 @isolated()
-def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generator) -> float:
+def independence_pvalue(
+    x: Tensor, y: Tensor, draws: int, rng: np.random.Generator, structure: RowStructure | None = None
+) -> float:
     r"""P-value of independence by permutations of the pairs.
 
     Four groups of statistics are tested together by :func:`permutation_pvalue`:
@@ -53,13 +56,17 @@ def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generat
         x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``. If there are more than 20,000 rows, 20,000 are drawn; the
             other groups use at most 2,048 of them, which are permuted among themselves.
         draws: number of permutations; the p-value is at least 1 / (1 + draws).
+        structure: which rows depend on each other; they are permuted together, and the test is then approximate.
     """
     if bool((x == x[0]).all()) or bool((y == y[0]).all()):
         return 1.0
+    structure = structure or RowStructure.independent(len(x))
     near = min(len(x), MOST_NEAR)
     if len(x) > near:
-        rows = torch.from_numpy(rng.permutation(len(x))[:_MOST_ROWS])
-        x, y = x[rows], y[rows]
+        near_rows, other_rows = structure.divided(np.arange(len(x)), near, rng)
+        near, drawn = len(near_rows), np.concatenate([near_rows, other_rows])[:_MOST_ROWS]
+        x, y, structure = x[torch.from_numpy(drawn)], y[torch.from_numpy(drawn)], structure.take(drawn)
+    parts = structure.take(np.arange(near)), structure.take(np.arange(near, len(x)))
     whitened = whiten(x, y)
     features_x, starts_x = _features(x, whitened.root_x, rng)
     features_y, starts_y = _features(y, whitened.root_y, rng)
@@ -71,14 +78,14 @@ def independence_pvalue(x: Tensor, y: Tensor, draws: int, rng: np.random.Generat
     for draw in range(draws + 1):
         order = np.arange(len(y))
         if draw:
-            order = np.concatenate([rng.permutation(near), near + rng.permutation(len(y) - near)])
+            order = np.concatenate([parts[0].permutation(rng), near + parts[1].permutation(rng)])
         nearby = order[:near]
-        rows, near_rows = torch.from_numpy(order), torch.from_numpy(nearby)
+        paired, paired_near = torch.from_numpy(order), torch.from_numpy(nearby)
         sums = [
-            _sums(features_x.T @ features_y.index_select(0, rows), starts_x, starts_y),
-            _sums(rapid_x.T @ plain_y.index_select(0, near_rows), [0], starts_y[:2]),
-            _sums(plain_x.T @ rapid_y.index_select(0, near_rows), starts_x[:2], [0]),
-            _largest_table(ranges_x.T @ ranges_y.index_select(0, near_rows)),
+            _sums(features_x.T @ features_y.index_select(0, paired), starts_x, starts_y),
+            _sums(rapid_x.T @ plain_y.index_select(0, paired_near), [0], starts_y[:2]),
+            _sums(plain_x.T @ rapid_y.index_select(0, paired_near), starts_x[:2], [0]),
+            _largest_table(ranges_x.T @ ranges_y.index_select(0, paired_near)),
         ]
         closeness = [*near_x.closeness(near_y, nearby), *near_y.closeness(near_x, np.argsort(nearby))]
         # Roots have lighter tails than squares, so that no kind of statistic dominates the largest.

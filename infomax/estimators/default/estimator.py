@@ -14,7 +14,7 @@ from infomax.estimators.base import Estimator, Measurement, register, untrained
 from infomax.estimators.candidates.base import FEWEST_DISTINCT, Side
 from infomax.estimators.candidates.copulas import principal_axes
 from infomax.estimators.default.alternatives import NEAR_DIMENSIONS, with_neighbours, with_residuals
-from infomax.estimators.default.corrections import copula_correction
+from infomax.estimators.default.corrections import Correction, copula_correction
 from infomax.estimators.default.folds import Fold, calibrated, separable
 from infomax.estimators.default.labelled import Labelled, better
 from infomax.estimators.default.portfolio import Fitted, Portfolio, trainings
@@ -26,6 +26,7 @@ from infomax.statistics.labels import Booleans, indicators
 from infomax.statistics.marginals import Floats, normal_scores
 from infomax.statistics.neighbours import tie_breaker
 from infomax.statistics.permutation_test import independence_pvalue, permutation_pvalue
+from infomax.statistics.row_structure import RowStructure
 from infomax.training.fit import Schedule
 from infomax.training.streaming import MOST_MEASURED
 
@@ -69,6 +70,7 @@ class DefaultEstimator(Estimator):
     takes_codes = True
     most_rows: ClassVar[int] = MOST_MEASURED
     most_cells: ClassVar[int] = 6 * 2**20  # it holds each cell several times
+    takes_dependent_rows = True
 
     def check(self, problem: Problem) -> None:
         if problem.margins != "normal":
@@ -93,6 +95,7 @@ class DefaultEstimator(Estimator):
             replicas=default_replicas(n, quick=problem.quick),
             draws=99 if problem.quick else 199,
             nominal=problem.flags,
+            structure=problem.structure,
             tick=tick,
         )
 
@@ -133,6 +136,7 @@ def measure(
     replicas: int = 1,
     draws: int = 199,
     nominal: tuple[Booleans, Booleans] | None = None,
+    structure: RowStructure | None = None,
     tick: Callable[[int], None] = no_progress,
 ) -> Measurement:
     r"""Estimate mutual information by the log-ratio of the best of several models, and a network for its residual.
@@ -179,6 +183,7 @@ def measure(
             permutations of the test of independence.
         nominal: which columns of x, and of y, are codes of nominal variables: a side of such columns is a label, and
             beside others they are indicators of their categories.
+        structure: which rows depend on each other; None: none do.
         tick: called with the number of training steps done.
 
     Returns:
@@ -188,37 +193,40 @@ def measure(
         order of the information that functions of so many columns can hide in so few rows.
     """
     rng = np.random.default_rng(seed)
+    structure = structure or RowStructure.independent(len(x))
     left = schedule.steps * trainings(len(x))
-    if _is_table(x, y):
+    if structure.is_independent and _is_table(x, y):
         tick(left)
         return _of_table(x, y, draws, rng)
     nominal = nominal or (np.zeros(x.shape[1], dtype=bool), np.zeros(y.shape[1], dtype=bool))
     labelled, of_labels = Labelled.of(x, y, nominal), None
     if labelled is not None:
         labels_rng = np.random.default_rng((seed, 2))
-        of_labels = labelled.measure(draws, labels_rng)
+        of_labels = labelled.measure(draws, labels_rng, structure)
         if labelled.explained(of_labels) or not labelled.ordered(labels_rng):
             tick(left)
             return of_labels
     x, y = (indicators(side, flags) for side, flags in zip((x, y), nominal, strict=True))
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    parts = np.array_split(rng.permutation(len(x)), folds)
+    parts = structure.parts(folds, rng)
     with torch.no_grad():
         views = _principal(x), _principal(y)
         sides = Side.of(views[0][0]), Side.of(views[1][0])
-        all_folds, shuffles = Fold.of(parts, rng, replicas), int(rng.integers(2**31))
+        all_folds, shuffles = Fold.of(parts, rng, replicas, structure), int(rng.integers(2**31))
         fitted = Portfolio(sides, all_folds, schedule, generator, shuffles, device, tick).fit()
         tick(left - fitted.steps)
-        pvalue = independence_pvalue(sides[0].scores, sides[1].scores, draws, np.random.default_rng((seed, 1)))
-        found = _combine(fitted, sides, x.shape[1] + y.shape[1], int(rng.integers(2**31)))
+        test_rng = np.random.default_rng((seed, 1))
+        pvalue = independence_pvalue(sides[0].scores, sides[1].scores, draws, test_rng, structure)
+        found = _combine(fitted, sides, x.shape[1] + y.shape[1], int(rng.integers(2**31)), structure)
     dim = sides[0].dim + sides[1].dim
-    if (dim <= NEAR_DIMENSIONS or dim * len(x) ** 2 <= _NEAR_DIFFERENCES) and not copied_rows(x, y):
+    cheap = dim <= NEAR_DIMENSIONS or dim * len(x) ** 2 <= _NEAR_DIFFERENCES
+    if cheap and structure.is_independent and not copied_rows(x, y):
         u, v = (side.scores.numpy() + tie_breaker(tuple(side.scores.shape), rng) for side in sides)
         found = with_neighbours(found, u, v)
     continuous = not (sides[0].discrete or sides[1].discrete)
     few = max(sides[0].dim, sides[1].dim) <= _RESIDUAL_COLUMNS and len(x) >= _RESIDUAL_ROWS
     confirmed = False
-    if few and continuous and found.value >= _MANY_NATS:
+    if few and continuous and structure.is_independent and found.value >= _MANY_NATS:
         found, confirmed = with_residuals(found, sides, np.random.default_rng((seed, 3)))
     remarks = list(_remarks(fitted, found.value, trains=schedule.steps > 0))
     most = math.log(len(x))  # beyond, every estimator warns
@@ -301,21 +309,35 @@ def _of_table(x: Floats, y: Floats, draws: int, rng: np.random.Generator) -> Mea
     return Measurement(float(local.mean()), plugin_stderr(x, y), local=local, pvalue=pvalue, permutations=draws)
 
 
-def _combine(fitted: Fitted, sides: tuple[Side, Side], columns: int, seed: int) -> Measurement:
-    """Steps 3 and 4 of :func:`measure`: calibration, corrections, standard error and gap."""
-    scored, n = fitted.scored, len(sides[0])
+def _combine(fitted: Fitted, sides: tuple[Side, Side], columns: int, seed: int, structure: RowStructure) -> Measurement:
+    """Steps 3 and 4 of :func:`measure`: calibration, corrections, standard error and gap.
+
+    Nothing is added to the held-out value of dependent rows, as all corrections assume independent ones.
+    """
+    scored, n, independent = fitted.scored, len(sides[0]), structure.is_independent
+    n_independent = structure.units
     alone = calibrated(scored, networks=False)
     best = calibrated(scored, networks=True) if fitted.kind else alone
     overfitted = max(0.0, best.weight * scored.overfitting)
-    correction = copula_correction(fitted, alone.value, sides, seed)
+    correction = copula_correction(fitted, alone.value, sides, seed) if independent else Correction()
     local = np.empty(n)
     local[scored.rows] = best.local.numpy()
-    stderr = math.hypot(float(best.local.std()) / math.sqrt(n), correction.stderr, overfitted / math.sqrt(12), 1 / n)
+    error = structure.mean_error(local)
+    stderr = math.hypot(error, correction.stderr, overfitted / math.sqrt(12), 1 / n_independent)
     learned = max(0.0, best.value - fitted.trials[0].score)
-    gap = 0.5 * overfitted + _MISSED * learned + _HIDDEN * math.sqrt(columns / n) + _LEFT * max(0.0, fitted.growth[0])
+    gap = (
+        0.5 * overfitted
+        + _MISSED * learned
+        + _HIDDEN * math.sqrt(columns / n_independent)
+        + _LEFT * max(0.0, fitted.growth[0])
+    )
     # Half of the overfitting is lost by errors of the parameters; no more than what the network contributes, and none
     # where pairs are nearly separable: held-out scores then do not show what is lost.
-    returned = 0.0 if separable(best.value, n) else min(0.5 * overfitted, max(0.0, best.value - alone.value))
+    returned = (
+        0.0
+        if separable(best.value, n) or not independent
+        else min(0.5 * overfitted, max(0.0, best.value - alone.value))
+    )
     local = local + correction.value + returned
     value = float(local.mean())
     remarks = []

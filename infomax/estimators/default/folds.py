@@ -14,6 +14,7 @@ from infomax.estimators.candidates.base import LogRatio, Rows, Side
 from infomax.estimators.default.networks import Kind, even
 from infomax.estimators.default.residual import BatchedCritic
 from infomax.estimators.default.stacking import apply, stack
+from infomax.statistics.row_structure import RowStructure
 from infomax.training.fit import LEAST_VALIDATION, History, validation_rows
 
 #: Held-out rows whose pairs are all scored at a time.
@@ -37,16 +38,17 @@ class Fold:
     held_out: Rows
     train: list[Rows]
     validation: list[Rows]
+    structure: RowStructure
 
     @staticmethod
-    def of(parts: Sequence[Rows], rng: np.random.Generator, replicas: int) -> list[Fold]:
+    def of(parts: Sequence[Rows], rng: np.random.Generator, replicas: int, structure: RowStructure) -> list[Fold]:
         """Each part is held out in turn."""
-        everything, folds = np.concatenate(parts), []
+        folds = []
         for part in parts:
-            others = np.setdiff1d(everything, part)
+            others = structure.others(part)
             split = min(validation_rows(len(others)), _MOST_VALIDATION)
-            orders = [rng.permutation(others) for _ in range(replicas)]
-            folds.append(Fold(part, [order[split:] for order in orders], [order[:split] for order in orders]))
+            divided = [structure.divided(others, split, rng) for _ in range(replicas)]
+            folds.append(Fold(part, [train for _, train in divided], [held for held, _ in divided], structure))
         return folds
 
     @property
@@ -56,8 +58,12 @@ class Fold:
 
     @property
     def half(self) -> Fold:
-        """The same with every second training and validation row of the first replica."""
-        return Fold(self.held_out, [self.train[0][::2]], [self.validation[0][::2]])
+        """The same with half of the training and validation rows of the first replica."""
+        train, validation = self.train[0], self.validation[0]
+        if self.structure.is_independent:
+            return Fold(self.held_out, [train[::2]], [validation[::2]], self.structure)
+        few = slice(len(train) // 2), slice(max(1, len(validation) // 2))  # rows are in the order of their units
+        return Fold(self.held_out, [train[few[0]]], [validation[few[1]]], self.structure)
 
     @property
     def trains(self) -> bool:

@@ -11,12 +11,15 @@ from torch import Tensor
 from infomax.statistics.labels import Labels
 from infomax.statistics.marginals import Floats, normal_scores
 from infomax.statistics.permutation_test import MOST_NEAR, NEIGHBOURS, Near, in_ranges, permutation_pvalue
+from infomax.statistics.row_structure import RowStructure
 
 #: Columns and cosines of the test, and its most cells (rows by features).
 _TESTED, _COSINES, _MOST_CELLS = 64, 48, 1_000_000
 
 
-def labels_pvalue(labels: Labels, x: Floats, draws: int, rng: np.random.Generator) -> float:
+def labels_pvalue(
+    labels: Labels, x: Floats, draws: int, rng: np.random.Generator, structure: RowStructure | None = None
+) -> float:
     """P-value of independence, by permutations of the labels.
 
     The statistics are sums of squares between classes of three kinds of features of x: principal components of the
@@ -36,8 +39,10 @@ def labels_pvalue(labels: Labels, x: Floats, draws: int, rng: np.random.Generato
     features = torch.cat(kinds, 1)
     rows = np.arange(len(x))
     most = max(2000, _MOST_CELLS // features.shape[1])
+    structure = structure or RowStructure.independent(len(x))
     if most < len(rows):
-        rows = rng.permutation(len(rows))[:most]
+        rows = structure.divided(rows, most, rng)[0]
+    structure = structure.take(rows)
     features = features[torch.from_numpy(rows)]
     features = features - features.mean(0)
     features = (features / features.std(0).clamp_min(1e-9)).float()
@@ -51,7 +56,7 @@ def labels_pvalue(labels: Labels, x: Floats, draws: int, rng: np.random.Generato
     near = torch.from_numpy(Near.of(scores[torch.from_numpy(rows)[some]], rng).neighbours)
     statistics = np.empty((draws + 1, len(sizes) + len(NEIGHBOURS)))
     for draw in range(draws + 1):
-        permuted = own[torch.from_numpy(rng.permutation(len(rows)))] if draw else own
+        permuted = own[torch.from_numpy(structure.permutation(rng))] if draw else own
         sums = torch.zeros(classes, features.shape[1]).index_add_(0, permuted, features)
         between = (sums.square() * weights[:, None]).sum(0)
         *smooth, tables = torch.split(between, sizes)

@@ -13,6 +13,7 @@ from infomax.estimators.default.nominal import measure_labels
 from infomax.estimators.default.tables import measure_tables
 from infomax.statistics.labels import Booleans, Floats, Labels, indicators, labels_of
 from infomax.statistics.marginals import normal_scores
+from infomax.statistics.row_structure import RowStructure
 
 #: Fewest values of a column whose order may carry information that is tested, permutations of the values, and level.
 _FEWEST_ORDERED, _ORDERS, _LEVEL = 10, 199, 0.01
@@ -59,14 +60,18 @@ class Labelled:
         """The smaller entropy of the labels, bias-corrected, in nats."""
         return min(float(one.entropies().mean()) for one in (self.labels_x, self.labels_y) if one is not None)
 
-    def measure(self, draws: int, rng: np.random.Generator) -> Measurement:
+    def measure(self, draws: int, rng: np.random.Generator, structure: RowStructure | None = None) -> Measurement:
         """The estimate from the labels alone, whatever their names are."""
+        structure = structure or RowStructure.independent(len(self.x))
         if self.labels_x is not None and self.labels_y is not None:
-            return measure_tables(self.labels_x, self.labels_y, draws=draws, rng=rng)
+            if structure.is_independent:
+                return measure_tables(self.labels_x, self.labels_y, draws=draws, rng=rng)
+            indicators = np.eye(len(self.labels_x.counts))[self.labels_x.of_row]
+            return measure_labels(self.labels_y, indicators, draws=draws, rng=rng, structure=structure)
         if self.labels_y is not None:
-            return measure_labels(self.labels_y, self.x, draws=draws, rng=rng)
+            return measure_labels(self.labels_y, self.x, draws=draws, rng=rng, structure=structure)
         if self.labels_x is not None:
-            return measure_labels(self.labels_x, self.y, draws=draws, rng=rng)
+            return measure_labels(self.labels_x, self.y, draws=draws, rng=rng, structure=structure)
         raise ValueError("at least one side must be a label")
 
     def explained(self, found: Measurement) -> bool:

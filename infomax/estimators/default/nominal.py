@@ -20,6 +20,7 @@ from infomax.exceptions import TrainingWarning
 from infomax.statistics.counts import copied_rows
 from infomax.statistics.labels import Labels
 from infomax.statistics.marginals import Floats, fit_margins, normal_scores
+from infomax.statistics.row_structure import RowStructure
 
 #: Fewer rows are split into ten folds, others into five.
 _FEW_ROWS = 4_000
@@ -135,28 +136,30 @@ class Parts:
     """What the interval is made of, in nats.
 
     Attributes:
-        spread: standard deviation of the rows' log-ratios, times the slope of the information by their mean.
+        error: standard error of the rows' mean log-ratio, times the slope of the information by that mean.
         lost: correction for errors of the discriminant's parameters. overfitted: overfitting of the networks.
         learned: what kernels, histograms and networks add to the discriminants. growth: what kernels and histograms
             gain from the second half of the rows.
     """
 
-    spread: float
+    error: float
     lost: float
     overfitted: float
     learned: float
     growth: float
 
     def interval(self, n: int, columns: int) -> tuple[float, float]:
-        """Standard error, and by how much the upper end is raised."""
+        """Standard error, and by how much the upper end is raised; ``n`` rows, or groups of them, are independent."""
         uncertain = _UNCERTAIN * (self.lost + 0.5 * self.overfitted)
-        stderr = math.hypot(self.spread / math.sqrt(n), uncertain, 1 / n)
+        stderr = math.hypot(self.error, uncertain, 1 / n)
         growing = min(self.growth / (math.sqrt(2) - 1), _MOST_GROWN * self.learned)  # if the loss falls as 1 / √N
         hidden = _HIDDEN * math.sqrt(columns / n)
         return stderr, _UNCERTAIN * self.lost + 0.5 * self.overfitted + _MISSED * self.learned + growing + hidden
 
 
-def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Generator) -> Measurement:
+def measure_labels(
+    labels: Labels, x: Floats, *, draws: int, rng: np.random.Generator, structure: RowStructure | None = None
+) -> Measurement:
     r"""Mutual information of a label and other columns: its entropy less the held-out cross-entropy of classifiers.
 
     1. Linear and quadratic discriminants (:mod:`infomax.estimators.default.discriminants`) are cross-fitted, on the
@@ -175,41 +178,49 @@ def measure_labels(labels: Labels, x: Floats, *, draws: int, rng: np.random.Gene
 
     Args:
         labels: N labels. x: ``(N, D)``. draws: permutations of the test of independence. rng: of the folds, networks
-            and permutations.
+            and permutations. structure: which rows depend on each other; they are held out together, kernels and
+            neighbours, which would see rows of the same group, are not used, and nothing is added to the held-out
+            value.
     """
     n, classes = len(x), len(labels.counts)
-    pvalue = labels_pvalue(labels, x, draws, rng)
+    structure = structure or RowStructure.independent(n)
+    independent = structure.is_independent
+    pvalue = labels_pvalue(labels, x, draws, rng, structure)
     y = torch.from_numpy(labels.of_row)
-    setting = Setting.of(y, classes, stratified_folds(labels, 10 if n < _FEW_ROWS else 5, rng))
+    count = 10 if n < _FEW_ROWS else 5
+    folds = stratified_folds(labels, count, rng) if independent else _unit_folds(structure, count, rng)
+    setting = Setting.of(y, classes, folds)
     data = {view: Classes.of(values, y, classes, setting.folds) for view, values in _views(x).items()}
     ratios = _best_ratios(data, setting)
     alone = {candidate: setting.stacked([ratio]) for candidate, ratio in ratios.items()}
     best = max(alone, key=lambda candidate: alone[candidate].score)
     found = max(alone[best], setting.stacked(list(ratios.values())), key=lambda predicted: predicted.score)
     before, overfitted, growth = found.score, 0.0, 0.0
-    if -found.score > _EXPLAINED:
+    if independent and -found.score > _EXPLAINED:
         free = Free(data[best.view].x, x, setting, rng)
         more = free.ratios(torch.arange(n), setting.folds)
-        for added in [[ratio] for ratio in more] + [more] * (len(more) > 1):
-            found = max(found, setting.stacked([*ratios.values(), *added]), key=lambda predicted: predicted.score)
+        for extra in [[ratio] for ratio in more] + [more] * (len(more) > 1):
+            found = max(found, setting.stacked([*ratios.values(), *extra]), key=lambda predicted: predicted.score)
         growth = free.growth(more) if found.score > before else 0.0
     if n >= max(_NETWORK_ROWS, _ROWS_PER_CLASS * classes) and -found.score > _EXPLAINED:
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         found, overfitted = _with_network(found, data[best.view].x, setting, generator)
     seen, held_out = alone[best].own - setting.prior.own, found.own - setting.prior.own
-    lost, slope = _lost(data[best.view], best, seen, setting, rng)
+    lost, slope = _lost(data[best.view], best, seen, setting, rng) if independent else (0.0, 1.0)
     value = float(held_out.mean())
     lost *= min(1.0, max(0.0, float(seen.mean())) / max(value, 1e-12))
     entropy = float(labels.entropies().mean())
     # The frequencies of the labels are those of the sample: where all is explained, this lacks their entropy's bias.
     lacking = (entropy + setting.prior.score) * min(1.0, max(0.0, value / entropy))
-    corrected = min(value + lacking + lost + 0.5 * overfitted, entropy)
-    parts = Parts(slope * float(held_out.std()), lost, overfitted, found.score - before, growth)
-    stderr, gap = parts.interval(n, x.shape[1])
+    added = lacking + lost + 0.5 * overfitted if independent else 0.0
+    corrected = min(value + added, entropy)
+    error = slope * structure.mean_error(held_out.numpy())
+    parts = Parts(error, lost, overfitted, found.score - before, growth)
+    stderr, gap = parts.interval(structure.units, x.shape[1])
     shares = held_out.numpy() + (corrected - value)
     remarks = (_mostly_corrected(lost),) if lost > max(0.1, _LARGE * corrected) else ()
     modelled = Measurement(corrected, stderr, gap, shares, overfitted, remarks=remarks)
-    if x.shape[1] < NEAR_DIMENSIONS and not copied_rows(x, x):
+    if independent and x.shape[1] < NEAR_DIMENSIONS and not copied_rows(x, x):
         modelled = at_most(with_neighbours_of_labels(modelled, labels.of_row, x, rng), entropy)
     return replace(modelled, pvalue=pvalue, permutations=draws)
 
@@ -296,6 +307,11 @@ def stratified_folds(labels: Labels, count: int, rng: np.random.Generator) -> li
     mixed = rng.permutation(len(labels.of_row))
     dealt = mixed[np.argsort(labels.of_row[mixed], kind="stable")]
     return [torch.from_numpy(np.sort(dealt[fold::count])) for fold in range(count)]
+
+
+def _unit_folds(structure: RowStructure, count: int, rng: np.random.Generator) -> list[Tensor]:
+    """Rows of each fold, without empty ones."""
+    return [torch.from_numpy(part) for part in structure.parts(min(count, structure.units), rng) if len(part)]
 
 
 def stacked(offsets: Tensor, ratios: list[Tensor], labels: Tensor, folds: list[Tensor]) -> Predicted:

@@ -12,6 +12,7 @@ from infomax import Schedule, estimate
 from infomax.estimators import candidates
 from infomax.estimators.candidates import Candidate, LogRatio, Side, base
 from infomax.estimators.default.folds import Anchor, Fold, calibrated, score
+from infomax.statistics.row_structure import RowStructure
 
 every_candidate = pytest.mark.parametrize("name", candidates.names())
 #: The fewest rows that the default estimator fits a candidate to.
@@ -103,7 +104,7 @@ def held_out(name, x, y):
     """The calibrated value on held-out rows, a third of them, and its standard error."""
     rng = np.random.default_rng(0)
     x, y = sides(x, y)
-    fold = Fold.of(np.array_split(rng.permutation(len(x)), 3), rng, 1)[0]
+    fold = Fold.of(np.array_split(rng.permutation(len(x)), 3), rng, 1, RowStructure.independent(len(x)))[0]
     fit = candidates.get(name).fit(x[fold.others], y[fold.others], torch.Generator().manual_seed(0))
     local = calibrated(score([fold], [Anchor.of(fit, x, y)], [[]], rng), networks=False).local
     return float(local.mean()), float(local.std()) / math.sqrt(len(local))

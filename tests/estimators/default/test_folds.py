@@ -9,6 +9,7 @@ import torch
 from infomax.estimators.candidates.base import LogRatio, Side
 from infomax.estimators.default.folds import Anchor, Fold, Networks, Normaliser, Scored, calibrated, score
 from infomax.estimators.default.networks import KINDS
+from infomax.statistics.row_structure import RowStructure
 
 
 class Product(LogRatio):
@@ -31,7 +32,7 @@ def sides():
 @pytest.fixture(scope="module")
 def folds():
     rng = np.random.default_rng(0)
-    return Fold.of(np.array_split(rng.permutation(300), 3), rng, 2)
+    return Fold.of(np.array_split(rng.permutation(300), 3), rng, 2, RowStructure.independent(300))
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name)

@@ -9,6 +9,7 @@ from infomax.estimators.candidates import Side
 from infomax.estimators.default.folds import Fold, HeldOut
 from infomax.estimators.default.networks import KINDS
 from infomax.estimators.default.portfolio import Contender, Portfolio, simplest
+from infomax.statistics.row_structure import RowStructure
 
 
 def held_out(*means, spread=1.0, shared=0.0):
@@ -52,7 +53,9 @@ def portfolio(x, y, *, steps, folds=4):
     schedule = Schedule(steps=steps, batch_size=128, learning_rate=1.5e-2, check_every=20, patience=8)
     generator = torch.Generator().manual_seed(0)
     sides = Side.of(x), Side.of(y)
-    return Portfolio(sides, Fold.of(parts, rng, 1), schedule, generator, 0, torch.device("cpu"))
+    return Portfolio(
+        sides, Fold.of(parts, rng, 1, RowStructure.independent(len(x))), schedule, generator, 0, torch.device("cpu")
+    )
 
 
 def contender(made, name, folds):

@@ -1,0 +1,117 @@
+"""Rows that depend on each other: the user's groups and blocks, and warnings where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infomax.estimators import Estimator, Problem
+from infomax.estimators import get as estimator_of
+from infomax.estimators import names as estimator_names
+from infomax.exceptions import DependenceWarning
+from infomax.statistics.counts import copied_rows
+from infomax.statistics.marginals import Floats
+from infomax.statistics.row_dependence import autocorrelated, near_copies, serially_dependent
+from infomax.statistics.row_structure import RowStructure, block_length
+
+#: Fewest groups, or blocks, that can be split into folds with validation rows.
+_FEWEST = 4
+
+
+def row_structure(
+    problem: Problem, groups: Any, length: int | Literal["auto"] | None, estimators: Sequence[Estimator]
+) -> RowStructure | None:
+    """What ``groups`` or ``block_length`` say of the rows of a problem; None if neither is given.
+
+    Raises:
+        ValueError: if both are given, an estimator takes only independent rows, the samples are too large to be copied,
+            or there are too few groups or blocks.
+        TypeError: for labels of groups that are missing or not one for each row.
+    """
+    if groups is None and length is None:
+        return None
+    name = "groups" if length is None else "block_length"
+    if groups is not None and length is not None:
+        raise ValueError("groups and block_length must not both be given; got both")
+    n = len(problem.x)
+    kept, total = np.arange(n) if problem.kept is None else problem.kept, problem.rows + problem.dropped
+    if isinstance(length, int | np.integer) and not isinstance(length, bool) and length == 1:
+        return RowStructure.independent(n)  # the user says so
+    refusing = [estimator.name for estimator in estimators if not estimator.takes_dependent_rows]
+    if refusing:
+        known = ", ".join(repr(one) for one in estimator_names() if estimator_of(one).takes_dependent_rows)
+        raise ValueError(f"{name} must be None unless the bound is {known}; got it with {refusing[0]!r}")
+    if problem.sampled is not None:
+        raise ValueError(f"{name} must be None for samples that are too large to be copied")
+    if groups is not None:
+        found = RowStructure.of_groups(_labels(groups, total)).take(kept)
+        if found.is_independent:
+            raise ValueError(f"groups must have several rows each; got {n} groups of {n} rows, which need no groups")
+        if found.units < _FEWEST:
+            raise ValueError(f"groups must be at least {_FEWEST}, so that some can be held out; got {found.units}")
+        return found
+    if length == "auto":
+        length = block_length(problem.x, problem.y) if all(problem.dims) else 1
+    if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 1:
+        raise ValueError(f"block_length must be 'auto' or a whole number of at least 1; got {length!r}")
+    if length * _FEWEST > n:
+        raise ValueError(
+            f"block_length must be at most a quarter of the {n} rows, so that some blocks can be held out; got {length}"
+        )
+    return RowStructure.of_blocks(total, int(length)).take(kept)
+
+
+def _labels(groups: Any, n: int) -> NDArray[np.generic]:
+    """One label for each row."""
+    labels = np.asarray(groups)
+    if labels.shape not in {(n,), (n, 1)}:
+        raise ValueError(f"groups must have one label for each of the {n} rows; got shape {labels.shape}")
+    labels = labels.reshape(-1)
+    missing = [row for row, label in enumerate(labels.tolist()) if label is None or label != label]  # noqa: PLR0124
+    if missing:
+        raise ValueError(f"groups must have a label in every row; got {labels[missing[0]]!r} in row {missing[0]}")
+    return labels.astype(str) if labels.dtype == object else labels
+
+
+#: What is said of consecutive rows that are similar.
+_SERIAL = (
+    "consecutive rows are similar on both sides, as in time series, or where the rows of a subject follow each other; "
+    "the value, its interval and the p-value hold for independent rows only. If the rows are in the order of time, "
+    "pass block_length='auto'; if several rows belong to one subject, pass groups=; if their order means nothing, "
+    "pass block_length=1"
+)
+
+
+def judge_rows(x: Floats, y: Floats) -> Iterator[DependenceWarning]:
+    """Warnings where the rows seem to depend on each other."""
+    if serially_dependent(x, y):
+        yield DependenceWarning(_SERIAL)
+    elif near_copies(x, y):
+        yield DependenceWarning(
+            "most rows have others that are nearly equal on both sides, as several rows of one subject have; the "
+            "value, its interval and the p-value hold for independent rows only. Pass groups=, a label for each row, "
+            "or keep one row of each subject"
+        )
+
+
+def judge_columns(x: Floats, y: Floats | None) -> Iterator[DependenceWarning]:
+    """The same for a table of pairs of columns of x and y, or of columns of x alone, measured without groups.
+
+    A missing value is NaN.
+    """
+    sides = [x] if y is None else [x, y]
+    if not all(side.shape[1] for side in sides):
+        return
+    complete = np.isfinite(np.hstack(sides)).all(1)
+    serial = [sum(autocorrelated(column[~np.isnan(column), None]) for column in side.T) for side in sides]
+    if min(serial) >= (2 if y is None else 1):
+        yield DependenceWarning(f"in {sum(serial)} columns {_SERIAL}, with bound='default'")
+    copies = copied_rows(x[complete], (x if y is None else y)[complete]) if complete.any() else 0
+    if copies:
+        yield DependenceWarning(
+            f"{copies} rows are exact duplicates of others: copies are taken for neighbours, and values may be far too "
+            f"large; remove them, or pass bound='default' and groups=, a label for each row"
+        )

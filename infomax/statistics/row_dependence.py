@@ -1,0 +1,87 @@
+"""Signs of rows that depend on each other: similar consecutive rows, and rows that are nearly equal to others."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from infomax.statistics.marginals import Floats, normal_scores
+
+#: Standard errors from which an autocorrelation is no chance; lags of consecutive rows.
+_CLEARLY, _LAGS = 4.5, (1, 2)
+#: Fewest rows of a moving average, and how many of its windows all rows are.
+_WINDOW, _WINDOWS = 11, 8
+#: Most columns and rows that are examined.
+_COLUMNS, _ROWS = 64, 20_000
+#: Near copies: rows whose neighbours are looked for, in how many columns at most, and the number of neighbours.
+_EXAMINED, _NEAR_COLUMNS, _NEIGHBOURS = 1_000, 16, 32
+#: A distance to the next neighbour so many times that to the one before is a jump: after the first, and after others.
+_FIRST_JUMP, _JUMP = 30.0, 4.0
+#: Rows with a jump from which most rows have near copies.
+_SHARE = 0.4
+#: Fewest rows that are examined.
+_LEAST = 20
+
+
+def serially_dependent(x: Floats, y: Floats) -> bool:
+    """Whether consecutive rows are clearly similar on both sides, ``(N, Dx)`` and ``(N, Dy)``.
+
+    Rows that are sorted by a column of either side are not: their order says nothing of how they were sampled.
+    """
+    return autocorrelated(x) and autocorrelated(y)
+
+
+def autocorrelated(side: Floats) -> bool:
+    """Whether consecutive rows ``(N, D)`` are clearly similar, and no column is sorted."""
+    if len(side) < _LEAST or _is_sorted(side):
+        return False
+    return _autocorrelation(side[:_ROWS, :_COLUMNS]) > _CLEARLY
+
+
+def _is_sorted(side: Floats) -> bool:
+    steps = np.diff(side, axis=0)
+    return bool(((steps >= 0).all(0) | (steps <= 0).all(0)).any())
+
+
+def _autocorrelation(side: Floats) -> float:
+    """The autocorrelation of normal scores, or of their absolute values, at the first lags, in standard errors.
+
+    A moving average over an eighth of the rows is subtracted first: rows that are sorted by a few categories differ by
+    their means, and not from one row to the next. The products of consecutive rows are summed over the columns. For
+    independent rows with correlation matrix C their variance is the squared norm of C.
+    """
+    from scipy.ndimage import uniform_filter1d  # noqa: PLC0415 - loaded on first use
+
+    scores, found = normal_scores(side), [0.0]
+    for values in (scores, np.abs(scores)):
+        smooth = uniform_filter1d(values, max(_WINDOW, len(values) // _WINDOWS), axis=0, mode="reflect")
+        centred = values - smooth
+        norm = math.sqrt(float(((centred.T @ centred / len(centred)) ** 2).sum()))
+        products = sum(float((centred[lag:] * centred[:-lag]).sum()) for lag in _LAGS)
+        found.append(products / (norm * math.sqrt(len(_LAGS) * len(centred))) if norm > 0 else 0.0)
+    return max(found)
+
+
+def near_copies(x: Floats, y: Floats) -> bool:
+    """Whether most rows ``(N, Dx)``, ``(N, Dy)`` have others that are far nearer than the rest on both sides together.
+
+    The distances of a row to its neighbours grow slowly where the density is smooth; where rows are nearly equal to
+    some others, they jump. Columns with ties are not examined.
+    """
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - loaded on first use
+
+    columns = np.hstack([x[:, :_NEAR_COLUMNS], y[:, :_NEAR_COLUMNS]])
+    columns = columns[:, [len(np.unique(column)) == len(column) for column in columns.T]]
+    n = len(columns)
+    if n < 2 * _LEAST or columns.shape[1] < 2:
+        return False
+    rng = np.random.default_rng(0)
+    # Ranks, and so normal scores, would spread rows that are nearly equal over the whole range.
+    spread = np.quantile(columns, 0.75, axis=0) - np.quantile(columns, 0.25, axis=0)
+    scaled = columns / spread
+    rows = rng.permutation(n)[:_EXAMINED]
+    distances = cKDTree(scaled).query(scaled[rows], k=min(_NEIGHBOURS, n // 2) + 1)[0][:, 1:]
+    jumps = distances[:, 1:] / np.maximum(distances[:, :-1], 1e-12)
+    jumped = (jumps[:, 0] > _FIRST_JUMP) | (jumps[:, 1:] > _JUMP).any(1)
+    return float(jumped.mean()) > _SHARE

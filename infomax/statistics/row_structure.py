@@ -1,0 +1,171 @@
+"""Which rows depend on each other: groups, or blocks of consecutive rows. Folds, permutations and errors of means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infomax.statistics.marginals import Floats
+
+Rows = NDArray[np.int64]
+
+#: The largest block is this share of the rows: permutations of fewer blocks cannot show a dependence.
+_FEWEST_BLOCKS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class RowStructure:
+    """Units of rows: rows of different units are independent.
+
+    Attributes:
+        unit: the unit of each row, ``(N,)``, 0, 1, …, U - 1. Each row is one if all are independent.
+        block_length: of blocks of consecutive rows; None for groups, and for independent rows.
+    """
+
+    unit: Rows
+    block_length: int | None = None
+
+    @staticmethod
+    def independent(n: int) -> RowStructure:
+        """All rows are independent."""
+        return RowStructure(np.arange(n))
+
+    @staticmethod
+    def of_groups(labels: Sequence[object] | NDArray[np.generic]) -> RowStructure:
+        """Rows with equal labels belong together."""
+        return RowStructure(np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int64).reshape(-1))
+
+    @staticmethod
+    def of_blocks(n: int, length: int) -> RowStructure:
+        """Rows are in the order of time, and blocks of that many rows are nearly independent."""
+        return RowStructure(np.arange(n) // length, length)
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return int(self.unit.max(initial=-1)) + 1
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether every row is a unit of its own."""
+        return self.units == len(self.unit)
+
+    def take(self, rows: Rows) -> RowStructure:
+        """The structure of these rows, in their order."""
+        unit = np.unique(self.unit[rows], return_inverse=True)[1].astype(np.int64).reshape(-1)
+        return RowStructure(unit, self.block_length)
+
+    def parts(self, count: int, rng: np.random.Generator) -> list[Rows]:
+        """Rows of each of ``count`` folds: random rows, random groups, or consecutive rows."""
+        n = len(self.unit)
+        if self.is_independent:
+            return list(np.array_split(rng.permutation(n), count))
+        if self.block_length is not None:
+            return list(np.array_split(np.arange(n), count))
+        # The largest groups first, each to the smallest fold, so that folds have about equally many rows.
+        sizes = np.bincount(self.unit)
+        order = rng.permutation(self.units)
+        order = order[np.argsort(-sizes[order], kind="stable")]
+        fold_of_unit, filled = np.empty(self.units, dtype=np.int64), np.zeros(count)
+        for unit in order:
+            fold_of_unit[unit] = filled.argmin()
+            filled[fold_of_unit[unit]] += sizes[unit]
+        fold = fold_of_unit[self.unit]
+        return [np.flatnonzero(fold == place) for place in range(count)]
+
+    def others(self, part: Rows) -> Rows:
+        """Rows that are independent of these, sorted: of consecutive rows, those that are a block or more away."""
+        outside = np.setdiff1d(np.arange(len(self.unit)), part)
+        if self.block_length is None:
+            return outside
+        away = min(self.block_length, max(1, len(part) // 2))
+        distance = np.maximum(part.min() - outside, outside - part.max())
+        return np.asarray(outside[distance > away])
+
+    def divided(self, rows: Rows, count: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
+        """About ``count`` of the rows, drawn unit by unit, and the rest, in random order of the units."""
+        if self.is_independent:
+            order = rng.permutation(rows)
+            return order[:count], order[count:]
+        unit = self.unit[rows]
+        place = np.empty(self.units, dtype=np.int64)
+        place[rng.permutation(self.units)] = np.arange(self.units)
+        within = rows if self.block_length is not None else rng.permutation(len(rows))
+        order = rows[np.lexsort((within, place[unit]))]
+        ends = np.flatnonzero(np.diff(place[self.unit[order]], append=-1)) + 1  # of the units
+        split = int(ends[min(int(np.searchsorted(ends, count)), max(len(ends) - 2, 0))])
+        return order[:split], order[split:]
+
+    def permutation(self, rng: np.random.Generator) -> Rows:
+        """For each row another row, as units in random order have it: row i is paired with row ``found[i]``.
+
+        Where units have different numbers of rows, a unit is paired with the end of one and the beginning of another.
+        """
+        n = len(self.unit)
+        if self.is_independent:
+            return rng.permutation(n)
+        place = rng.permutation(self.units)
+        within = np.arange(n) if self.block_length is not None else rng.permutation(n)
+        found = np.empty(n, dtype=np.int64)
+        found[np.argsort(self.unit, kind="stable")] = np.lexsort((within, place[self.unit]))
+        return found
+
+    def mean_error(self, local: Floats) -> float:
+        """The standard error of the mean of one number for each row, by sums over the units.
+
+        A normal interval of this width has the coverage that Student's distribution gives with so many units.
+        """
+        n, units = len(local), self.units
+        if self.is_independent:
+            return float(local.std(ddof=1)) / math.sqrt(n)
+        from scipy.stats import t  # noqa: PLC0415 - loaded on first use
+
+        sums = np.bincount(self.unit, local - local.mean(), minlength=units)
+        wider = float(t.ppf(0.975, max(units - 1, 1))) / 1.959964
+        return wider * math.sqrt(float((sums**2).sum()) * units / max(units - 1, 1)) / n
+
+
+def block_length(x: Floats, y: Floats) -> int:
+    r"""A length of blocks of consecutive rows that keeps the serial dependence of both sides.
+
+    For each column it is the length with the least error of the variance of a mean over blocks,
+    :math:`(2 G^2 / D)^{1/3} N^{1/3}` with :math:`G = \sum_k |k| R(k)`, :math:`D = \tfrac43 (\sum_k R(k))^2`, and
+    autocovariances R weighted by a flat-top window whose width follows from the first lags without correlation. The
+    length for a side is the largest of its columns, and the result the smaller of the two sides, as rows of x and y
+    that are serially independent on one side need no blocks. At most an eighth of the rows.
+
+    Source: Politis and White, "Automatic block-length selection for the dependent bootstrap", 2004, doi:
+    10.1081/ETC-120028836, with the correction of Patton, Politis and White, 2009, doi:10.1080/07474930802459016.
+
+    Args:
+        x: ``(N, Dx)``. y: ``(N, Dy)``, rows in the order of time.
+    """
+    n = len(x)
+    longest = [max(_politis_white(column) for column in side.T) for side in (x, y)]
+    return int(np.clip(math.ceil(min(longest)), 1, max(1, n // _FEWEST_BLOCKS)))
+
+
+def _politis_white(column: Floats) -> float:
+    n = len(column)
+    centred = column - column.mean()
+    quiet = max(5, math.ceil(math.log10(n)))
+    most = min(n - 1, math.ceil(math.sqrt(n)) + quiet)
+    covariances = np.array([float(centred[: n - k] @ centred[k:]) / n for k in range(most + 1)])
+    if covariances[0] <= 0:
+        return 1.0
+    small = np.abs(covariances[1:] / covariances[0]) < 2 * math.sqrt(math.log10(n) / n)
+    runs = [k for k in range(len(small) - quiet + 1) if small[k : k + quiet].all()]
+    last = runs[0] if runs else int(np.flatnonzero(~small).max(initial=-1)) + 1
+    width = min(2 * max(last, 1), most)
+    lags = np.arange(1, width + 1)
+    weights = np.clip(2 * (1 - lags / width), 0, 1)  # 1 up to half of the width
+    weighted = weights * covariances[1 : width + 1]
+    spectrum = covariances[0] + 2 * float(weighted.sum())
+    slope = 2 * float((lags * weighted).sum())
+    if spectrum <= 0:
+        return 1.0
+    return float((1.5 * slope**2 / spectrum**2 * n) ** (1 / 3))

@@ -1,0 +1,161 @@
+"""`groups=` and `block_length=`: rows that depend on each other."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from default_runs import QUICK
+from series import autoregression
+
+from infomax import DependenceWarning, conditional, estimate, pairwise, transfer_entropy
+
+pytestmark = pytest.mark.filterwarnings("ignore::infomax.InfomaxWarning")
+
+LABELS = np.repeat(np.arange(40), 10)
+
+
+def subjects(seed, *, noise=0.02, dependent=False, dim=1):
+    """40 subjects with 10 nearly equal rows each; the subjects' values are independent, or the same with noise."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(2, 40, dim))
+    if dependent:
+        centres[1] = centres[0] + 0.5 * centres[1]
+    return (centre[LABELS] + noise * rng.normal(size=(400, dim)) for centre in centres)
+
+
+def covers(result, truth):
+    low, high = result.confidence_interval()
+    return low <= truth <= high
+
+
+class TestGroups:
+    def test_independent_subjects(self):
+        for seed in range(3):
+            result = estimate(*subjects(seed), groups=LABELS, **QUICK)
+            assert covers(result, 0)
+            assert result.pvalue > 0.01
+            assert result.structure.units == 40
+
+    def test_without_groups_the_same_rows_seem_related(self):
+        with pytest.warns(DependenceWarning, match="pass groups="):
+            result = estimate(*subjects(0), **QUICK)
+        assert not covers(result, 0)
+
+    def test_dependent_subjects(self):
+        result = estimate(*subjects(1, dependent=True), groups=LABELS, **QUICK)
+        assert covers(result, 0.5 * np.log(5))
+        assert result.pvalue <= 0.05
+
+    def test_labels_may_be_text_and_rows_in_any_order(self):
+        x, y = subjects(2)
+        names = np.array([f"subject {label}" for label in LABELS])
+        order = np.random.default_rng(0).permutation(400)
+        numbers = estimate(x, y, groups=LABELS[order], **QUICK)
+        for labels in (names[order], list(names[order]), pd.Series(names[order], dtype="category")):
+            found = estimate(x, y, groups=labels, **QUICK)
+            assert found.structure.units == 40
+        assert covers(estimate(x[order], y[order], groups=names[order], **QUICK), 0)
+        assert numbers.structure.units == 40
+
+    def test_groups_follow_the_rows_that_are_kept(self):
+        """Rows of two groups lack a value; the others stay with their own labels."""
+        x, y = (side.copy() for side in subjects(8))
+        x[:20] = np.nan
+        y[[30, 399]] = np.nan
+        found = estimate(x, y, groups=LABELS, missing="drop", **QUICK)
+        assert (found.n, found.structure.units) == (378, 38)
+        expected = np.delete(LABELS, [*range(20), 30, 399]) - 2
+        np.testing.assert_array_equal(found.structure.unit, expected)
+        series = estimate(x, y, block_length=50, missing="drop", **QUICK)
+        assert (series.structure.units, np.bincount(series.structure.unit)[0]) == (8, 29)
+
+    def test_both_directions_give_the_same_bits(self):
+        x, y = subjects(3)
+        assert estimate(x, y, groups=LABELS, **QUICK).mi == estimate(y, x, groups=LABELS, **QUICK).mi
+
+    @pytest.mark.parametrize("both", [False, True])
+    def test_a_label_of_each_subject(self, both):
+        rng = np.random.default_rng(4)
+        x, _ = subjects(4)
+        label = rng.integers(0, 2, 40)[LABELS]
+        other = rng.integers(0, 3, 40)[LABELS] if both else x
+        result = estimate(other, label, groups=LABELS, **QUICK)
+        assert covers(result, 0)
+        assert result.pvalue > 0.01
+
+    def test_a_label_that_depends_on_the_columns(self):
+        rng = np.random.default_rng(5)
+        x = rng.normal(size=(800, 2))
+        result = estimate(x, x[:, 0] > 0, groups=np.repeat(np.arange(80), 10), **QUICK)
+        assert 0.4 < result.mi <= np.log(2) + 0.01
+
+    def test_a_composition_has_errors_by_group(self):
+        x, y = subjects(6)
+        z = x + 0.5 * np.random.default_rng(7).normal(size=x.shape)
+        by_group = conditional(x, y, z, groups=LABELS, **QUICK)
+        assert covers(by_group, 0)
+        assert by_group.stderr > 0.01
+
+
+class TestBlocks:
+    def test_independent_autoregressions(self):
+        for seed in range(3):
+            rng = np.random.default_rng(seed)
+            series = (autoregression(500, 0.95, rng) for _ in range(2))
+            result = estimate(*series, block_length="auto", **QUICK)
+            assert covers(result, 0)
+            assert result.pvalue > 0.05
+            assert 15 < result.structure.block_length <= 62
+
+    def test_dependent_autoregressions(self):
+        rng = np.random.default_rng(3)
+        x, noise = (autoregression(1500, 0.8, rng) for _ in range(2))
+        result = estimate(x, x + noise, block_length="auto", **QUICK)
+        assert covers(result, 0.5 * np.log(2))
+        assert result.pvalue <= 0.02
+
+    def test_a_length_of_one_says_that_rows_are_independent(self):
+        rng = np.random.default_rng(4)
+        x, y = (autoregression(400, 0.9, rng) for _ in range(2))
+        with pytest.warns(DependenceWarning, match="block_length='auto'"):
+            plain = estimate(x, y, **QUICK)
+        assert estimate(x, y, block_length=1, **QUICK).mi == plain.mi
+
+    def test_transfer_entropy_uses_blocks(self):
+        rng = np.random.default_rng(5)
+        source, target = (autoregression(600, 0.9, rng) for _ in range(2))
+        found = transfer_entropy(source, target, **QUICK)
+        assert {term.estimate.structure.block_length for term in found.terms} != {None}
+        assert len({term.estimate.structure.block_length for term in found.terms}) == 1
+        assert covers(found, 0)
+
+
+def test_pairwise_warns_of_series_and_copies():
+    rng = np.random.default_rng(0)
+    walks = rng.normal(size=(300, 3)).cumsum(0)
+    with pytest.warns(DependenceWarning, match="in 3 columns consecutive rows are similar"):
+        result = pairwise(walks, progress=False)
+    assert any("consecutive rows" in text for text in result.warnings)
+    rows = rng.integers(0, 150, 300)
+    with pytest.warns(DependenceWarning, match="exact duplicates"):
+        pairwise(rng.normal(size=(150, 2))[rows], progress=False)
+
+
+BAD = [
+    ({"groups": LABELS[:-1]}, ValueError, r"one label for each of the 400 rows; got shape \(399,\)"),
+    ({"groups": np.arange(400)}, ValueError, "groups must have several rows each; got 400 groups of 400 rows"),
+    ({"groups": np.zeros(400)}, ValueError, "groups must be at least 4.*got 1"),
+    ({"groups": np.where(np.arange(400) == 7, np.nan, 1.0)}, ValueError, "a label in every row; got .*nan.* in row 7"),
+    ({"groups": [None, *"abcd" * 99, "a", "b", "c"]}, ValueError, "a label in every row; got None in row 0"),
+    ({"groups": LABELS, "block_length": 5}, ValueError, "must not both be given"),
+    ({"groups": LABELS, "bound": "ksg"}, ValueError, "groups must be None unless the bound is 'default'; got it with"),
+    ({"block_length": 101}, ValueError, "at most a quarter of the 400 rows.*got 101"),
+    ({"block_length": 0}, ValueError, "'auto' or a whole number of at least 1; got 0"),
+    ({"block_length": "long"}, ValueError, "'auto' or a whole number of at least 1; got 'long'"),
+    ({"block_length": True}, ValueError, "got True"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "message"), BAD)
+def test_bad_input(options, error, message):
+    with pytest.raises(error, match=message):
+        estimate(*subjects(0), **{**QUICK, **options})

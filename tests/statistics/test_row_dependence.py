@@ -1,0 +1,70 @@
+"""Signs of rows that depend on each other."""
+
+import numpy as np
+import pytest
+from series import autoregression
+
+from infomax import tasks
+from infomax.datasets import load_penguins
+from infomax.statistics.row_dependence import autocorrelated, near_copies, serially_dependent
+
+
+def pair(make, seed):
+    rng = np.random.default_rng(seed)
+    return make(rng), make(rng)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng: autoregression(400, 0.5, rng)[:, None],
+        lambda rng: autoregression(2000, 0.95, rng)[:, None],
+        lambda rng: rng.normal(size=(500, 2)).cumsum(0),
+        lambda rng: np.repeat(rng.normal(size=(40, 1)), 25, 0) + rng.normal(size=(1000, 1)),
+        lambda rng: np.exp(autoregression(1500, 0.97, rng)[:, None] / 4) * rng.normal(size=(1500, 1)),
+    ],
+    ids=["autoregression", "slow autoregression", "random walks", "subjects", "volatility"],
+)
+def test_series_and_subjects_in_order(make):
+    assert sum(serially_dependent(*pair(make, seed)) for seed in range(20)) >= 19
+
+
+def test_one_independent_side_is_enough():
+    rng = np.random.default_rng(0)
+    assert not serially_dependent(autoregression(400, 0.9, rng)[:, None], rng.normal(size=(400, 1)))
+
+
+def test_sorted_rows():
+    rng = np.random.default_rng(0)
+    x = np.sort(rng.normal(size=(500, 1)), axis=0)
+    assert not serially_dependent(x, x + 0.1 * rng.normal(size=(500, 1)))
+    penguins = load_penguins().data  # sorted by species and island
+    assert not any(autocorrelated(column[:, None]) for column in penguins.T)
+
+
+def test_independent_rows_are_left_alone():
+    names = ["normal-1d-1", "multinormal-sparse-5-5-2-2.0", "student-identity-1-1-1", "codes-20-0.5", "clusters-8d"]
+    found = [
+        (name, n)
+        for name in names
+        for n in (30, 200, 1000)
+        for seed in range(8)
+        for sides in [tasks.get(name).sample(n, seed)]
+        if serially_dependent(*sides) or near_copies(*sides)
+    ]
+    assert not found
+
+
+def subjects(noise, rng, dim):
+    """60 subjects with 20 nearly equal rows each, in random order."""
+    of_row = rng.permutation(np.repeat(np.arange(60), 20))
+    return (rng.normal(size=(60, dim))[of_row] + noise * rng.normal(size=(1200, dim)) for _ in range(2))
+
+
+@pytest.mark.parametrize(("noise", "dim"), [(0.01, 1), (0.05, 3)])
+def test_near_copies(noise, dim):
+    assert all(near_copies(*subjects(noise, np.random.default_rng(seed), dim)) for seed in range(5))
+
+
+def test_subjects_that_differ_little_are_no_near_copies():
+    assert not near_copies(*subjects(1.0, np.random.default_rng(0), 3))

@@ -1,0 +1,114 @@
+"""Folds, permutations and standard errors of rows that depend on each other."""
+
+import math
+
+import numpy as np
+import pytest
+from series import autoregression
+
+from infomax.statistics import RowStructure, block_length
+
+GROUPS = RowStructure.of_groups(np.array(["b", "a", "b", "c", "c", "a", "d", "d", "d", "e"] * 6))
+BLOCKS = RowStructure.of_blocks(60, 7)
+INDEPENDENT = RowStructure.independent(60)
+
+
+@pytest.mark.parametrize("structure", [GROUPS, BLOCKS, INDEPENDENT])
+def test_parts_hold_every_row_once(structure):
+    parts = structure.parts(3, np.random.default_rng(0))
+    assert sorted(np.concatenate(parts)) == list(range(60))
+    assert min(map(len, parts)) >= 12
+
+
+def test_groups_are_held_out_and_validated_together():
+    rng = np.random.default_rng(1)
+    for part in GROUPS.parts(3, rng):
+        others = GROUPS.others(part)
+        assert not set(GROUPS.unit[part]) & set(GROUPS.unit[others])
+        assert len(part) + len(others) == 60
+        few, rest = GROUPS.divided(others, 6, rng)
+        assert sorted(np.concatenate([few, rest])) == sorted(others)
+        assert not set(GROUPS.unit[few]) & set(GROUPS.unit[rest])
+        assert len(few) >= 6
+        assert len(rest) >= 6
+
+
+def test_blocks_leave_a_gap():
+    first, middle, last = BLOCKS.parts(3, np.random.default_rng(0))
+    np.testing.assert_array_equal(BLOCKS.others(middle), [*range(13), *range(47, 60)])
+    np.testing.assert_array_equal(BLOCKS.others(first), np.arange(27, 60))
+    np.testing.assert_array_equal(BLOCKS.others(last), np.arange(33))
+
+
+def test_independent_rows_are_split_as_by_numpy():
+    """So that nothing changes where rows are independent."""
+    order = np.random.default_rng(3).permutation(60)
+    for part, expected in zip(INDEPENDENT.parts(3, np.random.default_rng(3)), np.array_split(order, 3), strict=True):
+        np.testing.assert_array_equal(part, expected)
+    few, rest = INDEPENDENT.divided(np.arange(60), 10, np.random.default_rng(3))
+    np.testing.assert_array_equal(np.concatenate([few, rest]), order)
+    np.testing.assert_array_equal(INDEPENDENT.permutation(np.random.default_rng(3)), order)
+
+
+@pytest.mark.parametrize("structure", [GROUPS, BLOCKS, INDEPENDENT])
+def test_permutations_are_permutations(structure):
+    found = structure.permutation(np.random.default_rng(0))
+    assert sorted(found) == list(range(60))
+
+
+def test_a_block_stays_in_the_order_of_time():
+    """Nine of ten rows are paired with the row after the one that the row before is paired with."""
+    structure = RowStructure.of_blocks(1000, 50)
+    found = structure.permutation(np.random.default_rng(0))
+    assert (np.diff(found) == 1).mean() > 0.97
+    assert (found == np.arange(1000)).mean() < 0.3
+
+
+def test_groups_of_equal_size_are_exchanged_whole():
+    unit = np.tile(np.arange(12), 5)  # rows of a group are not next to each other
+    structure = RowStructure.of_groups(unit)
+    found = structure.permutation(np.random.default_rng(0))
+    for group in range(12):
+        assert len(set(unit[found[unit == group]])) == 1
+
+
+def test_the_error_of_a_mean_of_independent_rows():
+    local = np.random.default_rng(0).normal(size=60)
+    assert INDEPENDENT.mean_error(local) == pytest.approx(local.std(ddof=1) / math.sqrt(60), rel=1e-12)
+
+
+def test_the_error_of_a_mean_of_groups_is_that_of_their_means():
+    """With groups of equal size; wider by Student's distribution of 11 degrees of freedom, 2.201 / 1.96."""
+    structure = RowStructure.of_groups(np.repeat(np.arange(12), 5))
+    local = np.random.default_rng(0).normal(size=12)[np.repeat(np.arange(12), 5)]
+    means = local.reshape(12, 5).mean(1)
+    expected = means.std(ddof=1) / math.sqrt(12) * 2.200985 / 1.959964
+    assert structure.mean_error(local) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("phi", [0.5, 0.9])
+def test_blocks_cover_the_mean_of_a_series(phi):
+    rng, hits = np.random.default_rng(5), 0
+    for _ in range(200):
+        local = autoregression(600, phi, rng)
+        length = block_length(local[:, None], local[:, None])
+        hits += abs(local.mean()) < 1.96 * RowStructure.of_blocks(600, length).mean_error(local)
+    assert 0.85 < hits / 200 < 0.99  # 20 % and 40 % of them with independent rows
+
+
+def test_block_length_is_that_of_politis_and_white():
+    """Of an autoregression: (6 φ² / (1 - φ²)²)^(1/3) N^(1/3)."""
+    rng = np.random.default_rng(6)
+    for phi in (0.3, 0.7):
+        expected = (6 * phi**2 / (1 - phi**2) ** 2 * 20_000) ** (1 / 3)
+        series = [autoregression(20_000, phi, rng)[:, None] for _ in range(8)]
+        found = np.median([block_length(one, one) for one in series])
+        assert found == pytest.approx(expected, rel=0.25)
+
+
+def test_no_blocks_where_a_side_is_independent_and_no_more_than_an_eighth():
+    rng = np.random.default_rng(7)
+    series, noise = autoregression(800, 0.95, rng)[:, None], rng.normal(size=(800, 1))
+    assert block_length(series, noise) < 8
+    slow = autoregression(100, 0.99, rng)[:, None]
+    assert block_length(slow, slow) == 12
