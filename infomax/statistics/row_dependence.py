@@ -18,6 +18,8 @@ _COLUMNS, _ROWS = 64, 20_000
 _EXAMINED, _NEAR_COLUMNS, _NEIGHBOURS = 1_000, 16, 32
 #: A distance to the next neighbour so many times that to the one before is a jump: after the first, and after others.
 _FIRST_JUMP, _JUMP = 30.0, 4.0
+#: Largest distance of a row from the median, in interquartile ranges.
+_FARTHEST = 1e6
 #: Rows with a jump from which most rows have near copies.
 _SHARE = 0.4
 #: Fewest rows that are examined.
@@ -78,8 +80,8 @@ def near_copies(x: Floats, y: Floats) -> bool:
         return False
     rng = np.random.default_rng(0)
     # Ranks, and so normal scores, would spread rows that are nearly equal over the whole range.
-    spread = np.quantile(columns, 0.75, axis=0) - np.quantile(columns, 0.25, axis=0)
-    scaled = columns / spread
+    low, middle, high = np.quantile(columns, [0.25, 0.5, 0.75], axis=0)
+    scaled = np.clip((columns - middle) / (high - low), -_FARTHEST, _FARTHEST)
     rows = rng.permutation(n)[:_EXAMINED]
     distances = cKDTree(scaled).query(scaled[rows], k=min(_NEIGHBOURS, n // 2) + 1)[0][:, 1:]
     jumps = distances[:, 1:] / np.maximum(distances[:, :-1], 1e-12)

@@ -219,7 +219,7 @@ class TestInterval:
         n, none = 400, Parts(0.0, 0.0, 0.0, 0.0, 0.0)
         assert none.interval(n, 0) == (1 / n, 0.0)
         assert none.interval(n, 16) == (1 / n, pytest.approx(0.5 * math.sqrt(16 / n)))
-        stderr, gap = replace(none, spread=2.0).interval(n, 0)
+        stderr, gap = replace(none, error=0.1).interval(n, 0)
         assert (stderr, gap) == (pytest.approx(math.hypot(2 / 20, 1 / n)), 0)
         stderr, gap = replace(none, lost=0.4).interval(n, 0)
         assert (stderr, gap) == (pytest.approx(math.hypot(0.1, 1 / n)), pytest.approx(0.1))

@@ -14,6 +14,7 @@ from infomax.estimators.default.corrections import Correction
 from infomax.estimators.default.estimator import _combine
 from infomax.estimators.default.folds import HeldOut
 from infomax.training.cross_fitting import measure_rows
+from infomax.statistics.row_structure import RowStructure
 
 N = 400
 SIDE = Side.of(np.random.default_rng(0).standard_normal((N, 1)))
@@ -26,7 +27,16 @@ def combined(monkeypatch):
     """The estimate where the candidate has the value ``alone``, and ``best`` with its network."""
 
     def combine(
-        *, alone=1.0, best=1.0, spread=0.0, overfitting=0.0, weight=1.0, simplest=1.0, growth=0.0, correction=None
+        *,
+        alone=1.0,
+        best=1.0,
+        spread=0.0,
+        overfitting=0.0,
+        weight=1.0,
+        simplest=1.0,
+        growth=0.0,
+        correction=None,
+        structure=None,
     ):
         noise = spread * torch.tensor([-1.0, 1.0], dtype=torch.float64).repeat(N // 2)
         held_out = {False: HeldOut(alone + noise, 0.0), True: HeldOut(best + noise, weight)}
@@ -35,9 +45,18 @@ def combined(monkeypatch):
         scored = SimpleNamespace(rows=np.arange(N), overfitting=overfitting)
         trials = [SimpleNamespace(score=simplest)]
         fitted = SimpleNamespace(scored=scored, kind="network", trials=trials, growth=(growth, 0.0))
-        return _combine(fitted, (SIDE, SIDE), 4, 0)
+        return _combine(fitted, (SIDE, SIDE), 4, 0, structure or RowStructure.independent(N))
 
     return combine
+
+
+def test_nothing_is_added_to_dependent_rows(combined):
+    """Corrections assume independent rows; ½ √(4 / 40) for four columns and 40 groups."""
+    groups = RowStructure.of_groups(np.repeat(np.arange(40), N // 40))
+    found = combined(alone=0.5, overfitting=0.4, correction=Correction(0.3, 0.1), structure=groups)
+    assert found.value == pytest.approx(1.0)
+    assert found.gap == pytest.approx(0.2 + 0.5 * math.sqrt(4 / 40))
+    assert found.stderr == pytest.approx(math.hypot(0.4 / math.sqrt(12), 1 / 40))
 
 
 def test_nothing_to_add(combined):
