@@ -16,13 +16,14 @@ import torch
 
 from infomax.estimation.conditioning import Sides, Summed, Terms, condition
 from infomax.estimation.estimate import estimates
+from infomax.estimation.histories import Lags, histories, kinds_of
 from infomax.estimators import chosen
 from infomax.estimators.default.estimator import DefaultEstimator
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import DependenceWarning, InfomaxWarning, SaturationWarning, SubsampleWarning, TrainingWarning
 from infomax.io.batches import stays
-from infomax.io.columns import Columns, Nominal, as_columns, beside
-from infomax.io.samples import Floats, Missing, as_aligned, check_large, check_missing, common_length
+from infomax.io.columns import Columns, beside
+from infomax.io.samples import as_aligned, check_large
 from infomax.isolation import isolated
 from infomax.results.composition import Composition, Term
 from infomax.statistics.row_structure import block_length
@@ -142,7 +143,7 @@ def interaction_information(x: Any, y: Any, z: Any, **options: Any) -> Compositi
 
 
 def transfer_entropy(
-    source: Any, target: Any, *, lags: int = 1, target_lags: int | None = None, **options: Any
+    source: Any, target: Any, *, lags: Lags = 1, target_lags: Lags | None = None, **options: Any
 ) -> Composition:
     r"""Estimate the transfer entropy: what the past of ``source`` adds to the prediction of ``target``.
 
@@ -155,7 +156,8 @@ def transfer_entropy(
 
     Args:
         source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
-        lags: past steps of the source. target_lags: of the target; by default the same number.
+        lags: past steps of the source: l, for 1 to l steps ago, or a list, such as ``[20]``. target_lags: of the
+            target, likewise; by default the same.
         options: keywords of :func:`infomax.estimate`; ``bound`` is one name. ``nominal_source`` and
             ``nominal_target`` say which columns are nominal.
 
@@ -175,13 +177,13 @@ def transfer_entropy(
     >>> bool(low < 0.5 * np.log(2) < high)  # the truth
     True
     """
-    groups, options = _histories(source, target, lags, target_lags, options, first=1)
+    groups, options = histories(source, target, lags, target_lags, options, first=1)
     conditioned = condition(groups, "target now", "source past", "target past")
     return _compose("transfer entropy", conditioned, _on_device_of(_in_blocks(options), source, target), in_time=True)
 
 
 def directed_information(
-    source: Any, target: Any, *, lags: int = 1, target_lags: int | None = None, **options: Any
+    source: Any, target: Any, *, lags: Lags = 1, target_lags: Lags | None = None, **options: Any
 ) -> Composition:
     r"""Estimate directed information: :func:`transfer_entropy` with the present value of ``source`` included.
 
@@ -191,7 +193,8 @@ def directed_information(
 
     Args:
         source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
-        lags: past steps of the source, besides its present. target_lags: of the target; by default the same number.
+        lags: past steps of the source: l, for its present and 1 to l steps ago, or a list, in which 0 is the present.
+            target_lags: of the target, without the present; by default the same.
         options: keywords of :func:`infomax.estimate`; ``bound`` is one name. ``nominal_source`` and
             ``nominal_target`` say which columns are nominal.
 
@@ -210,7 +213,7 @@ def directed_information(
     >>> bool(low < 0.5 * np.log(2) < high)  # the truth
     True
     """
-    groups, options = _histories(source, target, lags, target_lags, options, first=0)
+    groups, options = histories(source, target, lags, target_lags, options, first=0)
     conditioned = condition(groups, "target now", "source past", "target past")
     return _compose(
         "directed information per step", conditioned, _on_device_of(_in_blocks(options), source, target), in_time=True
@@ -328,7 +331,7 @@ def _aligned(
     Returns:
         the samples, the remark, and the options for the terms, with the number of rows that were dropped.
     """
-    kinds, missing, rest = _kinds(samples, options)
+    kinds, missing, rest = kinds_of(samples, options)
     with isolated():
         if not stays(samples.values(), kinds.values(), missing):
             paired = as_aligned(samples, least=LEAST_ROWS, nominal=kinds, missing=missing, stacklevel=5)
@@ -340,72 +343,7 @@ def _aligned(
     return drawn, f"{len(sampled.rows)} of {len(sampled.aligned)} rows are used, drawn at random", rest
 
 
-def _kinds(samples: Collection[str], options: Mapping[str, Any]) -> tuple[dict[str, Nominal], Missing, dict[str, Any]]:
-    """Which columns of each sample are nominal (``nominal_x`` of x, …), ``missing``, and the other options."""
-    rest = dict(options)
-    kinds = {name: rest.pop(f"nominal_{name}", "auto") for name in samples}
-    return kinds, rest.pop("missing", "raise"), rest
-
-
 def _on_device_of(options: Mapping[str, Any], *samples: Any) -> dict[str, Any]:
     """The options, with the device of the first tensor unless they name one."""
     tensors = [data for data in samples if isinstance(data, torch.Tensor) and not data.is_meta]
     return {**({"device": tensors[0].device} if tensors else {}), **options}
-
-
-# --- time series ------------------------------------------------------------------------------------------------------
-
-
-def embed(series: Floats, lags: Sequence[int], start: int) -> Floats:
-    """Lagged values side by side: row i has those of step ``start + i`` less each lag, in this order.
-
-    Args:
-        series: ``(T, D)``. lags: 0 or more each. start: the first step that has a row, at least the largest lag.
-
-    Returns:
-        ``(T - start, D * len(lags))``.
-
-    >>> import numpy as np
-    >>> embed(np.arange(5.0)[:, None], [1, 2], start=2).tolist()
-    [[1.0, 0.0], [2.0, 1.0], [3.0, 2.0]]
-    """
-    return np.hstack([series[start - lag : len(series) - lag] for lag in lags])
-
-
-def _histories(
-    source: Any, target: Any, lags: int, target_lags: int | None, options: Mapping[str, Any], *, first: int
-) -> tuple[Mapping[str, Columns], dict[str, Any]]:
-    """The present of the target, and both pasts, the source from ``first`` steps ago; and the options for the terms.
-
-    A step with a missing value is left out wherever it occurs, with ``missing="drop"``.
-    """
-    target_lags = lags if target_lags is None else target_lags
-    for argument, count in (("lags", lags), ("target_lags", target_lags)):
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise ValueError(f"{argument} must be a whole number of at least 1; got {count!r}")
-    series: Mapping[str, Any] = {"source": source, "target": target}
-    kinds, missing, rest = _kinds(series, options)
-    with isolated():
-        if missing == "raise":
-            series = as_aligned(series, least=LEAST_ROWS, nominal=kinds, stacklevel=5).columns
-        else:
-            check_missing(missing)
-            series = {name: as_columns(data, name, nominal=kinds[name]) for name, data in series.items()}
-            common_length(series)
-        start, steps = max(lags, target_lags), len(series["source"])
-        if steps < start + LEAST_ROWS:
-            raise ValueError(f"source must have at least {start + LEAST_ROWS} rows for {start} lags; got {steps}")
-        history = {
-            "target now": _embedded(series["target"], [0], start),
-            "source past": _embedded(series["source"], range(first, lags + 1), start),
-            "target past": _embedded(series["target"], range(1, target_lags + 1), start),
-        }
-        if missing == "raise":
-            return history, rest
-        paired = as_aligned(history, least=LEAST_ROWS, missing=missing, stacklevel=5)
-    return paired.columns, {**rest, "dropped": paired.dropped, "kept": paired.rows}
-
-
-def _embedded(series: Columns, lags: Sequence[int], start: int) -> Columns:
-    """The columns of :func:`embed`."""
-    return Columns((), embed(series.samples, lags, start), np.tile(series.nominal, len(lags)))

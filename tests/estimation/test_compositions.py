@@ -20,8 +20,9 @@ from infomax import (
     total_correlation,
     transfer_entropy,
 )
-from infomax.estimation.compositions import embed, without
+from infomax.estimation.compositions import without
 from infomax.estimation.estimate import estimates
+from infomax.estimation.histories import embed
 
 QUICK = {"quick": True, "progress": False}
 GAUSSIAN = {"bound": "gaussian"}

@@ -129,6 +129,23 @@ class TestBlocks:
         assert covers(found, 0)
 
 
+def test_lags_may_be_a_list():
+    """An effect of |x| after 20 steps: ½ log(1 + var |x| / .25) nats if |x| were normal, .46 by quadrature."""
+    rng = np.random.default_rng(6)
+    source, noise = rng.normal(size=(2, 2000))
+    target = np.abs(np.roll(source, 20)) + 0.5 * noise
+    found = transfer_entropy(source, target, lags=[20], target_lags=[1], **QUICK)
+    assert covers(found, 0.46)
+    assert found.mi > 0.3
+    assert transfer_entropy(source, target, lags=[19], target_lags=[1], **QUICK).mi < 0.05
+
+
+@pytest.mark.parametrize("lags", [0, [], [0], [2, 2], [1.5], "20", True, [-1]])
+def test_lags_that_are_none(lags):
+    with pytest.raises(ValueError, match="lags must be a whole number of at least 1"):
+        transfer_entropy(np.arange(100.0), np.arange(100.0), lags=lags)
+
+
 def test_pairwise_warns_of_series_and_copies():
     rng = np.random.default_rng(0)
     walks = rng.normal(size=(300, 3)).cumsum(0)

@@ -13,8 +13,8 @@ from infomax.estimators.default import corrections, estimator
 from infomax.estimators.default.corrections import Correction
 from infomax.estimators.default.estimator import _combine
 from infomax.estimators.default.folds import HeldOut
-from infomax.training.cross_fitting import measure_rows
 from infomax.statistics.row_structure import RowStructure
+from infomax.training.cross_fitting import measure_rows
 
 N = 400
 SIDE = Side.of(np.random.default_rng(0).standard_normal((N, 1)))
