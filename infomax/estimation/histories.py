@@ -66,7 +66,7 @@ def histories(
     return paired.columns, {**rest, "dropped": paired.dropped, "kept": paired.rows}
 
 
-def _steps(argument: str, lags: Lags, first: int) -> list[int]:
+def _steps(argument: str, lags: Any, first: int) -> list[int]:
     """The steps ago: from ``first`` to a number of lags, or those of a list."""
     if isinstance(lags, int | np.integer) and not isinstance(lags, bool):
         if lags < 1:
