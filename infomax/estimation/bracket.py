@@ -128,7 +128,8 @@ def bracket(x: Any, y: Any, *, lower: BoundLike = "infonce", upper: BoundLike = 
             f"upper must be a bound of kind 'upper', or an estimate by a density q(y | x); got {high_facts.name!r}, of "
             f"kind {high_facts.kind!r}"
         )
-    judged = estimates(x, y, bound=[lower, upper], **options)
+    nominal = options.pop("nominal_x", "auto"), options.pop("nominal_y", "auto")
+    judged = estimates(x, y, bound=[lower, upper], nominal=nominal, **options)
     for result, remarks in judged:
         for remark in remarks:
             warnings.warn(f"bracket: {result.bound}: {remark}", type(remark), stacklevel=2)

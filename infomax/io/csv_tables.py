@@ -29,15 +29,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infomax.exceptions import InfomaxWarning
-from infomax.io.cells import MISSING, Cells, is_number
+from infomax.io.cells import MISSING, Cells, is_doubtful, is_number
 from infomax.io.columns import Columns
 from infomax.io.exact import LARGEST, as_integers, to_float64
 from infomax.io.limits import check_number_of_columns, check_unpacked_size, most_unpacked
 from infomax.io.naming import select_columns
 from infomax.io.samples import Floats
 
-#: A spread of fewer than 20 bits below the largest value leaves less than 33 bits to tell values apart.
-_NARROW = 2.0**-20
 #: Text of numbers that may be too small for float64: several patterns that begin with a letter are faster than one.
 _TINY = [re.compile(pattern) for pattern in (rb"e-0*[1-9]\d\d", rb"E-0*[1-9]\d\d", b"0" * 300)]
 #: How compressed files are opened, by their ending.
@@ -195,9 +193,7 @@ def _doubtful(path: Path, text: TextIO, table: Floats) -> NDArray[np.int64]:
     """Numbers of the columns whose values may have become equal, or 0, when they were rounded to float64."""
     if not len(table):
         return np.empty(0, np.int64)
-    low, high = table.min(0), table.max(0)
-    largest = np.maximum(-low, high)
-    doubtful = (largest > LARGEST) | (high - low < _NARROW * largest)
+    doubtful = is_doubtful(table)
     small = (np.abs(table) < np.finfo(np.float64).tiny).any(0)
     if small.any() and isinstance(text, io.TextIOWrapper) and isinstance(text.buffer, io.BytesIO):
         contents = text.buffer.getvalue()

@@ -170,6 +170,11 @@ class Composition:
         return ", ".join(dict.fromkeys(term.estimate.bound for term in self.terms))
 
     @property
+    def dropped(self) -> int:
+        """Rows that were left out because a value is missing."""
+        return self.terms[0].estimate.dropped
+
+    @property
     def n(self) -> int:
         """Rows."""
         return self.terms[0].estimate.n
@@ -219,8 +224,9 @@ class Composition:
 
     def to_dict(self, *, history: bool = False) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts (JSON-ready), as :meth:`Estimate.to_dict`."""
-        names = ("quantity", "mi", "stderr", "kind", "bound", "n", "seed", "unit", "nonnegative", "pvalue")
+        names = ("quantity", "mi", "stderr", "kind", "bound", "n", "dropped", "seed", "unit", "nonnegative")
         return {
+            "pvalue": self.pvalue,
             **{name: getattr(self, name) for name in names},
             "warnings": [*self.warnings],
             "confidence_interval_95": list(self.confidence_interval()),
@@ -250,9 +256,10 @@ class Composition:
     def __repr__(self) -> str:
         low, high = self.confidence_interval()
         test = "" if self.pvalue is None else f", p {pvalue_text(self.pvalue, self.least_pvalue)} for independence"
+        rows = f"{self.n} rows" + (f" ({self.dropped} with missing values dropped)" if self.dropped else "")
         lines = [
             f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",
-            f"  {KIND_NAMES[self.kind]} of {self.quantity} by {self.bound} from {self.n} rows, standard error "
+            f"  {KIND_NAMES[self.kind]} of {self.quantity} by {self.bound} from {rows}, standard error "
             f"{'' if self.paired else 'at most '}{self.stderr:.4f}{test}",
         ]
         for term in self.terms:

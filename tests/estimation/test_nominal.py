@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import sys
 import warnings
 from dataclasses import replace
 
@@ -12,7 +13,8 @@ import pyarrow
 import pytest
 from sklearn.feature_selection import mutual_info_classif
 
-from infomax import InfomaxWarning, conditional, estimate, pairwise, total_correlation, transfer_entropy
+from infomax import InfomaxWarning, bracket, conditional, estimate, pairwise, total_correlation, transfer_entropy
+from infomax.io.stored import columns_of
 from infomax.statistics import class_pvalues
 from infomax.statistics.labels import indicators, labels_of
 
@@ -121,7 +123,8 @@ def test_rows_that_were_dropped_are_as_if_they_had_not_been_there():
     assert "from 597 pairs (3 with missing values dropped)" in repr(found)
     assert found.to_dict()["dropped"] == 3
     given = conditional(text, y, np.where(np.arange(N) == 0, np.nan, U), missing="drop", bound="ksg")
-    assert (given.n, given.terms[0].estimate.dropped) == (N - 4, 4)
+    assert (given.n, given.dropped, given.to_dict()["dropped"]) == (N - 4, 4, 4)
+    assert "from 596 rows (4 with missing values dropped)" in repr(given)
     total = total_correlation([text, y, U], missing="drop", bound="ksg", nominal_x3=False)
     assert total.n == N - 3
     # A gap at step 7 or 9 is in two rows, as the present and as the past.
@@ -141,6 +144,29 @@ def test_rows_that_were_dropped_are_as_if_they_had_not_been_there():
 def test_bad_input(x, options, message):
     with pytest.raises(ValueError, match=message):
         estimate(x, Y, **options)
+
+
+def test_tables_with_text_are_copied_however_large_they_are(monkeypatch):
+    """Numbers beyond the limit stay where they are, and their options are refused by name."""
+    feeding = sys.modules["infomax.io.batches"]  # the function of that name hides the module
+    table = pd.DataFrame({"c": names("abcd"), "u": U})
+    expected = estimate(table, SIGNED, bound="ksg").mi
+    monkeypatch.setattr(feeding, "MOST_CELLS", 300)
+    assert estimate(table, SIGNED, bound="ksg").mi == expected
+    assert estimate(polars.from_pandas(table), SIGNED, bound="ksg").mi == expected
+    gap = np.where(np.arange(N) == 3, np.nan, SIGNED)
+    assert estimate(U, gap, bound="ksg", missing="drop").n == N - 1
+    stored = columns_of(U[:, None], "x"), SIGNED
+    with pytest.raises(ValueError, match="nominal_x must be 'auto' for samples of so many cells; got True"):
+        estimate(*stored, bound="ksg", nominal_x=True)
+    with pytest.raises(ValueError, match="missing must be 'raise' for samples of so many cells; got 'drop'"):
+        estimate(*stored, bound="ksg", missing="drop")
+
+
+def test_brackets_take_the_same_options():
+    found = bracket(CODES, Y, lower="infonce", upper="ba", nominal_x=True, quick=True, **QUIET)
+    text = bracket(names("abcd"), Y, lower="infonce", upper="ba", quick=True, **QUIET)
+    assert found.to_dict() == text.to_dict()
 
 
 # --- pairwise ---------------------------------------------------------------------------------------------------------
