@@ -329,7 +329,7 @@ def draw(n=100):
         (lambda: transfer_entropy(draw(), draw(), lags=True), ValueError, "lags must be a whole number .*; got True"),
         (lambda: transfer_entropy(draw(), draw(), target_lags=-1), ValueError, "target_lags must be .* 1; got -1"),
         (lambda: directed_information(draw(), draw(), lags=0), ValueError, "lags must be a whole number .* 1; got 0"),
-        (lambda: transfer_entropy(draw(25), draw(25), lags=6), ValueError, "source must have at least 26 rows for lags of 6 steps"),
+        (lambda: transfer_entropy(draw(25), draw(25), lags=6), ValueError, "source .* 26 rows for lags of 6 steps"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_before_any_work(call, error, message, monkeypatch):
