@@ -187,7 +187,7 @@ def _tuned(values: Values, arms: Sequence[str]) -> str:
                 f" In a first attempt with early stopping after two epochs without a smaller validation loss, {arm} "
                 f"had MAE {_spread(stopped)} ({len(stopped)} seeds): the validation loss often rises at epoch 2, so "
                 f"{first} runs ended with the model of epoch 1. Therefore, and before the test errors were looked at, "
-                "all epochs were run."
+                "all epochs were run in those 3; the other 2 had run all of them already."
             )
     if {_ALONE, "+ both (MMIM)"} > set(arms):
         return f"{text} Only one arm was fine-tuned, so its row does not show the effect of the terms."
