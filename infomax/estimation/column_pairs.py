@@ -33,10 +33,12 @@ _ROWS_PER_CELL = 5
 #: Most rows that permutations of two nominal columns count, and fewest permutations.
 _MOST_COUNTED, _FEWEST_DRAWS = 20_000_000, 199
 
-#: Value, standard error and gap of a pair of columns, and warnings.
-Measured = tuple[tuple[float, float, float], Sequence[str]]
+#: Value, standard error and gap of a pair of columns, warnings, and a p-value if the bound tests the pair itself.
+Measured = tuple[tuple[float, float, float], Sequence[str], float | None]
 #: From columns i and j to these.
 Measure = Callable[[int, int], Measured]
+#: From two sides, and the rows of the table that they have, to that.
+MeasureWith = Callable[["Side", "Side", NDArray[np.int64]], Measure]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,7 @@ class Side:
         return None if mine is None or its is None or not both else (_labels(mine), _labels(its))
 
 
-def by_default(left: Side, right: Side, seed: int) -> Measure:
+def by_default(left: Side, right: Side, rows: NDArray[np.int64], seed: int) -> Measure:
     """KSG with the noise of :func:`infomax.estimators.ksg`; counts where both columns are discrete.
 
     Categories are no neighbours of each other (Ross 2014, doi:10.1371/journal.pone.0087357). Two nominal columns with
@@ -91,7 +93,7 @@ def by_default(left: Side, right: Side, seed: int) -> Measure:
     """
     from scipy.special import digamma  # noqa: PLC0415 - loaded on first use
 
-    n = len(left.samples)
+    n = len(rows)
     rng = np.random.default_rng(seed)
     scores = [normal_scores(side.samples) for side in (left, right)]
     noise = [tie_breaker((n, 1), rng) for _ in range(2)]
@@ -100,10 +102,10 @@ def by_default(left: Side, right: Side, seed: int) -> Measure:
     def measure(i: int, j: int) -> Measured:
         pair, named = (left.samples[:, [i]], right.samples[:, [j]]), left.named_with(right, i, j)
         if left.table_with(right, i, j):
-            return (float(plugin(*pair).mean()), plugin_stderr(*pair), 0.0), ()
+            return (float(plugin(*pair).mean()), plugin_stderr(*pair), 0.0), (), None
         if named is not None:
             found = measure_tables(*named, draws=0, rng=np.random.default_rng(seed))
-            return (found.value, found.stderr, found.gap), ()
+            return (found.value, found.stderr, found.gap), (), None
         flags = left.columns.nominal[[i]], right.columns.nominal[[j]]
         u, v = scores[0][:, [i]], scores[1][:, [j]]
         if flags[0].any() or flags[1].any():
@@ -112,18 +114,28 @@ def by_default(left: Side, right: Side, seed: int) -> Measure:
             u, v = v, u
         shares = by_neighbours(u + noise[0], v + noise[1], seed=seed)
         mi = float(shares.local.mean())
-        return (mi, shares.stderr, shares.gap), [_NEAR_CEILING] if mi > ceiling - 1 else []
+        return (mi, shares.stderr, shares.gap), [_NEAR_CEILING] if mi > ceiling - 1 else [], None
 
     return measure
 
 
-def by_bound(left: Side, right: Side, bound: BoundLike, seed: int, options: dict[str, Any]) -> Measure:
-    """Each pair by :func:`infomax.estimate`."""
+def by_bound(
+    left: Side, right: Side, rows: NDArray[np.int64], *, bound: BoundLike, seed: int, options: dict[str, Any]
+) -> Measure:
+    """Each pair by :func:`infomax.estimate`, with its p-value if rows depend on each other.
+
+    Args:
+        rows: of the table, which the sides have; those of the labels ``options["groups"]``.
+    """
+    labels = options.get("groups")
+    dependent = labels is not None or options.get("block_length") is not None
+    if labels is not None:
+        options = {**options, "groups": [labels[row] for row in rows.tolist()]}
 
     def measure(i: int, j: int) -> Measured:
         pair = [Columns((), side.samples[:, [k]], side.columns.nominal[[k]]) for side, k in ((left, i), (right, j))]
         ((result, _),) = estimates(*pair, bound=[bound], seed=seed, progress=False, **options)
-        return (result.mi, result.stderr, result.gap), result.warnings
+        return (result.mi, result.stderr, result.gap), result.warnings, result.pvalue if dependent else None
 
     return measure
 
@@ -154,7 +166,7 @@ def pvalues(left: Side, right: Side, draws: int, rng: np.random.Generator, *, ta
     return found
 
 
-def measure_of(bound: BoundLike | None, seed: int, options: dict[str, Any]) -> Callable[[Side, Side], Measure]:
+def measure_of(bound: BoundLike | None, seed: int, options: dict[str, Any]) -> MeasureWith:
     """How pairs of two sides are measured."""
     if bound is None:
         return partial(by_default, seed=seed)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from infomax.estimators import Estimator, Problem
 from infomax.estimators import get as estimator_of
 from infomax.estimators import names as estimator_names
 from infomax.exceptions import DependenceWarning
+from infomax.io.encoding import is_missing
 from infomax.statistics.counts import copied_rows
 from infomax.statistics.marginals import Floats
 from infomax.statistics.row_dependence import autocorrelated, near_copies, serially_dependent
@@ -47,7 +47,7 @@ def row_structure(
     if problem.sampled is not None:
         raise ValueError(f"{name} must be None for samples that are too large to be copied")
     if groups is not None:
-        found = RowStructure.of_groups(_labels(groups, total)).take(kept)
+        found = RowStructure.of_groups(group_labels(groups, total)).take(kept)
         if found.is_independent:
             raise ValueError(f"groups must have several rows each; got {n} groups of {n} rows, which need no groups")
         if found.units < _FEWEST:
@@ -64,16 +64,29 @@ def row_structure(
     return RowStructure.of_blocks(total, int(length)).take(kept)
 
 
-def _labels(groups: Any, n: int) -> NDArray[np.generic]:
-    """One label for each row."""
-    labels = np.asarray(groups)
-    if labels.shape not in {(n,), (n, 1)}:
-        raise ValueError(f"groups must have one label for each of the {n} rows; got shape {labels.shape}")
-    labels = labels.reshape(-1)
-    missing = [row for row, label in enumerate(labels.tolist()) if label is None or label != label]  # noqa: PLR0124
-    if missing:
-        raise ValueError(f"groups must have a label in every row; got {labels[missing[0]]!r} in row {missing[0]}")
-    return labels.astype(str) if labels.dtype == object else labels
+def group_labels(groups: Any, n: int) -> Sequence[Hashable]:
+    """One label for each row.
+
+    Raises:
+        ValueError: for labels that are missing or not one for each row.
+        TypeError: for labels that have no hash.
+    """
+    if isinstance(groups, list | tuple):  # numpy would make text of numbers beside text, and of NaN
+        shape, labels = (len(groups),), list(groups)
+    else:
+        values = np.asarray(groups)
+        if np.ma.isMaskedArray(groups):
+            values = values.astype(object)
+            values[np.ma.getmaskarray(groups)] = None
+        shape, labels = values.shape, values.reshape(-1).tolist()
+    if shape not in {(n,), (n, 1)}:
+        raise ValueError(f"groups must have one label for each of the {n} rows; got shape {shape}")
+    for row, label in enumerate(labels):
+        if is_missing(label):
+            raise ValueError(f"groups must have a label in every row; got {label!r} in row {row}")
+        if not isinstance(label, Hashable):
+            raise TypeError(f"groups must have labels that can be compared, such as numbers or text; got {label!r}")
+    return labels
 
 
 #: What is said of consecutive rows that are similar.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.estimation.column_pairs import Measure, Measured, Side, measure_of, pvalues
-from infomax.estimation.dependence import judge_columns
+from infomax.estimation.column_pairs import Measured, MeasureWith, Side, measure_of, pvalues
+from infomax.estimation.dependence import group_labels, judge_columns
 from infomax.estimators import BoundLike, chosen
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
@@ -76,7 +76,8 @@ def pairwise(
             columns, the names of columns of either.
         missing: "raise", or "drop" to leave out, from each pair, the rows in which one of its columns lacks a value;
             ``Pairwise.rows`` are those that remain.
-        options: keywords of :func:`estimate` for a bound that is trained (``quick``, ``folds``, ``schedule``, …).
+        options: keywords of :func:`estimate` for a bound that is trained (``quick``, ``folds``, ``schedule``, …). With
+            ``groups`` or ``block_length``, p-values are those of :func:`estimate`, by group or block: at least 1/200.
 
     Returns:
         a :class:`Pairwise`, in nats. A constant column has 0 nats and p-values of 1 with all others.
@@ -113,6 +114,8 @@ def pairwise(
     if len(right.columns) != n:
         raise ValueError(f"y must have as many rows as x; got {len(right.columns)} and {n}")
     check_indexes({"x": x, "y": y}, stacklevel=3)
+    if options.get("groups") is not None:
+        options["groups"] = group_labels(options["groups"], n)
     if y is None and len(left.names) < 2:
         raise ValueError("x must have at least two columns; got one")
     shape = len(left.names), len(right.names)
@@ -283,7 +286,7 @@ class _Work:
 
     left: _Table
     right: _Table
-    measure_with: Callable[[Side, Side], Measure]
+    measure_with: MeasureWith
     draws: int
     seed: int
     tables: bool
@@ -296,18 +299,20 @@ class _Work:
             return
         rng = np.random.default_rng(self.seed)
         tested = pvalues(one, other, self.draws, rng, tables=self.tables, nulls=self.nulls)
-        measure = self.measure_with(one, other)
+        measure = self.measure_with(one, other, block.rows)
         for i, j in np.ndindex(len(block.left), len(block.right)):
             if block.same and j <= i:
                 continue
             place = int(block.left[i]), int(block.right[j])
             place = (min(place), max(place)) if self.left is self.right else place
-            found: Measured = ((0.0, 0.0, 0.0), ())
+            found: Measured = ((0.0, 0.0, 0.0), (), None)
             entropy = float(np.fmin(one.entropies[i], other.entropies[j]))
             if not (one.constant[i] or other.constant[j]):
                 found = measure(i, j)
                 said.add(f"{self.left.names[place[0]]}, {self.right.names[place[1]]}", found[1])
-            matrices.put(place, (*found[0], float(tested[i, j]), entropy, len(block.rows)))
+            matrices.put(
+                place, (*found[0], float(tested[i, j]) if found[2] is None else found[2], entropy, len(block.rows))
+            )
             advance(1)
 
 

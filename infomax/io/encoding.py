@@ -131,7 +131,7 @@ def _is_nominal(nominal: bool | None, name: str) -> bool:
 
 def _from_objects(values: list[Any], name: str, nominal: bool | None, *, shift: bool) -> Encoded:
     """A column of Python objects, all of one kind, with None, NaN, NA and NaT for missing ones."""
-    missing = np.array([_is_missing(value) for value in values], dtype=bool)
+    missing = np.array([is_missing(value) for value in values], dtype=bool)
     kept = [value for value, gone in zip(values, missing, strict=True) if not gone]
     kinds: dict[str, tuple[int, Any]] = {}
     for row, value in zip(np.flatnonzero(~missing).tolist(), kept, strict=True):
@@ -191,7 +191,7 @@ def _kind(value: Any) -> str:
     return "durations" if isinstance(value, dates.timedelta | np.timedelta64) else type(value).__name__
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Whether it is None, NaN, NaT, or pandas' NA."""
     if value is None or type(value).__name__ == "NAType":
         return True

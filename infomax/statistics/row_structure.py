@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,9 +35,12 @@ class RowStructure:
         return RowStructure(np.arange(n))
 
     @staticmethod
-    def of_groups(labels: Sequence[object] | NDArray[np.generic]) -> RowStructure:
-        """Rows with equal labels belong together."""
-        return RowStructure(np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int64).reshape(-1))
+    def of_groups(labels: Sequence[Hashable] | NDArray[np.generic]) -> RowStructure:
+        """Rows with equal labels belong together; groups are numbered as they first occur, whatever they are called."""
+        each = labels.tolist() if isinstance(labels, np.ndarray) else labels
+        places: dict[Hashable, int] = {}
+        unit = [places.setdefault(label, len(places)) for label in each]
+        return RowStructure(np.array(unit, dtype=np.int64))
 
     @staticmethod
     def of_blocks(n: int, length: int) -> RowStructure:
@@ -80,7 +83,7 @@ class RowStructure:
     def others(self, part: Rows) -> Rows:
         """Rows that are independent of these, sorted: of consecutive rows, those that are a block or more away."""
         outside = np.setdiff1d(np.arange(len(self.unit)), part)
-        if self.block_length is None:
+        if self.block_length is None or self.is_independent:
             return outside
         away = min(self.block_length, max(1, len(part) // 2))
         distance = np.maximum(part.min() - outside, outside - part.max())
@@ -97,7 +100,9 @@ class RowStructure:
         within = rows if self.block_length is not None else rng.permutation(len(rows))
         order = rows[np.lexsort((within, place[unit]))]
         ends = np.flatnonzero(np.diff(place[self.unit[order]], append=-1)) + 1  # of the units
-        split = int(ends[min(int(np.searchsorted(ends, count)), max(len(ends) - 2, 0))])
+        if len(ends) == 1:  # all rows are of one unit, which is divided
+            return order[:count], order[count:]
+        split = int(ends[min(int(np.searchsorted(ends, count)), len(ends) - 2)])
         return order[:split], order[split:]
 
     def permutation(self, rng: np.random.Generator) -> Rows:

@@ -176,3 +176,97 @@ BAD = [
 def test_bad_input(options, error, message):
     with pytest.raises(error, match=message):
         estimate(*subjects(0), **{**QUICK, **options})
+
+
+def test_labels_that_only_one_group_has_carry_no_information():
+    """Rows of a held-out subject are unlike all others; that its label is unlike all others says nothing."""
+    rng = np.random.default_rng(0)
+    age, score = rng.normal(size=(2, 40))[:, LABELS]
+    names = np.array([f"subject {label}" for label in LABELS])
+    for x, y in ((age, score), (names, score + 0.01 * rng.normal(size=400))):
+        result = estimate(x, y, groups=LABELS, **QUICK)
+        assert covers(result, 0)
+        assert abs(result.mi) < 0.05
+        assert result.pvalue > 0.01
+
+
+def test_numbers_that_repeat_only_within_groups_are_numbers():
+    x, y = subjects(1, noise=0, dependent=True)
+    result = estimate(x, y, groups=LABELS, **QUICK)
+    assert covers(result, 0.5 * np.log(5))
+    assert result.mi > 0.3
+    assert result.pvalue < 0.05
+
+
+def test_what_groups_are_called_does_not_matter():
+    x, y = subjects(0)
+    first = estimate(x, y, groups=LABELS, **QUICK)
+    for labels in (
+        [f"subject {label * 7919 % 101}" for label in LABELS],
+        [(int(label) // 8, int(label) % 8) for label in LABELS],
+        [int(label) if label % 2 else str(label) for label in LABELS],
+    ):
+        assert estimate(x, y, groups=labels, **QUICK).mi == first.mi
+
+
+def test_numbers_beside_text_are_other_groups():
+    labels = [1, "1", 2, "2"] * 10
+    assert estimate(*np.random.default_rng(0).normal(size=(2, 40)), groups=labels, **QUICK).structure.units == 4
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [float("nan")] * 10 + [f"subject {label}" for label in LABELS[10:]],
+        pd.Series(["a"] * 10 + [f"subject {label}" for label in LABELS[10:]], dtype="string").replace("a", pd.NA),
+        np.ma.masked_equal(LABELS, 0),
+    ],
+)
+def test_missing_labels(labels):
+    with pytest.raises(ValueError, match=r"groups must have a label in every row; got .* in row 0"):
+        estimate(*subjects(0), groups=labels, **QUICK)
+
+
+def test_labels_that_cannot_be_compared():
+    with pytest.raises(TypeError, match="groups must have labels that can be compared"):
+        estimate(*subjects(0), groups=[[label] for label in LABELS], **QUICK)
+
+
+def test_one_large_group_and_long_blocks():
+    x, y = np.random.default_rng(0).normal(size=(2, 200))
+    y += x
+    large = np.maximum(np.arange(200) - 180, 0)
+    with pytest.raises(ValueError, match=r"groups must leave at least 10 rows .* got 3 of 200 rows"):
+        estimate(x, y, groups=np.maximum(np.arange(200) - 196, 0), **QUICK)
+    assert covers(estimate(x, y, groups=large, **QUICK), 0.5 * np.log(2))
+    assert covers(estimate(x, y, block_length=50, **QUICK), 0.5 * np.log(2))
+    with pytest.raises(ValueError, match=r"block_length must leave at least 10 rows .* got 5 of 20 rows"):
+        estimate(x[:20], y[:20], block_length=5, **QUICK)
+    with pytest.raises(ValueError, match=r"groups must leave at least 10 rows .* got 8 of 20 rows"):
+        estimate(x[:20], y[:20], groups=np.arange(20) // 4, **QUICK)
+
+
+def test_pvalues_of_pairs_go_by_group():
+    columns = np.hstack(list(subjects(0, dim=2)))
+    result = pairwise(columns[:, 1:], bound="default", groups=LABELS, **QUICK)
+    alone = estimate(columns[:, 1], columns[:, 2], groups=LABELS, **QUICK)
+    assert result.pvalue[0, 1] == alone.pvalue
+    assert np.nanmin(result.pvalue) > 0.01
+
+
+def test_groups_of_pairs_with_gaps():
+    table = pd.DataFrame(np.hstack(list(subjects(0))), columns=["a", "b"])
+    table.loc[::7, "a"] = np.nan
+    result = pairwise(table, bound="default", groups=LABELS, missing="drop", **QUICK)
+    alone = estimate(table["a"], table["b"], groups=LABELS, missing="drop", **QUICK)
+    assert result.mi[0, 1] == alone.mi
+    assert result.pvalue[0, 1] == alone.pvalue
+
+
+def test_one_row_of_each_block():
+    x, y = np.random.default_rng(0).normal(size=(2, 400))
+    y += x
+    x[np.arange(400) % 5 > 0] = np.nan
+    result = estimate(x, y, block_length=5, missing="drop", **QUICK)
+    assert result.dropped == 320
+    assert covers(result, 0.5 * np.log(2))

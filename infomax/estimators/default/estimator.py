@@ -199,7 +199,7 @@ def measure(
         tick(left)
         return _of_table(x, y, draws, rng)
     nominal = nominal or (np.zeros(x.shape[1], dtype=bool), np.zeros(y.shape[1], dtype=bool))
-    labelled, of_labels = Labelled.of(x, y, nominal), None
+    labelled, of_labels = Labelled.of(x, y, nominal, structure), None
     if labelled is not None:
         labels_rng = np.random.default_rng((seed, 2))
         of_labels = labelled.measure(draws, labels_rng, structure)

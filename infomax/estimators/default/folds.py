@@ -23,6 +23,8 @@ _BLOCK = 1024
 _NEGATIVES, _MOST_MIXED = 20, 1_000_000
 #: Of at most so many rows, the log-ratios of all pairs are kept.
 _FEW = 1024
+#: Fewest rows that a model is fitted to.
+_FEWEST_OTHERS = 10
 #: Most validation rows.
 _MOST_VALIDATION = 4096
 #: The largest scores of shuffled pairs that are kept of each block.
@@ -42,10 +44,20 @@ class Fold:
 
     @staticmethod
     def of(parts: Sequence[Rows], rng: np.random.Generator, replicas: int, structure: RowStructure) -> list[Fold]:
-        """Each part is held out in turn."""
+        """Each part is held out in turn.
+
+        Raises:
+            ValueError: if too few rows are independent of a part.
+        """
         folds = []
         for part in parts:
             others = structure.others(part)
+            if len(others) < _FEWEST_OTHERS and not structure.is_independent:
+                name = "groups" if structure.block_length is None else "block_length"
+                raise ValueError(
+                    f"{name} must leave at least {_FEWEST_OTHERS} rows that are independent of a held-out fold; got "
+                    f"{len(others)} of {len(structure.unit)} rows"
+                )
             split = min(validation_rows(len(others)), _MOST_VALIDATION)
             divided = [structure.divided(others, split, rng) for _ in range(replicas)]
             folds.append(Fold(part, [train for _, train in divided], [held for held, _ in divided], structure))

@@ -19,6 +19,8 @@ from infomax.statistics.row_structure import RowStructure
 _FEWEST_ORDERED, _ORDERS, _LEVEL = 10, 199, 0.01
 #: Share of the entropy above which an order of the labels is not looked for.
 _EXPLAINED = 0.97
+#: In so many groups of rows each of several numbers occurs on average, if they are labels.
+_UNITS_PER_LABEL = 2
 #: Fewest rows for classifiers.
 _LEAST_ROWS = 60
 #: Most features that the test of order sees.
@@ -41,15 +43,27 @@ class Labelled:
     named: tuple[bool, bool] = (False, False)
 
     @staticmethod
-    def of(x: Floats, y: Floats, nominal: tuple[Booleans, Booleans] | None = None) -> Labelled | None:
+    def of(
+        x: Floats,
+        y: Floats,
+        nominal: tuple[Booleans, Booleans] | None = None,
+        structure: RowStructure | None = None,
+    ) -> Labelled | None:
         """None if neither side is a label, or if there are too few rows, unless a side is nominal.
 
         Args:
             nominal: which columns of x, and of y, are codes of nominal variables; by default none.
+            structure: which rows depend on each other. Numbers that repeat only within groups, such as the age of each
+                subject, are no labels.
         """
         nominal = nominal or (np.zeros(x.shape[1], dtype=bool), np.zeros(y.shape[1], dtype=bool))
         labels = [labels_of(side, flags) for side, flags in zip((x, y), nominal, strict=True)]
         named = [bool(flags.any()) and own is not None for flags, own in zip(nominal, labels, strict=True)]
+        if structure is not None and not structure.is_independent:
+            labels = [
+                own if own is None or is_named or _repeats(own, structure) else None
+                for own, is_named in zip(labels, named, strict=True)
+            ]
         if labels == [None, None] or (len(x) < _LEAST_ROWS and not any(named)):
             return None
         x, y = (indicators(side, flags) for side, flags in zip((x, y), nominal, strict=True))
@@ -85,6 +99,12 @@ class Labelled:
             labels is not None and not named and own.shape[1] == 1 and carries_order(labels, own[:, 0], other, rng)
             for labels, own, other, named in sides
         )
+
+
+def _repeats(labels: Labels, structure: RowStructure) -> bool:
+    """Whether a label occurs in several groups of rows on average."""
+    classes = len(labels.counts)
+    return len(np.unique(structure.unit * classes + labels.of_row)) >= _UNITS_PER_LABEL * classes
 
 
 def carries_order(labels: Labels, values: Floats, other: Floats, rng: np.random.Generator) -> bool:

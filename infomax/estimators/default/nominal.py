@@ -81,19 +81,39 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """The labels ``(N,)``, the folds, and the log of the class frequencies among the other folds: ``(N, K)``."""
+    """The labels ``(N,)``, the folds, and the log of the class frequencies among the other folds: ``(N, K)``.
+
+    ``unseen (N, K)``: the classes of which the other folds have no row, where rows depend on each other; else None.
+    """
 
     labels: Tensor
     folds: list[Tensor]
     prior: Predicted
+    unseen: Tensor | None = None
 
     @staticmethod
-    def of(labels: Tensor, classes: int, folds: list[Tensor]) -> Setting:
-        return Setting(labels, folds, Predicted.of(_log_prior(labels, classes, folds), labels))
+    def of(labels: Tensor, classes: int, folds: list[Tensor], *, independent: bool) -> Setting:
+        others = _other_rows(labels, classes, folds)
+        prior = (others + 0.5) / (others + 0.5).sum(1, keepdim=True)  # half a row is added to each class
+        return Setting(labels, folds, Predicted.of(prior.log(), labels), None if independent else others == 0)
 
     def ratio(self, likelihoods: Tensor) -> Tensor:
-        """The log-ratio of posterior and prior, ``(N, K)``."""
-        return torch.log_softmax(likelihoods + self.prior.logits, 1) - self.prior.logits
+        """The log-ratio of posterior and prior, ``(N, K)``; unseen classes keep their prior probability.
+
+        Otherwise rows unlike all others would be taken for rows of an unseen class: whole groups of rows are unlike
+        others, whether or not the label depends on the columns.
+        """
+        if self.unseen is None:
+            return torch.log_softmax(likelihoods + self.prior.logits, 1) - self.prior.logits
+        known = self.prior.logits.masked_fill(self.unseen, -torch.inf).logsumexp(1, keepdim=True)
+        logits = (likelihoods + self.prior.logits).masked_fill(self.unseen, -torch.inf)
+        ratio = torch.log_softmax(logits, 1) + known - self.prior.logits
+        return ratio.masked_fill(self.unseen, 0.0)
+
+    def informed(self, predicted: Predicted) -> Tensor:
+        """The log-ratio of each row's own class, ``(N,)``; zero if the class is unseen."""
+        own = predicted.own - self.prior.own
+        return own if self.unseen is None else own.masked_fill(self.unseen.gather(1, self.labels[:, None])[:, 0], 0.0)
 
     def stacked(self, ratios: list[Tensor]) -> Predicted:
         return stacked(self.prior.logits, ratios, self.labels, self.folds)
@@ -179,8 +199,8 @@ def measure_labels(
     Args:
         labels: N labels. x: ``(N, D)``. draws: permutations of the test of independence. rng: of the folds, networks
             and permutations. structure: which rows depend on each other; they are held out together, kernels and
-            neighbours, which would see rows of the same group, are not used, and nothing is added to the held-out
-            value.
+            neighbours, which would see rows of the same group, are not used, nothing is added to the held-out value,
+            and classes that only held-out groups have carry no information.
     """
     n, classes = len(x), len(labels.counts)
     structure = structure or RowStructure.independent(n)
@@ -189,7 +209,7 @@ def measure_labels(
     y = torch.from_numpy(labels.of_row)
     count = 10 if n < _FEW_ROWS else 5
     folds = stratified_folds(labels, count, rng) if independent else _unit_folds(structure, count, rng)
-    setting = Setting.of(y, classes, folds)
+    setting = Setting.of(y, classes, folds, independent=independent)
     data = {view: Classes.of(values, y, classes, setting.folds) for view, values in _views(x).items()}
     ratios = _best_ratios(data, setting)
     alone = {candidate: setting.stacked([ratio]) for candidate, ratio in ratios.items()}
@@ -205,7 +225,7 @@ def measure_labels(
     if n >= max(_NETWORK_ROWS, _ROWS_PER_CLASS * classes) and -found.score > _EXPLAINED:
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         found, overfitted = _with_network(found, data[best.view].x, setting, generator)
-    seen, held_out = alone[best].own - setting.prior.own, found.own - setting.prior.own
+    seen, held_out = setting.informed(alone[best]), setting.informed(found)
     lost, slope = _lost(data[best.view], best, seen, setting, rng) if independent else (0.0, 1.0)
     value = float(held_out.mean())
     lost *= min(1.0, max(0.0, float(seen.mean())) / max(value, 1e-12))
@@ -368,11 +388,10 @@ def _views(x: Floats) -> dict[str, Tensor]:
     return {name: principal_directions(values, most) for name, values in tensors.items()}
 
 
-def _log_prior(labels: Tensor, classes: int, folds: list[Tensor]) -> Tensor:
-    """Log of the class frequencies among the other folds, with half a row added to each: ``(N, K)``."""
-    counts = torch.bincount(labels, minlength=classes).double()
-    prior = torch.empty(len(labels), classes, dtype=torch.float64)
+def _other_rows(labels: Tensor, classes: int, folds: list[Tensor]) -> Tensor:
+    """For each row, the number of rows of each class in the other folds: ``(N, K)``."""
+    counts = torch.bincount(labels, minlength=classes)
+    others = torch.empty(len(labels), classes, dtype=torch.float64)
     for rows in folds:
-        others = counts - torch.bincount(labels[rows], minlength=classes) + 0.5
-        prior[rows] = (others / others.sum()).log()
-    return prior
+        others[rows] = (counts - torch.bincount(labels[rows], minlength=classes)).double()
+    return others
