@@ -56,11 +56,15 @@ def independence_pvalue(
         x, y: normal scores, ``(N, Dx)`` and ``(N, Dy)``. If there are more than 20,000 rows, 20,000 are drawn; the
             other groups use at most 2,048 of them, which are permuted among themselves.
         draws: number of permutations; the p-value is at least 1 / (1 + draws).
-        structure: which rows depend on each other; they are permuted together, and the test is then approximate.
+        structure: which rows depend on each other; they are permuted together, equally many of each group or
+            block (:meth:`RowStructure.balanced`). The test is then exact for groups, and approximate for blocks.
     """
     if bool((x == x[0]).all()) or bool((y == y[0]).all()):
         return 1.0
     structure = structure or RowStructure.independent(len(x))
+    if not structure.is_independent:
+        rows = structure.balanced(rng)
+        x, y, structure = x[torch.from_numpy(rows)], y[torch.from_numpy(rows)], structure.take(rows)
     near = min(len(x), MOST_NEAR)
     if len(x) > near:
         near_rows, other_rows = structure.divided(np.arange(len(x)), near, rng)

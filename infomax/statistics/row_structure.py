@@ -15,6 +15,8 @@ Rows = NDArray[np.int64]
 
 #: The largest block is this share of the rows: permutations of fewer blocks cannot show a dependence.
 _FEWEST_BLOCKS = 8
+#: Of the units that are exchanged: the share that may have fewer rows than the others, the fewest, and the fewest rows.
+_SMALL_UNITS, _FEWEST_EXCHANGED, _FEWEST_TESTED = 0.1, 4, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +107,31 @@ class RowStructure:
         split = int(ends[min(int(np.searchsorted(ends, count)), len(ends) - 2)])
         return order[:split], order[split:]
 
+    def balanced(self, rng: np.random.Generator) -> Rows:
+        """Rows of which each unit has equally many, so that units can be exchanged: sorted.
+
+        As many as nine tenths of the units have, or more if these are fewer than 20 rows in all; smaller units have
+        none. Of a group they are drawn at random, and of a block they are the first ones.
+        """
+        sizes = np.bincount(self.unit)
+        if (sizes == sizes[0]).all():
+            return np.arange(len(self.unit))
+        possible = [size for size in np.unique(sizes).tolist() if (sizes >= size).sum() >= _FEWEST_EXCHANGED]
+        usual = int(np.quantile(sizes, _SMALL_UNITS, method="lower"))
+        enough = [size for size in possible if size >= usual and size * (sizes >= size).sum() >= _FEWEST_TESTED]
+        if not enough:
+            return np.arange(len(self.unit))
+        rank = np.arange(len(self.unit)) if self.block_length is not None else rng.permutation(len(self.unit))
+        order = np.lexsort((rank, self.unit))
+        within = np.empty(len(order), dtype=np.int64)
+        within[order] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return np.flatnonzero((within < enough[0]) & (sizes[self.unit] >= enough[0]))
+
     def permutation(self, rng: np.random.Generator) -> Rows:
         """For each row another row, as units in random order have it: row i is paired with row ``found[i]``.
 
-        Where units have different numbers of rows, a unit is paired with the end of one and the beginning of another.
+        Units should have equally many rows (:meth:`balanced`): otherwise one is paired with the end of another and the
+        beginning of a third, and what its rows share is averaged out.
         """
         n = len(self.unit)
         if self.is_independent:

@@ -40,8 +40,10 @@ def labels_pvalue(
     rows = np.arange(len(x))
     most = max(2000, _MOST_CELLS // features.shape[1])
     structure = structure or RowStructure.independent(len(x))
+    if not structure.is_independent:
+        rows = structure.balanced(rng)
     if most < len(rows):
-        rows = structure.divided(rows, most, rng)[0]
+        rows = rows[structure.take(rows).divided(np.arange(len(rows)), most, rng)[0]]
     structure = structure.take(rows)
     features = features[torch.from_numpy(rows)]
     features = features - features.mean(0)
