@@ -31,7 +31,7 @@ def as_samples(data: Any, name: str, *, shift: bool = True) -> Floats:
     Args:
         data: numbers, as for :func:`infomax.io.as_columns`.
         name: what error messages call it.
-        shift: whether columns of integers beyond 2⁵³ are returned less their minimum; see :func:`to_float64`.
+        shift: whether columns of integers beyond 2⁵³ are returned less their minimum; see ``to_float64``.
 
     Raises:
         TypeError: for columns that are not numeric.
