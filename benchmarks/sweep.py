@@ -83,6 +83,28 @@ def usage_errors(parser: ArgumentParser, kind: type[ValueError] = ValueError) ->
         parser.error(str(error))
 
 
+def run_and_report(
+    path: Path,
+    cells: Sequence[Cell],
+    run: Run,
+    columns: Sequence[str],
+    report: Callable[[Path], str],
+    *,
+    parser: ArgumentParser,
+    arguments: Namespace,
+    **options: Any,
+) -> None:
+    """Run the cells unless ``--report`` is given, and print the report; a `SweepError` is a usage error.
+
+    Args:
+        cells, run, columns, options: as `sweep`. report: writes the report of the CSV, and returns it.
+    """
+    with usage_errors(parser, SweepError):
+        if not arguments.report:
+            sweep(path, cells, run, columns, **options)
+        print(report(path))
+
+
 def sweep(
     path: Path,
     cells: Sequence[Cell],

@@ -133,16 +133,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     with sweep.usage_errors(parser):
         options = sweep.options(arguments)
         tasks = chosen_tasks(arguments.tasks or (HELD_OUT if arguments.held_out else DESIGNED))
-    with sweep.usage_errors(parser, sweep.SweepError):
-        if not arguments.report:
-            cells: list[sweep.Cell] = [
-                {"task": task, "n": n, "seed": seed}
-                for seed in range(arguments.seeds)
-                for n in sorted(arguments.n)
-                for task in tasks
-            ]
-            sweep.sweep(path, cells, run, COLUMNS, **options)
-        print(write_report(path))
+    cells: list[sweep.Cell] = [
+        {"task": task, "n": n, "seed": seed}
+        for seed in range(arguments.seeds)
+        for n in sorted(arguments.n)
+        for task in tasks
+    ]
+    sweep.run_and_report(path, cells, run, COLUMNS, write_report, parser=parser, arguments=arguments, **options)
 
 
 if __name__ == "__main__":

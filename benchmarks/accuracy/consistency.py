@@ -22,7 +22,7 @@ import argparse
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 
 import numpy as np
@@ -128,10 +128,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     cells = list(cells_of(bounds, arguments.seeds, quick=arguments.quick))
     path = results.folder("accuracy", arguments.output) / "consistency.csv"
     mode = "quick" if arguments.quick else "default"
-    with sweep.usage_errors(parser, sweep.SweepError):
-        if not arguments.report:
-            sweep.sweep(path, cells, run, COLUMNS, **options)
-        print(write_report(path, mode))
+    sweep.run_and_report(
+        path, cells, run, COLUMNS, partial(write_report, mode=mode), parser=parser, arguments=arguments, **options
+    )
 
 
 if __name__ == "__main__":

@@ -147,10 +147,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cells: list[sweep.Cell] = [
         {"case": case, "seed": seed} for seed in range(arguments.seeds) for case in arguments.cases
     ]
-    with sweep.usage_errors(parser, sweep.SweepError):
-        if not arguments.report:
-            sweep.sweep(path, cells, run, COLUMNS, **options)
-        print(write_report(path))
+    sweep.run_and_report(path, cells, run, COLUMNS, write_report, parser=parser, arguments=arguments, **options)
 
 
 if __name__ == "__main__":

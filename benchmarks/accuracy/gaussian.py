@@ -12,6 +12,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import infomax
 from benchmarks import results, sweep
@@ -97,10 +98,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         for seed in range(arguments.seeds)
     ]
     path = results.folder("accuracy", arguments.output) / "gaussian.csv"
-    with sweep.usage_errors(parser, sweep.SweepError):
-        if not arguments.report:
-            sweep.sweep(path, cells, run, COLUMNS, **options)
-        print(write_page(path, summary(sweep.read(path))))
+
+    def report(path: Path) -> str:
+        return write_page(path, summary(sweep.read(path)))
+
+    sweep.run_and_report(path, cells, run, COLUMNS, report, parser=parser, arguments=arguments, **options)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import infomax
 from benchmarks import results, sweep
@@ -82,10 +83,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for estimator in estimators
     ]
     path = results.folder("accuracy", arguments.output) / "known_mi.csv"
-    with sweep.usage_errors(parser, sweep.SweepError):
-        if not arguments.report:
-            sweep.sweep(path, cells, run, COLUMNS, **options)
-        print(write_report(path, mode))
+    sweep.run_and_report(
+        path, cells, run, COLUMNS, partial(write_report, mode=mode), parser=parser, arguments=arguments, **options
+    )
 
 
 if __name__ == "__main__":

@@ -192,11 +192,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     with sweep.usage_errors(parser):
         options = sweep.options(arguments)
         bounds = [infomax.bounds.get(name).name for name in arguments.bounds or infomax.bounds.names()]
-    with sweep.usage_errors(parser, sweep.SweepError):
-        if not arguments.report:
-            cells = list(cells_of(arguments.cases, bounds, arguments.critics, arguments.seeds, steps))
-            sweep.sweep(path, cells, run, COLUMNS, **options)
-        print(write_report(path, steps, CASES, _NOTES))
+    cells = list(cells_of(arguments.cases, bounds, arguments.critics, arguments.seeds, steps))
+    report = partial(write_report, steps=steps, cases=CASES, notes=_NOTES)
+    sweep.run_and_report(path, cells, run, COLUMNS, report, parser=parser, arguments=arguments, **options)
 
 
 if __name__ == "__main__":

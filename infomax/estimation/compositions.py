@@ -265,7 +265,7 @@ def _compose(
     groups = summed.groups
     if options.get("block_length") == "auto":  # one length for all terms
         columns = np.hstack([group.samples for group in groups.values()])
-        options["block_length"] = block_length(columns, columns)
+        options["block_length"] = block_length(columns)
     empty = [name for name, group in groups.items() if not group.shape[1]]
     cautions = [*summed.lost.values()]
     for text in cautions:

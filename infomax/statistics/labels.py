@@ -69,11 +69,7 @@ def as_labels(samples: Floats) -> Labels | None:
             return None
     if len(counts) < 2 or (counts == 1).sum() > _MOST_ALONE * n:
         return None
-    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
-    place = np.empty(len(first), dtype=np.int64)
-    place[np.argsort(first)] = np.arange(len(first))
-    of_row = place[codes]
-    return Labels(of_row, np.bincount(of_row))
+    return _numbered(codes)
 
 
 def labels_of(samples: Floats, nominal: Booleans) -> Labels | None:
@@ -90,9 +86,16 @@ def labels_of(samples: Floats, nominal: Booleans) -> Labels | None:
     for column in samples.T:
         values = np.unique(column, return_inverse=True)[1]
         codes = np.unique(codes * (int(values.max()) + 1) + values, return_inverse=True)[1]
-    first, codes = np.unique(codes, return_index=True, return_inverse=True)[1:]
-    if len(first) < 2 or (len(nominal) > 1 and len(first) > max(_FEW_VALUES, len(samples) / _ROWS_PER_VALUE)):
+    found = _numbered(codes)
+    count = len(found.counts)
+    if count < 2 or (len(nominal) > 1 and count > max(_FEW_VALUES, len(samples) / _ROWS_PER_VALUE)):
         return None
+    return found
+
+
+def _numbered(codes: Integers) -> Labels:
+    """The labels, numbered in the order in which they first occur."""
+    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
     place = np.empty(len(first), dtype=np.int64)
     place[np.argsort(first)] = np.arange(len(first))
     of_row = place[codes]

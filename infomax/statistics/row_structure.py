@@ -157,7 +157,7 @@ class RowStructure:
         return wider * math.sqrt(float((sums**2).sum()) * units / max(units - 1, 1)) / n
 
 
-def block_length(x: Floats, y: Floats) -> int:
+def block_length(x: Floats, y: Floats | None = None) -> int:
     r"""A length of blocks of consecutive rows that keeps the serial dependence of both sides.
 
     For each column it is the length with the least error of the variance of a mean over blocks,
@@ -170,10 +170,10 @@ def block_length(x: Floats, y: Floats) -> int:
     10.1081/ETC-120028836, with the correction of Patton, Politis and White, 2009, doi:10.1080/07474930802459016.
 
     Args:
-        x: ``(N, Dx)``. y: ``(N, Dy)``, rows in the order of time.
+        x: ``(N, Dx)``. y: ``(N, Dy)``, rows in the order of time; None: x is the only side.
     """
     n = len(x)
-    longest = [max(_politis_white(column) for column in side.T) for side in (x, y)]
+    longest = [max(_politis_white(column) for column in side.T) for side in (x, y) if side is not None]
     return int(np.clip(math.ceil(min(longest)), 1, max(1, n // _FEWEST_BLOCKS)))
 
 
