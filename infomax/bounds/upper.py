@@ -83,6 +83,9 @@ class CLUB(Exchanged):
     columns with 1 nat). With a learned q the value can be below MI. q is fitted by its full log-likelihood, including
     the log of the variance.
 
+    With the default density, and any other one that has a method ``log_prob_and_mean(y, x)``, the second mean is
+    computed in closed form, in O(N D) instead of N² log-densities.
+
     Args:
         x_dim, y_dim, density, exact: see :class:`Exchanged`.
 
@@ -91,7 +94,22 @@ class CLUB(Exchanged):
 
     tight = False
     reference = "Cheng et al. 2020, arXiv 2006.12013"
+    cost = "2 N log-densities"
     use_when = "a penalty on dependence, to be minimised; not tight"
+
+    def pointwise(self, x: Tensor, y: Tensor) -> Tensor:
+        log_prob_and_mean = getattr(self.density, "log_prob_and_mean", None)
+        if not callable(log_prob_and_mean):
+            return super().pointwise(x, y)
+        self.check_pair(x, y, least=2)
+        own, mean = self.in_range(log_prob_and_mean, y, x)
+        terms: Tensor = (own - mean) * (len(x) / (len(x) - 1))  # the mean without its own pair
+        return terms
+
+    def value_of_rows(self, x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
+        if callable(getattr(self.density, "log_prob_and_mean", None)):
+            return Variational.value_of_rows(self, x, y)
+        return super().value_of_rows(x, y)
 
     def pointwise_objective(self, log_probs: Tensor) -> Tensor:
         return objectives.club_pointwise(log_probs)

@@ -37,6 +37,27 @@ def gaussian_log_prob(y: Tensor, mean: Tensor, log_variance: Tensor, regression:
     return log_prob
 
 
+def gaussian_mean_log_prob(y: Tensor, mean: Tensor, log_variance: Tensor, regression: Tensor | None = None) -> Tensor:
+    r"""The mean over all ``y (M, D)`` of :func:`gaussian_log_prob` for each of N normals, ``(N,)``, in nats.
+
+    In O(N D) from the mean and the variances of y, or in O(N D²) with a regression, from the covariance of y:
+    :math:`E\|L(y - \mu)\|^2 = \|L(\bar y - \mu)\|^2 + \mathrm{tr}(L S L^\top)`.
+
+    Args:
+        y: ``(M, D)``. mean, log_variance: ``(N, D)``. regression: ``(D, D)``.
+    """
+    y, log_variance = widened(y), widened(log_variance).clamp(-_LOG_VARIANCE_LIMIT, _LOG_VARIANCE_LIMIT)
+    center = y.mean(0)
+    of_center = gaussian_log_prob(center, mean, log_variance, regression)
+    centered = y - center
+    if regression is None:
+        return of_center - 0.5 * products(torch.exp(-log_variance), centered.square().mean(0)[None])[:, 0]
+    lower = torch.eye(len(regression)).to(widened(regression)) + widened(regression).tril(-1)
+    spread = products(lower.T, lower.T) * products(centered.T, centered.T) / len(y)
+    deviations = torch.exp(-0.5 * log_variance)
+    return of_center - 0.5 * (products(deviations, spread) * deviations).sum(1)
+
+
 def residual_parameters(residual: Tensor) -> tuple[Tensor, Tensor]:
     """Log-variances ``(D,)`` and regression ``(D, D)`` of :func:`gaussian_log_prob`, from residuals ``(N, D)``."""
     smallest = math.exp(-_LOG_VARIANCE_LIMIT) + _RELATIVE_FLOOR * residual.var(0, correction=0)
@@ -130,6 +151,12 @@ class ConditionalGaussian(nn.Module):
     def log_prob(self, y: Tensor, x: Tensor) -> Tensor:
         """Log-density of each ``y (N, Dy)`` given its ``x (N, Dx)``: ``(N,)``, in nats."""
         return gaussian_log_prob(y, *self.moments(x), self.regression)
+
+    def log_prob_and_mean(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`log_prob`, and for each x the mean of log q(y' | x) over all rows y', ``(N,)`` each, without a matrix."""
+        moments = self.moments(x)
+        own = gaussian_log_prob(y, *moments, self.regression)
+        return own, gaussian_mean_log_prob(y, *moments, self.regression)
 
     def log_prob_matrix(self, y: Tensor, x: Tensor) -> Tensor:
         """Log-density of every ``y (M, Dy)`` given every ``x (N, Dx)``: ``(N, M)``, in nats."""

@@ -22,14 +22,26 @@ def check_real(value: Any, argument: str) -> None:
 
     Raises:
         TypeError: for anything else: other objects, integers, booleans, complex numbers, float8; sparse, nested and
-            quantised tensors.
+            quantised tensors. It says what to pass instead.
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{argument} must be a torch.Tensor; got {type(value).__name__}")
     if value.dtype in _REAL and value.layout is torch.strided and not value.is_nested:
         return
     kind = "a nested tensor" if value.is_nested else value.dtype if value.layout is torch.strided else value.layout
-    raise TypeError(f"{argument} must be a dense tensor of float16, bfloat16, float32 or float64; got {kind}")
+    came = f"{kind}{_instead(value, argument)}"
+    raise TypeError(f"{argument} must be a dense tensor of float16, bfloat16, float32 or float64; got {came}")
+
+
+def _instead(value: Tensor, argument: str) -> str:
+    """What to pass in place of a tensor that cannot be scored, as the end of a message."""
+    if value.is_nested or value.is_quantized:
+        return ""
+    if value.layout is not torch.strided:
+        return f": pass {argument}.to_dense()"
+    if value.is_complex():
+        return f": pass its real and imaginary parts as columns, torch.view_as_real({argument}).flatten(1)"
+    return f": pass {argument}.float(), or one-hot columns if the numbers are labels"
 
 
 def widened(values: Tensor) -> Tensor:
@@ -51,8 +63,13 @@ def without_autocast(values: Tensor) -> AbstractContextManager[Any]:
 
 
 def normalized(rows: Tensor) -> Tensor:
-    """Rows ``(N, D)`` of length 1, in float32 or wider: float16 has neither the squares nor the smallest divisor."""
-    return F.normalize(widened(rows), dim=1)
+    """Rows ``(N, D)`` of length 1, in float32 or wider: float16 has neither the squares nor the smallest divisor.
+
+    Rows that are shorter than the smallest divisor stay shorter than 1. For float16 it is the smallest normal number,
+    6e-5, so that their gradients have a float16.
+    """
+    smallest = torch.finfo(torch.float16).tiny if rows.dtype is torch.float16 else 1e-12
+    return F.normalize(widened(rows), dim=1, eps=smallest)
 
 
 def products(a: Tensor, b: Tensor) -> Tensor:

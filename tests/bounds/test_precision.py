@@ -147,6 +147,34 @@ def test_half_precision_modules_give_float32_values():
     assert cosine(torch.zeros(4, 3).half(), torch.randn(4, 2).half()).isfinite()
 
 
+def test_embeddings_of_zero_have_finite_gradients_in_float16():
+    """Whose largest number is 65,504: the inverse of the smallest length must be below."""
+    cpc = CPC(3, 2, normalize=True, temperature=0.1).half()
+    x = torch.zeros(8, 3, dtype=torch.float16, requires_grad=True)
+    y = torch.randn(8, 2).half().requires_grad_()
+    for of_zero in (cpc, lambda x, y: cpc(y @ torch.ones(2, 3).half(), x[:, :2])):  # x itself, and its prediction
+        value = of_zero(x, y)
+        assert value.isfinite()
+        assert all(slope.isfinite().all() for slope in torch.autograd.grad(value, [x, *cpc.parameters()]))
+
+
+@pytest.mark.parametrize(
+    ("convert", "instead"),
+    [
+        (torch.Tensor.long, "got torch.int64: pass x.float(), or one-hot columns if the numbers are labels"),
+        (
+            lambda x: x.to(torch.complex64),
+            "got torch.complex64: pass its real and imaginary parts as columns, torch.view_as_real(x).flatten(1)",
+        ),
+        (torch.Tensor.to_sparse, "got torch.sparse_coo: pass x.to_dense()"),
+    ],
+)
+def test_errors_of_types_say_what_to_pass(convert, instead):
+    with pytest.raises(TypeError) as error:
+        InfoNCE(3, 2)(convert(torch.ones(8, 3)), torch.ones(8, 2))
+    assert str(error.value).endswith(instead)
+
+
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_collinear_columns_have_a_warm_start_in_any_unit(scale):
     two = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)).mul(scale).repeat(20, 1)  # two rows, by turns

@@ -67,6 +67,31 @@ def test_matrix_of_densities_is_that_of_repeated_rows(correlated, grad, monkeypa
     torch.testing.assert_close(own[7, 2], density.log_prob(Y[2:3], X[7:8])[0])
 
 
+@pytest.mark.parametrize("correlated", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_club_in_closed_form_is_that_of_the_matrix(correlated, dtype):
+    """Far from zero as well; gradients too."""
+    density = spread(ConditionalGaussian(3, 2, correlated=correlated).double()).to(dtype)
+    club = CLUB(3, 2, density=density)
+    x, y = (10 + torch.cat([side, -side]).to(dtype) for side in (X, Y))
+    x.requires_grad_()
+    y.requires_grad_()
+    found, naive_terms = club.pointwise(x, y), club.pointwise_objective(club.log_probs(x, y))
+    tolerance = 1e-6 if dtype is torch.float32 else 1e-12
+    assert (found - naive_terms).abs().max() < tolerance * naive_terms.abs().max()
+    for got, want in zip(*(torch.autograd.grad(terms.mean(), [x, y]) for terms in (found, naive_terms)), strict=True):
+        assert (got - want).abs().max() < 3 * tolerance * want.abs().max()
+    kept = torch.arange(18) % 3 > 0
+    torch.testing.assert_close(club.value_of_rows(x, y)(kept), club(x[kept], y[kept]))
+
+
+def test_club_needs_memory_for_its_rows_alone():
+    """A matrix of 40,000 pairs would take 6 GiB for each column of y."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(40_000, 3, generator=generator), torch.randn(40_000, 2, generator=generator)
+    assert CLUB(3, 2)(x.requires_grad_(), y).isfinite()
+
+
 @pytest.mark.parametrize("cls", [CLUB, L1Out])
 @pytest.mark.parametrize("n", [2, 8, 64])
 def test_an_exact_density_gives_an_upper_bound_for_any_number_of_pairs(cls, n, pairs):
@@ -164,7 +189,7 @@ def test_flows_name_the_extra_that_they_need(monkeypatch):
         ),
         (lambda: DoE(3, 2, densities="student"), "densities must be one of gaussian, flow; got 'student'"),
         (lambda: DoE(3, 2, marginal=Wrong()).double()(X, Y), r"marginal.log_prob must return shape \(9,\); got"),
-        (lambda: CLUB(3, 2, density=Wrong())(X, Y), r"density.log_prob must return shape \(81,\); got \(81, 2\)"),
+        (lambda: L1Out(3, 2, density=Wrong())(X, Y), r"density.log_prob must return shape \(81,\); got \(81, 2\)"),
     ],
 )
 def test_refusals(make, message):

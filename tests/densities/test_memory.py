@@ -155,6 +155,20 @@ def test_evaluation_uses_history_only_and_changes_nothing():
     assert all(torch.equal(value, memory.state_dict()[key]) for key, value in state.items())
 
 
+def test_what_is_written_into_the_buffers_counts():
+    """Also through ``.data``, of which autograd's version counters know nothing: nothing is computed ahead."""
+    memory = GaussianMixtureMemory(2)
+    y = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    memory(y)
+    memory.eval()
+    before = memory(y)
+    memory.samples.data[0].mul_(3.0)
+    fresh = GaussianMixtureMemory(2)
+    fresh.update(3.0 * y)
+    torch.testing.assert_close(memory(y), fresh.eval()(y))
+    assert abs(memory(y) - before) > 0.1
+
+
 def test_weights():
     y = torch.randn(40, 2, dtype=torch.float64)
     labels = (torch.arange(40) < 10).long()
