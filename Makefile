@@ -72,6 +72,7 @@ bench: .venv/.ready
 	$(PY) -m benchmarks.accuracy.staircase $(OUTPUT)
 	$(PY) -m benchmarks.speed.cost $(OUTPUT)
 	$(PY) -m benchmarks.accuracy.contingency_tables $(OUTPUT)
+	$(PY) -m benchmarks.accuracy.selection $(OUTPUT)
 	$(PY) -m benchmarks.peers $(OUTPUT)  # last, because its environments need Python 3.11
 	$(PY) -m benchmarks.accuracy.default --report $(OUTPUT)  # compares the default with them
 

@@ -76,8 +76,8 @@ def test_the_table_of_candidates_is_that_of_the_registry():
 
 @pytest.mark.parametrize("user", ["mmim_example", "benchmarks"])
 def test_others_use_the_library_through_its_front_door(user):
-    """The names of ``infomax/__init__``, tasks among them, and nothing behind them."""
-    allowed = re.compile(r"import infomax$|from infomax import |from infomax\.tasks(\.\w+)? import ")
+    """The names of ``infomax/__init__``, tasks among them, those of ``infomax.sklearn``, and nothing behind them."""
+    allowed = re.compile(r"import infomax$|from infomax import |from infomax\.(sklearn|tasks(\.\w+)?) import ")
     for file in (ROOT / user).rglob("*.py"):
         for line in file.read_text(encoding="utf-8").splitlines():
             if re.match(r"\s*(from|import) infomax\b", line):

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("infomax", "mmim_example", "benchmarks")
 #: The rooms of the library from the ground up; those of one floor do not import each other.
 FLOORS = (
-    ("exceptions", "interrupts", "isolation", "progress"),
+    ("exceptions", "interrupts", "isolation", "progress", "seeds"),
     ("datasets", "io", "scores", "statistics"),
     ("critics", "tasks"),
     ("densities",),
@@ -20,7 +20,7 @@ FLOORS = (
     ("training",),
     ("estimators", "results"),
     ("estimation",),
-    ("command_line",),
+    ("command_line", "sklearn"),
     ("__main__",),
 )
 #: What may import what within benchmarks and the example.
