@@ -136,7 +136,8 @@ def _pairwise(arguments: argparse.Namespace) -> int:
         check_figure_path(arguments.plot)
     selections = [part.split(",") for part in (arguments.columns, arguments.others) if part is not None]
     sides = read_named(arguments.file, *selections, text=_text_format(arguments))
-    options = {name: getattr(arguments, name) for name in ("bound", "correction", "seed", "progress", "missing")}
+    wanted = ("bound", "correction", "seed", "progress", "missing", "values_only")
+    options = {name: getattr(arguments, name) for name in wanted}
     if arguments.n_neighbors is not None:
         options["n_neighbors"] = arguments.n_neighbors
     with _plain_warnings(show=True):

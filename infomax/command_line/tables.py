@@ -16,11 +16,14 @@ from infomax.results.pairwise import Pairwise
 def pairs_table(result: Pairwise, *, most: int) -> str:
     """One line for each pair, the largest values first, and the warnings below."""
     gaps = bool((result.rows != result.n).any())
-    rows = [["x", "y", result.unit, "95 % interval", "p", "q", "correlation", *(["rows"] if gaps else [])]]
+    errors = [] if result.values_only else ["95 % interval", "p", "q"]
+    rows = [["x", "y", result.unit, *errors, "correlation", *(["rows"] if gaps else [])]]
     for pair in result.pairs[:most]:
-        numbers = [f"{pair['mi']:.3f}", f"[{pair['low']:.3f}, {pair['high']:.3f}]"]
-        numbers += [f"{pair['pvalue']:.2g}", f"{pair['qvalue']:.2g}", f"{pair['correlation']:.2f}"]
-        rows.append([pair["x"], pair["y"], *numbers, *([str(pair["n"])] if gaps else [])])
+        numbers = [f"{pair['mi']:.3f}"]
+        if errors:
+            numbers += [f"[{pair['low']:.3f}, {pair['high']:.3f}]", f"{pair['pvalue']:.2g}", f"{pair['qvalue']:.2g}"]
+        numbers += [f"{pair['correlation']:.2f}", *([str(pair["n"])] if gaps else [])]
+        rows.append([pair["x"], pair["y"], *numbers])
     left = len(result.pairs) - most
     more = [f"… and {left} more pairs (--most {len(result.pairs)}, or --json)"] if left > 0 else []
     return "\n".join([format_table(rows), *more, *result.warnings])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from infomax.io.samples import Floats
 from infomax.statistics.counts import codes, plugin, plugin_stderr
 from infomax.statistics.labels import Labels, labels_of
 from infomax.statistics.marginals import normal_scores
-from infomax.statistics.neighbours import tie_breaker
+from infomax.statistics.neighbours import NO_ORDERS, Orders, ksg_terms, tie_breaker
 from infomax.statistics.ordering import in_order
 from infomax.statistics.rank_tests import Nulls, class_pvalues, rank_pvalues, table_pvalue
 
@@ -85,19 +85,34 @@ class Side:
         return None if mine is None or its is None or not both else (_labels(mine), _labels(its))
 
 
-def by_default(left: Side, right: Side, rows: NDArray[np.int64], seed: int) -> Measure:
+def by_default(left: Side, right: Side, rows: NDArray[np.int64], seed: int, *, values_only: bool = False) -> Measure:
     """KSG with the noise of :func:`infomax.estimators.ksg`; counts where both columns are discrete.
 
     Categories are no neighbours of each other (Ross 2014, doi:10.1371/journal.pone.0087357). Two nominal columns with
     few rows for each combination are measured by smoothed frequencies, as by the default estimator.
+
+    Args:
+        values_only: leave standard errors and gaps 0, which nearly halves the time.
     """
     from scipy.special import digamma  # noqa: PLC0415 - loaded on first use
 
-    n = len(rows)
+    n, sides = len(rows), (left, right)
     rng = np.random.default_rng(seed)
-    scores = [normal_scores(side.samples) for side in (left, right)]
+    scores = [normal_scores(side.samples) for side in sides]
     noise = [tie_breaker((n, 1), rng) for _ in range(2)]
     ceiling = float(digamma(n) - digamma(NEAR))  # if no other point is closer in x or in y
+
+    @cache
+    def noisy(side: int, column: int, place: int) -> tuple[Floats, NDArray[np.intp]]:
+        """A column of either side as the first or second of a pair, and its order; pairs share them."""
+        values = scores[side][:, [column]] + noise[place]
+        return values, np.argsort(values[:, 0])
+
+    def neighbours(u: Floats, v: Floats, orders: Orders) -> tuple[float, float, float]:
+        if values_only:
+            return float(ksg_terms(u, v, NEAR, orders=orders).mean()), 0.0, 0.0
+        shares = by_neighbours(u, v, seed=seed, orders=orders)
+        return float(shares.local.mean()), shares.stderr, shares.gap
 
     def measure(i: int, j: int) -> Measured:
         pair, named = (left.samples[:, [i]], right.samples[:, [j]]), left.named_with(right, i, j)
@@ -110,11 +125,13 @@ def by_default(left: Side, right: Side, rows: NDArray[np.int64], seed: int) -> M
         u, v = scores[0][:, [i]], scores[1][:, [j]]
         if flags[0].any() or flags[1].any():
             u, v = categories_apart((u, v), pair, flags)
-        if not in_order(u, v):  # as `estimate` does
-            u, v = v, u
-        shares = by_neighbours(u + noise[0], v + noise[1], seed=seed)
-        mi = float(shares.local.mean())
-        return (mi, shares.stderr, shares.gap), [_NEAR_CEILING] if mi > ceiling - 1 else [], None
+            u, v = (u, v) if in_order(u, v) else (v, u)  # as `estimate` does
+            values = neighbours(u + noise[0], v + noise[1], NO_ORDERS)
+        else:
+            first, second = ((0, i), (1, j)) if in_order(u, v) else ((1, j), (0, i))
+            (u, order_u), (v, order_v) = noisy(*first, 0), noisy(*second, 1)
+            values = neighbours(u, v, (order_u, order_v))
+        return values, [_NEAR_CEILING] if values[0] > ceiling - 1 else [], None
 
     return measure
 
@@ -166,10 +183,10 @@ def pvalues(left: Side, right: Side, draws: int, rng: np.random.Generator, *, ta
     return found
 
 
-def measure_of(bound: BoundLike | None, seed: int, options: dict[str, Any]) -> MeasureWith:
+def measure_of(bound: BoundLike | None, seed: int, options: dict[str, Any], *, values_only: bool) -> MeasureWith:
     """How pairs of two sides are measured."""
     if bound is None:
-        return partial(by_default, seed=seed)
+        return partial(by_default, seed=seed, values_only=values_only)
     return partial(by_bound, bound=bound, seed=seed, options=options)
 
 

@@ -15,7 +15,7 @@ from infomax.exceptions import InfomaxWarning
 from infomax.progress import no_progress
 from infomax.statistics.labels import Booleans
 from infomax.statistics.marginals import Floats, Margins, fit_margins
-from infomax.statistics.neighbours import ksg_terms, near_and_far_terms, tie_breaker
+from infomax.statistics.neighbours import NO_ORDERS, Orders, ksg_terms, near_and_far_terms, tie_breaker
 from infomax.statistics.ordering import in_order
 
 #: Neighbours of the estimate, and of the one that it is compared with; rows that are compared where there are many.
@@ -129,7 +129,13 @@ def compared_with(neighbours: int, n: int) -> int:
 
 
 def by_neighbours(
-    u: Floats, v: Floats, *, given: Floats | None = None, neighbours: int = NEAR, seed: int = 0
+    u: Floats,
+    v: Floats,
+    *,
+    given: Floats | None = None,
+    neighbours: int = NEAR,
+    seed: int = 0,
+    orders: Orders = NO_ORDERS,
 ) -> NeighbourShares:
     r""":func:`ksg` of samples without ties, such as normal scores with noise, with standard error and bias.
 
@@ -144,15 +150,16 @@ def by_neighbours(
     Args:
         u: ``(N, Du)``. v: ``(N, Dv)``. given: ``(N, Dw)``, for the conditional mutual information given w
             (:func:`infomax.statistics.neighbours.near_and_far_terms`). neighbours: k, in 1..N-1. seed: of the rows that
-            are compared, where there are many.
+            are compared, where there are many. orders: as for :func:`infomax.statistics.ksg_terms`.
     """
     from scipy.special import polygamma  # noqa: PLC0415 - loaded on first use
 
     n, dim = len(u), u.shape[1] + v.shape[1] + (0 if given is None else given.shape[1])
     other = compared_with(neighbours, n)
-    some = n if n <= 2 * _COMPARED else _COMPARED
-    rows = np.sort(np.random.default_rng(seed).choice(n, some, replace=False))
-    local, compared = near_and_far_terms(u, v, neighbours, other, rows, given=given)
+    rows = np.arange(n)
+    if n > 2 * _COMPARED:
+        rows = np.sort(np.random.default_rng(seed).choice(n, _COMPARED, replace=False))
+    local, compared = near_and_far_terms(u, v, neighbours, other, rows, given=given, orders=orders)
     stderr = math.sqrt((float(local.var(ddof=1)) + float(polygamma(1, neighbours))) / n)
     lost = float((local[rows] - compared).mean()) / ((other / neighbours) ** (1 / dim) - 1)
     return NeighbourShares(local, stderr, max(0.0, lost), far=compared, rows=rows)

@@ -25,7 +25,8 @@ class Pairwise:
     """Mutual information of each of some columns with each of some columns.
 
     For one set of columns the matrices are symmetric and their diagonals NaN: the mutual information of a column with
-    itself is its entropy, which is infinite for a continuous column.
+    itself is its entropy, which is infinite for a continuous column. Of values alone (``values_only``), ``stderr``,
+    ``gap``, ``pvalue`` and ``qvalue`` are NaN.
 
     Attributes:
         mi: the estimates, ``(D, E)``. Not clipped: under independence they scatter around zero.
@@ -74,6 +75,11 @@ class Pairwise:
             raise ValueError(f"level must lie in (0, 1); got {level}")
         half = statistics.NormalDist().inv_cdf(0.5 + level / 2) * self.stderr
         return self.mi - half, np.maximum(self.mi + half + np.maximum(self.gap, 0.0), 0.0)
+
+    @property
+    def values_only(self) -> bool:
+        """Whether there are neither intervals nor tests."""
+        return bool(np.isnan(self.pvalue).all())
 
     @property
     def correlation(self) -> Floats:
@@ -183,18 +189,21 @@ class Pairwise:
             ax.set_xticks(range(columns), self.columns, rotation=90)
             ax.set_yticks(range(rows), self.names)
         figure.colorbar(image, ax=ax, label=names[value])
-        ax.set_title(f"{self.n} rows; dots: q ≤ {level:g}", loc="left", size=11)
+        dots = "" if self.values_only else f"; dots: q ≤ {level:g}"
+        ax.set_title(f"{self.n} rows{dots}", loc="left", size=11)
         return figure
 
     def __repr__(self) -> str:
         pairs = self.pairs
         found = sum(pair["qvalue"] <= 0.05 for pair in pairs)
         size = f"{len(self.names)} columns" if self.symmetric else f"{len(self.names)} × {len(self.columns)} columns"
+        tested = not self.values_only
         lines = [
-            f"{len(pairs)} pairs of {size}, {self.n} rows, by {self.bound}: {found} with q ≤ 0.05 ({self.correction})",
+            f"{len(pairs)} pairs of {size}, {self.n} rows, by {self.bound}: "
+            + (f"{found} with q ≤ 0.05 ({self.correction})" if tested else "values alone"),
             *(
-                f"  {pair['x']}, {pair['y']}: {pair['mi']:.4f} {self.unit} "
-                f"[{pair['low']:.4f}, {pair['high']:.4f}], q = {pair['qvalue']:.3g}"
+                f"  {pair['x']}, {pair['y']}: {pair['mi']:.4f} {self.unit}"
+                + (f" [{pair['low']:.4f}, {pair['high']:.4f}], q = {pair['qvalue']:.3g}" if tested else "")
                 for pair in pairs[:5]
             ),
         ]

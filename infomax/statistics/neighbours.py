@@ -9,6 +9,7 @@ SciPy's in most cases; it is used if it is installed and there are many rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Rows = NDArray[np.intp]
+#: Of two sides, the rows in ascending order, where it is known.
+Orders = tuple[Rows | None, Rows | None]
+NO_ORDERS: Orders = (None, None)
 
 #: Queries of a tree at a time; rows that are compared with all others at a time.
 _QUERIES, _ROWS = 1 << 16, 16
+#: Queries of a single column that are not sorted.
+_SORTED = 4000
 #: Dimensions from which comparing all pairs is faster than trees: for distances; for counts by SciPy, scikit-learn.
 _CROWDED_JOINT, _CROWDED_SCIPY, _CROWDED_SKLEARN = 15, 2, 5
 #: Number of rows from which scikit-learn's tree saves more than the second that its import takes.
@@ -32,7 +38,7 @@ def tie_breaker(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     return rng.uniform(-5e-7, 5e-7, shape)
 
 
-def ksg_terms(u: Floats, v: Floats, neighbours: int, *, workers: int = 1) -> Floats:
+def ksg_terms(u: Floats, v: Floats, neighbours: int, *, workers: int = 1, orders: Orders = NO_ORDERS) -> Floats:
     r"""The terms of the first estimator of Kraskov, Stögbauer and Grassberger (KSG), for samples without ties.
 
     :math:`\psi(k) + \psi(N) - \psi(n_u + 1) - \psi(n_v + 1)`, where :math:`n_u` is the number of other
@@ -41,48 +47,77 @@ def ksg_terms(u: Floats, v: Floats, neighbours: int, *, workers: int = 1) -> Flo
     Args:
         u: ``(N, Du)``. v: ``(N, Dv)``. neighbours: k, in 1..N-1.
         workers: threads of SciPy's trees; -1 for all processors.
+        orders: of u and of v, the rows in ascending order, if it is one column whose order is known.
 
     Returns:
         ``(N,)``, in nats; their mean is the estimate.
 
     Source: Kraskov, Stögbauer and Grassberger, 2004, arXiv cond-mat/0305641.
     """
-    return _terms(u, v, None, [(neighbours, np.arange(len(u)))], workers)[0]
+    return _terms(u, v, None, [(neighbours, np.arange(len(u)))], workers=workers, orders=orders)[0]
 
 
 def near_and_far_terms(
-    u: Floats, v: Floats, near: int, far: int, rows: Rows, *, given: Floats | None = None, workers: int = 1
+    u: Floats,
+    v: Floats,
+    near: int,
+    far: int,
+    rows: Rows,
+    *,
+    given: Floats | None = None,
+    workers: int = 1,
+    orders: Orders = NO_ORDERS,
 ) -> tuple[Floats, Floats]:
     r"""Terms of KSG of all rows with k = ``near``, ``(N,)``, and of ``rows (M,)`` with k = ``far``, ``(M,)``.
 
     With ``given (N, Dw)``, those of the conditional mutual information given w:
     :math:`\psi(k) + \psi(n_w + 1) - \psi(n_{uw} + 1) - \psi(n_{vw} + 1)`, with the numbers of points that are closer
-    in each of these than the k-th neighbour is in (u, v, w).
+    in each of these than the k-th neighbour is in (u, v, w). ``orders`` as for :func:`ksg_terms`.
 
     Source: Frenzel and Pompe, "Partial mutual information for coupling analysis of multivariate time series", 2007,
     doi:10.1103/PhysRevLett.99.204101.
     """
-    by_near, by_far = _terms(u, v, given, [(near, np.arange(len(u))), (far, rows)], workers)
+    wanted = [(near, np.arange(len(u))), (far, rows)]
+    by_near, by_far = _terms(u, v, given, wanted, workers=workers, orders=orders)
     return by_near, by_far
 
 
 def _terms(
-    u: Floats, v: Floats, given: Floats | None, wanted: Sequence[tuple[int, Rows]], workers: int
+    u: Floats, v: Floats, given: Floats | None, wanted: Sequence[tuple[int, Rows]], *, workers: int, orders: Orders
 ) -> list[Floats]:
     """:func:`ksg_terms` by one k after the other, each of some rows."""
+    joint = np.hstack([u, v] if given is None else [u, v, given])
+    # The k-th neighbour lies exactly on the radius in one coordinate; rounding must not let it in.
+    inside = 4 * np.finfo(float).eps * np.abs(joint).max()
+    radii = [np.maximum(radius - inside, 0.0) for radius in neighbour_distances(joint, wanted, workers=workers)]
+    asked = [(rows, radius) for (_, rows), radius in zip(wanted, radii, strict=True)]
+    psi = _digammas(len(u))
+    terms = np.repeat([psi[k] for k, _ in wanted], [len(rows) for _, rows in wanted])
+    terms += psi[-1] if given is None else psi[_count_all(given, asked, workers) + 1]
+    sides = (u, v) if given is None else (np.hstack([u, given]), np.hstack([v, given]))
+    for side, order in zip(sides, orders if given is None else NO_ORDERS, strict=True):
+        terms -= psi[_count_all(side, asked, workers, order) + 1]
+    return np.split(terms, np.cumsum([len(rows) for _, rows in wanted])[:-1])
+
+
+@lru_cache(maxsize=4)
+def _digammas(n: int) -> Floats:
+    """Digamma of 0, …, n."""
     from scipy.special import digamma  # noqa: PLC0415 - not needed for training
 
-    joint = np.hstack([u, v] if given is None else [u, v, given])
-    radius = np.concatenate(neighbour_distances(joint, wanted, workers=workers))
-    # The k-th neighbour lies exactly on the radius in one coordinate; rounding must not let it in.
-    radius = np.maximum(radius - 4 * np.finfo(float).eps * np.abs(joint).max(), 0.0)
-    rows = np.concatenate([some for _, some in wanted])
-    psi = digamma(np.arange(len(u) + 1.0))
-    terms = np.repeat([psi[k] for k, _ in wanted], [len(some) for _, some in wanted])
-    terms += psi[-1] if given is None else psi[count_within(given, rows, radius, workers=workers) + 1]
-    for side in (u, v) if given is None else (np.hstack([u, given]), np.hstack([v, given])):
-        terms -= psi[count_within(side, rows, radius, workers=workers) + 1]
-    return np.split(terms, np.cumsum([len(some) for _, some in wanted])[:-1])
+    found: Floats = digamma(np.arange(n + 1.0))
+    found.flags.writeable = False
+    return found
+
+
+def _count_all(points: Floats, asked: Sequence[tuple[Rows, Floats]], workers: int, order: Rows | None = None) -> Counts:
+    """:func:`count_within` for several (rows, radius), one after the other."""
+    if points.shape[1] == 1:
+        column = points[:, 0]
+        order = np.argsort(column) if order is None else order
+        return np.concatenate([_count_on_line(column, order, rows, radius) for rows, radius in asked])
+    rows, radius = (np.concatenate(parts) for parts in zip(*asked, strict=True))
+    return count_within(points, rows, radius, workers=workers)
 
 
 def neighbour_distances(points: Floats, wanted: Sequence[tuple[int, Rows]], *, workers: int = 1) -> list[Floats]:
@@ -122,9 +157,9 @@ def _searcher(points: Floats, workers: int) -> tuple[Rows, _Search]:
             return found[:, list(neighbours)] if len(neighbours) > 1 else found.max(1, keepdims=True)
 
         return np.asarray(tree.idx_array), by_sklearn
-    from scipy.spatial import KDTree  # noqa: PLC0415
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - without the checks of its subclass KDTree
 
-    tree = KDTree(points, leafsize=16, balanced_tree=False, compact_nodes=dim > 2)
+    tree = cKDTree(points, leafsize=16, balanced_tree=False, compact_nodes=dim > 2)
 
     def by_scipy(rows: Rows, neighbours: Sequence[int]) -> Floats:
         found: Floats = tree.query(points[rows], k=[k + 1 for k in neighbours], p=np.inf, workers=workers)[0]
@@ -134,10 +169,13 @@ def _searcher(points: Floats, workers: int) -> tuple[Rows, _Search]:
 
 
 def count_within(points: Floats, rows: Rows, radius: Floats, *, workers: int = 1) -> Counts:
-    """The number of other ``points (N, D)`` within ``radius (M,)`` of each of the points ``rows (M,)``: ``(M,)``."""
+    """The number of other ``points (N, D)`` within ``radius (M,)`` of each of the points ``rows (M,)``: ``(M,)``.
+
+    Rows of a single column must be distinct.
+    """
     n, dim = points.shape
     if dim == 1:
-        return _count_on_line(points[:, 0], rows, radius)
+        return _count_on_line(points[:, 0], np.argsort(points[:, 0]), rows, radius)
     sklearn_tree = _sklearn_tree(n) if workers == 1 else None
     crowded = _CROWDED_SCIPY if sklearn_tree is None else _CROWDED_SKLEARN
     if dim >= crowded and n <= min(4000 * dim, np.iinfo(np.uint16).max) and workers == 1:
@@ -148,9 +186,9 @@ def count_within(points: Floats, rows: Rows, radius: Floats, *, workers: int = 1
         for asked in _in_order(np.asarray(tree.idx_array), rows):
             counts[asked] = tree.query_radius(points[rows[asked]], radius[asked], count_only=True)
         return counts - 1
-    from scipy.spatial import KDTree  # noqa: PLC0415
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - without the checks of its subclass KDTree
 
-    tree = KDTree(points, leafsize=40)
+    tree = cKDTree(points, leafsize=40)
     for asked in _in_order(tree.indices, rows):
         centres = points[rows[asked]]
         counts[asked] = tree.query_ball_point(centres, radius[asked], p=np.inf, return_length=True, workers=workers)
@@ -178,18 +216,32 @@ def _sklearn_tree(n: int) -> Callable[..., Any] | None:
     return found
 
 
-def _count_on_line(values: Floats, rows: Rows, radius: Floats) -> Counts:
-    """:func:`count_within` of one column, by binary search in the sorted column."""
-    line = np.sort(values)
-    centres = values[rows]
-    counts = np.full(len(rows), -1)  # without the point itself
-    ends = centres + radius
-    ascending = np.argsort(ends)  # sorted queries stay in the cache
-    counts[ascending] += np.searchsorted(line, ends[ascending], "right")
-    ends = centres - radius
-    ascending = np.argsort(ends)
-    counts[ascending] -= np.searchsorted(line, ends[ascending], "left")
-    return counts
+def _count_on_line(values: Floats, order: Rows, rows: Rows, radius: Floats) -> Counts:
+    """:func:`count_within` of one column for distinct rows, by binary search in the sorted column.
+
+    Args:
+        order: of all rows, ascending. Queries in this order stay in the cache. Many are sorted, which is still faster.
+    """
+    n, line = len(values), values[order]
+    ascending = order
+    if len(rows) < n:
+        chosen = np.zeros(n, dtype=bool)
+        chosen[rows] = True
+        ascending = order[chosen[order]]
+    reach = np.empty(n)
+    reach[rows] = radius
+    centres, reach = values[ascending], reach[ascending]
+    counts = np.full(n, -1)  # without the point itself
+    ends, by_end = _sorted_if_many(centres + reach)
+    counts[ascending[by_end]] += line.searchsorted(ends, "right")
+    ends, by_end = _sorted_if_many(centres - reach)
+    counts[ascending[by_end]] -= line.searchsorted(ends, "left")
+    return counts[rows]
+
+
+def _sorted_if_many(values: Floats) -> tuple[Floats, Rows | slice]:
+    order = np.argsort(values) if len(values) > _SORTED else slice(None)
+    return values[order], order
 
 
 def _count_in_all_pairs(points: Floats, rows: Rows, radius: Floats) -> Counts:

@@ -63,6 +63,19 @@ def test_qvalues_count_each_pair_once(found):
     np.testing.assert_allclose(careful.qvalue[upper], false_discovery_control(found.pvalue[upper], method="by"))
 
 
+def test_values_alone_are_the_same(found):
+    alone = pairwise(table(), values_only=True, progress=False)
+    np.testing.assert_array_equal(alone.mi, found.mi)
+    for name in ("stderr", "gap", "pvalue", "qvalue"):
+        assert np.isnan(getattr(alone, name)).all()
+    assert alone.values_only
+    assert not found.values_only
+    assert "15 pairs of 6 columns, 400 rows, by neighbours and counts: values alone\n" in repr(alone)
+    assert "[" not in repr(alone)
+    assert json.loads(json.dumps(alone.to_dict()))["qvalue"][0][1] is None
+    assert "dots" not in alone.plot().axes[0].get_title(loc="left")
+
+
 def test_two_sets(found):
     x = table()
     both = pairwise(x[:, :3], x[:, 3:5], progress=False)

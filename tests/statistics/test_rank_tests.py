@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from infomax.statistics import rank_tests as discovery
@@ -88,14 +89,37 @@ def test_level_under_independence(kind, n):
         assert abs((values <= level).mean() - level) < 5 * error
 
 
-def test_the_null_distribution_of_a_thousand_rows_serves_more():
-    """Its 50, 95 and 99.5 % points are those of 2,500 rows."""
+def test_the_limit_of_the_null_distribution_is_that_of_many_rows():
+    """Its 50, 95 and 99.5 % points are those of 2,500 rows; at 1,000 rows, it is at most conservative."""
     rng = np.random.default_rng(0)
-    few = np.sort(discovery._null_statistics(1000, 15_000, rng))
-    many = discovery._null_statistics(2500, 3_000, rng)
+    limit = discovery._limit_statistics(200_000, rng)
+    many, fewer = discovery._null_statistics(2500, 3_000, rng), discovery._null_statistics(1000, 8_000, rng)
     for level in (0.5, 0.05, 0.005):
-        share = (many >= np.quantile(few, 1 - level)).mean()
-        assert abs(share - level) < 4.5 * math.sqrt(level / 3000)
+        point = np.quantile(limit, 1 - level)
+        assert abs((many >= point).mean() - level) < 4.5 * math.sqrt(level / 3000)
+        assert (
+            -0.1 * level - 4 * math.sqrt(level / 8000) < (fewer >= point).mean() - level < 4 * math.sqrt(level / 8000)
+        )
+
+
+def test_the_limit_is_that_of_normal_covariances():
+    """The same statistic of matrices of normal numbers with the covariances of the functions."""
+    rng = np.random.default_rng(0)
+    basis = discovery._basis(1000).double()
+    root = torch.linalg.cholesky(basis.T @ basis)
+    normal = torch.from_numpy(rng.standard_normal((20_000, 17, 17)))
+    expected = discovery._statistics(root @ normal @ root.T / math.sqrt(999), 1000)
+    assert stats.ks_2samp(expected, discovery._limit_statistics(20_000, rng)).pvalue > 0.01
+
+
+@pytest.mark.parametrize("n", [1000, 1500])
+def test_level_of_many_rows(n):
+    """60 × 60 independent pairs of three samples, with the limit of the null distribution."""
+    rng = np.random.default_rng(n)
+    found = [rank_pvalues(rng.normal(size=(n, 60)), rng.normal(size=(n, 60)), draws=9999, rng=rng) for _ in range(3)]
+    values = np.concatenate([one.ravel() for one in found])
+    for level in (0.005, 0.05, 0.2, 0.5):
+        assert abs((values <= level).mean() - level) < 0.05 * level + 5 * math.sqrt(level * (1 - level) / len(values))
 
 
 @pytest.mark.parametrize("relation", ["line", "parabola", "circle", "spread", "wave", "coin"])
