@@ -95,11 +95,11 @@ class Terms:
 
     @cached_property
     def _with_target(self) -> Measure:
-        return by_default(*self._sides, np.arange(len(self.x)), self.seed)
+        return by_default(*self._sides, np.arange(len(self.x)), self.seed, values_only=True)
 
     @cached_property
     def _within(self) -> Measure:
-        return by_default(self._sides[0], self._sides[0], np.arange(len(self.x)), self.seed)
+        return by_default(self._sides[0], self._sides[0], np.arange(len(self.x)), self.seed, values_only=True)
 
     @cached_property
     def _scores(self) -> tuple[Floats, Floats]:
