@@ -9,8 +9,9 @@ from infomax.bounds import base as bounds
 from infomax.estimators import base as estimators
 from infomax.estimators import candidates
 from infomax.results.composition import Composition
-from infomax.results.estimate import Estimate, pvalue_text
+from infomax.results.estimate import Estimate
 from infomax.results.pairwise import Pairwise
+from infomax.results.tables import pvalue_text
 
 
 def pairs_table(result: Pairwise, *, most: int) -> str:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from infomax.bounds.base import KIND_NAMES
 from infomax.bounds.contrastive import Contrastive
 from infomax.estimation.estimate import estimates
 from infomax.estimators import BoundLike, Estimator, TrainedBound, chosen
 from infomax.exceptions import TrainingWarning
 from infomax.results.composition import summary
 from infomax.results.estimate import Estimate
+from infomax.results.tables import data_frame, html_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,6 +81,43 @@ class Bracket:
             "warnings": [*self.warnings],
             "confidence_interval_95": list(self.confidence_interval()),
         }
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """A matplotlib figure: both bounds with their 95 % intervals, and the interval of the mutual information.
+
+        Args:
+            ax: axes to draw into; by default those of a new figure, as :meth:`Estimate.plot`.
+
+        Raises:
+            ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
+        """
+        from infomax.results.plots import axes_or_new, plot_comparison  # noqa: PLC0415 - matplotlib is an extra
+
+        figure, (ax,) = axes_or_new(ax, 7.5, 2.6)
+        low, high = self.confidence_interval()
+        ax.axvspan(low, high, color="0.92", lw=0, zorder=0, label="95 % interval")
+        ends = [self.lower, self.upper]
+        labels = [f"{end.bound}, {side}" for end, side in zip(ends, ("lower", "upper"), strict=True)]
+        plot_comparison(ax, ends, f"mutual information of {self.n} pairs", labels=labels)
+        return figure
+
+    def to_frame(self) -> DataFrame:
+        """A pandas data frame of two rows, the lower and the upper bound.
+
+        Raises:
+            ImportError: without pandas; ``pip install pandas``.
+        """
+        return data_frame([{"side": "lower", **self.lower.row()}, {"side": "upper", **self.upper.row()}])
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for side, end in (("lower", self.lower), ("upper", self.upper)):
+            low, high = end.confidence_interval()
+            rows.append([side, end.bound, f"{end.mi:.4f}", f"{low:.4f} to {high:.4f}", KIND_NAMES[end.kind]])
+        low, high = self.confidence_interval()
+        caption = f"Mutual information of {self.n} pairs: 95 % interval {low:.4f} to {high:.4f} {self.unit}"
+        notes = [*([f"assumption: {self.assumption}"] if self.assumption else []), *self.warnings]
+        return html_table(caption, ["side", "bound", self.unit, "95 % interval", "kind"], rows, notes)
 
     def __repr__(self) -> str:
         low, high = self.confidence_interval()

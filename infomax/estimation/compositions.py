@@ -338,7 +338,7 @@ def _aligned(
             return paired.columns, "", {**rest, "dropped": paired.dropped, "kept": paired.rows}
         check_large(kinds, missing)
         size = {"most": MOST_MEASURED, "cells": DefaultEstimator.most_cells}
-        sampled = Sampled.of(samples, least=LEAST_ROWS, seed=options.get("seed", 0), stacklevel=5, **size)
+        sampled = Sampled.of(samples, least=LEAST_ROWS, seed=rest["seed"], stacklevel=5, **size)
     drawn = {name: Columns((), rows) for name, rows in sampled.drawn.items()}
     return drawn, f"{len(sampled.rows)} of {len(sampled.aligned)} rows are used, drawn at random", rest
 

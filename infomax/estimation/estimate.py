@@ -24,6 +24,7 @@ from infomax.io.samples import Floats, Missing
 from infomax.isolation import isolated
 from infomax.progress import progress_bar
 from infomax.results.estimate import Estimate
+from infomax.seeds import RandomState, seed_of
 from infomax.statistics.counts import entropy_limit
 from infomax.statistics.labels import Booleans
 from infomax.statistics.marginals import Margins, fit_margins
@@ -36,7 +37,8 @@ def estimate(
     y: Any,
     *,
     bound: BoundLike = ...,
-    seed: int = ...,
+    seed: int | None = ...,
+    random_state: RandomState = ...,
     device: str | torch.device | None = ...,
     progress: bool = ...,
     quick: bool = ...,
@@ -57,7 +59,8 @@ def estimate(
     y: Any,
     *,
     bound: list[BoundLike] | list[str] | list[Bound],
-    seed: int = ...,
+    seed: int | None = ...,
+    random_state: RandomState = ...,
     device: str | torch.device | None = ...,
     progress: bool = ...,
     quick: bool = ...,
@@ -77,7 +80,8 @@ def estimate(
     y: Any,
     *,
     bound: BoundLike | Sequence[BoundLike] = "default",
-    seed: int = 0,
+    seed: int | None = None,
+    random_state: RandomState = None,
     device: str | torch.device | None = None,
     progress: bool = True,
     quick: bool = False,
@@ -111,7 +115,8 @@ def estimate(
             module are fitted from new initial parameters (``reset_parameters`` of its parts). Parts without that
             method, and frozen ones, are used as they are, and must not have been trained on these rows. The module
             itself does not change.
-        seed: decides the split, the initial parameters and the batches; the same seed gives the same number.
+        seed: decides the split, the initial parameters and the batches; the same seed gives the same number. By default
+            0. random_state: instead of it, as in scikit-learn: a whole number or a generator of numpy, which draws it.
         device: where to compute; by default the device of ``x`` if that is a tensor, else the CPU.
         progress: show a bar on standard error (with tqdm installed).
         quick: two folds and short training, for a first look.
@@ -173,6 +178,7 @@ def estimate(
         y,
         bound=candidates,
         seed=seed,
+        random_state=random_state,
         device=device,
         progress=progress,
         quick=quick,
@@ -202,7 +208,8 @@ def estimates(
     y: Any,
     *,
     bound: Sequence[BoundLike],
-    seed: int = 0,
+    seed: int | None = None,
+    random_state: RandomState = None,
     device: str | torch.device | None = None,
     progress: bool = True,
     quick: bool = False,
@@ -231,9 +238,8 @@ def estimates(
         nominal: ``nominal_x`` and ``nominal_y``. codes: of checked samples, x, y and ``given``, which columns are
             nominal. dropped: rows that were left out before. kept: which of all rows these are.
     """
-    estimators = checked_options(
-        bound=bound, seed=seed, folds=folds, margins=margins, schedule=schedule, n_neighbors=n_neighbors
-    )
+    seed = seed_of(seed, random_state)
+    estimators = checked_options(bound=bound, folds=folds, margins=margins, schedule=schedule, n_neighbors=n_neighbors)
     held = device is None and isinstance(x, Tensor) and not x.is_meta  # the samples' check refuses meta tensors
     device = _checked_device(x.device if held else device)
     with isolated(device):
@@ -250,7 +256,7 @@ def estimates(
             given=given,
             most_rows=max(estimator.most_rows for estimator in estimators),
             most_cells=max(estimator.most_cells for estimator in estimators),
-            seed=int(seed),
+            seed=seed,
             device=device,
             quick=quick,
             folds=folds,
@@ -271,7 +277,6 @@ def estimates(
 def checked_options(
     *,
     bound: Sequence[BoundLike],
-    seed: int,
     folds: int | None,
     margins: Margins,
     schedule: Schedule | None,
@@ -288,8 +293,6 @@ def checked_options(
         raise ValueError(f"folds must be a whole number of at least 2; got {folds!r}")
     if schedule is not None and not isinstance(schedule, Schedule):
         raise TypeError(f"schedule must be an infomax.Schedule; got {schedule!r}")
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
     fit_margins(np.zeros((1, 1)), margins)
     estimators = [chosen(candidate) for candidate in bound]
     if n_neighbors is not None:
@@ -366,6 +369,7 @@ def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], Non
         permutations=found.permutations,
         history=found.history,
         candidates=found.candidates,
+        folds=found.folds,
         local=found.local,
         structure=problem.structure,
     )

@@ -11,6 +11,7 @@ from infomax.estimators.problem import LEAST_ROWS
 from infomax.io.columns import Columns, Nominal, as_columns
 from infomax.io.samples import Floats, Missing, as_aligned, check_missing, common_length
 from infomax.isolation import isolated
+from infomax.seeds import seed_of
 
 #: A number of past steps, or the steps ago.
 Lags = int | Sequence[int]
@@ -90,7 +91,8 @@ def _embedded(series: Columns, lags: Sequence[int], start: int) -> Columns:
 def kinds_of(
     samples: Collection[str], options: Mapping[str, Any]
 ) -> tuple[dict[str, Nominal], Missing, dict[str, Any]]:
-    """Which columns of each sample are nominal (``nominal_x`` of x, …), ``missing``, and the other options."""
+    """Which columns of each sample are nominal (``nominal_x`` of x, …), ``missing``, and the rest, with one seed."""
     rest = dict(options)
+    rest["seed"] = seed_of(rest.get("seed"), rest.pop("random_state", None))
     kinds = {name: rest.pop(f"nominal_{name}", "auto") for name in samples}
     return kinds, rest.pop("missing", "raise"), rest

@@ -22,6 +22,7 @@ from infomax.io.samples import ADVICE, Missing, check_indexes, check_missing, se
 from infomax.isolation import isolated
 from infomax.progress import progress_bar
 from infomax.results.pairwise import Pairwise
+from infomax.seeds import RandomState, seed_of
 from infomax.statistics.marginals import Floats
 from infomax.statistics.rank_tests import Correction, Nulls, qvalues
 
@@ -37,7 +38,8 @@ def pairwise(
     *,
     bound: BoundLike | None = None,
     correction: Correction = "benjamini-hochberg",
-    seed: int = 0,
+    seed: int | None = None,
+    random_state: RandomState = None,
     permutations: int | None = None,
     progress: bool = True,
     nominal: Nominal = "auto",
@@ -69,7 +71,7 @@ def pairwise(
         correction: how q-values are computed, see :func:`infomax.statistics.qvalues`. P-values of pairs that share a
             column are dependent: "benjamini-hochberg" assumes positive dependence; "benjamini-yekutieli" makes no
             assumption about the dependence and has less power.
-        seed: of the noise, the permutations, and the bound; the same seed gives the same numbers.
+        seed, random_state: of the noise, the permutations, and the bound, as for :func:`estimate`.
         permutations: of the test; by default 20 for each pair, at least 9,999 and at most 99,999. P-values are at
             least the inverse of that number, and few dependent pairs among many are found only with small p-values.
         progress: show a bar on standard error (with tqdm installed).
@@ -104,8 +106,7 @@ def pairwise(
     elif options:
         raise TypeError(f"without a bound there are no further keywords; got {', '.join(options)}")
     qvalues(np.ones(1), correction)  # raises for an unknown one
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
+    seed = seed_of(seed, random_state)
     if permutations is not None and permutations < 1:
         raise ValueError(f"permutations must be at least 1; got {permutations}")
     check_missing(missing)
@@ -126,9 +127,9 @@ def pairwise(
     blocks = _blocks(left, right)
     draws = permutations or min(max(_DRAWS, _DRAWS_OF_A_PAIR * len(rows)), _MOST_DRAWS)
     matrices, said = _Matrices.of(shape, n), _Remarks()
-    measure = measure_of(bound, int(seed), options, values_only=values_only)
+    measure = measure_of(bound, seed, options, values_only=values_only)
     with isolated(), progress_bar(progress, len(rows), unit="pair") as advance:
-        work = _Work(left, right, measure, draws, int(seed), bound is None, values_only)
+        work = _Work(left, right, measure, draws, seed, bound is None, values_only)
         for block in blocks:
             work.fill(matrices, block, said, advance)
     mi, stderr, gap, pvalue, entropy, used = matrices.arrays
@@ -159,7 +160,7 @@ def pairwise(
         bound=_DEFAULT if estimator is None else estimator.name,
         kind="estimate" if estimator is None else estimator.kind,
         n=n,
-        seed=int(seed),
+        seed=seed,
         correction=correction,
         warnings=(*said.texts(), *map(str, dependent)),
     )

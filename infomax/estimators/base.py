@@ -30,7 +30,7 @@ class Measurement:
         local: each row's share of the value, ``(N,)`` in the order of the rows; None where it is not a mean over rows.
         overfitting: how much larger the value is on training rows than on held-out rows.
         rows_at_a_time: how many rows were measured together; None: all.
-        kind, ceiling, pvalue, permutations, history, candidates: see :class:`infomax.Estimate`.
+        kind, ceiling, pvalue, permutations, history, candidates, folds: see :class:`infomax.Estimate`.
         remarks: what the user should know about this value; diagnostics that hold for every estimator are added.
     """
 
@@ -47,6 +47,7 @@ class Measurement:
     history: tuple[History, ...] = ()
     remarks: tuple[InfomaxWarning, ...] = ()
     candidates: tuple[Trial, ...] = ()
+    folds: tuple[float, ...] = ()
 
 
 class Estimator(abc.ABC):

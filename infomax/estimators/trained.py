@@ -112,6 +112,7 @@ class TrainedBound(Estimator):
             kind=measured[0].kind,
             ceiling=min((fold.ceiling for fold in measured if fold.ceiling is not None), default=None),
             history=tuple(fold.history for fold in measured),
+            folds=tuple(fold.value for fold in measured),
             remarks=() if trained else (untrained("what this bound fits in closed form"),),
         )
 

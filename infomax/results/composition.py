@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infomax.bounds.base import KIND_NAMES, Kind
-from infomax.results.estimate import Estimate, pvalue_text
+from infomax.results.estimate import Estimate
+from infomax.results.tables import data_frame, html_table, pvalue_text
 from infomax.statistics.row_structure import RowStructure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 def negated_kind(kind: Kind) -> Kind:
@@ -235,20 +238,46 @@ class Composition:
             ],
         }
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """A matplotlib figure: the quantity and its terms, with their 95 % intervals.
+
+        Args:
+            ax: axes to draw into; by default those of a new figure, as :meth:`Estimate.plot`.
 
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
         """
-        from infomax.results.plots import new_figure, plot_comparison  # noqa: PLC0415 - matplotlib is an extra
+        from infomax.results.plots import axes_or_new, plot_comparison  # noqa: PLC0415 - matplotlib is an extra
 
-        figure, (ax,) = new_figure(7, 1.2 + 0.5 * (1 + len(self.terms)))
+        figure, (ax,) = axes_or_new(ax, 7.5, 1.4 + 0.5 * (1 + len(self.terms)))
         labels = [self.quantity, *(f"{'+' if term.sign > 0 else '−'} {term.of}" for term in self.terms)]
         title = f"{self.quantity} by {self.bound}, {self.n} rows"
         plot_comparison(ax, [self, *(term.estimate for term in self.terms)], title, labels=labels)
         ax.axhline(0.5, color="0.7", lw=0.8)
         return figure
+
+    def to_frame(self) -> DataFrame:
+        """A pandas data frame: a row for the quantity, then one for each term with its sign.
+
+        Raises:
+            ImportError: without pandas; ``pip install pandas``.
+        """
+        low, high = self.confidence_interval()
+        own = {"mi": self.mi, "stderr": self.stderr, "low_95": low, "high_95": high, "pvalue": self.pvalue}
+        facts = {name: getattr(self, name) for name in ("n", "dropped", "kind", "bound", "unit", "seed")}
+        parts = [{"of": term.of, "sign": term.sign, **term.estimate.row()} for term in self.terms]
+        return data_frame([{"of": self.quantity, "sign": 1, **own, **facts}, *parts])
+
+    def _repr_html_(self) -> str:
+        header = ["", self.unit, "95 % interval", "standard error", "kind"]
+        named: list[tuple[str, Composition | Estimate]] = [(self.quantity, self)]
+        named += [(f"{'+' if term.sign > 0 else '−'} {term.of}", term.estimate) for term in self.terms]
+        rows = []
+        for name, part in named:
+            low, high = part.confidence_interval()
+            numbers = [f"{part.mi:.4f}", f"{low:.4f} to {high:.4f}", f"{part.stderr:.4f}"]
+            rows.append([name, *numbers, KIND_NAMES[part.kind]])
+        return html_table(f"{self.quantity} by {self.bound}, {self.n} rows", header, rows, self.warnings)
 
     def __float__(self) -> float:
         return self.mi

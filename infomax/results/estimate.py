@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infomax.bounds.base import KIND_NAMES, Kind
+from infomax.results.tables import data_frame, html_table, pvalue_text
 from infomax.statistics.row_structure import RowStructure
 from infomax.training.fit import History
 from infomax.training.trials import Trial
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +48,7 @@ class Estimate:
             the second.
         candidates: the models that "default" compared on held-out rows, in the order of comparison: see
             :class:`infomax.Trial`. Empty for other bounds, and where the value comes from counts or labels.
+        folds: the value on the held-out rows of each fold, in the unit; empty where there are no folds.
         local: each row's local value, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where
             the estimate is not a mean over rows.
         structure: which rows depend on each other, as ``groups`` or ``block_length`` said; None if none do.
@@ -67,6 +71,7 @@ class Estimate:
     warnings: tuple[str, ...] = ()
     history: tuple[History, ...] = ()
     candidates: tuple[Trial, ...] = ()
+    folds: tuple[float, ...] = ()
     local: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
     structure: RowStructure | None = field(default=None, repr=False, compare=False)
 
@@ -135,6 +140,7 @@ class Estimate:
             ceiling=None if self.ceiling is None else convert(self.ceiling),
             limit=None if self.limit is None else convert(self.limit),
             entropy=None if self.entropy is None else convert(self.entropy),
+            folds=tuple(map(convert, self.folds)),
             local=None if self.local is None else self.local / math.log(2),
             history=tuple(replace(fold, validation=[convert(v) for v in fold.validation]) for fold in self.history),
             candidates=tuple(
@@ -159,31 +165,59 @@ class Estimate:
             "warnings": [*self.warnings],
         }
 
-    def plot(self) -> Figure:
-        """A matplotlib figure: the estimate with its interval, the training history, and the candidates compared.
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """A matplotlib figure: the value with the parts of its interval and the folds, and how it was found.
+
+        The second half shows the candidates that "default" compared, the training of a bound, or the distribution of
+        the local values.
+
+        Args:
+            ax: axes to draw the first half into; by default a new figure with both, one of pyplot's where
+                ``matplotlib.pyplot`` is loaded.
 
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
         """
-        from infomax.results.plots import COLOURS, new_figure, plot_candidates, plot_history  # noqa: PLC0415 - an extra
+        from infomax.results import plots  # noqa: PLC0415 - matplotlib is an extra
 
-        figure, axes = new_figure(12 if self.candidates else 7, 4.5, columns=2 if self.candidates else 1)
-        ax, colour, (low, high) = axes[0], COLOURS[self.kind], self.confidence_interval()
-        ax.axhspan(low, high, color=colour, alpha=0.15, lw=0, label=f"95 % interval [{low:.3f}, {high:.3f}]")
-        ax.axhline(self.mi, color=colour, label=f"{self.mi:.3f} {self.unit}, {KIND_NAMES[self.kind]}")
-        if self.history:
-            plot_history(ax, self.history, (low, high), colour)
-        else:
-            ax.set_xticks([])
-        if self.ceiling is not None and self.near_ceiling:
-            ax.axhline(self.ceiling, color="0.3", ls="--", label=f"ceiling {self.ceiling:.2f}")
-            ax.set_ylim(top=max(ax.get_ylim()[1], 1.05 * self.ceiling))
-        ax.set_ylabel(f"mutual information, {self.unit}")
-        ax.set_title(f"{self.bound}, {self.n} pairs", loc="left")
-        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.18 if self.history else 0))  # below all lines
-        if self.candidates:
-            plot_candidates(axes[1], self.candidates, self.unit, colour)
+        details = (self.candidates, self.history, () if self.local is None else self.local)
+        columns = 2 if ax is None and any(len(detail) for detail in details) else 1
+        height = max(3.4, 1.6 + 0.45 * len(self.candidates))
+        figure, axes = plots.axes_or_new(ax, 5.8 * columns, height, columns)
+        plots.plot_value(axes[0], self)
+        if columns == 2 and self.candidates:
+            plots.plot_candidates(axes[1], self.candidates, self.unit, plots.COLOURS[self.kind])
+        elif columns == 2:
+            (plots.plot_history if self.history else plots.plot_local)(axes[1], self)
         return figure
+
+    def to_frame(self) -> DataFrame:
+        """The numbers as a pandas data frame of one row.
+
+        Raises:
+            ImportError: without pandas; ``pip install pandas``.
+        """
+        return data_frame([self.row()])
+
+    def row(self) -> dict[str, Any]:
+        """The numbers and facts, without what is longer than one."""
+        low, high = self.confidence_interval()
+        names = ("pvalue", "n", "dropped", "kind", "bound", "unit", "seed")
+        numbers: dict[str, Any] = {"mi": self.mi, "stderr": self.stderr, "low_95": low, "high_95": high}
+        numbers |= {"correlation": self.correlation, "normalized": self.normalized}
+        return {**numbers, **{name: getattr(self, name) for name in names}}
+
+    def _repr_html_(self) -> str:
+        low, high = self.confidence_interval()
+        rows = [
+            ["value", f"{self.mi:.4f} {self.unit}, {KIND_NAMES[self.kind]}"],
+            ["95 % interval", f"{low:.4f} to {high:.4f}"],
+            ["standard error", f"{self.stderr:.4f}"],
+            ["pairs", f"{self.n}" + (f" ({self.dropped} with missing values dropped)" if self.dropped else "")],
+        ]
+        if self.pvalue is not None:
+            rows.append(["p-value of independence", pvalue_text(self.pvalue, self.least_pvalue).removeprefix("= ")])
+        return html_table(f"Mutual information by {self.bound}", None, rows, self.warnings)
 
     def __float__(self) -> float:
         return self.mi
@@ -200,12 +234,3 @@ class Estimate:
             f"  {KIND_NAMES[self.kind]} by {self.bound} from {pairs}, standard error {self.stderr:.4f}{extra}",
         ]
         return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])
-
-
-def pvalue_text(pvalue: float, least: float) -> str:
-    """The p-value with its relation: "=", or "≤" where it is the smallest possible.
-
-    >>> pvalue_text(0.04, least=0.005), pvalue_text(0.005, least=0.005)
-    ('= 0.04', '≤ 0.005')
-    """
-    return f"{'≤' if pvalue <= least * (1 + 1e-9) else '='} {pvalue:.3g}"

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infomax.bounds.base import Kind
+from infomax.results.tables import data_frame, html_table
 from infomax.statistics.rank_tests import Correction
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
@@ -147,23 +149,26 @@ class Pairwise:
         Raises:
             ImportError: without pandas; ``pip install pandas``.
         """
-        try:
-            from pandas import DataFrame  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise ImportError("data frames need pandas; pip install pandas") from error
-        return DataFrame(self.pairs)
+        return data_frame(self.pairs)
 
-    def plot(self, level: float = 0.05, value: Literal["mi", "correlation", "normalized"] = "mi") -> Figure:
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        level: float = 0.05,
+        value: Literal["mi", "correlation", "normalized"] = "mi",
+    ) -> Figure:
         """A matplotlib figure: the matrix in colours, with a dot for pairs whose q-value is at most ``level``.
 
         Args:
+            ax: axes to draw into; by default those of a new figure, as :meth:`Estimate.plot`.
             value: what the colours show: the mutual information, or a coefficient from 0 to 1.
 
         Raises:
             ValueError: for another value.
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
         """
-        from infomax.results.plots import new_figure  # noqa: PLC0415 - matplotlib is an extra
+        from infomax.results.plots import axes_or_new  # noqa: PLC0415 - matplotlib is an extra
 
         names = {
             "mi": f"mutual information, {self.unit}",
@@ -175,7 +180,7 @@ class Pairwise:
         matrix = getattr(self, value)
         rows, columns = matrix.shape
         side = 0.55 if max(rows, columns) <= 12 else 0.25 if max(rows, columns) <= 60 else 0.12
-        figure, (ax,) = new_figure(min(2.5 + side * columns, 24), min(1.5 + side * rows, 24))
+        figure, (ax,) = axes_or_new(ax, min(2.5 + side * columns, 24), min(1.5 + side * rows, 24))
         image = ax.imshow(matrix.clip(0.0), cmap="viridis", vmin=0.0, aspect="auto")
         ax.set_facecolor("0.85")  # of the diagonal
         i, j = (self.qvalue <= level).nonzero()
@@ -184,7 +189,7 @@ class Pairwise:
         for (row, column), number in np.ndenumerate(matrix) if numbers else ():
             if not math.isnan(number):
                 colour = "k" if number > 0.6 * image.get_clim()[1] else "w"
-                ax.annotate(f"{number:.2f}", (column, row), ha="center", va="center", size=8, color=colour)
+                ax.annotate(f"{number:.2f}", (column, row), ha="center", va="center", size=9, color=colour)
         if max(rows, columns) <= 60:
             ax.set_xticks(range(columns), self.columns, rotation=90)
             ax.set_yticks(range(rows), self.names)
@@ -192,6 +197,23 @@ class Pairwise:
         dots = "" if self.values_only else f"; dots: q ≤ {level:g}"
         ax.set_title(f"{self.n} rows{dots}", loc="left", size=11)
         return figure
+
+    def _repr_html_(self) -> str:
+        pairs, tested = self.pairs, not self.values_only
+        header = ["columns", self.unit, *(["95 % interval", "q-value"] if tested else []), "correlation", "rows"]
+        rows = [
+            [
+                f"{pair['x']}, {pair['y']}",
+                f"{pair['mi']:.4f}",
+                *([f"{pair['low']:.4f} to {pair['high']:.4f}", f"{pair['qvalue']:.3g}"] if tested else []),
+                f"{pair['correlation']:.2f}",
+                f"{pair['n']}",
+            ]
+            for pair in pairs[:10]
+        ]
+        more = f"; the {len(rows)} largest" if len(pairs) > len(rows) else ""
+        caption = f"Mutual information of {len(pairs)} pairs of columns by {self.bound}, {self.n} rows{more}"
+        return html_table(caption, header, rows, self.warnings)
 
     def __repr__(self) -> str:
         pairs = self.pairs

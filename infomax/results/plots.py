@@ -5,12 +5,19 @@ from __future__ import annotations
 import io
 import math
 import os
+import statistics
+import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from infomax.bounds.base import KIND_NAMES, Kind
 from infomax.io.writing import atomic_write
+from infomax.results.tables import pvalue_text
 from infomax.training.fit import History
 from infomax.training.trials import Trial
 
@@ -37,30 +44,84 @@ class Measured(Protocol):
     def confidence_interval(self, level: float = 0.95) -> tuple[float, float]: ...
 
 
+class Explained(Measured, Protocol):
+    """What figures show of an estimate alone."""
+
+    @property
+    def stderr(self) -> float: ...
+    @property
+    def folds(self) -> tuple[float, ...]: ...
+    @property
+    def ceiling(self) -> float | None: ...
+    @property
+    def near_ceiling(self) -> bool: ...
+    @property
+    def limit(self) -> float | None: ...
+    @property
+    def pvalue(self) -> float | None: ...
+    @property
+    def least_pvalue(self) -> float: ...
+    @property
+    def history(self) -> tuple[History, ...]: ...
+    @property
+    def local(self) -> NDArray[np.float64] | None: ...
+
+
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure outside any window system, with a row of axes.
+    """A figure with a row of axes: one of pyplot where ``matplotlib.pyplot`` is loaded, else outside any window system.
+
+    ``plt.show()`` shows figures of pyplot. Notebooks show both kinds, once.
 
     Raises:
         ImportError: without matplotlib.
     """
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415
+        kind = _notebook_figure()
     except ImportError as error:
         raise ImportError("figures need matplotlib; pip install 'infomax[plot]'") from error
+    size, pyplot = (width, height), sys.modules.get("matplotlib.pyplot")
+    if pyplot is None:
+        figure = kind(figsize=size, layout="constrained")
+    else:
+        figure = pyplot.figure(figsize=size, layout="constrained", FigureClass=kind)
+    return figure, [spare(figure.add_subplot(1, columns, i + 1)) for i in range(columns)]
+
+
+def spare(ax: Axes) -> Axes:
+    """The axes without the lines at their top and right."""
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def axes_or_new(ax: Axes | None, width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """The given axes and their figure, or a new figure."""
+    if ax is None:
+        return new_figure(width, height, columns)
+    return cast("Figure", ax.figure), [spare(ax)]
+
+
+@cache
+def _notebook_figure() -> type[Figure]:
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
     class NotebookFigure(Figure):
-        """Displays itself in notebooks without a backend."""
+        """Displays itself in notebooks without a backend, and leaves it to pyplot to display its figures."""
 
         def _repr_png_(self) -> bytes:
             buffer = io.BytesIO()
             self.savefig(buffer, format="png", dpi=100)
             return buffer.getvalue()
 
-    figure = NotebookFigure(figsize=(width, height), layout="constrained")
-    axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
-    for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+        def _ipython_display_(self) -> None:
+            pyplot = sys.modules.get("matplotlib.pyplot")
+            if (
+                pyplot is None
+                or not pyplot.isinteractive()
+                or getattr(self, "number", None) not in pyplot.get_fignums()
+            ):
+                raise NotImplementedError  # IPython then asks for the image; otherwise the end of the cell shows it
+
+    return NotebookFigure
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> None:
@@ -88,7 +149,7 @@ def plot_comparison(
         colour = COLOURS[estimate.kind]
         ax.plot([low, high], [row, row], color=colour, lw=2.5, alpha=0.5, solid_capstyle="butt")
         ax.plot(estimate.mi, row, "o", color=colour, ms=6, label=label)
-        ax.annotate(f"{estimate.mi:.2f}", (estimate.mi, row), (0, 7), textcoords="offset points", ha="center", size=8)
+        ax.annotate(f"{estimate.mi:.2f}", (estimate.mi, row), (0, 7), textcoords="offset points", ha="center", size=9)
     if truth is not None:
         ax.axvline(truth, color="#2a7f3f", lw=1.5, label=f"truth, {truth:.2f}", zorder=0)
     ax.set_yticks(range(len(estimates)), labels or [estimate.bound for estimate in estimates])
@@ -99,8 +160,67 @@ def plot_comparison(
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the bars, which may lie anywhere
 
 
-def plot_history(ax: Axes, history: Sequence[History], interval: tuple[float, float], colour: str) -> None:
+def plot_value(ax: Axes, estimate: Explained) -> None:
+    """An estimate with the parts of its 95 % interval, and below it the values of the folds."""
+    colour, (low, high) = COLOURS[estimate.kind], estimate.confidence_interval()
+    half = statistics.NormalDist().inv_cdf(0.975) * estimate.stderr
+    sampled = min(estimate.mi + half, high)
+    ax.plot(
+        [low, sampled], [0, 0], color=colour, alpha=0.45, lw=9, solid_capstyle="butt", label="± 1.96 standard errors"
+    )
+    if high > sampled:
+        ax.plot([sampled, high], [0, 0], color=colour, alpha=0.18, lw=9, solid_capstyle="butt", label="possible bias")
+    ax.plot(estimate.mi, 0, "o", color=colour, ms=8, label=f"value, {KIND_NAMES[estimate.kind]}")
+    ax.annotate(
+        f"{estimate.mi:.3f}   [{low:.3f}, {high:.3f}]",
+        ((low + high) / 2, 0),
+        (0, 12),
+        textcoords="offset points",
+        ha="center",
+        size=10,
+        weight="bold",
+    )
+    folds = [value for value in estimate.folds if math.isfinite(value)]
+    if len(folds) > 1:
+        ax.plot(folds, [1] * len(folds), "o", color="0.35", mfc="none", ms=7, label="held-out rows of one fold")
+    limits = {"ceiling": estimate.ceiling if estimate.near_ceiling else None, "limit by the entropy": estimate.limit}
+    for (name, limit), style in zip(limits.items(), ("--", ":"), strict=True):
+        if limit is not None:
+            ax.axvline(limit, color="0.3", ls=style, lw=1.2, label=f"{name}, {limit:.2f}")
+    rows = ["estimate", f"{len(folds)} folds"] if len(folds) > 1 else ["estimate"]
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_ylim(len(rows) - 0.4, -0.8)
+    ax.margins(x=0.12)
+    if min([low, *folds]) <= 0:
+        ax.axvline(0, color="0.8", lw=1, zorder=0)
+    test = "" if estimate.pvalue is None else f", p {pvalue_text(estimate.pvalue, estimate.least_pvalue)}"
+    ax.set_xlabel(f"mutual information, {estimate.unit}")
+    ax.set_title(f"{estimate.bound}, {estimate.n} pairs{test}", loc="left")
+    _legend_below(ax)
+
+
+def plot_local(ax: Axes, estimate: Explained) -> None:
+    """The distribution of the local values; the first and the last bar include values beyond the axis."""
+    local = np.asarray(estimate.local)
+    low, high = np.quantile(local, [0.005, 0.995])
+    low, high = (low, high) if low < high else (low - 0.5, high + 0.5)
+    bins = int(np.clip(math.sqrt(len(local)), 10, 50))
+    ax.hist(local.clip(low, high), bins=bins, range=(low, high), color="0.75", ec="white", lw=0.5)
+    ax.axvline(estimate.mi, color=COLOURS[estimate.kind], lw=2, label=f"mean, {estimate.mi:.3f}")
+    ax.set_xlabel(f"local value of a pair, {estimate.unit}")
+    ax.set_ylabel("pairs")
+    ax.set_title("local values, whose mean is the estimate", loc="left")
+    _legend_below(ax)
+
+
+def _legend_below(ax: Axes) -> None:
+    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(-0.02, -0.2), ncols=2)
+
+
+def plot_history(ax: Axes, estimate: Explained) -> None:
     """Validation values during training, with dots at the kept steps; later steps have a lighter colour."""
+    history, colour, interval = estimate.history, COLOURS[estimate.kind], estimate.confidence_interval()
+    ax.axhspan(*interval, color=colour, alpha=0.15, lw=0, label="95 % interval of the estimate")
     shown = [*interval]
     for i, fold in enumerate(history):
         best = fold.steps.index(fold.best_step)
@@ -115,7 +235,10 @@ def plot_history(ax: Axes, history: Sequence[History], interval: tuple[float, fl
     last, most = max(fold.steps[-1] for fold in history), max(fold.best_step for fold in history)
     right = max(1, min(last, max(2 * most, 5 * history[0].steps[min(1, len(history[0].steps) - 1)])))
     ax.set_xlim(-0.03 * right, 1.03 * right)
-    ax.set_xlabel("training step; lines: value on validation rows, pale after the kept step")
+    ax.set_xlabel("training step")
+    ax.set_ylabel(f"value on validation rows, {estimate.unit}")
+    ax.set_title(f"training of {len(history)} {'model' if len(history) == 1 else 'models'}", loc="left")
+    _legend_below(ax)
 
 
 def plot_candidates(ax: Axes, trials: Sequence[Trial], unit: str, colour: str) -> None:
@@ -139,5 +262,7 @@ def plot_candidates(ax: Axes, trials: Sequence[Trial], unit: str, colour: str) -
     ax.set_yticks(range(len(trials)), [trial.name for trial in trials])
     ax.set_ylim(len(trials) - 0.5, -0.7)
     ax.margins(x=0.15)
-    ax.set_xlabel(f"held-out value, {unit}; bars: two standard errors")
+    ax.set_xlabel(
+        f"held-out value, {unit}; bars: two standard errors\n(the estimate adds calibration and corrections of bias)"
+    )
     ax.set_title(f"candidates compared on {trials[0].rows} held-out rows", loc="left")

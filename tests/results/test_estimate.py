@@ -125,6 +125,15 @@ class TestEstimate:
         figure = result.plot()
         assert figure._repr_png_().startswith(b"\x89PNG")
         ax = figure.axes[0]
-        assert len(figure.axes) == (2 if bound == "default" else 1)
-        assert "mutual information, nats" in ax.get_ylabel()
-        assert len([line for line in ax.lines if line.get_marker() == "o"]) == len(result.history)
+        assert len(figure.axes) == 2
+        assert ax.get_xlabel() == "mutual information, nats"
+        if bound == "infonce":
+            assert len([line for line in figure.axes[1].lines if line.get_marker() == "o"]) == len(result.history)
+
+    @pytest.mark.parametrize("bound", ["default", "infonce"])
+    def test_folds(self, bound, quick):
+        """Two folds of equal size: their mean is the value."""
+        result = quick(bound)
+        assert len(result.folds) == 2
+        assert np.mean(result.folds) == pytest.approx(result.mi)
+        assert result.bits.folds[0] == pytest.approx(result.folds[0] / math.log(2))

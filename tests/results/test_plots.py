@@ -1,8 +1,17 @@
 """What figures show: limits, marks and labels, of results made up for it."""
 
-import pytest
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+from xml.etree import ElementTree
 
-from infomax import Composition, Estimate, Term, Trial
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from infomax import Bracket, Composition, Estimate, Term, Trial, pairwise
 from infomax.training.fit import History
 
 
@@ -14,7 +23,7 @@ def trained(*folds, **facts):
 def test_what_comes_after_the_kept_step_does_not_decide_the_axes():
     steps = [0, 10, 20, 30, 40, 400]
     result = trained((steps, [0.5, 0.9, 1.0, -3.0, -7.0, -80.0], 20), (steps, [0.7, 0.2, 0.0, -1.0, -2.0, -50.0], 0))
-    (ax,) = result.plot().axes
+    ax = result.plot().axes[1]
     low, high = ax.get_ylim()
     assert 0.3 < low < 0.5
     assert 1.0 < high < 1.3
@@ -30,13 +39,14 @@ def test_what_comes_after_the_kept_step_does_not_decide_the_axes():
 def test_values_that_are_not_finite_and_folds_of_one_step_can_be_drawn():
     for folds in ([([0, 10], [0.5, float("-inf")], 10)], [([0], [0.5], 0)]):
         result = trained(*folds)
-        (ax,) = result.plot().axes
+        ax = result.plot().axes[1]
         assert ax.get_ylim()[0] < result.confidence_interval()[0]
 
 
 def test_a_ceiling_nearby_is_in_the_figure():
-    (ax,) = trained(([0, 10], [0.8, 0.9], 10), ceiling=2.0).plot().axes
-    assert ax.get_ylim()[1] > 2.0
+    ax = trained(([0, 10], [0.8, 0.9], 10), ceiling=2.0).plot().axes[0]
+    assert ax.get_xlim()[1] > 2.0
+    assert "ceiling, 2.00" in [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def overlapping(figure):
@@ -70,6 +80,143 @@ def test_candidates_are_shown_with_the_chosen_one_marked(count):
     pairs, smallest = overlapping(figure)
     assert not pairs
     assert smallest >= 9
+
+
+def test_the_value_the_parts_of_its_interval_and_the_folds():
+    result = trained(([0, 10], [0.8, 0.9], 10), folds=(0.8, 1.0), limit=1.2)
+    result = replace(result, gap=0.5, pvalue=0.005, permutations=199)
+    ax = result.plot().axes[0]
+    (first, second), (point,), folds = (
+        [line.get_xdata().tolist() for line in ax.lines if line.get_linewidth() == 9],
+        [line.get_xdata().tolist() for line in ax.lines if line.get_markersize() == 8],
+        [line.get_xdata().tolist() for line in ax.lines if line.get_markersize() == 7],
+    )
+    assert first == pytest.approx([0.9 - 1.96 * 0.05, 0.9 + 1.96 * 0.05], abs=1e-4)
+    assert second == pytest.approx([0.9 + 1.96 * 0.05, 1.2], abs=1e-4)  # the gap, up to the limit
+    assert point == [0.9]
+    assert folds == [[0.8, 1.0]]
+    assert ax.get_title(loc="left") == "b, 100 pairs, p ≤ 0.005"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["estimate", "2 folds"]
+    assert ax.get_xlabel() == "mutual information, nats"
+
+
+def test_local_values_where_nothing_was_trained():
+    local = np.random.default_rng(0).normal(0.4, 1.0, 1000)
+    local[0] = 1e6
+    result = Estimate(float(np.median(local)), 0.05, 0.1, "estimate", "ksg", 1000, local=local)
+    figure = result.plot()
+    value, spread = figure.axes
+    assert sum(patch.get_height() for patch in spread.patches) == 1000
+    assert spread.get_xlim()[1] < 4
+    assert spread.get_xlabel() == "local value of a pair, nats"
+    assert [label.get_text() for label in value.get_yticklabels()] == ["estimate"]
+    pairs, smallest = overlapping(figure)
+    assert not pairs
+    assert smallest >= 9
+
+
+def shown(kind):
+    """One result of each kind, made up."""
+    one = Estimate(0.9, 0.05, 0.2, "lower", "infonce", 100, pvalue=0.01, warnings=("mind <this>",))
+    other = Estimate(1.4, 0.05, 0.0, "upper", "l1out", 100)
+    if kind == "estimate":
+        return one
+    if kind == "composition":
+        return Composition("I(x; y | z)", (Term(1, "I(x; y, z)", other), Term(-1, "I(x; z)", one)))
+    if kind == "bracket":
+        return Bracket(one, other, assumption="q(y | x) is the true <density>")
+    columns = np.random.default_rng(0).normal(size=(100, 3))
+    return pairwise(pd.DataFrame(columns, columns=["<a>", "b", "c"]), progress=False)
+
+
+KINDS = ["estimate", "composition", "bracket", "pairwise"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_figures_have_legible_text_that_does_not_overlap(kind):
+    pairs, smallest = overlapping(shown(kind).plot())
+    assert not pairs
+    assert smallest >= 9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_axes_that_are_given_are_drawn_into(kind):
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert shown(kind).plot(right) is figure
+    assert right.has_data()
+    assert not left.has_data()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_html_is_escaped_and_complete(kind):
+    result = shown(kind)
+    text = result._repr_html_()
+    tree = ElementTree.fromstring(f"<div>{text}</div>")  # well-formed
+    assert "<a>" not in text
+    assert "<this>" not in text
+    assert {cell.get("scope") for cell in tree.iter("th")} <= {"col", "row"}
+    assert tree.find("table/caption").text
+    assert "src" not in text
+    content = " ".join(tree.itertext())
+    value = result.pairs[0]["mi"] if kind == "pairwise" else result.lower.mi if kind == "bracket" else result.mi
+    assert f"{value:.4f}" in content
+    if kind != "pairwise":
+        assert "mind <this>" in content
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames(kind):
+    result = shown(kind)
+    frame = result.to_frame()
+    rows = {"estimate": 1, "composition": 3, "bracket": 2, "pairwise": 3}
+    assert len(frame) == rows[kind]
+    first = frame.iloc[0]
+    value = result.lower.mi if kind == "bracket" else result.pairs[0]["mi"] if kind == "pairwise" else result.mi
+    assert first["mi"] == value
+    if kind in ("estimate", "composition"):
+        assert (first["low_95"], first["high_95"]) == result.confidence_interval()
+    if kind == "composition":
+        assert (frame["sign"] * frame["mi"])[1:].sum() == pytest.approx(first["mi"])
+
+
+def test_frames_without_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="data frames need pandas; pip install pandas"):
+        shown("estimate").to_frame()
+
+
+CODE = """
+import sys
+from infomax import Estimate
+{}
+figure = Estimate(0.5, 0.1, 0.0, "estimate", "ksg", 100).plot()
+pyplot = sys.modules.get("matplotlib.pyplot")
+print(pyplot is not None and pyplot.get_fignums() == [figure.number])
+"""
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_figures_belong_to_pyplot_where_it_is_in_use(used):
+    code = CODE.format("import matplotlib; matplotlib.use('agg'); import matplotlib.pyplot" if used else "")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.strip() == str(used)
+
+
+def test_notebooks_show_a_figure_once():
+    """By the end of the cell where pyplot does that, else by the figure itself."""
+    figure = shown("estimate").plot()
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(NotImplementedError):  # IPython then asks for the image
+        figure._ipython_display_()
+    pyplot = SimpleNamespace(isinteractive=lambda: True, get_fignums=lambda: [7])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
+        patch.setattr(type(figure), "number", 7)
+        figure._ipython_display_()
+        patch.setattr(type(figure), "number", 8)  # closed
+        with pytest.raises(NotImplementedError):
+            figure._ipython_display_()
 
 
 def test_a_composition_shows_itself_and_its_terms():

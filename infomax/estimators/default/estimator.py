@@ -242,6 +242,7 @@ def measure(
         history=tuple(fitted.history),
         remarks=(*found.remarks, *remarks),
         candidates=tuple(fitted.trials),
+        folds=() if found.local is None else tuple(float(found.local[part].mean()) for part in parts),
     )
     return found if labelled is None or of_labels is None else better(of_labels, found, labelled.entropy)
 
