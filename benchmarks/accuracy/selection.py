@@ -175,8 +175,10 @@ where that excludes 0. Seconds are CPU time to rank the features of one fold, up
 
 def _facts(rows: Sequence[sweep.Row], name: str) -> str:
     row = next(row for row in rows if row["data"] == name and not row["error"])
+    seeds = DATA[name].seeds
     kind = "new data for each" if DATA[name].made else "new folds for each"
-    return f"{row['rows']} rows, {row['features']} features; {DATA[name].seeds} seeds ({kind})."
+    repeated = f"{seeds} seeds ({kind})" if seeds > 1 else "one seed"
+    return f"{row['rows']} rows, {row['features']} features; {repeated}."
 
 
 def _table(rows: Sequence[sweep.Row], name: str, data: Data, found: dict[str, Floats]) -> str:

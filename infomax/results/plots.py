@@ -105,7 +105,7 @@ def _notebook_figure() -> type[Figure]:
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
     class NotebookFigure(Figure):
-        """Displays itself in notebooks without a backend, and leaves it to pyplot to display its figures."""
+        """Is displayed once in notebooks, with or without pyplot."""
 
         def _repr_png_(self) -> bytes:
             buffer = io.BytesIO()
@@ -114,12 +114,11 @@ def _notebook_figure() -> type[Figure]:
 
         def _ipython_display_(self) -> None:
             pyplot = sys.modules.get("matplotlib.pyplot")
-            if (
-                pyplot is None
-                or not pyplot.isinteractive()
-                or getattr(self, "number", None) not in pyplot.get_fignums()
-            ):
-                raise NotImplementedError  # IPython then asks for the image; otherwise the end of the cell shows it
+            if pyplot is not None and pyplot.isinteractive() and getattr(self, "number", None) in pyplot.get_fignums():
+                if "inline" not in pyplot.get_backend().lower():
+                    return  # its window shows it
+                pyplot.close(self)  # else the end of the cell would show it again
+            raise NotImplementedError  # IPython then asks for the image
 
     return NotebookFigure
 

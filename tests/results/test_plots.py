@@ -204,19 +204,23 @@ def test_figures_belong_to_pyplot_where_it_is_in_use(used):
 
 
 def test_notebooks_show_a_figure_once():
-    """By the end of the cell where pyplot does that, else by the figure itself."""
+    """The backend of notebooks shows open figures at the end of a cell, also the one that the cell has returned."""
     figure = shown("estimate").plot()
     assert figure._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(NotImplementedError):  # IPython then asks for the image
         figure._ipython_display_()
-    pyplot = SimpleNamespace(isinteractive=lambda: True, get_fignums=lambda: [7])
+    closed = []
+    pyplot = SimpleNamespace(isinteractive=lambda: True, get_fignums=lambda: [7], close=closed.append)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
         patch.setattr(type(figure), "number", 7)
+        pyplot.get_backend = lambda: "widget"
         figure._ipython_display_()
-        patch.setattr(type(figure), "number", 8)  # closed
+        assert not closed
+        pyplot.get_backend = lambda: "module://matplotlib_inline.backend_inline"
         with pytest.raises(NotImplementedError):
             figure._ipython_display_()
+        assert closed == [figure]
 
 
 def test_a_composition_shows_itself_and_its_terms():
