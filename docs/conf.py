@@ -36,7 +36,7 @@ myst_enable_extensions = ["dollarmath"]
 exclude_patterns = ["_build"]
 nitpicky = True
 # Names of other packages: their inventories are on the network, which the build does without.
-OTHERS = "abc|argparse|collections|contextlib|datetime|mmap|numpy|os|pathlib|torch"
+OTHERS = "abc|argparse|collections|contextlib|datetime|mmap|numpy|os|pathlib|sklearn|torch"
 IMPORTED_FOR_TYPES = r"Axes|DataFrame|Figure|NDArray|ProcessGroup|Tensor|nn\.\w+"
 nitpick_ignore_regex = [(r"py:\w+", rf"({OTHERS})\.[\w.]+|{IMPORTED_FOR_TYPES}")]
 
