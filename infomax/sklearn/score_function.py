@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from infomax.io.columns import Nominal
-from infomax.io.samples import Missing
+from infomax.io.samples import Missing, check_indexes
 from infomax.isolation import isolated
 from infomax.seeds import seed_of
 from infomax.sklearn.terms import Terms
@@ -79,7 +79,7 @@ def mutual_info(
 
     Raises:
         ValueError: for different numbers of rows, fewer than 5 rows, missing values unless they are dropped, infinite
-            values, several targets, and an unknown column or option.
+            values, several targets, indexes in another order, and an unknown column or option.
         TypeError: for sparse matrices, and columns of values of several kinds.
 
     >>> from functools import partial
@@ -91,6 +91,7 @@ def mutual_info(
     >>> SelectFdr(partial(mutual_info, pvalues=True)).fit(X, y).get_support().tolist()
     [True, True, True, True]
     """
+    check_indexes({"X": X, "y": y}, stacklevel=3)
     terms = Terms.of(
         X, y, nominal_x=nominal_x, nominal_y=nominal_y, missing=missing, seed=seed_of(random_state=random_state)
     )

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from infomax.exceptions import InfomaxWarning
 from infomax.io.columns import Nominal
 from infomax.io.containers import table_names
-from infomax.io.samples import Missing
+from infomax.io.samples import Missing, check_indexes
 from infomax.seeds import seed_of
 from infomax.sklearn.criteria import Method, Selection, cmim, jmi, mrmr, univariate
 from infomax.sklearn.score_function import applied, relevance
@@ -112,6 +112,7 @@ class MutualInfoSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]  #
             found: tuple[Any, Any] = validate_data(self, X, y, ensure_all_finite=finite, ensure_min_samples=LEAST_ROWS)
             return found
         validate_data(self, X, skip_check_array=True)
+        check_indexes({"X": X, "y": y}, stacklevel=4)
         return X, y if table_names(y) is not None else column_or_1d(y, warn=True)
 
     def _number(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from infomax.estimation.column_pairs import Measure, Side, by_default, pvalues
 from infomax.estimators.nearest_neighbours import NEAR, categories_apart
+from infomax.exceptions import ConstantColumnWarning
 from infomax.io.columns import Columns, Nominal, as_columns, beside, check_complete
 from infomax.io.samples import ADVICE, Missing, check_missing, settled
 from infomax.isolation import isolated
@@ -67,6 +69,9 @@ class Terms:
             target = replace(target, nominal=np.array([True]))
         found = Terms(settled(features, "X", stacklevel=4), settled(target, "y", stacklevel=4), seed)
         found._check_rows()
+        if np.nanmin(target.samples) == np.nanmax(target.samples):
+            text = "y is constant: its mutual information with each feature is exactly 0"
+            warnings.warn(text, ConstantColumnWarning, stacklevel=3)
         return found
 
     def _check_rows(self) -> None:

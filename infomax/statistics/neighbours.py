@@ -8,6 +8,7 @@ SciPy's in most cases; it is used if it is installed and there are many rows.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -31,6 +32,8 @@ _SORTED = 4000
 _CROWDED_JOINT, _CROWDED_SCIPY, _CROWDED_SKLEARN = 15, 2, 5
 #: Number of rows from which scikit-learn's tree saves more than the second that its import takes.
 _WORTH_IMPORT = 10_000
+#: Number of rows from which its tree counts faster in two dimensions than all pairs do, where it is loaded anyway.
+_WORTH_TREE = 1_500
 
 
 def tie_breaker(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
@@ -176,7 +179,8 @@ def count_within(points: Floats, rows: Rows, radius: Floats, *, workers: int = 1
     n, dim = points.shape
     if dim == 1:
         return _count_on_line(points[:, 0], np.argsort(points[:, 0]), rows, radius)
-    sklearn_tree = _sklearn_tree(n) if workers == 1 else None
+    loaded = dim == 2 and "sklearn.neighbors" in sys.modules
+    sklearn_tree = _sklearn_tree(n, _WORTH_TREE if loaded else _WORTH_IMPORT) if workers == 1 else None
     crowded = _CROWDED_SCIPY if sklearn_tree is None else _CROWDED_SKLEARN
     if dim >= crowded and n <= min(4000 * dim, np.iinfo(np.uint16).max) and workers == 1:
         return _count_in_all_pairs(points, rows, radius)
@@ -204,9 +208,9 @@ def _in_order(order: Rows, rows: Rows) -> Iterator[Rows]:
         yield ordered[start : start + _QUERIES]
 
 
-def _sklearn_tree(n: int) -> Callable[..., Any] | None:
+def _sklearn_tree(n: int, worth: int = _WORTH_IMPORT) -> Callable[..., Any] | None:
     """scikit-learn's tree; ``None`` if it is not installed or does not pay for ``n`` rows."""
-    if n < _WORTH_IMPORT:
+    if n < worth:
         return None
     try:
         from sklearn.neighbors import KDTree  # noqa: PLC0415 - an extra

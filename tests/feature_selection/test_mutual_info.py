@@ -12,8 +12,8 @@ from sklearn.feature_selection import SelectFdr, SelectKBest, mutual_info_classi
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from infomax import InfomaxWarning, pairwise
-from infomax.sklearn import mutual_info
+from infomax import ConstantColumnWarning, IndexWarning, InfomaxWarning, pairwise
+from infomax.sklearn import MutualInfoSelector, mutual_info
 from infomax.sklearn.terms import Terms
 from infomax.statistics import plugin
 
@@ -150,6 +150,35 @@ def test_frames_with_text_and_gaps(library):
 def test_errors(arguments, options, error, message):
     with pytest.raises(error, match=message):
         mutual_info(*arguments(*made(300)), **options)
+
+
+@pytest.mark.parametrize("selector", [MutualInfoSelector(2).fit, mutual_info])
+def test_rows_are_paired_by_position_and_indexes_that_say_otherwise_are_refused(selector):
+    x, y = made(50)
+    frame, target = pd.DataFrame(x), pd.Series(y)
+    with pytest.raises(ValueError, match="y must have its rows in the order of X"):
+        selector(frame, target[::-1])
+    with pytest.warns(IndexWarning, match="paired by position"):
+        selector(frame, target.set_axis(range(50, 100)))
+
+
+@pytest.mark.parametrize("selector", [MutualInfoSelector(2).fit, mutual_info])
+def test_a_constant_target(selector):
+    x, y = made(50)
+    with pytest.warns(ConstantColumnWarning, match="y is constant: its mutual information with each feature is exac"):
+        found = selector(x, 0 * y)
+    assert getattr(found, "scores_", found).tolist() == [0, 0, 0]
+
+
+def test_dates_and_text_in_one_column():
+    frame = pd.DataFrame({"when": [pd.Timestamp("2026-01-01"), "later"] * 10})
+    with pytest.raises(TypeError, match="column 'when' of X must hold values of one kind"):
+        mutual_info(frame, np.arange(20))
+
+
+def test_a_class_of_one_row():
+    x, _ = made(50)
+    assert np.abs(mutual_info(x, ["a"] * 49 + ["b"])).max() < 0.2
 
 
 def test_very_many_classes_of_few_rows_are_counted_as_one_with_a_warning():

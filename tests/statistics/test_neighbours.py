@@ -104,6 +104,17 @@ def test_two_numbers_of_neighbours_are_measured_together_as_apart(x_dim, y_dim, 
         np.testing.assert_allclose(found[1], far[rows], rtol=0, atol=1e-12)
 
 
+def test_the_tree_that_counts_in_two_dimensions_where_it_is_loaded_gives_the_same(monkeypatch):
+    x, y = sample(2, 1, 200)
+    expected = ksg_terms(x, y, 3)
+    built = []
+    tree = neighbours._sklearn_tree
+    monkeypatch.setattr(neighbours, "_WORTH_TREE", 100)
+    monkeypatch.setattr(neighbours, "_sklearn_tree", lambda n, *worth: built.append(worth) or tree(n, *worth))
+    assert ksg_terms(x, y, 3).tolist() == expected.tolist()
+    assert (100,) in built
+
+
 def test_ksg_is_the_mean_of_the_papers_terms_on_normal_scores():
     from scipy.stats import norm, rankdata
 
