@@ -23,14 +23,19 @@ from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import DependenceWarning, InfomaxWarning, SaturationWarning, SubsampleWarning, TrainingWarning
 from infomax.io.batches import stays
 from infomax.io.columns import Columns, beside
-from infomax.io.samples import as_aligned, check_large
+from infomax.io.samples import as_aligned, check_indexes, check_large
 from infomax.isolation import isolated
 from infomax.results.composition import Composition, Term
-from infomax.statistics.row_structure import block_length
+from infomax.results.estimate import Estimate
+from infomax.statistics.labels import indicators
+from infomax.statistics.row_structure import RowStructure, block_length
+from infomax.statistics.surrogate_test import surrogate_pvalue
 from infomax.training.streaming import MOST_MEASURED, Sampled
 
 #: Nats below zero that the errors of two terms do not explain.
 _FAR_BELOW = 0.05
+#: Surrogates of a source: their number, and what tells their random numbers from those of other steps.
+_DRAWS, _SURROGATES = 199, (19, 99)
 
 
 def conditional(x: Any, y: Any, z: Any, **options: Any) -> Composition:
@@ -152,14 +157,16 @@ def transfer_entropy(
 
     The steps must be equally spaced and the process stationary. Rows overlap and are not independent: with "default",
     ``block_length="auto"`` unless it is given. The intervals of other bounds assume that rows are independent; where a
-    series changes slowly, use every few steps only, and compare with a source shifted in time.
+    series changes slowly, use every few steps only. The p-value, of any bound, is that of surrogates of the source, in
+    which its blocks change places (:func:`infomax.statistics.surrogate_pvalue`).
 
     Args:
         source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
         lags: past steps of the source: l, for 1 to l steps ago, or a list, such as ``[20]``. target_lags: of the
             target, likewise; by default the same.
         options: keywords of :func:`infomax.estimate`; ``bound`` is one name. ``nominal_source`` and
-            ``nominal_target`` say which columns are nominal.
+            ``nominal_target`` say which columns are nominal. ``groups``, a label for each of the T steps, is for
+            several series one after the other: no history crosses from one into another.
 
     Returns:
         a :class:`Composition`, in nats per step, from T rows less the larger number of lags.
@@ -177,9 +184,7 @@ def transfer_entropy(
     >>> bool(low < 0.5 * np.log(2) < high)  # the truth
     True
     """
-    groups, options = histories(source, target, lags, target_lags, options, first=1)
-    conditioned = condition(groups, "target now", "source past", "target past")
-    return _compose("transfer entropy", conditioned, _on_device_of(_in_blocks(options), source, target), in_time=True)
+    return _flow("transfer entropy", source, target, histories(source, target, lags, target_lags, options, first=1))
 
 
 def directed_information(
@@ -213,11 +218,17 @@ def directed_information(
     >>> bool(low < 0.5 * np.log(2) < high)  # the truth
     True
     """
-    groups, options = histories(source, target, lags, target_lags, options, first=0)
+    found = histories(source, target, lags, target_lags, options, first=0)
+    return _flow("directed information per step", source, target, found)
+
+
+def _flow(
+    quantity: str, source: Any, target: Any, history: tuple[Mapping[str, Columns], dict[str, Any]]
+) -> Composition:
+    """The conditional mutual information of the target's present and the source's past, with a test."""
+    groups, options = history
     conditioned = condition(groups, "target now", "source past", "target past")
-    return _compose(
-        "directed information per step", conditioned, _on_device_of(_in_blocks(options), source, target), in_time=True
-    )
+    return _compose(quantity, conditioned, _on_device_of(_in_blocks(options), source, target), in_time=True)
 
 
 def _in_blocks(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,7 +308,8 @@ def _compose(
         nothing = np.empty((len(next(iter(groups.values()))), 0))
         ((part, _),) = estimates(nothing, nothing, checked=True, **options)
         estimated = [Term(1, quantity, replace(part, warnings=()))]
-    result = Composition(quantity, tuple(estimated), nonnegative)
+    tested = _tested(groups, estimated[0].estimate) if in_time and not empty else None
+    result = Composition(quantity, tuple(estimated), nonnegative, tested=tested)
     if nonnegative and result.mi < -max(_FAR_BELOW, 3 * result.stderr):
         text = (
             "far below 0, which is impossible: the estimate from more columns is smaller than that from some of them; "
@@ -306,6 +318,17 @@ def _compose(
         cautions.append(text)
         warnings.warn(f"{quantity}: {text}", TrainingWarning, stacklevel=3)
     return replace(result, cautions=tuple(cautions))
+
+
+@isolated()
+def _tested(groups: Mapping[str, Columns], estimated: Estimate) -> tuple[float, int]:
+    """The p-value of surrogates of the source, and their number."""
+    x, y, past = (
+        indicators(groups[name].samples, groups[name].nominal) for name in ("source past", "target now", "target past")
+    )
+    structure = estimated.structure or RowStructure.of_blocks(len(x), block_length(np.hstack([x, y])))
+    rng = np.random.default_rng([estimated.seed, *_SURROGATES])
+    return surrogate_pvalue(x, y, past, draws=_DRAWS, rng=rng, structure=structure), _DRAWS
 
 
 def _parts(summed: Summed, empty: Collection[str], *, direct: bool) -> Iterator[tuple[int, str, Sequence[Columns]]]:
@@ -332,6 +355,8 @@ def _aligned(
         the samples, the remark, and the options for the terms, with the number of rows that were dropped.
     """
     kinds, missing, rest = kinds_of(samples, options)
+    if rest.get("groups") is not None:
+        check_indexes({"x": next(iter(samples.values())), "groups": rest["groups"]}, stacklevel=4)
     with isolated():
         if not stays(samples.values(), kinds.values(), missing):
             paired = as_aligned(samples, least=LEAST_ROWS, nominal=kinds, missing=missing, stacklevel=5)

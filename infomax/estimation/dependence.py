@@ -14,7 +14,7 @@ from infomax.exceptions import DependenceWarning
 from infomax.io.encoding import is_missing
 from infomax.statistics.counts import copied_rows
 from infomax.statistics.marginals import Floats
-from infomax.statistics.row_dependence import autocorrelated, near_copies, serially_dependent
+from infomax.statistics.row_dependence import autocorrelated, near_copies, serially_dependent, wanders
 from infomax.statistics.row_structure import RowStructure, block_length
 
 #: Fewest groups, or blocks, that can be split into folds with validation rows.
@@ -107,6 +107,22 @@ def judge_rows(x: Floats, y: Floats) -> Iterator[DependenceWarning]:
             "most rows have others that are nearly equal on both sides, as several rows of one subject have; the "
             "value, its interval and the p-value hold for independent rows only. Pass groups=, a label for each row, "
             "or keep one row of each subject"
+        )
+
+
+def judge_structure(structure: RowStructure, x: Floats, y: Floats) -> Iterator[DependenceWarning]:
+    """Warnings where groups or blocks cannot give a valid interval."""
+    effective = structure.effective_units
+    if not structure.is_independent and effective < _FEWEST:
+        largest = int(np.bincount(structure.unit).max())
+        yield DependenceWarning(
+            f"the largest of {structure.units} groups has {largest} of {len(x)} rows, so that they are worth "
+            f"{effective:.1f} groups of equal size; the interval and the p-value are not reliable"
+        )
+    if structure.block_length is not None and wanders(x) and wanders(y):
+        yield DependenceWarning(
+            "both sides may wander without a fixed mean, as trends and random walks do: they have too few independent "
+            "blocks, and the p-value may be too small. Use more rows, or differences of consecutive rows (numpy.diff)"
         )
 
 

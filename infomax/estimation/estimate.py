@@ -14,13 +14,13 @@ from torch import Tensor
 
 from infomax.bounds import Bound
 from infomax.distributed.ranks import check_same, rank, shared_out, world_size
-from infomax.estimation.dependence import judge_rows, row_structure
+from infomax.estimation.dependence import judge_rows, judge_structure, row_structure
 from infomax.estimation.diagnostics import judge_result, judge_samples
 from infomax.estimators import BoundLike, Estimator, Problem, chosen, get
 from infomax.estimators import names as estimator_names
 from infomax.exceptions import InfomaxWarning, SubsampleWarning
 from infomax.io.columns import Nominal
-from infomax.io.samples import Floats, Missing
+from infomax.io.samples import Floats, Missing, check_indexes
 from infomax.isolation import isolated
 from infomax.progress import progress_bar
 from infomax.results.estimate import Estimate
@@ -242,6 +242,8 @@ def estimates(
     estimators = checked_options(bound=bound, folds=folds, margins=margins, schedule=schedule, n_neighbors=n_neighbors)
     held = device is None and isinstance(x, Tensor) and not x.is_meta  # the samples' check refuses meta tensors
     device = _checked_device(x.device if held else device)
+    if groups is not None and not checked:
+        check_indexes({"x": x, "groups": groups}, stacklevel=4)
     with isolated(device):
         problem = Problem.of(
             x,
@@ -352,6 +354,8 @@ def _judged(problem: Problem, estimator: Estimator, advance: Callable[[int], Non
     cautions = list(judge_samples(*problem.examined(), *estimator.densities))
     if problem.structure is None:
         cautions += judge_rows(*problem.expanded().examined())
+    else:
+        cautions += judge_structure(problem.structure, x, y)
     if len(x) < problem.rows:
         cautions.insert(0, SubsampleWarning(f"{len(x)} of {problem.rows} rows are {estimator.usage}"))
     entropy, limit = entropy_limit(x, y, problem.flags)

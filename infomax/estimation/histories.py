@@ -6,15 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from infomax.estimation.dependence import group_labels
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.io.columns import Columns, Nominal, as_columns
 from infomax.io.samples import Floats, Missing, as_aligned, check_missing, common_length
 from infomax.isolation import isolated
 from infomax.seeds import seed_of
+from infomax.statistics.row_structure import RowStructure
 
 #: A number of past steps, or the steps ago.
-Lags = int | Sequence[int]
+Lags = int | Sequence[int] | NDArray[np.int64]
 
 
 def embed(series: Floats, lags: Sequence[int], start: int) -> Floats:
@@ -38,7 +41,8 @@ def histories(
 ) -> tuple[Mapping[str, Columns], dict[str, Any]]:
     """The present of the target, and both pasts, the source from ``first`` steps ago; and the options for the terms.
 
-    A step with a missing value is left out wherever it occurs, with ``missing="drop"``.
+    A step with a missing value is left out wherever it occurs, with ``missing="drop"``. With ``groups``, a label for
+    each step, the steps are those whose history is of one group.
     """
     of_source = _steps("lags", lags, first)
     of_target = _steps("target_lags", [lag for lag in of_source if lag] if target_lags is None else target_lags, 1)
@@ -61,6 +65,16 @@ def histories(
             "source past": _embedded(series["source"], of_source, start),
             "target past": _embedded(series["target"], of_target, start),
         }
+        if rest.get("groups") is not None:
+            labels = RowStructure.of_groups(group_labels(rest["groups"], steps)).unit
+            inside = np.array([(labels[row : row + start + 1] == labels[row]).all() for row in range(steps - start)])
+            if inside.sum() < LEAST_ROWS:
+                raise ValueError(
+                    f"groups must leave at least {LEAST_ROWS} steps with the {start} steps before them in one group; "
+                    f"got {inside.sum()}"
+                )
+            history = {name: columns.of_rows(inside) for name, columns in history.items()}
+            rest["groups"] = labels[start:][inside]
         if missing == "raise":
             return history, rest
         paired = as_aligned(history, least=LEAST_ROWS, missing=missing, stacklevel=5)
@@ -73,7 +87,7 @@ def _steps(argument: str, lags: Any, first: int) -> list[int]:
         if lags < 1:
             raise ValueError(f"{argument} must be a whole number of at least 1; got {lags!r}")
         return list(range(first, int(lags) + 1))
-    found = list(lags) if isinstance(lags, Sequence) and not isinstance(lags, str) else []
+    found = list(lags) if isinstance(lags, Sequence | np.ndarray | range) and not isinstance(lags, str) else []
     whole = all(isinstance(lag, int | np.integer) and not isinstance(lag, bool) for lag in found)
     if not (found and whole and len(set(found)) == len(found) and min(found) >= first):
         raise ValueError(

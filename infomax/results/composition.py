@@ -84,6 +84,7 @@ class Composition:
         terms: its signed estimates.
         nonnegative: whether the quantity cannot be negative; the upper end of its interval is then at least 0.
         cautions: warnings about the sum; those of its terms are added.
+        tested: p-value and number of surrogates of a test that the quantity is 0, where it has one of its own.
 
     Raises:
         ValueError: without terms, and for terms with different numbers of rows or units.
@@ -101,6 +102,7 @@ class Composition:
     terms: tuple[Term, ...]
     nonnegative: bool = True
     cautions: tuple[str, ...] = ()
+    tested: tuple[float, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.terms:
@@ -141,16 +143,19 @@ class Composition:
 
     @property
     def pvalue(self) -> float | None:
-        """P-value of the test that the quantity is 0, where a valid one exists: for a sum of added terms with tests.
+        """P-value of the test that the quantity is 0, where a valid one exists.
 
+        That of :attr:`tested`, for information flow between time series; else of a sum of added terms with tests.
         Mutual information is never negative, so a sum is 0 only if each term is: for a total correlation, if all
         variables are independent. The smallest p-value times the number of terms (Bonferroni) is valid however the
         terms depend on each other.
 
-        None with a subtracted term. Permuting rows cannot test whether ``x`` and ``y`` are independent *given* ``z``,
-        since it would also break the relation with z. For continuous z, no test without assumptions has power above its
-        level against any alternative (Shah and Peters 2020, arXiv 1804.07203). Use the interval.
+        Else None with a subtracted term. Permuting rows cannot test whether ``x`` and ``y`` are independent *given*
+        ``z``, since it would also break the relation with z. For continuous z, no test without assumptions has power
+        above its level against any alternative (Shah and Peters 2020, arXiv 1804.07203). Use the interval.
         """
+        if self.tested is not None:
+            return self.tested[0]
         found = [term.estimate.pvalue for term in self.terms]
         if any(term.sign < 0 for term in self.terms):
             return None
@@ -159,7 +164,9 @@ class Composition:
 
     @property
     def least_pvalue(self) -> float:
-        """The smallest p-value that the permutations of the terms allow."""
+        """The smallest p-value that the surrogates, or the permutations of the terms, allow."""
+        if self.tested is not None:
+            return 1 / (1 + self.tested[1])
         return len(self.terms) * min(term.estimate.least_pvalue for term in self.terms)
 
     @property
@@ -284,7 +291,8 @@ class Composition:
 
     def __repr__(self) -> str:
         low, high = self.confidence_interval()
-        test = "" if self.pvalue is None else f", p {pvalue_text(self.pvalue, self.least_pvalue)} for independence"
+        null = "independence" if self.tested is None else "a value of 0"
+        test = "" if self.pvalue is None else f", p {pvalue_text(self.pvalue, self.least_pvalue)} for {null}"
         rows = f"{self.n} rows" + (f" ({self.dropped} with missing values dropped)" if self.dropped else "")
         lines = [
             f"{self.mi:.4f} {self.unit}, 95 % interval [{low:.4f}, {high:.4f}]",

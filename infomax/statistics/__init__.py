@@ -11,6 +11,7 @@ from infomax.statistics.permutation_test import independence_pvalue, permutation
 from infomax.statistics.rank_tests import Correction, class_pvalues, qvalues, rank_pvalues
 from infomax.statistics.relations import follow_exactly
 from infomax.statistics.row_structure import RowStructure, block_length
+from infomax.statistics.surrogate_test import surrogate_pvalue
 
 __all__ = [
     "Correction",
@@ -32,5 +33,6 @@ __all__ = [
     "qvalues",
     "rank_pvalues",
     "sample_covariance",
+    "surrogate_pvalue",
     "whiten",
 ]

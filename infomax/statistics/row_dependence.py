@@ -1,4 +1,4 @@
-"""Signs of rows that depend on each other: similar consecutive rows, and rows that are nearly equal to others."""
+"""Signs of rows that depend on each other: similar consecutive rows, wandering series, and near copies of rows."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ _FIRST_JUMP, _JUMP = 30.0, 4.0
 _FARTHEST = 1e6
 #: Rows with a jump from which most rows have near copies.
 _SHARE = 0.4
+#: Differences before a step in the test of a unit root, and its 5 % quantile.
+_PAST, _UNIT_ROOT = 4, -2.86
 #: Fewest rows that are examined.
 _LEAST = 20
 
@@ -63,6 +65,29 @@ def _autocorrelation(side: Floats) -> float:
         products = sum(float((centred[lag:] * centred[:-lag]).sum()) for lag in _LAGS)
         found.append(products / (norm * math.sqrt(len(_LAGS) * len(centred))) if norm > 0 else 0.0)
     return max(found)
+
+
+def wanders(side: Floats) -> bool:
+    """Whether a column of ``(N, D)``, rows in the order of time, may have no fixed mean, as a random walk.
+
+    It may if the augmented Dickey-Fuller test, at a level of 5 %, does not reject a unit root. Of stationary series it
+    says so too, where they return to their mean slowly for their length.
+
+    Source: Said and Dickey 1984, doi:10.1093/biomet/71.3.599.
+    """
+    return any(_unit_root(column) > _UNIT_ROOT for column in side[:_ROWS, :_COLUMNS].T)
+
+
+def _unit_root(column: Floats) -> float:
+    """The t statistic of the last level, in a regression of a step on it and on the four steps before."""
+    steps = np.diff(column)
+    before = [steps[_PAST - lag : len(steps) - lag] for lag in range(1, _PAST + 1)]
+    design = np.column_stack([column[_PAST:-1], np.ones(len(steps) - _PAST), *before])
+    gram, target = design.T @ design, steps[_PAST:]
+    slopes = np.linalg.pinv(gram) @ design.T @ target
+    variance = float(((target - design @ slopes) ** 2).sum()) / max(1, len(target) - design.shape[1])
+    spread = math.sqrt(variance * float(np.linalg.pinv(gram)[0, 0]))
+    return float(slopes[0]) / spread if spread > 0 else -math.inf
 
 
 def near_copies(x: Floats, y: Floats) -> bool:

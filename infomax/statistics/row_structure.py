@@ -59,6 +59,15 @@ class RowStructure:
         """Whether every row is a unit of its own."""
         return self.units == len(self.unit)
 
+    @property
+    def effective_units(self) -> float:
+        r"""The number of units of equal size from which a mean has the same error, :math:`(\sum n_u)^2 / \sum n_u^2`.
+
+        Source: Kish, "Survey Sampling", 1965.
+        """
+        sizes = np.bincount(self.unit).astype(np.float64)
+        return float(sizes.sum() ** 2 / (sizes**2).sum())
+
     def take(self, rows: Rows) -> RowStructure:
         """The structure of these rows, in their order."""
         unit = np.unique(self.unit[rows], return_inverse=True)[1].astype(np.int64).reshape(-1)
@@ -145,7 +154,8 @@ class RowStructure:
     def mean_error(self, local: Floats) -> float:
         """The standard error of the mean of one number for each row, by sums over the units.
 
-        A normal interval of this width has the coverage that Student's distribution gives with so many units.
+        A normal interval of this width has the coverage that Student's distribution gives with so many units of equal
+        size (:attr:`effective_units`).
         """
         n, units = len(local), self.units
         if self.is_independent:
@@ -153,7 +163,7 @@ class RowStructure:
         from scipy.stats import t  # noqa: PLC0415 - loaded on first use
 
         sums = np.bincount(self.unit, local - local.mean(), minlength=units)
-        wider = float(t.ppf(0.975, max(units - 1, 1))) / 1.959964
+        wider = float(t.ppf(0.975, max(self.effective_units - 1, 1))) / 1.959964
         return wider * math.sqrt(float((sums**2).sum()) * units / max(units - 1, 1)) / n
 
 
