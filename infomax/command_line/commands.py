@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from infomax.command_line.demo import run_demo
 from infomax.command_line.tables import bounds_table, candidates_table, estimates_table, pairs_table
@@ -62,7 +65,11 @@ def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
     options = {name: getattr(arguments, name) for name in ("seed", "device", "quick", "n_neighbors")}
     options |= {"progress": arguments.progress and leads, "shared": distributed.active()}
     selections = [part.split(",") for part in (arguments.x, arguments.y, arguments.given) if part is not None]
-    x, y, *z = _read(arguments.file, *selections, seed=arguments.seed, text=_text_format(arguments))
+    if arguments.groups and "{rank}" in arguments.file:
+        raise ValueError("--groups is not for files of several processes")
+    grouped = [[arguments.groups]] if arguments.groups else []
+    x, y, *z = _read(arguments.file, *selections, *grouped, seed=arguments.seed, text=_text_format(arguments))
+    options |= _row_options(arguments, z.pop() if grouped else None)
     options["missing"] = arguments.missing
     results: Sequence[Estimate | Composition]  # of one of the two
     with _plain_warnings(show=leads):
@@ -83,6 +90,19 @@ def _estimate_on_ranks(arguments: argparse.Namespace) -> int:
     else:
         print(repr(results[0]) if len(results) == 1 else estimates_table(results))
     return 0
+
+
+def _row_options(arguments: argparse.Namespace, groups: Columns | StoredColumns | Floats | None) -> dict[str, Any]:
+    """Which rows depend on each other, as keywords of :func:`infomax.estimate`."""
+    options: dict[str, Any] = {}
+    if groups is not None:
+        options["groups"] = groups.samples[:, 0] if isinstance(groups, Columns) else np.asarray(groups)[:, 0]
+    if arguments.block_length is not None:
+        text = arguments.block_length
+        if text != "auto" and not text.isdecimal():
+            raise ValueError(f"--block-length must be auto or a whole number of at least 1; got {text!r}")
+        options["block_length"] = text if text == "auto" else int(text)
+    return options
 
 
 def _text_format(arguments: argparse.Namespace) -> TextFormat:
@@ -135,9 +155,12 @@ def _pairwise(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         check_figure_path(arguments.plot)
     selections = [part.split(",") for part in (arguments.columns, arguments.others) if part is not None]
-    sides = read_named(arguments.file, *selections, text=_text_format(arguments))
+    grouped = [[arguments.groups]] if arguments.groups else []
+    sides = read_named(arguments.file, *selections, *grouped, text=_text_format(arguments))
+    labels = sides.pop() if grouped else None
     wanted = ("bound", "correction", "seed", "progress", "missing", "values_only")
     options = {name: getattr(arguments, name) for name in wanted}
+    options |= _row_options(arguments, labels)
     if arguments.n_neighbors is not None:
         options["n_neighbors"] = arguments.n_neighbors
     with _plain_warnings(show=True):

@@ -105,6 +105,17 @@ def _parser() -> argparse.ArgumentParser:
         parser_of_file.add_argument(
             "--missing", choices=("raise", "drop"), default="raise", help="drop: leave out rows with missing values"
         )
+        parser_of_file.add_argument(
+            "--groups",
+            metavar="column",
+            help="rows with equal values there belong together, such as those of a subject",
+        )
+        parser_of_file.add_argument(
+            "--block-length",
+            metavar="N",
+            help="rows are in the order of time and depend on those less than N rows away; auto: chosen from the "
+            "data; 1: the order means nothing",
+        )
         parser_of_file.add_argument("--sep", help="what separates the fields of a text file, such as ';' or tab")
         parser_of_file.add_argument("--encoding", help="of a text file, such as latin-1; default: utf-8")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from infomax.estimators import Estimator, Problem
+from infomax.estimators import BoundLike, Estimator, Problem
 from infomax.estimators import get as estimator_of
 from infomax.estimators import names as estimator_names
 from infomax.exceptions import DependenceWarning
@@ -62,6 +62,22 @@ def row_structure(
             f"block_length must be at most a quarter of the {n} rows, so that some blocks can be held out; got {length}"
         )
     return RowStructure.of_blocks(total, int(length)).take(kept)
+
+
+def bound_of_pairs(bound: BoundLike | None, options: Mapping[str, Any]) -> tuple[BoundLike | None, dict[str, Any]]:
+    """The bound that measures pairs of columns, and its options: the default where rows depend on each other.
+
+    Raises:
+        TypeError: for options without a bound that do not say so.
+    """
+    if bound is not None:
+        return bound, dict(options)
+    if options.get("groups") is not None or options.get("block_length", 1) not in {None, 1}:
+        return "default", dict(options)
+    rest = [name for name in options if name not in {"groups", "block_length"}]
+    if rest:
+        raise TypeError(f"without a bound there are no further keywords; got {', '.join(rest)}")
+    return None, {}
 
 
 def group_labels(groups: Any, n: int) -> Sequence[Hashable]:
@@ -137,10 +153,10 @@ def judge_columns(x: Floats, y: Floats | None) -> Iterator[DependenceWarning]:
     complete = np.isfinite(np.hstack(sides)).all(1)
     serial = [sum(autocorrelated(column[~np.isnan(column), None]) for column in side.T) for side in sides]
     if min(serial) >= (2 if y is None else 1):
-        yield DependenceWarning(f"in {sum(serial)} columns {_SERIAL}, with bound='default'")
+        yield DependenceWarning(f"in {sum(serial)} columns {_SERIAL}")
     copies = copied_rows(x[complete], (x if y is None else y)[complete]) if complete.any() else 0
     if copies:
         yield DependenceWarning(
             f"{copies} rows are exact duplicates of others: copies are taken for neighbours, and values may be far too "
-            f"large; remove them, or pass bound='default' and groups=, a label for each row"
+            f"large; remove them, or pass groups=, a label for each row"
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infomax.estimation.column_pairs import Measured, MeasureWith, Side, measure_of, pvalues
-from infomax.estimation.dependence import group_labels, judge_columns
+from infomax.estimation.dependence import bound_of_pairs, group_labels, judge_columns
 from infomax.estimators import BoundLike, chosen
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
@@ -82,7 +82,9 @@ def pairwise(
         values_only: leave out intervals and tests, which take more than half of the time by default: standard errors,
             gaps, p-values and q-values are NaN.
         options: keywords of :func:`estimate` for a bound that is trained (``quick``, ``folds``, ``schedule``, …). With
-            ``groups`` or ``block_length``, p-values are those of :func:`estimate`, by group or block: at least 1/200.
+            ``groups`` or ``block_length`` the bound is "default", which takes a second or more for each pair, and
+            p-values are those of :func:`estimate`, by group or block: at least 1/200. ``block_length=1`` says that the
+            order of the rows means nothing.
 
     Returns:
         a :class:`Pairwise`, in nats. A constant column has 0 nats and p-values of 1 with all others.
@@ -100,11 +102,9 @@ def pairwise(
     >>> (pairwise(x, progress=False).qvalue < 0.05).tolist()
     [[False, False, True], [False, False, False], [True, False, False]]
     """
-    estimator = None
-    if bound is not None:
-        estimator = chosen(bound)
-    elif options:
-        raise TypeError(f"without a bound there are no further keywords; got {', '.join(options)}")
+    given = options.get("groups") is not None or options.get("block_length") is not None
+    bound, options = bound_of_pairs(bound, options)
+    estimator = None if bound is None else chosen(bound)
     qvalues(np.ones(1), correction)  # raises for an unknown one
     seed = seed_of(seed, random_state)
     if permutations is not None and permutations < 1:
@@ -117,7 +117,7 @@ def pairwise(
     n = len(left.columns)
     if len(right.columns) != n:
         raise ValueError(f"y must have as many rows as x; got {len(right.columns)} and {n}")
-    check_indexes({"x": x, "y": y}, stacklevel=3)
+    check_indexes({"x": x, "y": y, "groups": options.get("groups")}, stacklevel=3)
     if options.get("groups") is not None:
         options["groups"] = group_labels(options["groups"], n)
     if y is None and len(left.names) < 2:
@@ -141,7 +141,6 @@ def pairwise(
             if matrix is not used:
                 np.fill_diagonal(matrix, np.nan)
     said.warn(stacklevel=3)
-    given = options.get("groups") is not None or options.get("block_length") is not None
     numbers = left.numbers(), None if y is None else right.numbers()
     dependent = [] if given else list(judge_columns(*numbers))
     for caution in dependent:

@@ -39,6 +39,8 @@ def select_columns(
 ) -> list[list[str]]:
     """For each selection, the matching names in ``known``, in the order of the selection and without repetition.
 
+    A pattern does not match a column that another selection calls by its full name.
+
     Args:
         path: the file, for error messages. selections: names or shell patterns. Spaces around a name are ignored,
             unless they belong to it.
@@ -49,13 +51,14 @@ def select_columns(
     """
     selected: list[list[str]] = []
     present, taken = set(known), set[str]()
-    for selection in selections:
-        names = [name if name in present else name.strip() for name in selection if name.strip()]
+    wanted = [[name if name in present else name.strip() for name in one if name.strip()] for one in selections]
+    for names in wanted:
         if not names:
             raise ValueError(f"{path}: name at least one column; known: {listed(known)}")
         matched: dict[str, None] = {}
         for name in names:
-            hits = [name] if name in present else fnmatch.filter(known, name)
+            called = {other for others in wanted if others is not names for other in others if other in present}
+            hits = [name] if name in present else [hit for hit in fnmatch.filter(known, name) if hit not in called]
             if not hits:
                 raise ValueError(f"{path}: {unknown('column', name, known)}{hint}")
             matched.update(dict.fromkeys(hits))

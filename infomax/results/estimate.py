@@ -155,9 +155,11 @@ class Estimate:
         Without ``local``; with the training history, which is long, only on request.
         """
         left_out = {"local"} if history else {"local", "history"}
-        short = replace(self, local=None, history=self.history if history else ())
+        short = replace(self, local=None, structure=None, history=self.history if history else ())
+        dependent = None if self.structure is None else self.structure.to_dict()
         return {
             **{name: value for name, value in asdict(short).items() if name not in left_out},
+            "structure": dependent,
             "confidence_interval_95": list(self.confidence_interval()),
             "correlation": self.correlation,
             "normalized": self.normalized,

@@ -68,6 +68,10 @@ class RowStructure:
         sizes = np.bincount(self.unit).astype(np.float64)
         return float(sizes.sum() ** 2 / (sizes**2).sum())
 
+    def to_dict(self) -> dict[str, int | None]:
+        """The number of units, and the length of blocks."""
+        return {"units": self.units, "block_length": self.block_length}
+
     def take(self, rows: Rows) -> RowStructure:
         """The structure of these rows, in their order."""
         unit = np.unique(self.unit[rows], return_inverse=True)[1].astype(np.int64).reshape(-1)

@@ -57,6 +57,33 @@ def test_numbers_of_neighbours(table, capsys):
     assert "without a bound there are no further keywords; got n_neighbors" in capsys.readouterr().err
 
 
+def test_groups_and_blocks_of_rows(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    subjects = np.repeat(np.arange(40), 10)
+    x, y = (rng.normal(size=40)[subjects] + 0.02 * rng.normal(size=400) for _ in range(2))
+    path = tmp_path / "subjects.csv"
+    rows = [f"s{name},{a!r},{b!r}" for name, a, b in zip(subjects, x.tolist(), y.tolist(), strict=True)]
+    path.write_text("\n".join(["subject,x,y", *rows]))
+    end = ["--quick", "--no-progress", "--json"]
+    assert main(["estimate", str(path), "--x", "x", "--y", "*", "--groups", "subject", *end]) == 0
+    printed = json.loads(capsys.readouterr().out)["mi"]
+    assert printed == infomax.estimate(x, y, groups=subjects, quick=True, progress=False).mi
+    assert main(["pairwise", str(path), "--groups", "subject", "--no-progress", "--json"]) == 0
+    pairs = json.loads(capsys.readouterr().out)
+    assert pairs["names"] == ["x", "y"]
+    assert pairs["bound"] == "default"
+    assert main(["estimate", str(path), "--x", "x", "--y", "y", "--block-length", "20", *end]) == 0
+    printed = json.loads(capsys.readouterr().out)["mi"]
+    assert printed == infomax.estimate(x, y, block_length=20, quick=True, progress=False).mi
+    for arguments, message in (
+        (["--block-length", "long"], "--block-length must be auto or a whole number of at least 1; got 'long'"),
+        (["--groups", "subjects"], "column 'subjects' is not known; did you mean 'subject'?"),
+        (["--groups", "x"], "a column must be on one side only; got x on both"),
+    ):
+        assert main(["estimate", str(path), "--x", "x", "--y", "y", *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_a_constant_column_is_called_by_its_name(tmp_path, capsys):
     path = tmp_path / "t.csv"
     path.write_text("a,site,b\n" + "".join(f"{i},4,{i * i % 7}\n" for i in range(30)))

@@ -132,12 +132,60 @@ class TestBlocks:
 def test_lags_may_be_a_list():
     """An effect of |x| after 20 steps: ½ log(1 + var |x| / .25) nats if |x| were normal, .46 by quadrature."""
     rng = np.random.default_rng(6)
-    source, noise = rng.normal(size=(2, 2000))
+    source, noise = rng.normal(size=(2, 1000))
     target = np.abs(np.roll(source, 20)) + 0.5 * noise
     found = transfer_entropy(source, target, lags=[20], target_lags=[1], **QUICK)
     assert covers(found, 0.46)
     assert found.mi > 0.3
     assert transfer_entropy(source, target, lags=[19], target_lags=[1], **QUICK).mi < 0.05
+
+
+def test_information_flow_has_a_pvalue_by_surrogates():
+    rng = np.random.default_rng(8)
+    source, noise = rng.normal(size=(2, 500))
+    target = 0.5 * np.roll(source, 1) + noise
+    forward = transfer_entropy(source, target, bound="gaussian")
+    assert forward.pvalue == forward.least_pvalue == 1 / 200
+    assert "p ≤ 0.005 for a value of 0" in repr(forward)
+    assert transfer_entropy(target, source, bound="gaussian").pvalue > 0.05
+
+
+def test_series_of_several_groups_one_after_the_other():
+    """At a border between series the last values of one are not the past of the next."""
+    rng = np.random.default_rng(9)
+    labels = np.repeat(np.arange(25), 20)
+    source, noise = rng.normal(size=(2, 500))
+    target = np.roll(source, 1) + noise
+    first = labels != np.roll(labels, 1)
+    target[first] += 50 * np.roll(source, 1)[first]  # only across borders, which must not be seen
+    found = transfer_entropy(source, target, lags=np.array([1]), groups=labels, **QUICK)
+    assert (found.n, found.terms[0].estimate.structure.units) == (475, 25)
+    assert covers(found, 0.5 * np.log(2))
+    with pytest.raises(ValueError, match="groups must leave at least 20 steps with the 1 steps before them in one"):
+        transfer_entropy(source, target, groups=np.arange(500), **QUICK)
+
+
+def test_random_walks_in_blocks_are_warned_of():
+    walks = np.random.default_rng(0).normal(size=(2, 500)).cumsum(1)
+    with pytest.warns(DependenceWarning, match="may wander without a fixed mean"):
+        result = estimate(*walks, block_length="auto", **QUICK)
+    assert any("numpy.diff" in text for text in result.warnings)
+
+
+def test_a_group_with_most_rows_is_warned_of():
+    x, y = np.random.default_rng(1).normal(size=(2, 400))
+    with pytest.warns(DependenceWarning, match=r"the largest of 41 groups has 360 of 400 rows.* worth 1.2 groups"):
+        estimate(x, y, groups=np.maximum(np.arange(400) - 359, 0), **QUICK)
+
+
+def test_labels_in_another_order_than_the_rows():
+    x, y = (pd.Series(side[:, 0]) for side in subjects(0))
+    groups = pd.Series(LABELS)[::-1]
+    for call in (estimate, lambda x, y, **options: conditional(x, y, np.arange(400.0), **options)):
+        with pytest.raises(ValueError, match="groups must have its rows in the order of x"):
+            call(x, y, groups=groups, **QUICK)
+    with pytest.raises(ValueError, match="groups must have its rows in the order of x"):
+        pairwise(pd.DataFrame({"x": x, "y": y}), groups=groups, progress=False)
 
 
 @pytest.mark.parametrize("lags", [0, [], [0], [2, 2], [1.5], "20", True, [-1]])
@@ -248,7 +296,8 @@ def test_one_large_group_and_long_blocks():
 
 def test_pvalues_of_pairs_go_by_group():
     columns = np.hstack(list(subjects(0, dim=2)))
-    result = pairwise(columns[:, 1:], bound="default", groups=LABELS, **QUICK)
+    result = pairwise(columns[:, 1:], groups=LABELS, **QUICK)
+    assert result.bound == "default"
     alone = estimate(columns[:, 1], columns[:, 2], groups=LABELS, **QUICK)
     assert result.pvalue[0, 1] == alone.pvalue
     assert np.nanmin(result.pvalue) > 0.01
@@ -270,3 +319,12 @@ def test_one_row_of_each_block():
     result = estimate(x, y, block_length=5, missing="drop", **QUICK)
     assert result.dropped == 320
     assert covers(result, 0.5 * np.log(2))
+
+
+def test_pairs_of_rows_whose_order_means_nothing(recwarn):
+    walks = np.random.default_rng(0).normal(size=(300, 2)).cumsum(0)
+    result = pairwise(walks, block_length=1, progress=False)
+    assert result.bound == "neighbours and counts"
+    assert not [one for one in recwarn if issubclass(one.category, DependenceWarning)]
+    with pytest.raises(TypeError, match="without a bound there are no further keywords; got quick"):
+        pairwise(walks, quick=True)

@@ -6,7 +6,7 @@ from series import autoregression
 
 from infomax import tasks
 from infomax.datasets import load_penguins
-from infomax.statistics.row_dependence import autocorrelated, near_copies, serially_dependent
+from infomax.statistics.row_dependence import _unit_root, autocorrelated, near_copies, serially_dependent, wanders
 
 
 def pair(make, seed):
@@ -68,3 +68,22 @@ def test_near_copies(noise, dim):
 
 def test_subjects_that_differ_little_are_no_near_copies():
     assert not near_copies(*subjects(1.0, np.random.default_rng(0), 3))
+
+
+def test_random_walks_wander_and_stationary_series_do_not():
+    rng = np.random.default_rng(0)
+    walks = [wanders(rng.normal(size=(500, 1)).cumsum(0)) for _ in range(40)]
+    stationary = [wanders(autoregression(1000, 0.9, rng)[:, None]) for _ in range(40)]
+    assert sum(walks) >= 35  # 95 % on average
+    assert sum(stationary) == 0
+    assert wanders(np.sin(np.arange(500) / 40)[:, None] + 0.3 * rng.normal(size=(500, 1)))
+    assert not wanders(np.zeros((100, 1)))
+
+
+def test_the_unit_root_statistic_is_that_of_least_squares():
+    column = np.random.default_rng(1).normal(size=200).cumsum()
+    steps = np.diff(column)
+    design = np.column_stack([column[4:-1], np.ones(195), *(steps[4 - lag : -lag] for lag in range(1, 5))])
+    slopes, squares, *_ = np.linalg.lstsq(design, steps[4:], rcond=None)
+    error = np.sqrt(squares[0] / (195 - 6) * np.linalg.inv(design.T @ design)[0, 0])
+    assert _unit_root(column) == pytest.approx(slopes[0] / error, rel=1e-6)

@@ -164,3 +164,10 @@ def test_the_power_with_groups_of_very_different_sizes():
         sides = [torch.from_numpy(normal_scores((x + 0.1 * rng.normal(size=len(group)))[:, None])) for _ in range(2)]
         hits += independence_pvalue(*sides, 19, rng, structure) == 0.05
     assert hits >= 19
+
+
+def test_the_worth_of_groups_of_unequal_size():
+    assert RowStructure.of_groups([0] * 5 + [1] * 5 + [2] * 5).effective_units == pytest.approx(3)
+    large = RowStructure.of_groups([0] * 90 + list(range(1, 11)))
+    assert large.effective_units == pytest.approx(100**2 / (90**2 + 10))
+    assert large.mean_error(np.arange(100.0)) > 6 * RowStructure.independent(100).mean_error(np.arange(100.0))
