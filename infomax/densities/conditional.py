@@ -153,7 +153,7 @@ class ConditionalGaussian(nn.Module):
         return gaussian_log_prob(y, *self.moments(x), self.regression)
 
     def log_prob_and_mean(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """:meth:`log_prob`, and for each x the mean of log q(y' | x) over all rows y', ``(N,)`` each, without a matrix."""
+        """:meth:`log_prob`, and for each x the mean of log q(y' | x) over all rows y', ``(N,)`` each: O(N)."""
         moments = self.moments(x)
         own = gaussian_log_prob(y, *moments, self.regression)
         return own, gaussian_mean_log_prob(y, *moments, self.regression)
