@@ -189,7 +189,14 @@ class Pairwise:
         for (row, column), number in np.ndenumerate(matrix) if numbers else ():
             if not math.isnan(number):
                 colour = "k" if number > 0.6 * image.get_clim()[1] else "w"
-                ax.annotate(f"{number:.2f}", (column, row), ha="center", va="center", size=9, color=colour)
+                ax.annotate(
+                    f"{number:.2f}".replace("-0.00", "0.00"),
+                    (column, row),
+                    ha="center",
+                    va="center",
+                    size=9,
+                    color=colour,
+                )
         if max(rows, columns) <= 60:
             ax.set_xticks(range(columns), self.columns, rotation=90)
             ax.set_yticks(range(rows), self.names)

@@ -153,7 +153,8 @@ def plot_comparison(
         ax.axvline(truth, color="#2a7f3f", lw=1.5, label=f"truth, {truth:.2f}", zorder=0)
     ax.set_yticks(range(len(estimates)), labels or [estimate.bound for estimate in estimates])
     ax.set_ylim(len(estimates) - 0.4, -0.7)
-    ax.set_xlim(left=min(0.0, *(estimate.confidence_interval()[0] for estimate in estimates)))
+    left = min(0.0, *(estimate.confidence_interval()[0] for estimate in estimates))
+    ax.set_xlim(left=left - 0.04 * (ax.get_xlim()[1] - left))
     ax.set_xlabel(f"mutual information, {estimates[0].unit}; bars: 95 % intervals")
     ax.set_title(title, loc="left", size=11)
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the bars, which may lie anywhere
@@ -170,15 +171,6 @@ def plot_value(ax: Axes, estimate: Explained) -> None:
     if high > sampled:
         ax.plot([sampled, high], [0, 0], color=colour, alpha=0.18, lw=9, solid_capstyle="butt", label="possible bias")
     ax.plot(estimate.mi, 0, "o", color=colour, ms=8, label=f"value, {KIND_NAMES[estimate.kind]}")
-    ax.annotate(
-        f"{estimate.mi:.3f}   [{low:.3f}, {high:.3f}]",
-        ((low + high) / 2, 0),
-        (0, 12),
-        textcoords="offset points",
-        ha="center",
-        size=10,
-        weight="bold",
-    )
     folds = [value for value in estimate.folds if math.isfinite(value)]
     if len(folds) > 1:
         ax.plot(folds, [1] * len(folds), "o", color="0.35", mfc="none", ms=7, label="held-out rows of one fold")
@@ -190,12 +182,21 @@ def plot_value(ax: Axes, estimate: Explained) -> None:
     ax.set_yticks(range(len(rows)), rows)
     ax.set_ylim(len(rows) - 0.4, -0.8)
     ax.margins(x=0.12)
+    _label_of_value(ax, f"{estimate.mi:.3f}   [{low:.3f}, {high:.3f}]", low, high)
     if min([low, *folds]) <= 0:
         ax.axvline(0, color="0.8", lw=1, zorder=0)
     test = "" if estimate.pvalue is None else f", p {pvalue_text(estimate.pvalue, estimate.least_pvalue)}"
     ax.set_xlabel(f"mutual information, {estimate.unit}")
     ax.set_title(f"{estimate.bound}, {estimate.n} pairs{test}", loc="left")
     _legend_below(ax)
+
+
+def _label_of_value(ax: Axes, text: str, low: float, high: float) -> None:
+    """Text above the bar of an interval; near an end of the axis it starts, or stops, with the bar."""
+    left, right = ax.get_xlim()
+    place = ((low + high) / 2 - left) / (right - left)
+    x, side = ((low + high) / 2, "center") if 0.35 < place < 0.65 else (low, "left") if place < 0.5 else (high, "right")
+    ax.annotate(text, (x, 0), (0, 12), textcoords="offset points", ha=side, size=10, weight="bold")
 
 
 def plot_local(ax: Axes, estimate: Explained) -> None:

@@ -139,6 +139,16 @@ def test_figures_have_legible_text_that_does_not_overlap(kind):
     assert smallest >= 9
 
 
+@pytest.mark.parametrize("limits", [{"limit": 5.0}, {"ceiling": 2.0, "gap": 0.4}, {"folds": (-4.0, 0.9)}])
+def test_the_number_stays_inside_the_axes(limits):
+    figure = replace(shown("estimate"), **limits).plot()
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    box, (text,) = ax.get_window_extent(), ax.texts
+    assert box.x0 < text.get_window_extent().x0
+    assert text.get_window_extent().x1 < box.x1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_axes_that_are_given_are_drawn_into(kind):
     figure = Figure()
