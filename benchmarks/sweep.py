@@ -188,7 +188,7 @@ def _run_all(
 
     ``generates``: the backend yields results one by one; otherwise they come in blocks, one cell for each worker.
     """
-    import joblib  # noqa: PLC0415 - an extra
+    import joblib  # noqa: PLC0415 - where cells are run
 
     def several(some: Sequence[Cell], at_a_time: int) -> Iterator[tuple[int, Mapping[str, Value]]]:
         jobs = [joblib.delayed(_numbered)(i, run, cell, plugin) for i, cell in enumerate(some)]
@@ -256,7 +256,7 @@ def _alone(path: Path) -> Iterator[None]:
 @contextmanager
 def _workers(jobs: int, backend: str, address: str | None) -> Iterator[int]:
     """Inside, joblib uses the backend; yields the number of parallel cells, -1 for all workers of a cluster."""
-    import joblib  # noqa: PLC0415 - an extra
+    import joblib  # noqa: PLC0415 - where cells are run
 
     with ExitStack() as stack:
         if backend == "dask":

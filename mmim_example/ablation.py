@@ -71,7 +71,7 @@ def ablate(
         ValueError: if a configuration is invalid; names the arm.
         CheckpointError: if the directory contains runs of other settings, other data or another revision.
     """
-    from joblib import Parallel, delayed  # noqa: PLC0415 - an extra
+    from joblib import Parallel, delayed  # noqa: PLC0415 - where arms are run
 
     named = {arm: _with(config, arm, changes) for arm, changes in arms.items()}
     places = {folder(directory, arm, 0) for arm in named}

@@ -158,9 +158,9 @@ def _pairwise(arguments: argparse.Namespace) -> int:
     grouped = [[arguments.groups]] if arguments.groups else []
     sides = read_named(arguments.file, *selections, *grouped, text=_text_format(arguments))
     labels = sides.pop() if grouped else None
-    wanted = ("bound", "correction", "seed", "progress", "missing", "values_only")
+    wanted = ("bound", "correction", "seed", "progress", "missing", "values_only", "checkpoint")
     options = {name: getattr(arguments, name) for name in wanted}
-    options |= _row_options(arguments, labels)
+    options |= _row_options(arguments, labels) | {"n_jobs": arguments.jobs}
     if arguments.n_neighbors is not None:
         options["n_neighbors"] = arguments.n_neighbors
     with _plain_warnings(show=True):

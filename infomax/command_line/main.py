@@ -94,6 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     many.add_argument("--most", type=int, default=30, help="number of lines in the table; default: %(default)s")
     many.add_argument("--values-only", action="store_true", help="no intervals and no tests: twice as fast")
+    many.add_argument("--jobs", type=int, metavar="N", help="processes; -1: all processors; default: 1")
+    many.add_argument(
+        "--checkpoint", metavar="pairs.jsonl", help="keep finished pairs there; the same command resumes after a stop"
+    )
     many.add_argument("--json", action="store_true", help="print the matrices as JSON")
     many.add_argument("--plot", metavar="out.png", help="write a figure")
     many.add_argument("--no-progress", dest="progress", action="store_false")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,16 @@ from infomax.statistics.labels import Labels, labels_of
 from infomax.statistics.marginals import normal_scores
 from infomax.statistics.neighbours import NO_ORDERS, Orders, ksg_terms, tie_breaker
 from infomax.statistics.ordering import in_order
-from infomax.statistics.rank_tests import Nulls, class_pvalues, rank_pvalues, table_pvalue
+from infomax.statistics.rank_tests import Nulls as NullsByKey
+from infomax.statistics.rank_tests import (
+    Ranks,
+    class_null,
+    pvalues_of_classes,
+    pvalues_of_ranks,
+    random_ranks,
+    rank_null,
+    table_pvalue,
+)
 
 _NEAR_CEILING = (
     "within a nat of the largest value that this many rows can show: the truth may be much larger, or infinite"
@@ -37,26 +47,30 @@ _MOST_COUNTED, _FEWEST_DRAWS = 20_000_000, 199
 Measured = tuple[tuple[float, float, float], Sequence[str], float | None]
 #: From columns i and j to these.
 Measure = Callable[[int, int], Measured]
-#: From two sides, and the rows of the table that they have, to that.
-MeasureWith = Callable[["Side", "Side", NDArray[np.int64]], Measure]
+#: From two sides to that.
+MeasureWith = Callable[["Side", "Side"], Measure]
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """Columns ``(N, D)`` without missing values.
+    """Columns ``(N, D)`` without missing values, and what all pairs of a column share.
 
     Attributes:
         constant: which of them are constant. values: the codes of discrete ones. entropies: of discrete ones, in nats;
-            NaN for others.
+            NaN for others. scores: their normal scores, ``(N, D)``. ranks: with ties in random order, ``(N, D)``; no
+            columns if nothing is tested.
     """
 
     columns: Columns
     constant: NDArray[np.bool_]
     values: list[NDArray[np.int64] | None]
     entropies: Floats
+    scores: Floats
+    ranks: Ranks
 
     @staticmethod
-    def of(columns: Columns) -> Side:
+    def of(columns: Columns, rng: np.random.Generator | None = None) -> Side:
+        """Those of columns; without a generator, ranks are left out."""
         samples, nominal = columns.samples, columns.nominal
         distinct = [codes(column[:, None]) for column in samples.T]
         values = [
@@ -65,7 +79,30 @@ class Side:
         ]
         labels = [labels_of(samples[:, [j]], nominal[[j]]) for j in range(len(nominal))]
         entropies = [np.nan if label is None else float(label.entropies().mean()) for label in labels]
-        return Side(columns, (samples == samples[0]).all(0), values, np.array(entropies))
+        ranks = np.zeros((len(samples), 0), dtype=np.int64) if rng is None else random_ranks(samples, rng)
+        constant = (samples == samples[0]).all(0)
+        return Side(columns, constant, values, np.array(entropies), normal_scores(samples), ranks)
+
+    def take(self, which: slice) -> Side:
+        """Consecutive columns; their arrays are not copied."""
+        columns = Columns((), self.samples[:, which], self.columns.nominal[which])
+        arrays = self.entropies[which], self.scores[:, which], self.ranks[:, which]
+        return Side(columns, self.constant[which], self.values[which], *arrays)
+
+    def mapped(self, path: Callable[[], Path]) -> Side:
+        """The same with arrays in files, whose parts other processes of this machine map instead of copying them.
+
+        Args:
+            path: gives the name of a new file.
+        """
+
+        def store(array: NDArray[Any]) -> Any:
+            file = path()
+            np.save(file, np.asfortranarray(array))
+            return np.load(file, mmap_mode="r")
+
+        columns = Columns((), store(self.samples), self.columns.nominal)
+        return replace(self, columns=columns, scores=store(self.scores), ranks=store(self.ranks))
 
     @property
     def samples(self) -> Floats:
@@ -85,7 +122,7 @@ class Side:
         return None if mine is None or its is None or not both else (_labels(mine), _labels(its))
 
 
-def by_default(left: Side, right: Side, rows: NDArray[np.int64], seed: int, *, values_only: bool = False) -> Measure:
+def by_default(left: Side, right: Side, seed: int, *, values_only: bool = False) -> Measure:
     """KSG with the noise of :func:`infomax.estimators.ksg`; counts where both columns are discrete.
 
     Categories are no neighbours of each other (Ross 2014, doi:10.1371/journal.pone.0087357). Two nominal columns with
@@ -96,9 +133,8 @@ def by_default(left: Side, right: Side, rows: NDArray[np.int64], seed: int, *, v
     """
     from scipy.special import digamma  # noqa: PLC0415 - loaded on first use
 
-    n, sides = len(rows), (left, right)
+    n, scores = len(left.samples), (left.scores, right.scores)
     rng = np.random.default_rng(seed)
-    scores = [normal_scores(side.samples) for side in sides]
     noise = [tie_breaker((n, 1), rng) for _ in range(2)]
     ceiling = float(digamma(n) - digamma(NEAR))  # if no other point is closer in x or in y
 
@@ -136,18 +172,13 @@ def by_default(left: Side, right: Side, rows: NDArray[np.int64], seed: int, *, v
     return measure
 
 
-def by_bound(
-    left: Side, right: Side, rows: NDArray[np.int64], *, bound: BoundLike, seed: int, options: dict[str, Any]
-) -> Measure:
+def by_bound(left: Side, right: Side, *, bound: BoundLike, seed: int, options: dict[str, Any]) -> Measure:
     """Each pair by :func:`infomax.estimate`, with its p-value if rows depend on each other.
 
     Args:
-        rows: of the table, which the sides have; those of the labels ``options["groups"]``.
+        options: ``options["groups"]`` are the labels of the rows of the sides.
     """
-    labels = options.get("groups")
-    dependent = labels is not None or options.get("block_length") is not None
-    if labels is not None:
-        options = {**options, "groups": [labels[row] for row in rows.tolist()]}
+    dependent = options.get("groups") is not None or options.get("block_length") is not None
 
     def measure(i: int, j: int) -> Measured:
         pair = [Columns((), side.samples[:, [k]], side.columns.nominal[[k]]) for side, k in ((left, i), (right, j))]
@@ -157,37 +188,64 @@ def by_bound(
     return measure
 
 
-def pvalues(left: Side, right: Side, draws: int, rng: np.random.Generator, *, tables: bool, nulls: Nulls) -> Floats:
+@dataclass(frozen=True, eq=False)
+class Nulls:
+    """Null distributions in ascending order, each of the same number of permutations.
+
+    Attributes:
+        of_ranks: of :func:`infomax.statistics.rank_pvalues`. left, right: of
+            :func:`infomax.statistics.class_pvalues` for each column; None for those that are not nominal.
+    """
+
+    of_ranks: Floats
+    left: Sequence[Floats | None]
+    right: Sequence[Floats | None]
+
+    @staticmethod
+    def of(left: Columns, right: Columns, draws: int, seed: int, known: NullsByKey) -> Nulls:
+        """Those of two sides without missing values, from or added to ``known``."""
+        ranks = rank_null(len(left), draws, np.random.default_rng([seed, 0]), known)
+
+        def of_classes(columns: Columns, other: Columns) -> list[Floats | None]:
+            """Those of nominal columns, where the other side has numbers."""
+            wanted = columns.nominal & ~other.nominal.all() & (columns.samples != columns.samples[0]).any(0)
+            return [
+                class_null(codes(column[:, None])[0], draws, np.random.default_rng([seed, 1]), known) if named else None
+                for column, named in zip(columns.samples.T, wanted, strict=True)
+            ]
+
+        own = of_classes(left, right)
+        return Nulls(ranks, own, own if left is right else of_classes(right, left))
+
+
+def pvalues(left: Side, right: Side, nulls: Nulls, rng: np.random.Generator, *, tables: bool, same: bool) -> Floats:
     """For every column of left with every column of right.
 
     Args:
-        draws: permutations. tables: whether discrete columns with many rows for each combination are tested by their
-            likelihood ratio; two nominal ones always are. nulls: null distributions, to be filled.
+        tables: whether discrete columns with many rows for each combination are tested by their likelihood ratio; two
+            nominal ones always are. same: whether both are the same columns, of which only i < j are pairs.
     """
-    found = rank_pvalues(left.samples, right.samples, draws=draws, rng=rng, nulls=nulls)
-    for one, other, result in ((left, right, found), (right, left, found.T)):
-        for i in np.flatnonzero(one.columns.nominal & ~one.constant).tolist():
-            classes, plain = one.values[i], ~other.columns.nominal
-            if classes is not None and plain.any():
-                result[i, plain] = class_pvalues(classes, other.samples[:, plain], draws=draws, rng=rng, nulls=nulls)
+    found = pvalues_of_ranks(left.ranks, right.ranks, nulls.of_ranks)
+    for one, other, given, result in ((left, right, nulls.left, found), (right, left, nulls.right, found.T)):
+        plain = ~other.columns.nominal
+        for i, null in enumerate(given):
+            classes = one.values[i]
+            if null is not None and classes is not None and plain.any() and not one.constant[i]:
+                result[i, plain] = pvalues_of_classes(classes, other.ranks[:, plain], null)
+    draws = len(nulls.of_ranks)
     most = max(_FEWEST_DRAWS, min(draws, _MOST_COUNTED // len(left.samples)))
     for i, mine in enumerate(left.values):
         for j, its in enumerate(right.values):
+            if mine is None or its is None or (same and j <= i):
+                continue
             named = left.named_with(right, i, j)
-            if mine is not None and its is not None and (tables or named) and left.table_with(right, i, j):
+            if (tables or named) and left.table_with(right, i, j):
                 found[i, j] = table_pvalue(mine, its)
-            elif named is not None and (left is not right or i < j):
+            elif named is not None:
                 found[i, j] = permuted_table_pvalue(*named, most, rng)
     found[left.constant] = 1.0
     found[:, right.constant] = 1.0
     return found
-
-
-def measure_of(bound: BoundLike | None, seed: int, options: dict[str, Any], *, values_only: bool) -> MeasureWith:
-    """How pairs of two sides are measured."""
-    if bound is None:
-        return partial(by_default, seed=seed, values_only=values_only)
-    return partial(by_bound, bound=bound, seed=seed, options=options)
 
 
 def _labels(values: NDArray[np.int64]) -> Labels:

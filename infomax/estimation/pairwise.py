@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.estimation.column_pairs import Measured, MeasureWith, Side, measure_of, pvalues
 from infomax.estimation.dependence import bound_of_pairs, group_labels, judge_columns
+from infomax.estimation.pair_blocks import Table, blocks_of, kinds_of
+from infomax.estimation.pair_tiles import Found, Tile, Work, tiles_of
+from infomax.estimation.workers import check_run, finished
 from infomax.estimators import BoundLike, chosen
-from infomax.estimators.problem import LEAST_ROWS
-from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
-from infomax.io.columns import Columns, Nominal, as_columns, check_complete
-from infomax.io.containers import table_names
-from infomax.io.naming import unknown
-from infomax.io.samples import ADVICE, Missing, check_indexes, check_missing, settled
+from infomax.exceptions import InfomaxWarning
+from infomax.io.columns import Nominal
+from infomax.io.samples import Missing, check_indexes, check_missing
 from infomax.isolation import isolated
 from infomax.progress import progress_bar
 from infomax.results.pairwise import Pairwise
 from infomax.seeds import RandomState, seed_of
 from infomax.statistics.marginals import Floats
-from infomax.statistics.rank_tests import Correction, Nulls, qvalues
+from infomax.statistics.rank_tests import Correction, qvalues
 
+#: The left and the right columns of the pairs of a tile.
+Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 #: :attr:`Pairwise.bound` without a bound.
 _DEFAULT = "neighbours and counts"
 #: Permutations: the least, for each pair, and the most.
@@ -45,6 +47,8 @@ def pairwise(
     nominal: Nominal = "auto",
     missing: Missing = "raise",
     values_only: bool = False,
+    n_jobs: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Pairwise:
     r"""Estimate the mutual information of every pair of columns.
@@ -81,6 +85,11 @@ def pairwise(
             ``Pairwise.rows`` are those that remain.
         values_only: leave out intervals and tests, which take more than half of the time by default: standard errors,
             gaps, p-values and q-values are NaN.
+        n_jobs: processes that share the pairs, with one thread each, as in scikit-learn: -1 for all processors; None
+            for those of ``joblib.parallel_config``, or one. The numbers do not depend on it, nor on joblib's backend:
+            ``with joblib.parallel_config(backend="dask"):`` uses a cluster ("Many columns").
+        checkpoint: a file to which finished pairs are written, as text. After an interruption the same call resumes,
+            with the same numbers in the end. It needs a ``bound`` that has a name.
         options: keywords of :func:`estimate` for a bound that is trained (``quick``, ``folds``, ``schedule``, …). With
             ``groups`` or ``block_length`` the bound is "default", which takes a second or more for each pair, and
             p-values are those of :func:`estimate`, by group or block: at least 1/200. ``block_length=1`` says that the
@@ -110,10 +119,11 @@ def pairwise(
     if permutations is not None and permutations < 1:
         raise ValueError(f"permutations must be at least 1; got {permutations}")
     check_missing(missing)
-    kinds = _kinds(nominal, x, y)
+    check_run(n_jobs, checkpoint, bound)
+    kinds = kinds_of(nominal, x, y)
     with isolated():
-        left = _Table.of(x, "x", kinds[0], missing)
-        right = left if y is None else _Table.of(y, "y", kinds[1], missing)
+        left = Table.of(x, "x", kinds[0], missing)
+        right = left if y is None else Table.of(y, "y", kinds[1], missing)
     n = len(left.columns)
     if len(right.columns) != n:
         raise ValueError(f"y must have as many rows as x; got {len(right.columns)} and {n}")
@@ -124,15 +134,20 @@ def pairwise(
         raise ValueError("x must have at least two columns; got one")
     shape = len(left.names), len(right.names)
     rows, columns = np.triu_indices(shape[0], 1) if y is None else np.indices(shape).reshape(2, -1)
-    blocks = _blocks(left, right)
+    tiles = tiles_of(blocks_of(left, right), bound=bound is not None)
     draws = permutations or min(max(_DRAWS, _DRAWS_OF_A_PAIR * len(rows)), _MOST_DRAWS)
-    matrices, said = _Matrices.of(shape, n), _Remarks()
-    measure = measure_of(bound, seed, options, values_only=values_only)
-    with isolated(), progress_bar(progress, len(rows), unit="pair") as advance:
-        work = _Work(left, right, measure, draws, seed, bound is None, values_only)
-        for block in blocks:
-            work.fill(matrices, block, said, advance)
-    mi, stderr, gap, pvalue, entropy, used = matrices.arrays
+    work = Work(left, right, bound, options, None if values_only else draws, seed)
+    matrices = [np.zeros(shape) for _ in range(5)]
+    used = np.full(shape, n)
+    said: list[tuple[tuple[int, int], str]] = []
+    with (
+        progress_bar(progress, len(rows), unit="pair") as advance,
+        closing(finished(work, tiles, advance, n_jobs=n_jobs, checkpoint=checkpoint)) as results,
+    ):
+        for found in results:
+            i, j = _put(found, tiles[found.number], matrices, used, one_set=y is None)
+            said += [((int(i[a, b]), int(j[a, b])), text) for a, b, texts in found.texts for text in texts]
+    mi, stderr, gap, pvalue, entropy = matrices
     qvalue = np.zeros(shape)
     qvalue[rows, columns] = qvalues(pvalue[rows, columns], correction)
     if y is None:
@@ -140,10 +155,10 @@ def pairwise(
             matrix[columns, rows] = matrix[rows, columns]
             if matrix is not used:
                 np.fill_diagonal(matrix, np.nan)
-    said.warn(stacklevel=3)
-    numbers = left.numbers(), None if y is None else right.numbers()
-    dependent = [] if given else list(judge_columns(*numbers))
-    for caution in dependent:
+    cautions: list[InfomaxWarning] = [*map(InfomaxWarning, _texts(said, left.names, right.names))]
+    if not given:
+        cautions += judge_columns(left.numbers(), None if y is None else right.numbers())
+    for caution in cautions:
         warnings.warn(caution, stacklevel=2)
     return Pairwise(
         mi,
@@ -161,185 +176,30 @@ def pairwise(
         n=n,
         seed=seed,
         correction=correction,
-        warnings=(*said.texts(), *map(str, dependent)),
+        warnings=tuple(map(str, cautions)),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """Checked columns, with their names; NaN where a value is missing."""
-
-    columns: Columns
-    names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, data: Any, name: str, nominal: Nominal, missing: Missing) -> _Table:
-        columns = as_columns(data, name, nominal=nominal)
-        if missing == "raise":
-            check_complete(columns, name, ADVICE)
-        n, dim = columns.shape
-        if n < LEAST_ROWS:
-            raise ValueError(f"{name} must have at least {LEAST_ROWS} rows; got {n}")
-        names = columns.names or tuple(map(str, range(dim)))
-        columns = settled(columns, name, stacklevel=4)
-        samples = columns.samples
-        present = ~np.isnan(samples)
-        first = samples[present.argmax(0), np.arange(dim)]
-        constant = ((samples == first) | ~present).all(0)
-        if constant.any():
-            which = ", ".join(label for label, is_constant in zip(names, constant, strict=True) if is_constant)
-            warnings.warn(
-                f"{name} has {int(constant.sum())} constant of {dim} columns, which carry no information: {which}",
-                ConstantColumnWarning,
-                stacklevel=3,
-            )
-        return cls(columns, names)
-
-    def numbers(self) -> Floats:
-        """The columns that are not nominal, ``(N, D)``."""
-        return self.columns.samples[:, ~self.columns.nominal]
-
-    def of_gaps(self) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
-        """The rows that lack a value, and the columns that lack them."""
-        gaps = np.isnan(self.columns.samples)
-        found: dict[bytes, list[int]] = {}
-        for j, column in enumerate(gaps.T):
-            found.setdefault(column.tobytes(), []).append(j)
-        return [(gaps[:, columns[0]], np.array(columns)) for columns in found.values()]
+def _put(found: Found, tile: Tile, matrices: Sequence[Floats], used: NDArray[np.int64], *, one_set: bool) -> Places:
+    """Write the results of a tile, in the upper triangle where there is one set of columns; returns their places."""
+    left, right = tile.places()
+    i, j = np.broadcast_arrays(left[:, None], right)
+    if one_set:
+        i, j = np.minimum(i, j), np.maximum(i, j)
+    own = np.triu(np.ones(tile.shape, dtype=bool), 1) if tile.diagonal else np.ones(tile.shape, dtype=bool)
+    for matrix, values in zip(matrices, found.values, strict=True):
+        matrix[i[own], j[own]] = values[own]
+    used[i[own], j[own]] = len(tile.block.rows)
+    return i, j
 
 
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Columns of two tables and the rows in which none of them lacks a value."""
-
-    rows: NDArray[np.int64]
-    left: NDArray[np.int64]
-    right: NDArray[np.int64]
-    same: bool
-
-    def sides(self, left: _Table, right: _Table) -> tuple[Side, Side]:
-        own = _part(left, self.rows, self.left)
-        return own, own if self.same else _part(right, self.rows, self.right)
-
-
-def _part(table: _Table, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Side:
-    whole = table.columns
-    return Side.of(Columns((), whole.samples[np.ix_(rows, columns)], whole.nominal[columns]))
-
-
-def _blocks(left: _Table, right: _Table) -> list[_Block]:
-    """Pairs of columns with the same gaps together, those within one table once.
-
-    Raises:
-        ValueError: for columns with too few rows in which neither lacks a value.
-    """
+def _texts(said: list[tuple[tuple[int, int], str]], names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """Warnings about pairs, in the order of the pairs: each text once, with the names of its pairs."""
+    pairs: dict[str, list[str]] = {}
+    for (i, j), text in sorted(said, key=lambda one: one[0]):
+        pairs.setdefault(text, []).append(f"{names[i]}, {columns[j]}")
     found = []
-    for i, (gone, columns) in enumerate(left.of_gaps()):
-        for j, (also_gone, others) in enumerate(right.of_gaps()):
-            if left is right and j < i:
-                continue
-            rows = np.flatnonzero(~(gone | also_gone))
-            if len(rows) < LEAST_ROWS and (left is not right or i != j or len(columns) > 1 or len(rows) == 0):
-                which = f"columns {left.names[columns[0]]!r} and {right.names[others[-1]]!r}"
-                raise ValueError(
-                    f"{which} must have at least {LEAST_ROWS} rows without missing values; got {len(rows)} of "
-                    f"{len(gone)}: leave one of them out"
-                )
-            found.append(_Block(rows, columns, others, left is right and i == j))
-    return found
-
-
-def _kinds(nominal: Nominal, x: Any, y: Any) -> tuple[Nominal, Nominal]:
-    """Which columns of x, and of y, are nominal; names may be of either.
-
-    Raises:
-        ValueError: for a column of neither.
-    """
-    if y is None or isinstance(nominal, bool) or (isinstance(nominal, str) and nominal == "auto"):
-        return nominal, nominal
-    chosen_ones = [nominal] if isinstance(nominal, str) else nominal
-    named = [data.names if isinstance(data, Columns) else table_names(data) or () for data in (x, y)]
-    known = [[str(name) for name in names] for names in named]
-    if isinstance(chosen_ones, int) or not all(isinstance(column, str) for column in chosen_ones):
-        raise ValueError(f"nominal must hold names where there are two sets of columns; got {nominal!r}")
-    for column in chosen_ones:
-        if not any(column in names for names in known):
-            raise ValueError(f"nominal: {unknown('column', str(column), [*known[0], *known[1]])}")
-    left, right = ([column for column in chosen_ones if column in names] for names in known)
-    return left, right
-
-
-@dataclass(frozen=True, eq=False)
-class _Matrices:
-    """Values, standard errors, gaps, p-values, entropies, and numbers of rows, ``(D, E)`` each."""
-
-    arrays: tuple[Any, ...]
-
-    @staticmethod
-    def of(shape: tuple[int, int], n: int) -> _Matrices:
-        return _Matrices((*np.zeros((4, *shape)), np.full(shape, np.nan), np.full(shape, n)))
-
-    def put(self, place: tuple[int, int], values: Sequence[float]) -> None:
-        for array, value in zip(self.arrays, values, strict=True):
-            array[place] = value
-
-
-@dataclass(frozen=True, eq=False)
-class _Work:
-    """How the pairs of blocks are measured and tested."""
-
-    left: _Table
-    right: _Table
-    measure_with: MeasureWith
-    draws: int
-    seed: int
-    tables: bool
-    values_only: bool
-    nulls: Nulls = field(default_factory=dict)
-
-    def fill(self, matrices: _Matrices, block: _Block, said: _Remarks, advance: Callable[[int], None]) -> None:
-        """Write the results of the block's pairs, in the upper triangle where there is one set of columns."""
-        one, other = block.sides(self.left, self.right)
-        if block.same and len(block.left) == 1:
-            return
-        tested = np.full((len(block.left), len(block.right)), np.nan)
-        if not self.values_only:
-            rng = np.random.default_rng(self.seed)
-            tested = pvalues(one, other, self.draws, rng, tables=self.tables, nulls=self.nulls)
-        measure = self.measure_with(one, other, block.rows)
-        for i, j in np.ndindex(len(block.left), len(block.right)):
-            if block.same and j <= i:
-                continue
-            place = int(block.left[i]), int(block.right[j])
-            place = (min(place), max(place)) if self.left is self.right else place
-            found: Measured = ((0.0, 0.0, 0.0), (), None)
-            entropy = float(np.fmin(one.entropies[i], other.entropies[j]))
-            if not (one.constant[i] or other.constant[j]):
-                found = measure(i, j)
-                said.add(f"{self.left.names[place[0]]}, {self.right.names[place[1]]}", found[1])
-            (mi, *errors), test = found[0], float(tested[i, j]) if found[2] is None else found[2]
-            known = [np.nan] * 3 if self.values_only else [*errors, test]
-            matrices.put(place, (mi, *known, entropy, len(block.rows)))
-            advance(1)
-
-
-class _Remarks:
-    """Warnings about pairs: each text once, with its pairs."""
-
-    def __init__(self) -> None:
-        self._pairs: dict[str, list[str]] = {}
-
-    def add(self, pair: str, texts: Sequence[str]) -> None:
-        for text in texts:
-            self._pairs.setdefault(text, []).append(pair)
-
-    def texts(self) -> tuple[str, ...]:
-        found = []
-        for text, pairs in self._pairs.items():
-            shown = "; ".join(pairs[:3]) + ("; …" if len(pairs) > 3 else "")
-            found.append(f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} ({shown}): {text}")
-        return tuple(found)
-
-    def warn(self, stacklevel: int) -> None:
-        for text in self.texts():
-            warnings.warn(text, InfomaxWarning, stacklevel=stacklevel)
+    for text, some in pairs.items():
+        shown = "; ".join(some[:3]) + ("; …" if len(some) > 3 else "")
+        found.append(f"{len(some)} {'pair' if len(some) == 1 else 'pairs'} ({shown}): {text}")
+    return tuple(found)

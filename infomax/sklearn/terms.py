@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.estimation.column_pairs import Measure, Side, by_default, pvalues
+from infomax.estimation.column_pairs import Measure, Nulls, Side, by_default, pvalues
 from infomax.estimators.nearest_neighbours import NEAR, categories_apart
 from infomax.exceptions import ConstantColumnWarning
 from infomax.io.columns import Columns, Nominal, as_columns, beside, check_complete
@@ -96,15 +96,16 @@ class Terms:
 
     @cached_property
     def _sides(self) -> tuple[Side, Side]:
-        return Side.of(self.x), Side.of(self.y)
+        rng = np.random.default_rng(self.seed)
+        return Side.of(self.x, rng), Side.of(self.y, rng)
 
     @cached_property
     def _with_target(self) -> Measure:
-        return by_default(*self._sides, np.arange(len(self.x)), self.seed, values_only=True)
+        return by_default(*self._sides, self.seed, values_only=True)
 
     @cached_property
     def _within(self) -> Measure:
-        return by_default(self._sides[0], self._sides[0], np.arange(len(self.x)), self.seed, values_only=True)
+        return by_default(self._sides[0], self._sides[0], self.seed, values_only=True)
 
     @cached_property
     def _scores(self) -> tuple[Floats, Floats]:
@@ -146,7 +147,8 @@ class Terms:
     def pvalue(self, draws: int) -> Floats:
         """Of the test of independence of each feature and y that :func:`infomax.pairwise` makes, ``(D,)``."""
         if not self.gaps:
-            return pvalues(*self._sides, draws, np.random.default_rng(self.seed), tables=True, nulls={})[:, 0]
+            nulls, rng = Nulls.of(self.x, self.y, draws, self.seed, {}), np.random.default_rng(self.seed)
+            return pvalues(*self._sides, nulls, rng, tables=True, same=False)[:, 0]
         parts = [self._complete(_one(self.x, j), self.y) for j in range(self.x.shape[1])]
         return np.array([1.0 if part is None else float(part.pvalue(draws)[0]) for part in parts])
 

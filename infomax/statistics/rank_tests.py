@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch import Tensor
 from infomax.isolation import isolated
 
 Floats = NDArray[np.float64]
+#: Ranks 0..N-1 of columns, without ties, ``(N, D)``.
+Ranks = NDArray[np.int64]
 #: Methods of false-discovery control, see :func:`qvalues`.
 Correction = Literal["benjamini-hochberg", "benjamini-yekutieli"]
 
@@ -88,15 +91,19 @@ def rank_pvalues(x: Floats, y: Floats, *, draws: int, rng: np.random.Generator, 
     Returns:
         ``(D, E)``.
     """
-    n = len(x)
-    ranks_x, ranks_y = (_random_ranks(side, rng) for side in (x, y))
-    null = rank_null(n, draws, rng, {} if nulls is None else nulls)
-    basis = _basis(n)
+    ranks_x, ranks_y = (random_ranks(side, rng) for side in (x, y))
+    null = rank_null(len(x), draws, rng, {} if nulls is None else nulls)
+    return pvalues_of_ranks(ranks_x, ranks_y, null)
+
+
+def pvalues_of_ranks(ranks_x: Ranks, ranks_y: Ranks, null: Floats) -> Floats:
+    """:func:`rank_pvalues` of ranks ``(N, D)`` and ``(N, E)``, with their null distribution in ascending order."""
+    n, draws, basis = len(ranks_x), len(null), _basis(len(ranks_x))
     block = min(max(1, _BLOCK // (n * basis.shape[1])), _COLUMNS)
-    found = np.empty((x.shape[1], y.shape[1]))
-    for first in range(0, x.shape[1], block):
+    found = np.empty((ranks_x.shape[1], ranks_y.shape[1]))
+    for first in range(0, ranks_x.shape[1], block):
         left = _features(basis, ranks_x[:, first : first + block])
-        for second in range(0, y.shape[1], block):
+        for second in range(0, ranks_y.shape[1], block):
             right = _features(basis, ranks_y[:, second : second + block])
             products = (left.T @ right).reshape(-1, basis.shape[1], right.shape[1] // basis.shape[1], basis.shape[1])
             observed = _statistics(products.transpose(1, 2), n)
@@ -105,6 +112,7 @@ def rank_pvalues(x: Floats, y: Floats, *, draws: int, rng: np.random.Generator, 
     return found
 
 
+@isolated()
 def rank_null(n: int, draws: int, rng: np.random.Generator, nulls: Nulls) -> Floats:
     """The null distribution of :func:`rank_pvalues`, in ascending order, from or added to ``nulls``: ``(draws,)``."""
     key = (_coarse(n),) if n < _NULL_ROWS else (-1,)
@@ -130,18 +138,27 @@ def class_pvalues(
     Returns:
         ``(E,)``.
     """
-    n = len(classes)
-    ranks = _random_ranks(y, rng)
-    some = classes if n <= _NULL_ROWS else rng.permutation(classes)[:_NULL_ROWS]
+    ranks = random_ranks(y, rng)
+    return pvalues_of_classes(classes, ranks, class_null(classes, draws, rng, {} if nulls is None else nulls))
+
+
+def pvalues_of_classes(classes: NDArray[np.int64], ranks: Ranks, null: Floats) -> Floats:
+    """:func:`class_pvalues` with the ranks ``(N, E)`` of the columns and the null distribution in ascending order."""
+    basis, classes = _basis(len(classes)), np.unique(classes, return_inverse=True)[1]
+    observed = [_between(classes, basis[torch.tensor(column)][None])[0] for column in ranks.T]
+    exceeding = len(null) - np.searchsorted(null, np.array(observed) - 1e-9, "left")
+    return np.asarray((1 + exceeding) / (1 + len(null)))
+
+
+@isolated()
+def class_null(classes: NDArray[np.int64], draws: int, rng: np.random.Generator, nulls: Nulls) -> Floats:
+    """The null distribution of :func:`class_pvalues`, in ascending order, from or added to ``nulls``: ``(draws,)``."""
+    some = classes if len(classes) <= _NULL_ROWS else rng.permutation(classes)[:_NULL_ROWS]
     _, some = np.unique(some, return_inverse=True)
-    nulls = {} if nulls is None else nulls
     key = (0, *sorted(map(_coarse, np.bincount(some).tolist())))
     if key not in nulls:
         nulls[key] = np.sort(_null_between(some, draws, rng))
-    basis, classes = _basis(n), np.unique(classes, return_inverse=True)[1]
-    observed = [_between(classes, basis[torch.from_numpy(column)][None])[0] for column in ranks.T]
-    exceeding = draws - np.searchsorted(nulls[key], np.array(observed) - 1e-9, "left")
-    return np.asarray((1 + exceeding) / (1 + draws))
+    return nulls[key]
 
 
 def _null_between(classes: NDArray[np.int64], draws: int, rng: np.random.Generator) -> Floats:
@@ -185,14 +202,15 @@ def _largest(sums: list[Tensor], degrees: list[int]) -> Floats:
     return np.asarray(-np.log(np.maximum(np.minimum.reduce(tails), np.finfo(float).tiny)))
 
 
-def _random_ranks(samples: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
+def random_ranks(samples: Floats, rng: np.random.Generator) -> Ranks:
     """Ranks 0..N-1 in each column, ties in random order."""
-    ranks = np.empty(samples.shape, dtype=np.int64)
+    ranks = np.empty(samples.shape, dtype=np.int64, order="F")
     for j, column in enumerate(samples.T):
         ranks[np.lexsort((rng.random(len(column)), column)), j] = np.arange(len(column))
     return ranks
 
 
+@lru_cache(maxsize=2)
 def _basis(n: int) -> Tensor:
     """Centred functions of the ranks 0..n-1 with unit norm, ``(n, F)``: the normal score, then cosines."""
     share = (torch.arange(n, dtype=torch.float64) + 0.5) / n
@@ -202,9 +220,9 @@ def _basis(n: int) -> Tensor:
     return torch.cat([(scores / scores.norm())[:, None], cosines], 1).float()
 
 
-def _features(basis: Tensor, ranks: NDArray[np.int64]) -> Tensor:
+def _features(basis: Tensor, ranks: Ranks) -> Tensor:
     """The functions of the ranks of every column, ``(N, columns * F)``."""
-    return basis[torch.from_numpy(ranks)].reshape(len(ranks), -1)
+    return basis[torch.tensor(ranks)].reshape(len(ranks), -1)
 
 
 def _statistics(products: Tensor, n: int) -> Floats:

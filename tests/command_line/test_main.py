@@ -168,6 +168,22 @@ def test_several_bounds_make_a_table(table, capsys):
     assert "  ≤ 0.01  " in default
 
 
+def test_pairwise_goes_on_from_a_file_and_leaves_out_tests(table, capsys, tmp_path):
+    command = ["pairwise", table, "--no-progress", "--jobs", "1"]
+    assert main([*command, "--checkpoint", str(tmp_path / "pairs.jsonl")]) == 0
+    printed = capsys.readouterr().out
+    assert main([*command, "--checkpoint", str(tmp_path / "pairs.jsonl")]) == 0
+    assert capsys.readouterr().out == printed
+    assert main([*command, "--checkpoint", str(tmp_path / "pairs.jsonl"), "--seed", "3"]) == 2
+    assert "pairs.jsonl was written with seed = 0; got 3" in capsys.readouterr().err
+    assert main([*command, "--values-only"]) == 0
+    alone = capsys.readouterr().out
+    assert alone.splitlines()[0].split() == ["x", "y", "nats", "correlation"]
+    assert [line.split()[:3] for line in alone.splitlines()[2:5]] == [
+        line.split()[:3] for line in printed.splitlines()[2:5]
+    ]
+
+
 def test_pairwise_prints_pairs_by_size(table, capsys, tmp_path):
     out = tmp_path / "pairs.png"
     assert main(["pairwise", table, "--plot", str(out), "--no-progress"]) == 0
