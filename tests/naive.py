@@ -162,3 +162,30 @@ def jackknife(statistic, *samples):
     left_out = [statistic(*(side[:i] + side[i + 1 :] for side in samples)) for i in range(n)]
     scatter = (n - 1) / n * sum((value - mean(left_out)) ** 2 for value in left_out)
     return n * statistic(*samples) - (n - 1) * mean(left_out), math.sqrt(scatter)
+
+
+def compared(scores, positives, weights, *, placement="out", hardness=0.0, debias=0.0, least=0.0):
+    # InfoNCE of each row; None without positives. Khosla et al. eq. 2 and 3, Robinson et al. eq. 4 with their code's
+    # importance weights, Chuang et al. eq. 8. positives: columns of each row; weights: of all others, 0 for left out.
+    values = []
+    for row, own, counts in zip(scores, positives, weights, strict=True):
+        if not own:
+            values.append(None)
+            continue
+        others = [j for j in range(len(row)) if j not in own]
+        number = sum(counts[j] for j in others)
+        negatives = sum(counts[j] * math.exp(row[j]) for j in others)
+        if hardness:
+            tilted = sum(counts[j] * math.exp((1 + hardness) * row[j]) for j in others)
+            negatives = number * tilted / sum(counts[j] * math.exp(hardness * row[j]) for j in others)
+        if debias:
+            positive = mean(math.exp(row[p]) for p in own)
+            negatives = (negatives - debias * number * positive) / (1 - debias)
+            negatives = max(negatives, number * math.exp(least))
+        total = sum(math.exp(row[p]) for p in own) + negatives
+        if placement == "out":
+            value = mean(math.log(math.exp(row[p]) / total) for p in own)
+        else:
+            value = math.log(mean(math.exp(row[p]) for p in own) / total)
+        values.append(value + math.log(len(own) + number))
+    return values

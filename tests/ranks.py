@@ -45,6 +45,16 @@ SCORED = {
 }
 WHOLE = {name: (name, {}) for name in bounds.names() if name not in ("infonce", "cpc")}
 ALL = EXCHANGED | SCORED | WHOLE
+#: Bounds with options of a call, by their names in :func:`options_of`.
+PAIRED = {
+    "infonce negatives labels": ("infonce", {"critic": "cosine"}, ("negatives", "labels")),
+    "infonce symmetric mask": ("infonce", {"symmetric": True}, ("mask",)),
+    "infonce each weights": ("infonce", {"hardness": 0.5}, ("each", "weights")),
+    "infonce concat labels": ("infonce", {"critic": "concat"}, ("negatives", "labels", "mask")),
+    "cpc debiased": ("cpc", {"normalize": True, "debias": 0.1, "symmetric": True}, ()),
+    "cpc in positives": ("cpc", {"placement": "in"}, ("positives", "row_weights")),
+    "cpc negatives": ("cpc", {}, ("negatives",)),
+}
 X_DIM, Y_DIM, IN = 6, 5, 4
 
 
@@ -55,12 +65,42 @@ class Model(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.x, self.y = nn.Linear(IN, X_DIM), nn.Linear(IN, Y_DIM)
-        name, settings = ALL[case]
+        name, settings = (ALL | PAIRED)[case][:2]
         bound = bounds.get(name)(X_DIM, Y_DIM, **settings)
         self.bound = GlobalBatch(bound, **options) if shared else bound
+        self.name = name
 
-    def forward(self, x, y):
-        return self.bound(self.x(x), self.y(y))
+    def further(self, negatives):
+        return self.x(negatives) if self.name == "cpc" else self.y(negatives)
+
+    def forward(self, x, y, **options):
+        if "negatives" in options:
+            options["negatives"] = self.further(options["negatives"])
+        return self.bound(self.x(x), self.y(y), **options)
+
+
+def options_of(case, part, dtype):
+    """The options of a case for some rows."""
+    if case not in PAIRED:
+        return {}
+    generator = torch.Generator().manual_seed(5)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    found = {
+        "negatives": normal(ROWS, IN)[part],
+        "each": normal(ROWS, 3, IN)[part],
+        "mask": (normal(ROWS, ROWS) > 0.5)[part],
+        "positives": (normal(ROWS, ROWS) > 0.8)[part],
+        "weights": normal(ROWS, ROWS).abs()[part],
+        "row_weights": normal(ROWS).abs()[part],
+        "labels": (torch.arange(ROWS) % 5)[part],
+    }
+    if {"negatives", "mask"} <= set(PAIRED[case][2]):  # as many pairs as negatives: of all candidates
+        found["mask"] = torch.nn.functional.pad(found["mask"], (0, ROWS))
+    renamed = {"each": "negatives", "row_weights": "weights"}
+    return {renamed.get(name, name): found[name] for name in PAIRED[case][2]}
 
 
 def data(dtype=torch.float64, rows=ROWS):
@@ -74,7 +114,7 @@ def step(case, part=slice(None), *, shared=False, dtype=torch.float64, rows=ROWS
     model = Model(case, shared, **options).to(dtype)
     x, y = (side[part].clone().requires_grad_() for side in data(dtype, rows))
     torch.manual_seed(2)  # of bounds that draw
-    value = model(x, y)
+    value = model(x, y, **options_of(case, part, dtype))
     value.backward()
     distributed.average_gradients(model.parameters())
     named = {name.replace("bound.bound.", "bound."): p for name, p in model.named_parameters()}
@@ -94,6 +134,16 @@ def loss_and_pointwise(case, part=slice(None), *, shared=False):
     return {"loss": loss.detach(), "pointwise": pointwise.detach(), "x": model.x.weight.grad.clone()}
 
 
+def paired_pointwise(case, part=slice(None), *, shared=False):
+    model = Model(case, shared).double()
+    x, y = data()
+    options = options_of(case, part, torch.float64)
+    if "negatives" in options:
+        options["negatives"] = model.further(options["negatives"])
+    with torch.no_grad():
+        return {"pointwise": model.bound.pointwise(model.x(x[part]), model.y(y[part]), **options)}
+
+
 def slices(sizes):
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     return [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
@@ -107,6 +157,9 @@ def cases(rank, world, folder):
         part = slices(sizes)[rank]
         for case in ALL:
             yield f"{case}, {how}, gather", lambda case=case, part=part: step(case, part, shared=True)
+        for case in PAIRED:
+            yield f"{case}, {how}, gather", lambda case=case, part=part: step(case, part, shared=True)
+            yield f"{case}, {how}, pointwise", lambda case=case, part=part: paired_pointwise(case, part, shared=True)
         for case in EXCHANGED:
             yield f"{case}, {how}, ring", lambda case=case, part=part: step(case, part, shared=True, exchange="ring")
             yield (

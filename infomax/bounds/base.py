@@ -122,7 +122,7 @@ class Bound(nn.Module, abc.ABC):
             raise ValueError(f"x must have at least {least} rows for {type(self).__name__}; got {len(x)}")
         first = next(self.parameters(), None)
         if first is not None and not x.dtype == y.dtype == first.dtype:
-            self._check_dtypes(x, y)
+            self.check_dtypes(x=x, y=y)
 
     def in_range(self, function: Callable[..., T], *inputs: Tensor) -> T:
         """``function(*inputs)``, for a network of the bound: in float32 under float16 autocast.
@@ -134,10 +134,10 @@ class Bound(nn.Module, abc.ABC):
         with without_autocast(inputs[0]):
             return function(*map(widened, inputs))
 
-    def _check_dtypes(self, x: Tensor, y: Tensor) -> None:
+    def check_dtypes(self, **values: Tensor) -> None:
         """Raise ``TypeError`` for a dtype that no parameter has, and that autocast does not convert."""
         own = list(dict.fromkeys(p.dtype for p in self.parameters() if p.is_floating_point()))
-        for argument, value in (("x", x), ("y", y)):
+        for argument, value in values.items():
             mixed = autocast_type(value) is not None and torch.float64 not in (value.dtype, *own)
             if own and value.dtype not in own and not mixed:
                 raise TypeError(

@@ -16,11 +16,13 @@ from infomax.critics.networks import (
     GaussianResidual,
     Predictor,
     Separable,
-    Temperature,
     embedding,
+    largest_score,
     make,
     names,
 )
+from infomax.critics.temperature import Temperature, make_temperature
+from infomax.critics.tempered import Tempered, with_temperature
 from infomax.exceptions import warn_of_new_name
 
 __all__ = [
@@ -32,11 +34,15 @@ __all__ = [
     "Predictor",
     "Separable",
     "Temperature",
+    "Tempered",
     "embedding",
+    "largest_score",
     "make",
+    "make_temperature",
     "names",
     "reset",
     "score_pairs",
+    "with_temperature",
 ]
 
 

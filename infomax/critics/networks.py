@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from infomax.critics.joint import score_pairs
+from infomax.critics.temperature import TEMPERATURES, Temperature, make_temperature
 from infomax.exceptions import warn_of_new_name
 from infomax.scores.precision import normalized, products
 from infomax.statistics.gaussian import fit_gaussian
@@ -60,7 +61,7 @@ class _InnerProduct(nn.Module, abc.ABC):
         return products(*self.embed(x, y))
 
 
-class _ScaledInnerProduct(nn.Module, abc.ABC):
+class ScaledInnerProduct(nn.Module, abc.ABC):
     """A critic whose scores are the inner products of two embeddings, divided by a temperature."""
 
     temperature: Temperature
@@ -78,6 +79,10 @@ class _ScaledInnerProduct(nn.Module, abc.ABC):
         a, b = self._sides(x, y)
         scores: Tensor = self.temperature(products(a, b))
         return scores
+
+    def largest_score(self) -> Tensor | None:
+        """The largest absolute score, 0-d, or ``None`` if there is no limit."""
+        return None
 
 
 class Separable(_InnerProduct):
@@ -124,12 +129,12 @@ class Bilinear(_InnerProduct):
         return x @ self.weight, y
 
 
-class Cosine(_ScaledInnerProduct):
+class Cosine(ScaledInnerProduct):
     r""":math:`f(x, y) = \cos(Ax, By) / T`. The scores lie within ±1/T: training is stable, and values have a ceiling.
 
     Args:
         x_dim, y_dim: dimensions of x and y. embed_dim: dimension of the two projections.
-        temperature: initial T. learn_temperature: whether T is learned.
+        temperature: initial T. learn_temperature: whether T is learned. temperature_limits: see :class:`Temperature`.
     """
 
     def __init__(
@@ -140,39 +145,18 @@ class Cosine(_ScaledInnerProduct):
         embed_dim: int = 32,
         temperature: float = 0.1,
         learn_temperature: bool = True,
+        temperature_limits: tuple[float, float] = TEMPERATURES,
     ) -> None:
         super().__init__()
         self.project_x = nn.Linear(x_dim, embed_dim)
         self.project_y = nn.Linear(y_dim, embed_dim)
-        self.temperature = Temperature(temperature, learn=learn_temperature)
+        self.temperature = Temperature(temperature, learn=learn_temperature, limits=temperature_limits)
 
     def _sides(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return normalized(self.project_x(x)), normalized(self.project_y(y))
 
-
-class Temperature(nn.Module):
-    """Divides scores by a positive temperature, learned in log space or fixed."""
-
-    log_temperature: Tensor
-
-    def __init__(self, initial: float = 1.0, *, learn: bool = False) -> None:
-        super().__init__()
-        if not initial > 0:
-            raise ValueError(f"temperature must be positive; got {initial}")
-        self.initial = initial
-        value = torch.tensor(math.log(initial))
-        if learn:
-            self.log_temperature = nn.Parameter(value)
-        else:
-            self.register_buffer("log_temperature", value)
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Restore the initial temperature."""
-        self.log_temperature.fill_(math.log(self.initial))
-
-    def forward(self, scores: Tensor) -> Tensor:
-        return scores * torch.exp(-self.log_temperature)
+    def largest_score(self) -> Tensor | None:
+        return self.temperature.inverse()
 
 
 class Concat(nn.Module):
@@ -277,13 +261,14 @@ class GaussianResidual(nn.Module):
         return u, v, u.square() @ half, v.square() @ half
 
 
-class Predictor(_ScaledInnerProduct):
+class Predictor(ScaledInnerProduct):
     r""":math:`f(x, y) = x^\top G(y)`, the critic of CPC: G predicts x from y.
 
     Args:
         x_dim, y_dim: dimensions of x and y. hidden: widths of the hidden layers of G; without any, G is linear.
         normalize: score by the cosine of x and G(y).
         temperature: divisor of the scores; a positive number, or "learned" (initially 0.1).
+        temperature_limits: see :class:`Temperature`.
     """
 
     def __init__(
@@ -294,18 +279,19 @@ class Predictor(_ScaledInnerProduct):
         hidden: Sequence[int] = (),
         normalize: bool = False,
         temperature: float | str = 1.0,
+        temperature_limits: tuple[float, float] = TEMPERATURES,
     ) -> None:
         super().__init__()
-        if isinstance(temperature, str) and temperature != "learned":
-            raise ValueError(f"temperature must be a positive number or 'learned'; got {temperature!r}")
         self.predict = MLP(y_dim, hidden, x_dim)
         self.normalize = normalize
-        learn = isinstance(temperature, str)
-        self.temperature = Temperature(0.1 if isinstance(temperature, str) else temperature, learn=learn)
+        self.temperature = make_temperature(temperature, temperature_limits)
 
     def _sides(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         predicted = self.predict(y)
         return (normalized(x), normalized(predicted)) if self.normalize else (x, predicted)
+
+    def largest_score(self) -> Tensor | None:
+        return self.temperature.inverse() if self.normalize else None
 
 
 _CRITICS: dict[str, Callable[[int, int], nn.Module]] = {
@@ -342,6 +328,13 @@ def make(critic: str | nn.Module, x_dim: int, y_dim: int) -> nn.Module:
     if critic not in _CRITICS:
         raise ValueError(f"critic must be a module or one of {', '.join(_CRITICS)}; got {critic!r}")
     return _CRITICS[critic](x_dim, y_dim)
+
+
+def largest_score(critic: nn.Module) -> Tensor | None:
+    """The largest absolute score of a critic, 0-d, or ``None`` if it has no method ``largest_score`` or no limit."""
+    method = getattr(critic, "largest_score", None)
+    largest: Tensor | None = method() if callable(method) else None
+    return largest
 
 
 def embedding(critic: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -14,12 +14,17 @@ from infomax.bounds import Bound, objectives
 from infomax.bounds.contrastive import Contrastive, Discriminative
 from infomax.bounds.nce import CPC, InfoNCE
 from infomax.bounds.objectives import Scores
+from infomax.bounds.options import given
 from infomax.critics import networks as critics
+from infomax.distributed.candidates import compared, mean
 from infomax.distributed.inner_products import Exchange, SharedProducts
 from infomax.distributed.ranks import Shares, active, agree, gather, gathered, summed, world_size
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+    from typing_extensions import Unpack
+
+    from infomax.bounds.options import PairOptions
 
 
 class GlobalBatch(Bound):
@@ -43,6 +48,11 @@ class GlobalBatch(Bound):
       With ``exchange="ring"``, for InfoNCE and CPC, no rank holds all embeddings either. Blocks of them travel from
       rank to rank. This costs four matrix products instead of three, and 1.5 times the traffic.
     - InfoNCE and CPC with other critics exchange the side of the negatives. A rank scores its own rows against all.
+    - InfoNCE and CPC with options of a call, or with ``hardness`` or ``debias``, exchange embeddings of the candidates
+      if the critic has them, otherwise the candidates; the backward pass exchanges their gradients. ``negatives`` for
+      all rows are those of all ranks together, after all pairs; ``labels`` are compared across ranks. ``mask``,
+      ``positives`` and ``weights`` have a row for each of the rank's own pairs, and a column for each of its own pairs
+      (n, n), for each pair of all ranks, or for each candidate. ``exchange="ring"`` is refused.
     - Other bounds exchange x, y and all further arguments (such as labels), and each rank computes the whole value.
       This works for any bound, at the cost of one process with the whole batch. A bound that draws random numbers
       draws different ones on each rank. :meth:`pointwise`, and bounds that need single scores (``interpolated``), work
@@ -89,18 +99,24 @@ class GlobalBatch(Bound):
     def extra_repr(self) -> str:
         return f"exchange={self.exchange!r}"
 
-    def forward(self, x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
-        """The bound on the pairs of all ranks, 0-d, in nats, equal on all ranks. ``more`` is passed to the bound."""
+    def forward(self, x: Tensor, y: Tensor, *more: Tensor, **options: Unpack[PairOptions]) -> Tensor:
+        """The bound on the pairs of all ranks, 0-d, in nats, equal on all ranks. All else is passed to the bound."""
         bound = self.bound
+        comparing = self._comparing(options)
+        if comparing is not None:
+            return mean(compared(comparing, x, y, options, self.group), self.group)
+        if given(options):
+            value: Tensor = bound(x, y, *more, **options)
+            return value
         if active(self.group) and _scores_only(bound):
             return self._of_scores(bound, bound.objective, bound, x, y)
         return self._of_all(bound, x, y, *more)
 
-    def loss(self, x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
+    def loss(self, x: Tensor, y: Tensor, *more: Tensor, **options: Unpack[PairOptions]) -> Tensor:
         """The bound's loss on the pairs of all ranks, 0-d."""
         bound, loss = self.bound, type(self.bound).loss
-        if loss is Bound.loss:
-            return -self.forward(x, y, *more)
+        if loss in (Bound.loss, InfoNCE.loss):
+            return -self.forward(x, y, *more, **options)
         if (
             active(self.group)
             and _scores_only(bound)
@@ -115,10 +131,15 @@ class GlobalBatch(Bound):
             return self.loss(x, y)
         return self._of_all(self.bound.validation_loss, x, y)
 
-    def pointwise(self, x: Tensor, y: Tensor) -> Tensor:
+    def pointwise(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Tensor:
         """Log-ratios of this rank's pairs with the negatives of all ranks, ``(n,)``, nats; each rank computes all."""
+        comparing = self._comparing(options)
+        if comparing is not None:
+            found = compared(comparing, x, y, options, self.group)
+            return torch.stack([comparison.log_ratios() for comparison in found]).mean(0)
         if not active(self.group):
-            return self.bound.pointwise(x, y)
+            value: Tensor = self.bound.pointwise(x, y, **options)  # type: ignore[misc]
+            return value
         shares, _ = self._agreed(x, y)
         return self.bound.pointwise(gathered(x, shares), gathered(y, shares))[shares.own]
 
@@ -133,6 +154,17 @@ class GlobalBatch(Bound):
     def warm_start(self, x: Tensor, y: Tensor) -> None:
         """Warm-start the bound from the samples of all ranks."""
         self.bound.warm_start(gather(x, self.group), gather(y, self.group))
+
+    def _comparing(self, options: PairOptions) -> InfoNCE | None:
+        """The bound if each rank compares its own rows with the candidates of all ranks, because of its options."""
+        bound = self.bound
+        if not active(self.group) or not (given(options) or (isinstance(bound, InfoNCE) and not bound.rule.plain)):
+            return None
+        if not isinstance(bound, InfoNCE):
+            raise TypeError(f"{', '.join(options)} need InfoNCE or CPC; got {type(bound).__name__}")
+        if self.exchange == "ring":
+            raise ValueError("exchange must be 'gather' with options of pairs, hardness or debias; got 'ring'")
+        return bound
 
     def _of_all(self, function: Callable[..., Tensor], x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
         """Evaluate a function of the rows of all ranks on every rank."""

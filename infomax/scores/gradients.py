@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from infomax.scores.pairs import Pairs
 from infomax.scores.statistics import Statistic, gradients, statistics
 from infomax.scores.tiles import Sums, log_sums, softplus_sums
 
@@ -26,7 +27,7 @@ class Tiling:
     narrow: torch.dtype | None = None
 
 
-def _not_compiled(function: F) -> F:
+def not_compiled(function: F) -> F:
     """Exclude a function from ``torch.compile``, which would unroll its loops.
 
     ``torch.compiler.disable`` imports the compiler, which takes as long as to import torch. It is therefore applied
@@ -44,7 +45,7 @@ def _not_compiled(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
-@_not_compiled
+@not_compiled
 def fused_sum(
     a: Tensor,
     b: Tensor,
@@ -67,7 +68,28 @@ def fused_sum(
     return value
 
 
-@_not_compiled
+@not_compiled
+def log_sum_of_pairs(
+    a: Tensor, b: Tensor, first: Tensor | None, row_weights: Tensor, *, pairs: Pairs, tiling: Tiling
+) -> Tensor:
+    r""":math:`\sum_i r_i \log(e^{f_i} + \sum_j w_{ij} e^{s_{ij}})`, 0-d, over the entries that count.
+
+    The gradient is computed in the same pass: three matrix products.
+
+    Args:
+        a, b: ``(N, D)`` and ``(K, D)``.
+        first: f, ``(N,)``; ``None`` for no such term.
+        row_weights: r, ``(N,)``; a constant.
+        pairs: which entries count, and how often.
+    """
+    enabled = torch.is_grad_enabled()
+    sides = (enabled and a.requires_grad, enabled and b.requires_grad)
+    job = _PairsJob(pairs, tiling, sides)
+    value: Tensor = _OfPairs.apply(a, b, first, row_weights, job)[0]  # type: ignore[no-untyped-call]
+    return value
+
+
+@not_compiled
 def row_statistics(a: Tensor, b: Tensor, wanted: Sequence[Statistic], tiling: Tiling) -> list[Tensor]:
     """Several statistics, ``(N,)`` each, from one pass. The backward pass recomputes the tiles: four products."""
     return list(_Statistics.apply(a, b, tuple(wanted), tiling)[: len(wanted)])  # type: ignore[no-untyped-call]
@@ -131,6 +153,59 @@ class _Fused(Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
         return _one_by_one(_Fused, info.batch_size, in_dims, arguments)
+
+
+@dataclass(frozen=True)
+class _PairsJob:
+    pairs: Pairs
+    tiling: Tiling
+    sides: tuple[bool, bool]
+
+
+class _OfPairs(Function):
+    """The value and its gradients by a, b and first; :func:`log_sum_of_pairs` returns only the value."""
+
+    @staticmethod
+    def forward(
+        a: Tensor, b: Tensor, first: Tensor | None, row_weights: Tensor, job: _PairsJob
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        weights = row_weights.to(torch.promote_types(a.dtype, torch.float32))
+        if not len(a):  # a rank without rows
+            empty = None if first is None else torch.zeros_like(first)
+            return weights.sum(), torch.zeros_like(a), torch.zeros_like(b), empty
+        sums = log_sums(
+            a,
+            b,
+            gradients=job.sides,
+            tile=job.tiling.tile,
+            narrow=job.tiling.narrow,
+            pairs=job.pairs,
+            first=first,
+            row_weights=weights,
+        )
+        value = torch.where(weights > 0, weights * sums.rows, 0.0).sum()
+        of_first = None if first is None else torch.exp(first - sums.rows).mul_(weights).to(first.dtype)
+        of_a, of_b = (s if s is None else s.to(of.dtype) for s, of in ((sums.of_a, a), (sums.of_b, b)))
+        return value, of_a, of_b, of_first
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
+        ctx.mark_non_differentiable(*(each for each in output[1:] if each is not None))
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[:3], *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        a, b, first, *slopes = ctx.saved_tensors
+        if weight is None:
+            return (None,) * 5
+        sources = [each for each in (weight, a, b, first) if each is not None]
+        found = (each if each is None else _first(each * weight.to(each.dtype), *sources) for each in slopes)
+        return *found, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+        return _one_by_one(_OfPairs, info.batch_size, in_dims, arguments)
 
 
 class _Statistics(Function):

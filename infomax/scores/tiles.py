@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from infomax.scores.walk import LOG2_E, Walk, add_product, arithmetic
+from infomax.scores.pairs import Pairs
+from infomax.scores.walk import LOG2_E, SAFE_EXPONENT, Walk, add_product, arithmetic
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,9 @@ def log_sums(
     gradients: tuple[bool, bool] = (True, True),
     tile: tuple[int, int] | None = None,
     narrow: torch.dtype | None = None,
+    pairs: Pairs | None = None,
+    first: Tensor | None = None,
+    row_weights: Tensor | None = None,
 ) -> Sums:
     r""":math:`L_i = \log \sum_j e^{s_{ij}}` of every row, and the gradients of one function of them.
 
@@ -58,6 +62,10 @@ def log_sums(
         tile: rows and columns of a tile; by default 512 and 2,048 on a CPU, with fewer rows if there are many columns.
         narrow: a type such as bfloat16, in which the two products of the gradients are computed. It does not affect
             the sums.
+        pairs: which entries count, and how often.
+        first: a number :math:`f_i` of each row that counts as one more score, ``(N,)``.
+        row_weights: weights :math:`r_i` of the rows in the differentiated :math:`\sum_i r_i L_i`, ``(N,)``; only for
+            "rows".
 
     Raises:
         ValueError: for shapes that do not match, and a tile without rows or columns.
@@ -68,8 +76,8 @@ def log_sums(
     walk = Walk(a, b, tile, without=without, narrow=narrow, keep=gradients[1])
     with arithmetic(walk):
         of_a, of_b = _like(walk.a, gradients[0]), _like(walk.b, gradients[1])
-        blocks = _Exponentials(walk, limit, of_a, any(gradients))
-        rows = _sums_of_rows(blocks, of_a, of_b) if over == "rows" else _sum_of_all(blocks, of_a, of_b)
+        blocks = _Exponentials(walk, limit, of_a, slopes=any(gradients), pairs=pairs, first=first)
+        rows = _sums_of_rows(blocks, of_a, of_b, row_weights) if over == "rows" else _sum_of_all(blocks, of_a, of_b)
         return Sums(rows / LOG2_E, of_a, of_b)
 
 
@@ -125,23 +133,44 @@ class _Exponentials:
         limit: the scores are clipped to ±limit, in nats.
         of_a: ``None``, or zeros.
         slopes: whether gradients are computed; clipped scores do not contribute to them.
+        pairs, first: see :func:`log_sums`.
     """
 
-    def __init__(self, walk: Walk, limit: float, of_a: Tensor | None, slopes: bool) -> None:
-        self.walk, self.limit, self.of_a, self.slopes = walk, limit * LOG2_E, of_a, slopes
-        self.shifted = not walk.safe(limit)
+    def __init__(
+        self,
+        walk: Walk,
+        limit: float,
+        of_a: Tensor | None,
+        *,
+        slopes: bool,
+        pairs: Pairs | None = None,
+        first: Tensor | None = None,
+    ) -> None:
+        self.walk, self.limit, self.of_a, self.slopes, self.pairs = walk, limit * LOG2_E, of_a, slopes, pairs
+        masked = pairs is not None and pairs.mask is not None
+        self._scratch = walk.a.new_empty(walk.rows * walk.columns if masked else 0)
+        self.first = None if first is None else first.to(walk.a.dtype)[:, None] * LOG2_E
+        self.shifted = not walk.safe(limit) or (self.first is not None and float(self.first.max()) > SAFE_EXPONENT)
 
     def __iter__(self) -> Iterator[_Block]:
         least = torch.finfo(self.walk.a.dtype).min if self.shifted else 0.0
         for rows in self.walk.blocks():
             scaled = self.walk.a[rows] * LOG2_E
             block = _Block(rows, scaled.new_zeros(len(scaled), 1), scaled.new_full((len(scaled), 1), least), [])
+            if self.first is not None:
+                if self.shifted:
+                    block.shift.copy_(self.first[rows].clamp_min(least))
+                block.total.copy_(torch.exp2(self.first[rows] - block.shift))
             for columns, scores in self.walk.tiles(rows, scaled):
                 inside = self._clip(scores)
                 self.walk.diagonal(scores, rows, columns).fill_(-math.inf)
+                if self.pairs is not None:
+                    self.pairs.leave_out(scores, rows, columns, self._scratch)
                 if self.shifted:
                     self._shift(scores, block)
                 scores.exp2_()
+                if self.pairs is not None:
+                    self.pairs.weigh(scores, rows, columns)
                 block.total.add_(scores.sum(1, keepdim=True))
                 if inside is not None:
                     scores.mul_(inside)
@@ -171,16 +200,19 @@ class _Exponentials:
         scores.sub_(greatest)
 
 
-def _sums_of_rows(blocks: _Exponentials, of_a: Tensor | None, of_b: Tensor | None) -> Tensor:
-    """Log-sums of the rows, in powers of two; ``of_a`` and ``of_b`` become the gradients of their sum."""
+def _sums_of_rows(
+    blocks: _Exponentials, of_a: Tensor | None, of_b: Tensor | None, row_weights: Tensor | None
+) -> Tensor:
+    """Log-sums of the rows, in powers of two; ``of_a`` and ``of_b`` become the gradients of their weighted sum."""
     walk = blocks.walk
     rows = walk.a.new_empty(len(walk.a))
     for block in blocks:
         rows[block.rows] = (block.total.log2() + block.shift)[:, 0]
+        divisor = block.total if row_weights is None else block.total / row_weights[block.rows, None]
         if of_a is not None:
-            of_a[block.rows] /= block.total
+            of_a[block.rows] /= divisor
         if of_b is not None:
-            weighted = walk.a[block.rows] / block.total
+            weighted = walk.a[block.rows] / divisor
             for columns, slopes, shift in block.tiles:
                 factors = weighted * torch.exp2(shift - block.shift) if blocks.shifted else weighted
                 add_product(of_b[columns], slopes.T, walk.narrowed(factors))

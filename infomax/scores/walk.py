@@ -12,7 +12,7 @@ from torch import Tensor
 #: Scores are scaled to powers of two, because exp2 is the fastest exponential.
 LOG2_E = math.log2(math.e)
 #: If all scores, in powers of two, are at most this large, exponentials cannot overflow and need no shift.
-_SAFE_EXPONENT = 60.0
+SAFE_EXPONENT = 60.0
 #: Smallest number of rows in a block.
 _LEAST_ROWS = 64
 
@@ -87,7 +87,7 @@ class Walk:
     def safe(self, limit: float = math.inf) -> bool:
         """Whether the norms of a and b exclude an overflow of the exponentials of scores clipped to ±limit nats."""
         norms = [torch.linalg.vector_norm(side, dim=1).amax() for side in (self.a, self.b)]
-        return min(float(norms[0] * norms[1]), limit) * LOG2_E <= _SAFE_EXPONENT
+        return min(float(norms[0] * norms[1]), limit) * LOG2_E <= SAFE_EXPONENT
 
     def narrowed(self, values: Tensor) -> Tensor:
         """The values in the type of the products of the gradients."""

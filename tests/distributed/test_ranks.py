@@ -44,6 +44,16 @@ def test_value_and_gradients_are_those_of_one_process(found, case):
             assert_is_one_process(found, f"{case}, {how}, {exchange}", alone, sizes, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("case", ranks.PAIRED)
+def test_chosen_pairs_are_those_of_one_process(found, case):
+    alone, pointwise = ranks.step(case), ranks.paired_pointwise(case)["pointwise"]
+    for how, sizes in ranks.PARTS[len(found)].items():
+        assert_is_one_process(found, f"{case}, {how}, gather", alone, sizes, rtol=1e-9, atol=1e-12)
+        for of_rank, part in zip(found, ranks.slices(sizes), strict=True):
+            came = of_rank[f"{case}, {how}, pointwise"]["pointwise"]
+            torch.testing.assert_close(came, pointwise[part], rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("case", ranks.EXCHANGED)
 def test_float32_differs_by_rounding(found, case):
     """By 1e-6 of the length of all parameters' gradients together, of x's and of y's: single ones may cancel out."""
