@@ -98,6 +98,16 @@ def jensen_shannon(scores):
     return 0.5 * (mean(map(math.log, joint)) + mean(math.log(1 - d) for d in product)) + math.log(2)
 
 
+def pairwise_sigmoid(scores):
+    # Zhai et al., Algorithm 1: log sigmoid of z_ij times the logit, summed over all pairs, divided by N.
+    n, total = len(scores), 0.0
+    for i in range(n):
+        for j in range(n):
+            z = 1 if i == j else -1
+            total += math.log(1 / (1 + math.exp(-z * scores[i][j])))
+    return total / n
+
+
 def squared_hellinger(scores):
     # Letizia et al.: 2 - E_p[D] - E_q[1 / D] with D = e^(-f/2).
     return (

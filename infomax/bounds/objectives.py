@@ -254,6 +254,17 @@ def jensen_shannon(scores: Scores) -> Tensor:
     return math.log(2) - 0.5 * (joint + mean_softplus_marginal(scores))
 
 
+def pairwise_sigmoid(scores: Scores) -> Tensor:
+    r"""Log-likelihood of the class of every pair, joint or shuffled, for each row of the scores, 0-d.
+
+    .. math:: -\frac1N \sum_i \Big[\mathrm{softplus}(-f_{ii}) + \sum_{j \ne i} \mathrm{softplus}(f_{ij})\Big]
+
+    Its optimum is the log-ratio less log(N − 1). Zhai, Mustafa, Kolesnikov and Beyer, 2023, arXiv 2303.15343.
+    """
+    scores = checked(scores)
+    return -F.softplus(-scores.diagonal()).mean() - (len(scores) - 1) * mean_softplus_marginal(scores)
+
+
 def squared_hellinger(scores: Scores) -> Tensor:
     r"""Lower bound on :math:`\int (\sqrt p - \sqrt q)^2`: :math:`2 - E_p[e^{-f/2}] - E_q[e^{f/2}]`, at most 2.
 

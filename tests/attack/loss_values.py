@@ -56,6 +56,11 @@ def jensen_shannon(scores):
     return math.log(2) - (joint + product) / 2, 1.0
 
 
+def pairwise_sigmoid(scores):
+    joint, product = -log_expit(np.diag(scores)).mean(), -log_expit(-off_diagonal(scores)).mean()
+    return -joint - (len(scores) - 1) * product, float(len(scores))
+
+
 def squared_hellinger(scores):
     joint, first = tangent_exp(logsumexp(-0.5 * np.diag(scores)) - math.log(len(scores)))
     product, second = tangent_exp(log_mean_off(0.5 * scores))
@@ -126,6 +131,7 @@ def value_of(bound, scores):
         "dv": lambda: donsker_varadhan(scores),
         "mine": lambda: donsker_varadhan(scores),
         "js": lambda: nwj(scores),
+        "siglip": lambda: infonce(scores),
         "smile": lambda: smile(scores, bound.tau),
         "fdime": lambda: mean_score(scores),
         "jsd_lb": lambda: jsd_lower_bound(scores, bound.tangent.item()),
@@ -140,6 +146,7 @@ def loss_of(bound, scores):
     fitted = {
         "infonce_anchor": lambda: anchored_classification(scores, bound.anchor or len(scores) - 1),
         "js": lambda: jensen_shannon(scores),
+        "siglip": lambda: pairwise_sigmoid(scores + bound.bias.item() - math.log(len(scores) - 1)),
         "smile": lambda: jensen_shannon(scores),
         "fdime": lambda: DIVERGENCES[bound.divergence](scores),
     }.get(bound.name, lambda: value_of(bound, scores))

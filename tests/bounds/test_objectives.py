@@ -15,7 +15,9 @@ matrices = st.integers(2, 6).flatmap(
 )
 
 
-@pytest.mark.parametrize("name", ["infonce", "nwj", "donsker_varadhan", "jensen_shannon", "squared_hellinger"])
+@pytest.mark.parametrize(
+    "name", ["infonce", "nwj", "donsker_varadhan", "jensen_shannon", "squared_hellinger", "pairwise_sigmoid"]
+)
 @given(scores=matrices)
 def test_equals_plain_loops(name, scores):
     value = getattr(objectives, name)(torch.tensor(scores, dtype=torch.float64))
