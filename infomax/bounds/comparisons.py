@@ -13,6 +13,7 @@ is needed are log-sums, tiles.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -20,9 +21,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from infomax.scores.gradients import Tiling, log_sum_of_pairs, not_compiled
+from infomax.scores.gradients import Tiling, log_sum_of_pairs, not_compiled, row_statistics
 from infomax.scores.pairs import Pairs
 from infomax.scores.precision import products, widened, without_autocast
+from infomax.scores.statistics import LogSums
 from infomax.scores.walk import LOG2_E
 
 Placement = Literal["out", "in"]
@@ -90,23 +92,58 @@ class Comparison:
             return log_ratios(_joined(self.scores, self.more), self.pairs, self.counts, self.rule, self.least)
         return _in_blocks(self)
 
-    def mean(self, total: Tensor | None = None) -> Tensor:
-        """The weighted sum of the rows' values over ``total``, by default the sum of the weights: 0-d, in nats."""
+    def mean(self, total: Tensor | None = None, *, in_batch: Tensor | None = None) -> Tensor:
+        """The weighted sum of the rows' values over ``total``, by default the sum of the weights: 0-d, in nats.
+
+        ``in_batch``: log-sums of each row over the batch alone, ``(N,)``, if they are known.
+        """
         weights = self.row_weights / (self.row_weights.sum() if total is None else total)
         if isinstance(self.scores, Tensor) or not self.rule.of_log_sums:
             values = self.log_ratios()
             return (values * weights.to(values.dtype)).sum()
-        a, b = (widened(side) for side in self.scores)
+        a, b = self.scores
+        wide_a, wide_b = widened(a), widened(b)
         with without_autocast(a):
-            first = None
-            if self.more is not None:
-                own = widened(self.more)
-                first = _log_sum(own + self.pairs.log_weights(own.dtype, slice(len(b), None)))
-            tiling = self.tiling or Tiling()
-            joint = log_sum_of_pairs(*self.scores, first, weights, pairs=self.pairs, tiling=tiling)
+            own = (self.pairs.mean_of_positives(wide_a, wide_b) * weights.to(wide_a.dtype)).sum()
+            joint = self._joint_in_tiles(weights, in_batch)
             constant = (weights * (self.counts[0] + self.counts[1]).clamp_min(1).log()).sum()
-            own = (self.pairs.mean_of_positives(a, b) * weights.to(a.dtype)).sum()
             return own - joint + constant.to(joint.dtype)
+
+    def _joint_in_tiles(self, weights: Tensor, in_batch: Tensor | None) -> Tensor:
+        """The weighted sum of the log-sums of positives and negatives, 0-d."""
+        a, b = self.scores
+        first, pairs = in_batch, self.pairs
+        if self.more is not None:
+            more = widened(self.more)
+            of_more = _log_sum(more + pairs.log_weights(more.dtype, slice(len(b), None)))
+            first = of_more if first is None else torch.logaddexp(first, of_more)
+        if in_batch is not None:
+            b, pairs = b[len(a) :], pairs.beyond(len(a))
+            if first is not None and not len(b):
+                return (first * weights.to(first.dtype)).sum()
+        return log_sum_of_pairs(a, b, first, weights, pairs=pairs, tiling=self.tiling or Tiling())
+
+
+def mean_of(found: Sequence[Comparison]) -> Tensor:
+    """The mean of the comparisons' means, 0-d; those of rows and of columns of the same scores share one pass."""
+    if len(found) == 1:
+        return found[0].mean()
+    rows, columns = found
+    if (
+        isinstance(rows.scores, Tensor)
+        or isinstance(columns.scores, Tensor)
+        or not rows.rule.of_log_sums
+        or rows.pairs.positives is not None  # which the partner need not be
+    ):
+        return 0.5 * (rows.mean() + columns.mean())
+    (a, _), (b, _) = rows.scores, columns.scores
+    wanted = (LogSums(), LogSums(by_column=True))
+    sums = row_statistics(a, b, wanted, rows.tiling or Tiling(), pairs=rows.pairs)
+    if not rows.pairs.exclude_self:
+        with without_autocast(a):
+            partners = (widened(a) * widened(b)).sum(1)
+        sums = [torch.logaddexp(each, partners) for each in sums]
+    return 0.5 * (rows.mean(in_batch=sums[0]) + columns.mean(in_batch=sums[1]))
 
 
 def log_ratios(
@@ -114,14 +151,23 @@ def log_ratios(
 ) -> Tensor:
     """:math:`v_i` of each row of scores ``(N, K)``, ``(N,)``, in nats; see :class:`Comparison`."""
     scores = widened(scores)
-    number, total = (count.to(scores.dtype) for count in counts)
+    number, total = counts = counts[0].to(scores.dtype), counts[1].to(scores.dtype)
+    values = _of_joint(scores, pairs, number) if rule.of_log_sums else _of_both(scores, pairs, counts, rule, least)
+    return torch.where(number > 0, values + (number + total).clamp_min(1).log(), 0.0)
+
+
+def _of_joint(scores: Tensor, pairs: Pairs, number: Tensor) -> Tensor:
+    """The mean score of the positives less the log-sum of positives and negatives, ``(N,)``."""
     if pairs.own_partner_alone:
-        own = of_positives = pairs.partners(scores)
+        own = pairs.partners(scores)
     else:
-        log_positives = pairs.log_positives(scores.dtype)
-        of_positives = _log_sum(scores + log_positives)
-        own = (scores * (log_positives == 0)).sum(1) / number.clamp_min(1) if rule.placement == "out" else of_positives
-    log_mean = of_positives - number.clamp_min(1).log()
+        own = (scores * pairs.positive()).sum(1) / number.clamp_min(1)
+    return own - _joint(scores, pairs)
+
+
+def _of_both(scores: Tensor, pairs: Pairs, counts: tuple[Tensor, Tensor], rule: Rule, least: Tensor | None) -> Tensor:
+    """The same from the log-sums of positives and of negatives, with the options of the rule."""
+    number, total = counts
     log_weights = pairs.log_weights(scores.dtype)
     of_negatives = _log_sum(scores + log_weights)
     if rule.hardness:
@@ -129,12 +175,30 @@ def log_ratios(
         up, down = (_log_sum(torch.add(log_weights, scores, alpha=power)) for power in powers)
         log_total = total.clamp_min(torch.finfo(total.dtype).tiny).log()
         of_negatives = torch.where(total > 0, log_total + up - down, of_negatives)
+    if pairs.own_partner_alone:
+        own = of_positives = pairs.partners(scores)
+    else:
+        of_positives = _log_sum(scores + pairs.log_positives(scores.dtype))
+        own = (scores * pairs.positive()).sum(1) / number.clamp_min(1) if rule.placement == "out" else of_positives
+    log_mean = of_positives - number.clamp_min(1).log()
     if rule.debias:
         of_negatives = _debiased(of_negatives, log_mean, total, rule.debias, least)
-    if rule.placement == "in":
-        own = log_mean
-    values = own - torch.logaddexp(of_positives, of_negatives) + (number + total).clamp_min(1).log()
-    return torch.where(number > 0, values, 0.0)
+    return (own if rule.placement == "out" else log_mean) - torch.logaddexp(of_positives, of_negatives)
+
+
+def _joint(scores: Tensor, pairs: Pairs) -> Tensor:
+    """The log-sum of the exponentials of each row's positives and negatives, ``(N,)``."""
+    if pairs.mask is not None or pairs.weights is not None:
+        log_weights = pairs.log_weights(scores.dtype)
+        if pairs.own_partner_alone:
+            pairs.partners(log_weights).zero_()
+        else:
+            log_weights.masked_fill_(pairs.positive(), 0.0)
+        return _log_sum(scores + log_weights)
+    if pairs.exclude_self:
+        scores = scores.clone()
+        pairs.partners(scores).fill_(-torch.inf)
+    return torch.logsumexp(scores, 1)
 
 
 def _log_sum(values: Tensor) -> Tensor:

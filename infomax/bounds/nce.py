@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from infomax.bounds import objectives
 from infomax.bounds.base import Kind, register
 from infomax.bounds.candidates import Batch, Comparing, ceiling, check_rows, comparisons, of_square, sides
-from infomax.bounds.comparisons import Comparison, Placement, Rule
+from infomax.bounds.comparisons import Comparison, Placement, Rule, mean_of
 from infomax.bounds.contrastive import Discriminative
 from infomax.bounds.objectives import Scores
 from infomax.bounds.options import checked, given
@@ -120,7 +120,7 @@ class InfoNCE(Comparing):
     def forward(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Tensor:
         if not given(options):
             return self.objective(self.scores(x, y))
-        return _mean([comparison.mean() for comparison in self.compared(x, y, options)])
+        return mean_of(self.compared(x, y, options))
 
     def loss(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Tensor:
         loss: Tensor = -self(x, y, **options)
@@ -142,7 +142,7 @@ class InfoNCE(Comparing):
 
     def objective(self, scores: Scores) -> Tensor:
         if not self.rule.plain:
-            return _mean([comparison.mean() for comparison in self._square(scores)])
+            return mean_of(self._square(scores))
         return objectives.infonce_both(scores) if self.symmetric else objectives.infonce(scores)
 
     def statistics(self) -> tuple[Statistic, ...]:

@@ -90,9 +90,14 @@ def log_sum_of_pairs(
 
 
 @not_compiled
-def row_statistics(a: Tensor, b: Tensor, wanted: Sequence[Statistic], tiling: Tiling) -> list[Tensor]:
-    """Several statistics, ``(N,)`` each, from one pass. The backward pass recomputes the tiles: four products."""
-    return list(_Statistics.apply(a, b, tuple(wanted), tiling)[: len(wanted)])  # type: ignore[no-untyped-call]
+def row_statistics(
+    a: Tensor, b: Tensor, wanted: Sequence[Statistic], tiling: Tiling, *, pairs: Pairs | None = None
+) -> list[Tensor]:
+    """Several statistics, ``(N,)`` each, from one pass. The backward pass recomputes the tiles: four products.
+
+    ``pairs``: which entries count, and how often; only for log-sums.
+    """
+    return list(_Statistics.apply(a, b, tuple(wanted), tiling, pairs)[: len(wanted)])  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -212,13 +217,15 @@ class _Statistics(Function):
     """The statistics in nats, and then in their own units; :func:`row_statistics` returns only the former."""
 
     @staticmethod
-    def forward(a: Tensor, b: Tensor, wanted: tuple[Statistic, ...], tiling: Tiling) -> tuple[Tensor, ...]:
-        found = statistics(a, b, wanted, tile=tiling.tile)
+    def forward(
+        a: Tensor, b: Tensor, wanted: tuple[Statistic, ...], tiling: Tiling, pairs: Pairs | None
+    ) -> tuple[Tensor, ...]:
+        found = statistics(a, b, wanted, tile=tiling.tile, pairs=pairs)
         return *(values * statistic.unit for statistic, values in zip(wanted, found, strict=True)), *found
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        a, b, ctx.wanted, ctx.tiling = inputs
+        a, b, ctx.wanted, ctx.tiling, ctx.pairs = inputs
         found = output[len(ctx.wanted) :]
         ctx.mark_non_differentiable(*found)
         ctx.set_materialize_grads(False)
@@ -229,8 +236,8 @@ class _Statistics(Function):
         a, b, *found = ctx.saved_tensors
         used = [i for i, weight in enumerate(weights) if weight is not None]
         numbers = [values[i] for values in (found, weights) for i in used]
-        job = _BackwardJob(tuple(ctx.wanted[i] for i in used), ctx.tiling, ctx.needs_input_grad[:2])
-        return *_StatisticsBackward.apply(job, a, b, *numbers), None, None  # type: ignore[no-untyped-call]
+        job = _BackwardJob(tuple(ctx.wanted[i] for i in used), ctx.tiling, ctx.needs_input_grad[:2], ctx.pairs)
+        return *_StatisticsBackward.apply(job, a, b, *numbers), None, None, None  # type: ignore[no-untyped-call]
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
@@ -242,6 +249,7 @@ class _BackwardJob:
     wanted: tuple[Statistic, ...]
     tiling: Tiling
     sides: tuple[bool, bool]
+    pairs: Pairs | None
 
 
 class _StatisticsBackward(Function):
@@ -251,7 +259,8 @@ class _StatisticsBackward(Function):
     def forward(job: _BackwardJob, a: Tensor, b: Tensor, *numbers: Tensor) -> tuple[Tensor | None, Tensor | None]:
         found, weights = numbers[: len(job.wanted)], numbers[len(job.wanted) :]
         each = list(zip(job.wanted, found, weights, strict=True))
-        return gradients(a, b, each, sides=job.sides, tile=job.tiling.tile, narrow=job.tiling.narrow)
+        tiling = job.tiling
+        return gradients(a, b, each, sides=job.sides, tile=tiling.tile, narrow=tiling.narrow, pairs=job.pairs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -60,6 +60,26 @@ class Pairs:
             weights=weights,
         )
 
+    def beyond(self, first: int) -> Pairs:
+        """The pairs of all rows with the candidates from one on."""
+        positives, mask, weights = (
+            None if matrix is None else matrix[:, first:] for matrix in (self.positives, self.mask, self.weights)
+        )
+        return replace(
+            self,
+            shape=(self.shape[0], self.shape[1] - first),
+            start=self.start - first,
+            labels=None if self.labels is None else (self.labels[0], self.labels[1][first:]),
+            positives=positives,
+            mask=mask,
+            weights=weights,
+        )
+
+    @property
+    def matrices(self) -> bool:
+        """Whether a mask or weights change scores."""
+        return self.mask is not None or self.weights is not None
+
     @property
     def own_partner_alone(self) -> bool:
         """Whether each row has one positive, its partner."""
@@ -177,6 +197,17 @@ class Pairs:
                 partners.copy_(kept)
         if self.exclude_self:
             self.partners(scores, rows, columns).fill_(-torch.inf)
+
+    def adjust(self, scores: Tensor, rows: slice, columns: slice, scratch: Tensor) -> None:
+        """:meth:`leave_out`, and add the logs of the weights to scores in powers of two; partners are −inf."""
+        self.leave_out(scores, rows, columns, scratch)
+        if self.weights is None:
+            return
+        logs = scratch[: scores.numel()].view_as(scores).copy_(self.weights[rows, columns])
+        logs.log2_().clamp_min_(lowest(scores.dtype))
+        if not self.own_partner_alone:
+            logs.masked_fill_(self.positive(rows, columns), 0.0)
+        scores.add_(logs)
 
     def weigh(self, exponentials: Tensor, rows: slice, columns: slice) -> None:
         """Multiply the exponentials of a tile by the weights of the negatives."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from infomax.scores.pairs import Pairs
 from infomax.scores.walk import LOG2_E, Walk, add_product, arithmetic
 
 
@@ -115,8 +116,17 @@ class SoftplusSums(Statistic):
         to.addcmul_((tile.scores / LOG2_E).sigmoid_(), weights)
 
 
-def statistics(a: Tensor, b: Tensor, wanted: Sequence[Statistic], *, tile: tuple[int, int] | None) -> list[Tensor]:
+def statistics(
+    a: Tensor,
+    b: Tensor,
+    wanted: Sequence[Statistic],
+    *,
+    tile: tuple[int, int] | None,
+    pairs: Pairs | None = None,
+) -> list[Tensor]:
     """The statistics, ``(N,)`` each, of ``a @ b.T`` with a, b ``(N, D)``, each in its own unit.
+
+    ``pairs``: which entries count, and how often; only for :class:`LogSums`.
 
     Raises:
         as :func:`infomax.scores.tiles.log_sums`.
@@ -124,7 +134,7 @@ def statistics(a: Tensor, b: Tensor, wanted: Sequence[Statistic], *, tile: tuple
     walk = Walk(a, b, tile, without=0)
     with arithmetic(walk):
         found = [walk.a.new_full((len(a),), statistic.start) for statistic in wanted]
-        for _, each in _tiles(walk):
+        for _, each in _tiles(walk, pairs):
             for statistic, values in zip(wanted, found, strict=True):
                 statistic.add(each.part(values, by_column=statistic.by_column), each)
         return found
@@ -138,6 +148,7 @@ def gradients(
     sides: tuple[bool, bool],
     tile: tuple[int, int] | None,
     narrow: torch.dtype | None = None,
+    pairs: Pairs | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients with respect to a and b.
 
@@ -145,14 +156,18 @@ def gradients(
         wanted: each statistic with its values in its unit, and with the gradient with respect to its values in nats,
             ``(N,)`` each.
         sides: whether to compute the gradients with respect to a and to b.
-        narrow: see :func:`infomax.scores.tiles.log_sums`.
+        narrow: see :func:`infomax.scores.tiles.log_sums`. pairs: see :func:`statistics`.
     """
     walk = Walk(a, b, tile, without=0, narrow=narrow)
     with arithmetic(walk):
         of_a, of_b = (
             torch.zeros_like(side) if asked else None for side, asked in zip((walk.a, walk.b), sides, strict=True)
         )
-        for own, each in _tiles(walk):
+        if pairs is not None:  # a row without any entry has no gradient
+            wanted = [
+                (each, found.masked_fill(found == -math.inf, math.inf), weights) for each, found, weights in wanted
+            ]
+        for own, each in _tiles(walk, pairs):
             slopes = torch.zeros_like(each.scores)
             for statistic, found, weights in wanted:
                 own_found, own_weights = (
@@ -167,11 +182,14 @@ def gradients(
         return of_a, of_b
 
 
-def _tiles(walk: Walk) -> Iterator[tuple[Tensor, Tile]]:
+def _tiles(walk: Walk, pairs: Pairs | None) -> Iterator[tuple[Tensor, Tile]]:
     """All tiles, each with the rows of a that belong to it."""
     safe = walk.safe()
+    scratch = walk.a.new_empty(0 if pairs is None or not pairs.matrices else walk.rows * walk.columns)
     for rows in walk.blocks():
         own = walk.a[rows]
         for columns, scores in walk.tiles(rows, own * LOG2_E):
             walk.diagonal(scores, rows, columns).fill_(-math.inf)
+            if pairs is not None:
+                pairs.adjust(scores, rows, columns, scratch)
             yield own, Tile(rows, columns, scores, torch.exp2(scores) if safe else None, rows.start - columns.start)

@@ -147,8 +147,7 @@ class _Exponentials:
         first: Tensor | None = None,
     ) -> None:
         self.walk, self.limit, self.of_a, self.slopes, self.pairs = walk, limit * LOG2_E, of_a, slopes, pairs
-        masked = pairs is not None and pairs.mask is not None
-        self._scratch = walk.a.new_empty(walk.rows * walk.columns if masked else 0)
+        self._scratch = walk.a.new_empty(0 if pairs is None or not pairs.matrices else walk.rows * walk.columns)
         self.first = None if first is None else first.to(walk.a.dtype)[:, None] * LOG2_E
         self.shifted = not walk.safe(limit) or (self.first is not None and float(self.first.max()) > SAFE_EXPONENT)
 

@@ -263,7 +263,7 @@ def test_masked_pairs_do_not_reach_a_learned_temperature(tiled_from):
     torch.testing.assert_close(terms.mean(), alone)
 
 
-SETTINGS = [{}, {"placement": "in"}, {"hardness": 1.0}, {"debias": 0.2}]
+SETTINGS = [{}, {"symmetric": True}, {"placement": "in"}, {"hardness": 1.0}, {"debias": 0.2}]
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -317,7 +317,7 @@ class Largest(TorchDispatchMode):
 def test_labels_and_negatives_take_memory_for_rows_alone(settings, monkeypatch):
     monkeypatch.setattr("infomax.bounds.comparisons._BLOCK_ELEMENTS", 1 << 13)
     n = 600
-    bound = InfoNCE(4, 4, critic="cosine", symmetric=True, **settings)
+    bound = InfoNCE(4, 4, critic="cosine", **{"symmetric": True} | settings)
     bound.tile = (32, 128)
     x = normal(n, 4).requires_grad_()
     for options in ({"labels": torch.arange(n) % 20}, {"labels": torch.arange(n) // 2, "exclude_self": True}):

@@ -180,3 +180,40 @@ def test_gradcheck(rule):
         return one(x, y, negatives=negatives, labels=LABELS[:4], mask=MASK[:4, :4], weights=WEIGHTS[:4, :6])
 
     assert torch.autograd.gradcheck(value, (x, y, negatives), fast_mode=True)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "positives among negatives"])
+def test_symmetric_is_the_mean_of_both_directions(case):
+    """The other direction has the transposed matrices, and the batch alone."""
+    options = of_call(case, InfoNCE)
+    others = {name: value for name, value in options.items() if name != "negatives"}
+    for name, value in others.items():
+        if name in ("mask", "positives", "weights") and value.ndim == 2:
+            # about the batch, or about the negatives alone
+            filling = torch.ones(N, N) if name == "weights" else torch.zeros(N, N, dtype=torch.bool)
+            others[name] = (value[:, :N] if value.shape[1] >= N else filling).T
+    if "labels" in others:
+        others["labels"] = LABELS
+    one, both = bound(InfoNCE), bound(InfoNCE, symmetric=True)
+    other = CPC(3, 2, critic=one.critic).double()
+    for tiled_from in (math.inf, 2):
+        for each in (one, both, other):
+            each.tiled_from, each.tile = tiled_from, (8, 9)
+        expected = (one(X, Y, **options) + other(X, Y, **others)) / 2
+        torch.testing.assert_close(both(X, Y, **options), expected)
+        torch.testing.assert_close(
+            both.pointwise(X, Y, **options), (one.pointwise(X, Y, **options) + other.pointwise(X, Y, **others)) / 2
+        )
+
+
+def test_a_row_that_has_negatives_outside_its_batch_alone_has_gradients():
+    mask = torch.zeros(N, N, dtype=torch.bool)
+    mask[2] = mask[:, 5] = True
+    mask[3, 5] = False
+    found = []
+    for tiled_from, symmetric in itertools.product((math.inf, 2), (False, True)):
+        one = bound(InfoNCE, symmetric=symmetric)
+        one.tiled_from, one.tile = tiled_from, (8, 9)
+        x = X.clone().requires_grad_()
+        found.append(torch.autograd.grad(one(x, Y, mask=mask, negatives=further(2)["shared"]), x)[0])
+    torch.testing.assert_close(found[2:], found[:2])
