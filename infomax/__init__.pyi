@@ -18,6 +18,7 @@ from .bounds.jensen_shannon import JSDLowerBound as JSDLowerBound
 from .bounds.nce import CPC as CPC
 from .bounds.nce import InfoNCE as InfoNCE
 from .bounds.nce import InfoNCEAnchor as InfoNCEAnchor
+from .bounds.sequences import SequenceCPC as SequenceCPC
 from .bounds.sigmoid import SigLIP as SigLIP
 from .bounds.unnormalised import FLO as FLO
 from .bounds.unnormalised import NWJ as NWJ
