@@ -60,6 +60,7 @@ from .results.composition import Term as Term
 from .results.estimate import Estimate as Estimate
 from .results.pairwise import Pairwise as Pairwise
 from .scores.inner_products import InnerProducts as InnerProducts
+from .training.cached_gradients import cached_backward as cached_backward
 from .training.fit import History as History
 from .training.fit import Schedule as Schedule
 from .training.trials import Trial as Trial
