@@ -6,9 +6,8 @@ unscaled columns. ennemi alternates with infomax in its own environment, to whic
 environment are appended. Without that environment its row is missing; `python -m benchmarks.peers --peers ennemi` makes
 it.
 
-All pairs of 50 columns: `pairwise` with intervals, p-values and q-values, compared with values alone from scikit-learn,
-which is called for each column with all columns before it. Memory is the peak in addition to the samples. infomax uses
-the trees of scikit-learn where they are faster (3 + 3 columns).
+Memory is the peak in addition to the samples. infomax uses the trees of scikit-learn where they are faster (3 + 3
+columns).
 """
 
 from __future__ import annotations
@@ -94,23 +93,8 @@ def ratios(quick: bool) -> Iterator[Ratio]:
     recipes = {"SciPy's trees": scipy_recipe, "scikit-learn's trees": sklearn_recipe}
     yield from _against(3, 10_000 if quick else 100_000, recipes, "≥ 1", repeats=3)
     yield from _against(10, 2_000 if quick else 10_000, recipes, "", repeats=3)
-    yield _all_pairs(10 if quick else 50, 1_000)
     yield from _memory(million)
     yield from _growth(million)
-
-
-def _all_pairs(columns: int, n: int) -> Ratio:
-    from sklearn.feature_selection import mutual_info_regression  # noqa: PLC0415 - an extra
-
-    x = samples(columns, n)[0]
-
-    def theirs() -> None:
-        for j in range(1, columns):
-            mutual_info_regression(x[:, :j], x[:, j], n_neighbors=_K, random_state=0)
-
-    seconds = in_turn({"ours": lambda: infomax.pairwise(x, progress=False), "theirs": theirs}, repeats=3)
-    case = f"n = {n:,}, all pairs of {columns} columns"
-    return faster(case, "times faster than scikit-learn", seconds["ours"], seconds["theirs"])
 
 
 def _against(dim: int, n: int, others: Mapping[str, Recipe], target: str, *, repeats: int) -> Iterator[Ratio]:

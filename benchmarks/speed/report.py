@@ -12,7 +12,7 @@ from benchmarks.report import table
 from benchmarks.speed.timing import Ratio
 
 #: Modules ``benchmarks.speed.NAME``, each with ``ratios(quick) -> Iterator[Ratio]``; the report has their docstrings.
-SECTIONS = ("contrastive", "concat", "feeding", "neighbours", "entropy", "ranks", "default", "importing")
+SECTIONS = ("contrastive", "concat", "feeding", "neighbours", "pairs", "entropy", "ranks", "default", "importing")
 
 Row = dict[str, str]
 COLUMNS = ("section", *(field.name for field in fields(Ratio)), "date", "machine")

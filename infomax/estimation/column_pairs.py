@@ -79,7 +79,7 @@ class Side:
         ]
         labels = [labels_of(samples[:, [j]], nominal[[j]]) for j in range(len(nominal))]
         entropies = [np.nan if label is None else float(label.entropies().mean()) for label in labels]
-        ranks = np.zeros((len(samples), 0), dtype=np.int64) if rng is None else random_ranks(samples, rng)
+        ranks = np.zeros((len(samples), 0), dtype=np.int32) if rng is None else random_ranks(samples, rng)
         constant = (samples == samples[0]).all(0)
         return Side(columns, constant, values, np.array(entropies), normal_scores(samples), ranks)
 

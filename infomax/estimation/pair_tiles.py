@@ -21,8 +21,9 @@ from infomax.progress import no_progress
 from infomax.statistics.marginals import Floats
 from infomax.statistics.rank_tests import Nulls as NullsByKey
 
-#: Fewest and most columns of a side of a tile; tiles of a side of a block.
-_FEWEST, _MOST, _TILES = 4, 16, 8
+#: Columns of a side of a tile: at least, and an eighth of those of the block up to so many; beyond, a part of them (the
+#: larger a tile, the less is sent to other processes), up to the most.
+_FEWEST, _SOME, _PART, _MOST = 4, 16, 32, 64
 #: From this number of rows on, a pair takes so long that it is a tile of its own.
 _MANY_ROWS = 50_000
 #: Bytes of a side from which other processes map it.
@@ -62,7 +63,8 @@ def tiles_of(blocks: Sequence[Block], *, bound: bool) -> list[Tile]:
     found: list[Tile] = []
     for block in blocks:
         columns = max(len(block.left), len(block.right))
-        side = 1 if bound or len(block.gaps[0]) >= _MANY_ROWS else min(_MOST, max(_FEWEST, columns // _TILES))
+        side = max(_FEWEST, min(_SOME, columns // 8), min(_MOST, columns // _PART))
+        side = 1 if bound or len(block.gaps[0]) >= _MANY_ROWS else side
         for i, j in itertools.product(range(0, len(block.left), side), range(0, len(block.right), side)):
             if block.same and j < i:
                 continue

@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from infomax.estimation.pair_checkpoints import checkpoint_file, facts_of
 from infomax.estimation.pair_tiles import Found, Task, Tile, Work, measure
 from infomax.estimators import BoundLike
@@ -22,7 +24,7 @@ def check_run(n_jobs: int | None, checkpoint: str | os.PathLike[str] | None, bou
         ValueError: unless ``n_jobs`` is a number of processes as joblib counts them.
         TypeError: for a file of a bound without a name, whose parameters the file cannot state.
     """
-    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0):
+    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise ValueError(f"n_jobs must be None or a whole number other than 0; got {n_jobs!r}")
     if checkpoint is not None and not (bound is None or isinstance(bound, str)):
         raise TypeError(f"with a checkpoint, bound must be a name; got {type(bound).__name__}")

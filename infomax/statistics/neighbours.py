@@ -1,14 +1,15 @@
 """k-nearest neighbours in the maximum norm: distances to the k-th neighbour, and numbers of points within a distance.
 
-In few dimensions trees are used, and queries are sorted so that consecutive ones are close to each other. In many
-dimensions, where a tree would visit all points, all pairs are compared, a block of rows at a time. All methods give the
-same numbers, in memory that does not grow with the square of the number of rows. scikit-learn's tree is faster than
-SciPy's in most cases; it is used if it is installed and there are many rows.
+In few dimensions distances are found by trees, with queries sorted so that consecutive ones are close to each other. In
+many dimensions, where a tree would visit all points, all pairs are compared, a block of rows at a time. Numbers of
+points are those of sets, 64 points in a word, which are intersected; trees count where there are very many points. All
+methods give the same numbers, in memory that does not grow with the square of the number of rows. scikit-learn's tree
+is faster than SciPy's in most cases; it is used if it is installed and there are many rows.
 """
 
 from __future__ import annotations
 
-import sys
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -28,12 +29,13 @@ NO_ORDERS: Orders = (None, None)
 _QUERIES, _ROWS = 1 << 16, 16
 #: Queries of a single column that are not sorted.
 _SORTED = 4000
-#: Dimensions from which comparing all pairs is faster than trees: for distances; for counts by SciPy, scikit-learn.
-_CROWDED_JOINT, _CROWDED_SCIPY, _CROWDED_SKLEARN = 15, 2, 5
+#: Dimensions from which comparing all pairs is faster than trees, for distances.
+_CROWDED = 15
+#: For counts, sets are faster than trees up to this number of points, times three for each column but the first; points
+#: whose sets are one table; rows whose sets are intersected at a time.
+_FEW, _SET, _SETS = 5_000, 4096, 512
 #: Number of rows from which scikit-learn's tree saves more than the second that its import takes.
 _WORTH_IMPORT = 10_000
-#: Number of rows from which its tree counts faster in two dimensions than all pairs do, where it is loaded anyway.
-_WORTH_TREE = 1_500
 
 
 def tie_breaker(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
@@ -89,18 +91,19 @@ def _terms(
     u: Floats, v: Floats, given: Floats | None, wanted: Sequence[tuple[int, Rows]], *, workers: int, orders: Orders
 ) -> list[Floats]:
     """:func:`ksg_terms` by one k after the other, each of some rows."""
-    joint = np.hstack([u, v] if given is None else [u, v, given])
+    joint = np.concatenate([u, v] if given is None else [u, v, given], axis=1)
     # The k-th neighbour lies exactly on the radius in one coordinate; rounding must not let it in.
     inside = 4 * np.finfo(float).eps * np.abs(joint).max()
     radii = [np.maximum(radius - inside, 0.0) for radius in neighbour_distances(joint, wanted, workers=workers)]
     asked = [(rows, radius) for (_, rows), radius in zip(wanted, radii, strict=True)]
     psi = _digammas(len(u))
-    terms = np.repeat([psi[k] for k, _ in wanted], [len(rows) for _, rows in wanted])
+    terms = np.concatenate([np.full(len(rows), psi[k]) for k, rows in wanted])
     terms += psi[-1] if given is None else psi[_count_all(given, asked, workers) + 1]
     sides = (u, v) if given is None else (np.hstack([u, given]), np.hstack([v, given]))
     for side, order in zip(sides, orders if given is None else NO_ORDERS, strict=True):
         terms -= psi[_count_all(side, asked, workers, order) + 1]
-    return np.split(terms, np.cumsum([len(rows) for _, rows in wanted])[:-1])
+    ends = list(itertools.accumulate(len(rows) for _, rows in wanted))
+    return [terms[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 @lru_cache(maxsize=4)
@@ -149,7 +152,7 @@ _Search = Callable[[Rows, Sequence[int]], Floats]
 def _searcher(points: Floats, workers: int) -> tuple[Rows, _Search]:
     """The fastest search for these points, and an order of queries in which consecutive points are close."""
     dim = points.shape[1]
-    if dim >= _CROWDED_JOINT and workers == 1:
+    if dim >= _CROWDED and workers == 1:
         return np.arange(len(points)), _search_in_all_pairs(points)
     sklearn_tree = _sklearn_tree(len(points)) if dim > 2 and workers == 1 else None
     if sklearn_tree is not None:
@@ -179,11 +182,10 @@ def count_within(points: Floats, rows: Rows, radius: Floats, *, workers: int = 1
     n, dim = points.shape
     if dim == 1:
         return _count_on_line(points[:, 0], np.argsort(points[:, 0]), rows, radius)
-    loaded = dim == 2 and "sklearn.neighbors" in sys.modules
-    sklearn_tree = _sklearn_tree(n, _WORTH_TREE if loaded else _WORTH_IMPORT) if workers == 1 else None
-    crowded = _CROWDED_SCIPY if sklearn_tree is None else _CROWDED_SKLEARN
-    if dim >= crowded and n <= min(4000 * dim, np.iinfo(np.uint16).max) and workers == 1:
-        return _count_in_all_pairs(points, rows, radius)
+    if workers == 1 and n <= _FEW * 3 ** (dim - 1):
+        parts = [slice(first, first + _QUERIES) for first in range(0, len(rows), _QUERIES)]
+        return np.concatenate([_count_in_sets(points, rows[part], radius[part]) for part in parts])
+    sklearn_tree = _sklearn_tree(n) if workers == 1 else None
     counts = np.empty(len(rows), dtype=np.int64)
     if sklearn_tree is not None:
         tree = sklearn_tree(points, leaf_size=20, metric="chebyshev")
@@ -208,9 +210,9 @@ def _in_order(order: Rows, rows: Rows) -> Iterator[Rows]:
         yield ordered[start : start + _QUERIES]
 
 
-def _sklearn_tree(n: int, worth: int = _WORTH_IMPORT) -> Callable[..., Any] | None:
+def _sklearn_tree(n: int) -> Callable[..., Any] | None:
     """scikit-learn's tree; ``None`` if it is not installed or does not pay for ``n`` rows."""
-    if n < worth:
+    if n < _WORTH_IMPORT:
         return None
     try:
         from sklearn.neighbors import KDTree  # noqa: PLC0415 - an extra
@@ -248,32 +250,45 @@ def _sorted_if_many(values: Floats) -> tuple[Floats, Rows | slice]:
     return values[order], order
 
 
-def _count_in_all_pairs(points: Floats, rows: Rows, radius: Floats) -> Counts:
-    """:func:`count_within` of at most 65,535 points.
+def _count_in_sets(points: Floats, rows: Rows, radius: Floats) -> Counts:
+    """:func:`count_within` by sets of points, of which 64 are one word.
 
-    In each column the neighbours of a row form an interval of ranks. To test a rank takes one subtraction of unsigned
-    16-bit numbers, which wraps around below the interval, and one comparison.
+    In each column the points within the radius are those between two places of the sorted column: the points below the
+    upper place without those below the lower one. The sets of points below each place are a table; the sets of all
+    columns are intersected. Points are taken some thousands at a time, so that a table stays in the cache.
     """
-    n, dim = points.shape
-    rank = np.empty((dim, n), dtype=np.uint16)
-    first, width = np.empty((2, dim, len(rows)), dtype=np.uint16)
-    for j, column in enumerate(points.T):
-        order = np.argsort(column)
-        line = column[order]
-        rank[j, order] = np.arange(n)
-        first[j] = np.searchsorted(line, column[rows] - radius, "left")
-        width[j] = np.searchsorted(line, column[rows] + radius, "right") - 1 - first[j]
-    counts = np.empty(len(rows), dtype=np.int64)
-    for start in range(0, len(rows), 2 * _ROWS):
-        part = slice(start, start + 2 * _ROWS)
-        within = rank[0] - first[0, part, None] <= width[0, part, None]
-        offset, also = np.empty(within.shape, np.uint16), np.empty(within.shape, bool)
-        for j in range(1, dim):
-            np.subtract(rank[j], first[j, part, None], out=offset)
-            np.less_equal(offset, width[j, part, None], out=also)
-            within &= also
-        counts[part] = within.sum(1)
-    return counts - 1
+    counts = np.full(len(rows), -1)  # without the point itself
+    for start in range(0, len(points), _SET):
+        some = points[start : start + _SET]
+        within = np.full((len(rows), -(-len(some) // 64)), ~np.uint64(0))
+        one, other = np.empty((2, _SETS, within.shape[1]), dtype=np.uint64)
+        for values, all_values in zip(some.T, points.T, strict=True):
+            order = np.argsort(values)
+            line, centres, below = values[order], all_values[rows], _sets_below(order)
+            low = line.searchsorted(centres - radius, "left")
+            high = line.searchsorted(centres + radius, "right")
+            for first in range(0, len(rows), _SETS):
+                part = slice(first, first + _SETS)
+                left, right = one[: len(low[part])], other[: len(low[part])]
+                np.take(below, low[part], axis=0, out=left, mode="clip")
+                np.take(below, high[part], axis=0, out=right, mode="clip")
+                within[part] &= np.bitwise_xor(left, right, out=right)
+        counts += _sizes(within)
+    return counts
+
+
+def _sets_below(order: Rows) -> NDArray[np.uint64]:
+    """For each place of a sorted column, the set of the points before it, ``(N + 1, N / 64)``."""
+    below = np.zeros((len(order) + 1, -(-len(order) // 64)), dtype=np.uint64)
+    below[np.arange(1, len(order) + 1), order // 64] = np.uint64(1) << (order % 64).astype(np.uint64)
+    return np.bitwise_or.accumulate(below, axis=0, out=below)
+
+
+def _sizes(sets: NDArray[np.uint64]) -> Counts:
+    """The number of points of each set: ``(M, W)`` to ``(M,)``."""
+    if hasattr(np, "bitwise_count"):
+        return np.asarray(np.bitwise_count(sets).sum(1, dtype=np.int64))
+    return np.asarray(np.unpackbits(sets.view(np.uint8), axis=1).sum(1, dtype=np.int64))  # numpy 1
 
 
 def _search_in_all_pairs(points: Floats) -> _Search:

@@ -32,7 +32,7 @@ def in_order(x: Floats, y: Floats) -> bool:
         return bool(x.shape[1] < y.shape[1])
     for row in range(min(_FIRST, len(x))):
         ranks = (x < x[row]).sum(0), (y < y[row]).sum(0)
-        if not np.array_equal(*ranks):
+        if (ranks[0] != ranks[1]).any():
             return _precedes(*ranks)
     scores = normal_scores(x), normal_scores(y)
     return _precedes(x, y) if np.array_equal(*scores) else _precedes(*scores)

@@ -15,7 +15,7 @@ from infomax.isolation import isolated
 
 Floats = NDArray[np.float64]
 #: Ranks 0..N-1 of columns, without ties, ``(N, D)``.
-Ranks = NDArray[np.int64]
+Ranks = NDArray[np.int32]
 #: Methods of false-discovery control, see :func:`qvalues`.
 Correction = Literal["benjamini-hochberg", "benjamini-yekutieli"]
 
@@ -25,7 +25,7 @@ _COSINES, _WIDTHS = 16, (1, 2, 4, 8, 16)
 #: which that of classes is drawn.
 _NULL_ROWS = 1000
 #: Permutations at a time; elements of a block of features.
-_DRAWS, _BLOCK = 500, 1 << 24
+_DRAWS, _BLOCK = 100, 1 << 24
 #: Smaller counts are distinguished exactly.
 _FEW = 20
 #: Null distributions, in ascending order, by what they depend on.
@@ -145,7 +145,7 @@ def class_pvalues(
 def pvalues_of_classes(classes: NDArray[np.int64], ranks: Ranks, null: Floats) -> Floats:
     """:func:`class_pvalues` with the ranks ``(N, E)`` of the columns and the null distribution in ascending order."""
     basis, classes = _basis(len(classes)), np.unique(classes, return_inverse=True)[1]
-    observed = [_between(classes, basis[torch.tensor(column)][None])[0] for column in ranks.T]
+    observed = [_between(classes, basis[torch.tensor(column, dtype=torch.int64)][None])[0] for column in ranks.T]
     exceeding = len(null) - np.searchsorted(null, np.array(observed) - 1e-9, "left")
     return np.asarray((1 + exceeding) / (1 + len(null)))
 
@@ -204,7 +204,7 @@ def _largest(sums: list[Tensor], degrees: list[int]) -> Floats:
 
 def random_ranks(samples: Floats, rng: np.random.Generator) -> Ranks:
     """Ranks 0..N-1 in each column, ties in random order."""
-    ranks = np.empty(samples.shape, dtype=np.int64, order="F")
+    ranks = np.empty(samples.shape, dtype=np.int32, order="F")
     for j, column in enumerate(samples.T):
         ranks[np.lexsort((rng.random(len(column)), column)), j] = np.arange(len(column))
     return ranks
@@ -222,7 +222,7 @@ def _basis(n: int) -> Tensor:
 
 def _features(basis: Tensor, ranks: Ranks) -> Tensor:
     """The functions of the ranks of every column, ``(N, columns * F)``."""
-    return basis[torch.tensor(ranks)].reshape(len(ranks), -1)
+    return basis[torch.tensor(ranks, dtype=torch.int64)].reshape(len(ranks), -1)
 
 
 def _statistics(products: Tensor, n: int) -> Floats:
