@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -145,6 +147,41 @@ def test_a_killed_run_goes_on(expected, tmp_path, monkeypatch):
     measured.clear()
     assert_same(pairwise(table(), checkpoint=path, **OPTIONS), expected)
     assert not measured
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_the_processes_cleanly(tmp_path):
+    """The command ends with status 130, its workers end too, and the file has whole tiles."""
+    x, path = np.random.default_rng(0).normal(size=(5000, 40)), tmp_path / "pairs.jsonl"
+    np.save(tmp_path / "x.npy", x)
+    program = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('infomax', run_name='__main__')"
+    )
+    words = ["pairwise", str(tmp_path / "x.npy"), "--jobs", "2", "--checkpoint", str(path), "--no-progress"]
+    with subprocess.Popen([sys.executable, "-c", program, *words], stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 600
+        while not (path.exists() and path.read_bytes().count(b"\n") > 2) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=600)[1]
+    assert process.returncode == 130
+    assert errors == b"infomax: interrupted\n"
+    assert len(children) >= 2
+    deadline = time.monotonic() + 60
+    while any(is_running(child) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(is_running(child) for child in children)
+    assert all(json.loads(line) for line in path.read_bytes().splitlines())
+    assert_same(pairwise(x, checkpoint=path, progress=False), pairwise(x, progress=False))
+
+
+def is_running(child):
+    try:
+        return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("kept", [0, 10, 300, 2000, 5000, -1])
