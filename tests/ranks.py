@@ -219,8 +219,19 @@ def cases(rank, world, folder):
     yield "error: one rank's batch, whole", lambda: nwj(torch.zeros(4, 3 + (rank == 1)), torch.zeros(4, 2))
     yield "error: one row in all", lambda: bound(torch.zeros(int(rank == 0), 3), torch.zeros(int(rank == 0), 2))
     yield "error: gradients off", lambda: gradients_off(bound, rank)
+    yield from errors_of_options(bound, nwj, rank, world)
     yield "error: twice", lambda: twice(even)
     yield "after the errors", lambda: step("cpc", even, shared=True)
+
+
+def errors_of_options(bound, nwj, rank, world):
+    x, y, labels = torch.ones(4, 3), torch.ones(4, 2), torch.arange(4) % 2
+    yield "error: one rank's labels", lambda: bound(x, y, labels=labels[: 4 - (rank == 1)])
+    yield "error: one rank's mask", lambda: bound(x, y, mask=torch.full((4, 4 * world), rank == 1))
+    yield "error: other options", lambda: bound(x, y, labels=labels, **({"negatives": x} if rank else {}))
+    yield "error: weights", lambda: bound(x, y, weights=torch.zeros(4))
+    yield "error: options in a ring", lambda: GlobalBatch(bound.bound, exchange="ring")(x, y, labels=labels)
+    yield "error: options of nwj", lambda: nwj(x, y, labels=labels)
 
 
 def without_gradients(part, exchange):

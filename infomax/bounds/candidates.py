@@ -31,8 +31,8 @@ class Comparing(Contrastive):
     """
 
     of_x: ClassVar[bool] = False
-    symmetric: bool
-    rule: Rule
+    symmetric: bool = False
+    rule: Rule = Rule()
 
 
 class Batch:

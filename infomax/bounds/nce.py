@@ -37,7 +37,7 @@ class InfoNCE(Comparing):
     log N (:meth:`ceiling`) says only that MI is at least that large.
 
     Args:
-        x_dim, y_dim, critic: see :class:`Contrastive`.
+        x_dim, y_dim, critic: see :class:`~infomax.bounds.contrastive.Contrastive`.
         symmetric: average over both directions, classification of y given x and of x given y.
         temperature: divisor of the scores: a positive number, or "learned" (0.1 at first); ``None`` for the critic as
             it is. A lower bound for every temperature.
@@ -264,7 +264,7 @@ class InfoNCEAnchor(Discriminative):
     direction.
 
     Args:
-        x_dim, y_dim, critic: see :class:`Contrastive`.
+        x_dim, y_dim, critic: see :class:`~infomax.bounds.contrastive.Contrastive`.
         anchor: prior weight ν of the anchor class; each of the N − 1 candidates has weight 1. The limit ν → 0 is
             InfoNCE, whose critic has a free term in x. ``None`` for N − 1: half of the sets have no true pair.
 

@@ -262,7 +262,9 @@ def pairwise_sigmoid(scores: Scores) -> Tensor:
     Its optimum is the log-ratio less log(N − 1). Zhai, Mustafa, Kolesnikov and Beyer, 2023, arXiv 2303.15343.
     """
     scores = checked(scores)
-    return -F.softplus(-scores.diagonal()).mean() - (len(scores) - 1) * mean_softplus_marginal(scores)
+    if isinstance(scores, InnerProducts):
+        return -F.softplus(-scores.diagonal()).mean() - scores.softplus_sum_off_diagonal() / len(scores)
+    return -F.softplus(torch.diagonal_scatter(scores, -scores.diagonal())).sum() / len(scores)
 
 
 def squared_hellinger(scores: Scores) -> Tensor:

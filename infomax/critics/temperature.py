@@ -30,6 +30,7 @@ class Temperature(nn.Module):
     """
 
     log_temperature: Tensor
+    limits: tuple[float, float] | None = None
 
     def __init__(
         self, initial: float = 1.0, *, learn: bool = False, limits: tuple[float, float] = TEMPERATURES

@@ -359,3 +359,28 @@ def test_functional_gradients():
 def test_other_bounds_have_no_such_options():
     with pytest.raises(TypeError, match="unexpected keyword argument 'labels'"):
         NWJ(3, 2)(normal(8, 3), normal(8, 2), labels=torch.arange(8))
+
+
+def test_few_rows_and_few_classes():
+    """One pair with negatives, one label for all, labels of any numbers, and batches of batches."""
+    x, y = normal(10, 3), normal(10, 2, seed=1)
+    for tiled_from, settings in itertools.product((math.inf, 1), SETTINGS):
+        if settings.get("symmetric") or settings.get("debias"):
+            continue
+        bound = InfoNCE(3, 2, **settings)
+        bound.tiled_from = tiled_from
+        assert bound(x[:1], y[:1], negatives=y[1:]).isfinite()
+        x.requires_grad_()
+        value = bound(x, y, labels=torch.zeros(10, dtype=torch.long))
+        assert value.abs() < 0.1  # nothing to tell apart
+        assert torch.autograd.grad(value, x)[0].isfinite().all()
+        x = x.detach()
+        for others in (torch.arange(10) % 2 == 0, -7 * (torch.arange(10) % 2).to(torch.int8)):
+            torch.testing.assert_close(bound(x, y, labels=others), bound(x, y, labels=torch.arange(10) % 2))
+
+        def of_labels(x, y, bound=bound):
+            return bound(x, y, labels=torch.arange(5) % 2)
+
+        pairs = x.view(2, 5, 3), y.view(2, 5, 2)
+        one_by_one = torch.stack([of_labels(*pair) for pair in zip(*pairs, strict=True)])
+        torch.testing.assert_close(torch.func.vmap(of_labels)(*pairs), one_by_one)

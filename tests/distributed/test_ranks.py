@@ -204,6 +204,20 @@ def test_ceiling_memory_warm_start_and_gather(found):
             "RankError: rank 1 failed: ValueError: x must be finite; got nan in row 7, column 0",
             "ValueError: x must be finite; got nan in row 7, column 0",
         ),
+        (
+            "one rank's labels",
+            "RankError: rank 1 failed: ValueError: labels must have shape (4,); got (3,)",
+            "ValueError: labels must have shape (4,); got (3,)",
+        ),
+        (
+            "one rank's mask",
+            "RankError: rank 1 failed: ValueError: mask must leave every row a negative; row 0 has none",
+            "ValueError: mask must leave every row a negative; row 0 has none",
+        ),
+        ("other options", "ValueError: all ranks must pass the same options; got ['labels'", None),
+        ("weights", "ValueError: weights and positives must leave a row; got none", None),
+        ("options in a ring", "ValueError: exchange must be 'gather' with options of pairs", None),
+        ("options of nwj", "TypeError: labels need InfoNCE or CPC; got NWJ", None),
         ("twice", "RuntimeError: second derivatives are not available across ranks", None),
     ],
 )
