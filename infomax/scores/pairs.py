@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 #: Elements of matrices that are held at a time while pairs are counted.
-_COUNTED_ELEMENTS = 1 << 18
+_COUNTED_ELEMENTS, _DEVICE_ELEMENTS = 1 << 18, 1 << 26
 _ALL = slice(None)
 
 
@@ -138,7 +138,7 @@ class Pairs:
         if self.own_partner_alone and self.weights is not None and self.mask is None:
             sums = self.weights.sum(1, dtype=narrow) - self.partners(self.weights)
             return positive, sums.to(wide)
-        blocks = (self.of(rows) for rows in _blocks(*self.shape))
+        blocks = (self.of(rows) for rows in _blocks(*self.shape, self.device))
         return positive, torch.cat([block.log_weights(narrow).exp_().sum(1) for block in blocks]).to(wide)
 
     def _number_of_positives(self) -> Tensor:
@@ -158,7 +158,7 @@ class Pairs:
         of the first K' columns; the others have no positives.
         """
         if self.positives is not None:
-            blocks = [(self.of(rows), a[rows]) for rows in _blocks(*self.shape)]
+            blocks = [(self.of(rows), a[rows]) for rows in _blocks(*self.shape, self.device)]
             return torch.cat(
                 [
                     checkpoint(_mean_of_block, pairs, own, b, use_reentrant=False, preserve_rng_state=False)
@@ -233,8 +233,9 @@ def _numbers(flags: Tensor, dtype: torch.dtype) -> Tensor:
     return flags.view(torch.uint8).to(dtype)
 
 
-def _blocks(rows: int, columns: int) -> Iterator[slice]:
-    step = max(1, _COUNTED_ELEMENTS // max(1, columns))
+def _blocks(rows: int, columns: int, device: torch.device) -> Iterator[slice]:
+    elements = _COUNTED_ELEMENTS if device.type == "cpu" else _DEVICE_ELEMENTS
+    step = max(1, elements // max(1, columns))
     for start in range(0, max(rows, 1), step):  # an empty block of no rows
         yield slice(start, min(start + step, rows))
 
@@ -242,7 +243,9 @@ def _blocks(rows: int, columns: int) -> Iterator[slice]:
 def _count(flags: Tensor) -> Tensor:
     """The number of true entries of each row, ``(N,)``, exact up to 2²⁴: a product is faster than a sum of booleans."""
     ones = torch.ones(flags.shape[1], device=flags.device)
-    return torch.cat([_numbers(flags[rows], torch.float32) @ ones for rows in _blocks(*flags.shape)])
+    return torch.cat(
+        [_numbers(flags[rows], torch.float32) @ ones for rows in _blocks(flags.shape[0], flags.shape[1], flags.device)]
+    )
 
 
 def _mean_of_block(pairs: Pairs, a: Tensor, b: Tensor) -> Tensor:

@@ -12,6 +12,13 @@ from infomax import CPC, InfoNCE
 N, M = 12, 5
 
 
+@pytest.fixture(autouse=True)
+def several_blocks(monkeypatch):
+    """Of rows, in counts of pairs and in values that are computed from whole rows."""
+    monkeypatch.setattr("infomax.scores.pairs._COUNTED_ELEMENTS", 60)
+    monkeypatch.setattr("infomax.bounds.comparisons._BLOCK_ELEMENTS", 60)
+
+
 def normal(*shape, seed):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
