@@ -64,9 +64,10 @@ class InfoNCE(Comparing):
     - ``positives``: boolean matrix, the positives of each row in place of its own pair. A lower bound on the
       information between x and all its positives together, if the matrix does not depend on the values. Rows without
       any are left out of the mean.
-    - ``weights``: at least 0, constants. ``(N,)``: the weights of the rows in the mean, as importance weights of
-      samples. A matrix: how often each negative counts. A lower bound if the weights do not depend on the values and
-      none exceeds 1; it can be exceeded by the log of the largest weight.
+    - ``weights``: at least 0, constants. ``(N,)``: the weights of the rows in the mean. A lower bound if they do not
+      depend on the values (0 for padding). Importance weights do, and leave the negatives as they are: no bound on MI
+      of the weighted population. A matrix: how often each negative counts. A lower bound if the weights do not depend
+      on the values and none exceeds 1; it can be exceeded by the log of the largest weight.
     - ``exclude_self``: for x and y with the same rows, as in SimCLR and SupCon: row i is not compared with itself. With
       two views of each image in the same batch, the value exceeds a lower bound by less than log 2.
 
