@@ -63,6 +63,7 @@ from .scores.inner_products import InnerProducts as InnerProducts
 from .training.cached_gradients import cached_backward as cached_backward
 from .training.fit import History as History
 from .training.fit import Schedule as Schedule
+from .training.queues import Queue as Queue
 from .training.trials import Trial as Trial
 
 __version__: str

@@ -19,7 +19,7 @@ from torch import nn
 import infomax
 import infomax.command_line.commands
 import infomax.command_line.main
-from infomax import GlobalBatch, bounds, distributed
+from infomax import GlobalBatch, Queue, bounds, distributed
 from infomax.training.streaming import gather_drawn
 
 ROWS = 18
@@ -144,6 +144,27 @@ def paired_pointwise(case, part=slice(None), *, shared=False):
         return {"pointwise": model.bound.pointwise(model.x(x[part]), model.y(y[part]), **options)}
 
 
+#: Options of the calls of a queue.
+QUEUED = ("", "labels", "mask")
+
+
+def queued(option, part=slice(None), *, shared=False, inside=False):
+    """The third of three steps with a queue of 25 ys, and its memory afterwards."""
+    torch.manual_seed(0)
+    bound = infomax.InfoNCE(IN, IN, critic="cosine").double()
+    queue = Queue(GlobalBatch(bound) if shared and not inside else bound, 25)
+    called = GlobalBatch(queue) if inside else queue
+    options = {"labels": torch.arange(ROWS) % 5, "mask": data()[0] @ data()[1].T > 2.0}
+    own = {option: options[option][part]} if option else {}
+    for step in range(3):
+        x, y = (side[ROWS * step :][:ROWS][part].clone().requires_grad_() for side in data(rows=3 * ROWS))
+        value = called(x, y, **own)
+    value.backward()
+    distributed.average_gradients(queue.parameters())
+    found = {f"parameter {name.rpartition('.critic.')[2]}": p.grad for name, p in queue.named_parameters()}
+    return found | {"value": value.detach(), "x": x.grad, "y": y.grad, "memory": queue.memory, "labels": queue.labels}
+
+
 def slices(sizes):
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     return [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
@@ -160,6 +181,9 @@ def cases(rank, world, folder):
         for case in PAIRED:
             yield f"{case}, {how}, gather", lambda case=case, part=part: step(case, part, shared=True)
             yield f"{case}, {how}, pointwise", lambda case=case, part=part: paired_pointwise(case, part, shared=True)
+        for option in QUEUED:
+            yield f"queue {option}, {how}", lambda option=option, part=part: queued(option, part, shared=True)
+        yield f"queue inside, {how}", lambda part=part: queued("", part, inside=True)
         for case in EXCHANGED:
             yield f"{case}, {how}, ring", lambda case=case, part=part: step(case, part, shared=True, exchange="ring")
             yield (

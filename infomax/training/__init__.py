@@ -1,4 +1,4 @@
-"""Training: one fit, cross-fitting over folds, samples larger than memory, and losses of batches larger than memory.
+"""Training: one fit, cross-fitting over folds, samples and batches larger than memory, and queues of earlier batches.
 
 Imports :mod:`infomax.bounds`, :mod:`infomax.distributed` and what lies below them.
 """
@@ -6,5 +6,6 @@ Imports :mod:`infomax.bounds`, :mod:`infomax.distributed` and what lies below th
 from infomax.training.cached_gradients import cached_backward
 from infomax.training.cross_fitting import Fold, cross_fit
 from infomax.training.fit import History, Schedule, fit
+from infomax.training.queues import Queue
 
-__all__ = ["Fold", "History", "Schedule", "cached_backward", "cross_fit", "fit"]
+__all__ = ["Fold", "History", "Queue", "Schedule", "cached_backward", "cross_fit", "fit"]

@@ -54,6 +54,15 @@ def test_chosen_pairs_are_those_of_one_process(found, case):
             torch.testing.assert_close(came, pointwise[part], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("option", ranks.QUEUED)
+def test_a_queue_is_that_of_one_process(found, option):
+    """Each rank passes on its share of what all hold."""
+    alone = ranks.queued(option)
+    for how, sizes in ranks.PARTS[len(found)].items():
+        for name in (f"queue {option}, {how}", *([] if option else [f"queue inside, {how}"])):
+            assert_is_one_process(found, name, alone, sizes, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("case", ranks.EXCHANGED)
 def test_float32_differs_by_rounding(found, case):
     """By 1e-6 of the length of all parameters' gradients together, of x's and of y's: single ones may cancel out."""
