@@ -44,11 +44,8 @@ def _cpc(**options: float | str) -> CPC:
     return CPC(PROJECTION, PROJECTION, normalize=True, temperature="learned", symmetric=True, **options)  # type: ignore[arg-type]
 
 
-def _queue() -> nn.Module:
-    queue: nn.Module = infomax.Queue(_cpc(), 1024)
-    return queue
-
-
+#: The class of queues, once the library has it.
+_QUEUE = getattr(infomax, "Queue", None)
 ARMS = {
     "pixels": Arm("pixels, no encoder", None),
     "untrained": Arm("encoder that is not trained", None),
@@ -58,8 +55,8 @@ ARMS = {
     "hard": Arm("CPC, hard negatives (β = 0.5)", lambda: _cpc(hardness=0.5)),
     "supcon": Arm("SupCon: CPC with labels", _cpc, labels=True),
 }
-if hasattr(infomax, "Queue"):
-    ARMS["queue"] = Arm("CPC with a queue of 1,024 negatives", _queue)
+if _QUEUE is not None:
+    ARMS["queue"] = Arm("CPC with a queue of 1,024 negatives", lambda: _QUEUE(_cpc(), 1024))
 
 
 def value_and_ceiling(bound: nn.Module, first: Tensor, second: Tensor) -> tuple[float, float]:

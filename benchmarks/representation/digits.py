@@ -55,7 +55,13 @@ class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(PIXELS, 256), nn.LayerNorm(256), nn.ReLU(), nn.Linear(256, FEATURES), nn.LayerNorm(FEATURES)
+            nn.Unflatten(1, (1, 8, 8)),
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(512, FEATURES),
         )
         self.project = nn.Sequential(nn.ReLU(), nn.Linear(FEATURES, PROJECTION))
 

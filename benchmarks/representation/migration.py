@@ -68,7 +68,7 @@ def lines() -> Iterator[tuple[str, Callable[[], list[Line]]]]:
         peer = [library.InfoNCE(temperature=T, negative_mode=mode) for mode in ("unpaired", "paired")]
         return [
             ("InfoNCE", lambda a, b, _: peer[0](a, b), lambda a, b, _: infonce().loss(a, b), math.log(N)),
-            ("InfoNCE, unpaired", lambda a, b, c: peer[0](a, b, c), chosen, math.log(1 + M)),
+            ("InfoNCE, unpaired", peer[0], chosen, math.log(1 + M)),
             ("InfoNCE, paired", lambda a, b, c: peer[1](a, b, c.expand(N, M, DIM)), each, math.log(1 + M)),
         ]
 

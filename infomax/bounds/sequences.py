@@ -36,7 +36,7 @@ class SequenceCPC(nn.Module):
     A call maps sequences ``(N, T, D)`` to the values of the steps, ``(K,)``, in nats. For step k, the R rows are the
     pairs of a context and the element k steps later; J is the set of rows whose elements are compared. A row without
     any other element to compare is left out. :math:`x` is usually the output of an encoder, which is trained together
-    with the context.
+    with the context. Elements that an encoder makes from overlapping windows share information without prediction.
 
     What the value is depends on ``negatives``:
 

@@ -289,3 +289,56 @@ def test_a_trained_context_reaches_the_information_of_a_gaussian_process():
         assert value[k - 1] < truth + 3 * error[k - 1]
         assert value[k - 1] > truth - 0.02
         assert value[k - 1] > last + 0.08
+
+
+def words(n, seed):
+    """Six words, the orders of three phones of random durations, by speakers who shift all frames; with lengths."""
+    generator = torch.Generator().manual_seed(seed)
+    phones = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    orders = torch.tensor(list(itertools.permutations(range(3))))
+    labels = torch.randint(6, (n,), generator=generator)
+    durations = torch.randint(4, 8, (n, 3), generator=generator)
+    ends, lengths = durations.cumsum(1), durations.sum(1)
+    place = (torch.arange(21) >= ends[:, :, None]).sum(1).clamp_max(2)
+    frames = phones[orders[labels].gather(1, place)]
+    speakers = 0.3 * torch.randn(n, 1, 8, generator=generator)
+    return frames + speakers + 0.5 * torch.randn(n, 21, 8, generator=generator), lengths, labels
+
+
+@pytest.mark.slow
+def test_contexts_of_words_know_the_order_of_their_phones():
+    """A linear probe of mean contexts recognises words whose mean frames are alike."""
+    from sklearn.linear_model import LogisticRegression
+
+    torch.manual_seed(0)
+    one = SequenceCPC(8, steps=6, context_dim=48, critic="separable")
+    optimizer = torch.optim.Adam(one.parameters(), 2e-3)
+    start = [p.detach().clone() for p in one.parameters()]
+    for i in range(300):
+        x, lengths, _ = words(64, i)
+        optimizer.zero_grad()
+        one.loss(x, lengths=lengths).backward()
+        optimizer.step()
+
+    def accuracy(features_of):
+        found = []
+        for seed in (10_001, 10_002):
+            x, lengths, labels = words(600, seed)
+            there = (torch.arange(21) < lengths[:, None])[:, :, None]
+            with torch.no_grad():
+                means = torch.where(there, features_of(x, lengths), 0.0).sum(1) / lengths[:, None]
+            found.append((means.numpy(), labels.numpy()))
+        return LogisticRegression(max_iter=2000).fit(*found[0]).score(*found[1])
+
+    x, lengths, _ = words(256, 10_000)
+    values, ceilings = one(x, lengths=lengths), one.ceiling(*x.shape[:2], lengths=lengths)
+    assert bool((values > 0.3).all() and (values < ceilings).all())
+    frames = accuracy(lambda x, _: x)
+    trained = accuracy(lambda x, lengths: one.contexts(x, lengths=lengths))
+    with torch.no_grad():
+        for parameter, first in zip(one.parameters(), start, strict=True):
+            parameter.copy_(first)
+    untrained = accuracy(lambda x, lengths: one.contexts(x, lengths=lengths))
+    assert frames < 0.35
+    assert trained > 0.95
+    assert trained > untrained, (frames, untrained, trained)
