@@ -44,13 +44,18 @@ def _cpc(**options: float | str) -> CPC:
     return CPC(PROJECTION, PROJECTION, normalize=True, temperature="learned", symmetric=True, **options)  # type: ignore[arg-type]
 
 
+def _siglip(bias: float | None) -> SigLIP:
+    return SigLIP(PROJECTION, PROJECTION, critic=_cpc().critic, bias=bias)
+
+
 #: The class of queues, once the library has it.
 _QUEUE = getattr(infomax, "Queue", None)
 ARMS = {
     "pixels": Arm("pixels, no encoder", None),
     "untrained": Arm("encoder that is not trained", None),
     "cpc": Arm("CPC", _cpc),
-    "siglip": Arm("SigLIP", lambda: SigLIP(PROJECTION, PROJECTION, critic=_cpc().critic)),
+    "siglip": Arm("SigLIP, initial bias −10 (paper)", lambda: _siglip(-10.0)),
+    "siglip_batch": Arm("SigLIP, initial bias −log(N − 1)", lambda: _siglip(None)),
     "debiased": Arm("CPC, debiased (τ = 0.1)", lambda: _cpc(debias=0.1)),
     "hard": Arm("CPC, hard negatives (β = 0.5)", lambda: _cpc(hardness=0.5)),
     "supcon": Arm("SupCon: CPC with labels", _cpc, labels=True),

@@ -48,7 +48,7 @@ def test_a_report_has_means_and_differences(tmp_path):
     page = study.write_report(path)
     # Student's t with one degree of freedom: 12.706 times half the difference of two.
     assert "| CPC | 97.0 ± 0.0 | 91.0 ± 12.7 |  | 2.00 | 5.00 |" in page
-    assert "| SigLIP | 96.0 ± 0.0 | 93.0 ± 25.4 | +2.0 ± 12.7 | 1.00 | 5.70 |" in page
+    assert "| SigLIP, initial bias −10 (paper) | 96.0 ± 0.0 | 93.0 ± 25.4 | +2.0 ± 12.7 | 1.00 | 5.70 |" in page
     assert "4.0 minutes of CPU time" in page
 
 
