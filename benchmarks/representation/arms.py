@@ -1,4 +1,4 @@
-"""The losses that are compared; each is registered if the library has it."""
+"""The losses that are compared."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-import infomax
 from benchmarks.representation.digits import PROJECTION
-from infomax import CPC, Bound, InfoNCE, SigLIP
+from infomax import CPC, InfoNCE, Queue, SigLIP
 
 #: Loss of the projections of two views, and the labels.
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -48,8 +47,6 @@ def _siglip(bias: float | None) -> SigLIP:
     return SigLIP(PROJECTION, PROJECTION, critic=_cpc().critic, bias=bias)
 
 
-#: The class of queues, once the library has it.
-_QUEUE = getattr(infomax, "Queue", None)
 ARMS = {
     "pixels": Arm("pixels, no encoder", None),
     "untrained": Arm("encoder that is not trained", None),
@@ -58,15 +55,14 @@ ARMS = {
     "siglip_batch": Arm("SigLIP, initial bias −log(N − 1)", lambda: _siglip(None)),
     "debiased": Arm("CPC, debiased (τ = 0.1)", lambda: _cpc(debias=0.1)),
     "hard": Arm("CPC, hard negatives (β = 0.5)", lambda: _cpc(hardness=0.5)),
+    "queue": Arm("CPC, queue of 600 negatives", lambda: Queue(_cpc(), 600)),
     "supcon": Arm("SupCon: CPC with labels", _cpc, labels=True),
 }
-if _QUEUE is not None:
-    ARMS["queue"] = Arm("CPC with a queue of 1,024 negatives", lambda: _QUEUE(_cpc(), 1024))
 
 
 def value_and_ceiling(bound: nn.Module, first: Tensor, second: Tensor) -> tuple[float, float]:
     """InfoNCE with the critic of a bound, in nats: a lower bound, whatever the loss was; and its ceiling."""
-    contrastive = bound if isinstance(bound, Bound) else bound.bound
-    infonce = InfoNCE(PROJECTION, PROJECTION, critic=contrastive.critic, symmetric=True)  # type: ignore[union-attr, arg-type]
+    critic = bound.bound.critic if isinstance(bound, Queue) else bound.critic
+    infonce = InfoNCE(PROJECTION, PROJECTION, critic=critic, symmetric=True)  # type: ignore[arg-type]
     with torch.no_grad():
         return float(infonce(first, second)), float(infonce.ceiling(len(first)) or math.nan)

@@ -4,9 +4,9 @@
 
 All arms of a seed have the same split, the same initial encoder, the same views in the same order, the same optimiser
 and the same number of steps, 480. Test images are used only for the evaluation. These settings were chosen after a
-look at results, those of seeds 100 to 103 and of two tables before: an encoder with two convolutions, because a multi-layer
-perceptron was no better than the pixels; and SigLIP with the initial bias of its paper as well. SigLIP is still
-improving at the last step; the number of steps is limited by the time that the study may take.
+look at results, those of seeds 100 to 103 and of two earlier tables: an encoder with two convolutions, because a
+multi-layer perceptron was no better than the pixels; and SigLIP with the initial bias of its paper as well. SigLIP is
+still improving at the last step; the number of steps is limited by the time that the study may take.
 """
 
 from __future__ import annotations
