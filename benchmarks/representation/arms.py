@@ -55,7 +55,7 @@ ARMS = {
     "siglip_batch": Arm("SigLIP, initial bias −log(N − 1)", lambda: _siglip(None)),
     "debiased": Arm("CPC, debiased (τ = 0.1)", lambda: _cpc(debias=0.1)),
     "hard": Arm("CPC, hard negatives (β = 0.5)", lambda: _cpc(hardness=0.5)),
-    "queue": Arm("CPC, queue of 600 negatives", lambda: Queue(_cpc(), 600)),
+    "queue": Arm("CPC, queue of 600, no momentum encoder", lambda: Queue(_cpc(), 600)),
     "supcon": Arm("SupCon: CPC with labels", _cpc, labels=True),
 }
 
