@@ -78,6 +78,7 @@ bench: .venv/.ready
 
 speed: .venv/.ready
 	$(PY) -m benchmarks.speed $(OUTPUT)
+	$(PY) -m benchmarks.speed.losses $(OUTPUT)  # last, because its environment needs Python 3.11
 
 # The build tools come first and pinned, so that the editable install needs no isolated (unpinned) build.
 .venv/.ready: constraints.txt pyproject.toml

@@ -3,6 +3,7 @@
 import copy
 import io
 import math
+import warnings
 
 import pytest
 import torch
@@ -114,6 +115,33 @@ def test_matrices_are_about_the_batch():
     for name, matrix, further in (("mask", mask, none), ("weights", weights, ones), ("positives", positives, none)):
         expected = one(other, partner, negatives=y, **{name: torch.cat([matrix, further.to(matrix)], 1)})
         torch.testing.assert_close(queue(other, partner, **{name: matrix}), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_mask_of_the_whole_batch_is_moco():
+    """Cross-entropy of each row's own pair among that pair and the queue."""
+    torch.manual_seed(0)
+    queue = Queue(InfoNCE(3, 3, critic="bilinear", temperature=0.5).double(), SIZE)
+    x, y, held = normal(N, 3), normal(N, 3, seed=1), normal(SIZE, 3, seed=2)
+    queue(held, held)
+    with torch.no_grad():
+        a = queue.bound.critic.embed(x, y)[0]  # divided by the temperature
+        logits = torch.cat([(a * y).sum(1, keepdim=True), a @ held.T], 1)
+        expected = torch.nn.functional.cross_entropy(logits, torch.zeros(N, dtype=torch.long))
+    loss = queue.loss(x, y, mask=torch.ones(N, N, dtype=torch.bool))
+    assert loss.item() == pytest.approx(expected.item() - math.log(SIZE + 1), rel=1e-12)
+
+
+@pytest.mark.slow
+def test_compiled():
+    queue = Queue(CPC(3, 2), SIZE).double()
+    twin = copy.deepcopy(queue)
+    torch._dynamo.reset()
+    compiled = torch.compile(twin, backend="aot_eager")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own
+        for x, y in batches(5):
+            torch.testing.assert_close(compiled(x, y), queue(x, y), rtol=1e-10, atol=1e-12)
+    assert twin.memory.equal(queue.memory)
 
 
 def test_autocast_and_types():
