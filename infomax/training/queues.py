@@ -30,8 +30,9 @@ class Queue(Bound):
     **What it does to the bound.** The ceiling is the log of what a row is compared with now: log(N + held). The ys in
     the queue are made by older encoders than those of the batch. They do not represent the present distribution of y,
     so that the value is no longer a lower bound: it is too high where they are easy to tell from the ys of the batch.
-    A slowly moving encoder of y, as in MoCo, keeps the difference small. If the encoder of y is fixed and pairs are
-    independent, the value is a lower bound in expectation. Networks inside of the critic are always those of now.
+    A slowly moving second encoder of y, as in MoCo, keeps the difference small; without it, training can fail. If the
+    encoder of y is fixed and pairs are independent, the value is a lower bound in expectation. Networks inside of the
+    critic are always those of now.
 
     Several processes: wrap :class:`~infomax.GlobalBatch`, ``Queue(GlobalBatch(bound), size)``. The queue has the last
     ``size`` ys of all ranks, equal on all ranks, so that the state of one rank is that of all. A rank passes only its
