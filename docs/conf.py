@@ -15,6 +15,9 @@ copyright = "2026, the infomax developers"
 release = version = __version__
 extensions = [
     "myst_nb",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx-mathjax-offline",  # so that pages show formulas without a network
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
@@ -32,7 +35,8 @@ napoleon_use_rtype = False
 nb_execution_mode = "force"
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+copybutton_exclude = ".linenos, .gp, .go"
 exclude_patterns = ["_build"]
 nitpicky = True
 # Names of other packages: their inventories are on the network, which the build does without.
