@@ -6,6 +6,7 @@
 # make bench  what is missing from the committed results; resumes after an interruption
 # make bench RESULTS=build/results  all results again (many hours)
 # make attack  odd and hostile inputs in large numbers (an hour), with the table of docs/what-was-tried.csv
+# make lowest  tests with the oldest versions of other packages that pyproject.toml allows (downloads 5 GB on Linux)
 # make speed  ratios of time and memory, on an idle machine (an hour)
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ BOUNDS ?= ba cpc dv infonce mine nwj
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo mmim test test-all attack lint doctest docs bench bench-quick speed clean
+.PHONY: demo mmim test test-all lowest attack lint doctest docs bench bench-quick speed clean
 
 demo: .venv/.ready
 	$(PY) -m infomax demo
@@ -35,6 +36,13 @@ test: .venv/.ready
 
 test-all: .venv/.ready
 	$(PYTEST) -m ""
+
+# The lower ends of the ranges in pyproject.toml, in an environment of their own. Warnings of old packages are no errors.
+lowest:
+	python3.11 -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip --disable-pip-version-check install --quiet --requirement lowest.txt hatchling editables
+	.venv-lowest/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q -W default --numprocesses $(WORKERS) --dist worksteal
 
 attack: .venv/.ready
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PY) -m attack --output docs/what-was-tried.csv

@@ -102,3 +102,16 @@ print(failed)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_lowest_versions_are_those_of_the_ranges():
+    """`make lowest` tests what pyproject.toml promises."""
+    text = (ROOT / "pyproject.toml").read_text().split("[project.scripts]")[0]
+    floors = dict(re.findall(r'"([a-z-]+)>=([\d.]+)"', text))
+    lines = [line for line in (ROOT / "lowest.txt").read_text().splitlines() if not line.startswith("#")]
+    pinned = dict(line.split("==") for line in lines)
+    needed = set(floors) - {"hatchling", "mypy", "ruff", "furo", "myst-nb", "sphinx"}
+    needed -= {name for name in floors if name.startswith("sphinx")}
+    assert set(pinned) == needed
+    for name, version_ in pinned.items():
+        assert f"{version_}.".startswith(f"{floors[name]}."), name
