@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -79,7 +80,11 @@ def _run(
 
 
 def _in_parallel(tasks: Iterator[Task], n_jobs: int | None) -> Generator[Found, None, None]:
-    """The results of tasks by joblib, as they are finished or, with backends that cannot do that, in rounds."""
+    """The results of tasks by joblib, as they are finished or, with backends that cannot do that, in rounds.
+
+    Raises:
+        ChildProcessError: if a worker process dies.
+    """
     import joblib  # noqa: PLC0415 - as above
 
     try:
@@ -91,4 +96,8 @@ def _in_parallel(tasks: Iterator[Task], n_jobs: int | None) -> Generator[Found, 
     with shielded():  # a Ctrl-C of the terminal is for this process alone, which ends the others
         found = parallel(joblib.delayed(measure)(task) for task in tasks)
     with closing(found):
-        yield from found
+        try:
+            yield from found
+        except BrokenExecutor as error:
+            advice = "with a checkpoint, the same call resumes"
+            raise ChildProcessError(f"a worker process died, perhaps for lack of memory; {advice}") from error

@@ -177,6 +177,35 @@ def test_an_interrupt_ends_the_processes_cleanly(tmp_path):
     assert_same(pairwise(x, checkpoint=path, progress=False), pairwise(x, progress=False))
 
 
+def loky_workers():
+    """The worker processes that this process has started."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (folder / "cmdline").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if parent == os.getpid() and "loky" in command and "resource_tracker" not in command:
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_death_of_a_worker_is_an_error_after_which_the_file_resumes(tmp_path):
+    x = Table.of(np.random.default_rng(0).normal(size=(3000, 24)), "x", "auto", "raise")
+    tiles, work = tiles_of(blocks_of(x, x), bound=False), Work(x, x, None, {}, 19, 0)
+    run = {"n_jobs": 2, "checkpoint": tmp_path / "pairs.jsonl"}
+    found = workers.finished(work, tiles, lambda pairs: None, **run)
+    next(found)
+    os.kill(loky_workers()[0], signal.SIGKILL)
+    with pytest.raises(ChildProcessError, match="a worker process died, perhaps for lack of memory; with a checkpoint"):
+        list(found)
+    assert {one.number for one in workers.finished(work, tiles, lambda pairs: None, **run)} == set(range(len(tiles)))
+
+
 def is_running(child):
     try:
         return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
