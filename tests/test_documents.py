@@ -49,7 +49,7 @@ def blocks(document):
 def texts():
     """Documents and source files, without generated results."""
     files = [file for folder in ("infomax", "mmim_example", "benchmarks") for file in (ROOT / folder).rglob("*.py")]
-    files += [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    files += [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "gallery").glob("*.md")]
     return {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files}
 
 
