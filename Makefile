@@ -75,6 +75,7 @@ bench: .venv/.ready
 	$(PY) -m benchmarks.accuracy.abroad --held-out $(OUTPUT)
 	$(PY) -m benchmarks.accuracy.corrections $(OUTPUT)
 	$(PY) -m benchmarks.accuracy.dependence $(OUTPUT)
+	$(PY) -m benchmarks.accuracy.dependence_power $(OUTPUT)
 	$(PY) -m benchmarks.accuracy.known_mi --n 1000 10000 $(OUTPUT)
 	$(PY) -m benchmarks.accuracy.consistency $(OUTPUT)
 	$(PY) -m benchmarks.accuracy.staircase $(OUTPUT)

@@ -27,7 +27,7 @@ import infomax
 from benchmarks import results, sweep
 from benchmarks.accuracy.default.rows import Share
 from benchmarks.accuracy.default.runs import seed_of
-from benchmarks.errors import Row, failure
+from benchmarks.errors import Row
 from benchmarks.report import provenance, table, write_page
 from infomax import interrupts
 from infomax import statistics as samples
@@ -159,7 +159,7 @@ def summary(rows: Sequence[Row]) -> Iterator[Sequence[str]]:
 
 def write_report(path: Path) -> str:
     """Write ``dependence.md`` beside the CSV, and return it."""
-    rows = [row for row in sweep.read(path) if not failure(row)]
+    rows = [row for row in sweep.read(path) if not row["error"]]
     head = (
         "case", "draws", "rejected", "so", "warned of", "in blocks", "covered", "so", "mean upper end",
     )  # fmt: skip
