@@ -83,12 +83,12 @@ def order_of(method: Any, x: Floats, y: Floats, most: int, *, classes: bool) -> 
     """The first ``most`` features by a method, best first."""
     from sklearn.feature_selection import mutual_info_classif, mutual_info_regression  # noqa: PLC0415 - an extra
 
-    from infomax.sklearn import MutualInfoSelector  # noqa: PLC0415
+    from infomax import sklearn as selection  # noqa: PLC0415
 
     if method == "scikit-learn":
         measure = mutual_info_classif if classes else mutual_info_regression
         return np.asarray(np.argsort(-measure(x, y, random_state=0), kind="stable")[:most])
-    return np.asarray(MutualInfoSelector(most, method=method).fit(x, y).order_)
+    return np.asarray(selection.MutualInfoSelector(most, method=method).fit(x, y).order_)
 
 
 def models(*, classes: bool) -> list[Any]:
@@ -107,7 +107,7 @@ def run(cell: sweep.Cell) -> dict[str, sweep.Value]:
     """Cross-validated scores, fold by fold: features are selected on the training rows of each fold."""
     from sklearn.model_selection import KFold, StratifiedKFold  # noqa: PLC0415
 
-    from infomax.sklearn import MutualInfoSelector  # noqa: F401, PLC0415 - so that its import is not timed
+    from infomax import sklearn  # noqa: F401, PLC0415 - so that its import is not timed
 
     data, seed = DATA[str(cell["data"])], int(cell["seed"])
     x, y = data.load(seed)
