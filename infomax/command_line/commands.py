@@ -107,7 +107,8 @@ def _row_options(arguments: argparse.Namespace, groups: Columns | StoredColumns 
 
 def _text_format(arguments: argparse.Namespace) -> TextFormat:
     """How the file is read."""
-    nominal = tuple(name.strip() for name in (arguments.nominal or "").split(",") if name.strip())
+    named = f"{arguments.nominal or ''},{arguments.groups or ''}"  # groups are names, too
+    nominal = tuple(name.strip() for name in named.split(",") if name.strip())
     sep = {"\\t": "\t", "tab": "\t"}.get(arguments.sep, arguments.sep)
     return TextFormat(sep=sep, encoding=arguments.encoding, nominal=nominal, missing=arguments.missing)
 

@@ -163,7 +163,8 @@ def transfer_entropy(
     Args:
         source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
         lags: past steps of the source: l, for 1 to l steps ago, or a list, such as ``[20]``. target_lags: of the
-            target, likewise; by default the same.
+            target, likewise; by default all up to the largest lag: what a target shares with its own skipped past
+            would be attributed to the source.
         options: keywords of :func:`infomax.estimate`; ``bound`` is one name. ``nominal_source`` and
             ``nominal_target`` say which columns are nominal. ``groups``, a label for each of the T steps, is for
             several series one after the other: no history crosses from one into another.
@@ -199,7 +200,7 @@ def directed_information(
     Args:
         source, target: series, ``(T,)`` or ``(T, D)``, step t of one at the time of step t of the other.
         lags: past steps of the source: l, for its present and 1 to l steps ago, or a list, in which 0 is the present.
-            target_lags: of the target, without the present; by default the same.
+            target_lags: of the target, without the present; by default all up to the largest lag.
         options: keywords of :func:`infomax.estimate`; ``bound`` is one name. ``nominal_source`` and
             ``nominal_target`` say which columns are nominal.
 

@@ -14,7 +14,14 @@ from infomax.exceptions import DependenceWarning
 from infomax.io.encoding import is_missing
 from infomax.statistics.counts import copied_rows
 from infomax.statistics.marginals import Floats
-from infomax.statistics.row_dependence import autocorrelated, near_copies, serially_dependent, wanders
+from infomax.statistics.row_dependence import (
+    autocorrelated,
+    drifting,
+    near_copies,
+    serially_dependent,
+    trending,
+    wanders,
+)
 from infomax.statistics.row_structure import RowStructure, block_length
 
 #: Fewest groups, or blocks, that can be split into folds with validation rows.
@@ -135,7 +142,7 @@ def judge_structure(structure: RowStructure, x: Floats, y: Floats) -> Iterator[D
             f"the largest of {structure.units} groups has {largest} of {len(x)} rows, so that they are worth "
             f"{effective:.1f} groups of equal size; the interval and the p-value are not reliable"
         )
-    if structure.block_length is not None and wanders(x) and wanders(y):
+    if structure.block_length is not None and all(wanders(side) or drifting(side) for side in (x, y)):
         yield DependenceWarning(
             "both sides may wander without a fixed mean, as trends and random walks do: they have too few independent "
             "blocks, and the p-value may be too small. Use more rows, or differences of consecutive rows (numpy.diff)"
@@ -151,7 +158,8 @@ def judge_columns(x: Floats, y: Floats | None) -> Iterator[DependenceWarning]:
     if not all(side.shape[1] for side in sides):
         return
     complete = np.isfinite(np.hstack(sides)).all(1)
-    serial = [sum(autocorrelated(column[~np.isnan(column), None]) for column in side.T) for side in sides]
+    columns = [[column[~np.isnan(column), None] for column in side.T] for side in sides]
+    serial = [sum(autocorrelated(column) or trending(column) for column in side) for side in columns]
     if min(serial) >= (2 if y is None else 1):
         yield DependenceWarning(f"in {sum(serial)} columns {_SERIAL}")
     copies = copied_rows(x[complete], (x if y is None else y)[complete]) if complete.any() else 0

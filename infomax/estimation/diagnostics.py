@@ -90,9 +90,11 @@ def _judge_pvalue(result: Estimate) -> Iterator[InfomaxWarning]:
     if result.pvalue is None:
         return
     if result.pvalue <= _DEPENDENT and result.mi <= result.stderr:
+        in_blocks = result.structure is not None and result.structure.block_length is not None
+        advice = "the test is approximate for time series" if in_blocks else "the truth is above 0"
         yield InfomaxWarning(
             f"the test of independence finds a dependence (p = {result.pvalue:.3g}) that the value does not show: the "
-            f"model misses it, or it is weak; the truth is above 0; use more rows, or compare with 'ksg'"
+            f"model misses it, or it is weak; {advice}; use more rows, or compare with 'ksg'"
         )
     if result.pvalue > _INDEPENDENT and result.mi > _CLEARLY_ABOVE * result.stderr:
         yield InfomaxWarning(

@@ -45,7 +45,7 @@ def histories(
     each step, the steps are those whose history is of one group.
     """
     of_source = _steps("lags", lags, first)
-    of_target = _steps("target_lags", [lag for lag in of_source if lag] if target_lags is None else target_lags, 1)
+    of_target = _steps("target_lags", max(1, *of_source) if target_lags is None else target_lags, 1)
     series: Mapping[str, Any] = {"source": source, "target": target}
     kinds, missing, rest = kinds_of(series, options)
     with isolated():

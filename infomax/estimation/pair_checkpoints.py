@@ -56,6 +56,8 @@ def checkpoint_file(
             be written, or is in use.
     """
     target = check_writable(path)
+    if target.exists() and not target.is_file():
+        raise ValueError(f"checkpoint must be a file of its own; got {str(path)!r}, which is none")
     with target.open("a+b") as file:
         _lock(file, target)
         file.seek(0)

@@ -86,7 +86,8 @@ def read_csv(
             selected = _select(path, header, selections, delimiter)
             chosen = set(chain(*selected))
             needed = [name for name in header if name in chosen]
-            table = _parse(file, header, needed, delimiter)
+            # Names are compared as text: 1.1 and 1.10 are different ones.
+            table = None if nominal & chosen else _parse(file, header, needed, delimiter)
             flags = np.array([name in nominal for name in needed], dtype=bool)
             file.seek(0)
             if table is None and text.numbers:

@@ -242,7 +242,7 @@ def _blocks(rows: int, columns: int, device: torch.device) -> Iterator[slice]:
 
 def _count(flags: Tensor) -> Tensor:
     """The number of true entries of each row, ``(N,)``, exact up to 2²⁴: a product is faster than a sum of booleans."""
-    ones = torch.ones(flags.shape[1], device=flags.device)
+    ones = torch.ones(flags.shape[1], dtype=torch.float32, device=flags.device)
     return torch.cat(
         [_numbers(flags[rows], torch.float32) @ ones for rows in _blocks(flags.shape[0], flags.shape[1], flags.device)]
     )

@@ -12,6 +12,8 @@ from infomax.statistics.marginals import Floats, normal_scores
 _CLEARLY, _LAGS = 4.5, (1, 2)
 #: Fewest rows of a moving average, and how many of its windows all rows are.
 _WINDOW, _WINDOWS = 11, 8
+#: A trend: the correlation of the windows' means with time, and standard errors of the median of that within them.
+_DRIFT, _TREND = 0.9, 2.0
 #: Most columns and rows that are examined.
 _COLUMNS, _ROWS = 64, 20_000
 #: Near copies: rows whose neighbours are looked for, in how many columns at most, and the number of neighbours.
@@ -33,7 +35,7 @@ def serially_dependent(x: Floats, y: Floats) -> bool:
 
     Rows that are sorted by a column of either side are not: their order says nothing of how they were sampled.
     """
-    return autocorrelated(x) and autocorrelated(y)
+    return all(autocorrelated(side) or trending(side) for side in (x, y))
 
 
 def autocorrelated(side: Floats) -> bool:
@@ -41,6 +43,42 @@ def autocorrelated(side: Floats) -> bool:
     if len(side) < _LEAST or _is_sorted(side):
         return False
     return _autocorrelation(side[:_ROWS, :_COLUMNS]) > _CLEARLY
+
+
+def trending(side: Floats) -> bool:
+    """Whether a column of ``(N, D)``, rows in the order of time, rises or falls all along, and none is sorted.
+
+    The means of eight windows do so, and the rows within them as well. Rows that are sorted by a few categories rise
+    within a few windows only.
+    """
+    side = side[:_ROWS, :_COLUMNS]
+    if _is_sorted(side):
+        return False
+    windows = _windows(side)
+    rows = windows.shape[1]
+    slopes = math.sqrt(rows) * np.median(_with_time(windows.transpose(1, 0, 2)), axis=0)
+    spread = math.sqrt(math.pi / 2 / _WINDOWS)  # of the median of standard normal numbers
+    between = _with_time(windows.mean(1))
+    return bool(((np.abs(between) > _DRIFT) & (np.sign(between) * slopes > _TREND * spread)).any())
+
+
+def drifting(side: Floats) -> bool:
+    """Whether the means of eight windows of a column of ``(N, D)`` rise or fall all along."""
+    return bool((np.abs(_with_time(_windows(side[:_ROWS, :_COLUMNS]).mean(1))) > _DRIFT).any())
+
+
+def _windows(side: Floats) -> Floats:
+    """The normal scores of eight windows of consecutive rows, ``(8, rows, D)``."""
+    rows = len(side) // _WINDOWS
+    return normal_scores(side)[: rows * _WINDOWS].reshape(_WINDOWS, rows, -1)
+
+
+def _with_time(values: Floats) -> Floats:
+    """The correlations of values ``(T, …)`` with time; 0 for constant ones."""
+    time = np.arange(len(values)) - (len(values) - 1) / 2
+    centred = values - values.mean(0)
+    norms = np.sqrt((centred**2).sum(0) * (time**2).sum())
+    return np.asarray(np.tensordot(time, centred, 1) / np.where(norms > 0, norms, np.inf))
 
 
 def _is_sorted(side: Floats) -> bool:

@@ -224,3 +224,19 @@ def test_a_row_that_has_negatives_outside_its_batch_alone_has_gradients():
         x = X.clone().requires_grad_()
         found.append(torch.autograd.grad(one(x, Y, mask=mask, negatives=further(2)["shared"]), x)[0])
     torch.testing.assert_close(found[2:], found[:2])
+
+
+def test_masks_in_tiles_whatever_the_default_dtype():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        torch.manual_seed(0)
+        bound, x, y = InfoNCE(3, 2), torch.randn(600, 3), torch.randn(600, 2)
+        mask = torch.rand(600, 600) < 0.2
+        tiled = bound(x, y, mask=mask)
+        scores = bound.critic(x, y).masked_fill(mask & ~torch.eye(600, dtype=torch.bool), -torch.inf)
+        kept = (~mask | torch.eye(600, dtype=torch.bool)).sum(1)
+        expected = (scores.diagonal() - scores.logsumexp(1) + kept.log()).mean()
+        torch.testing.assert_close(tiled, expected)
+    finally:
+        torch.set_default_dtype(before)

@@ -84,6 +84,21 @@ def test_groups_and_blocks_of_rows(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_names_of_groups_are_compared_as_text(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    sites = [f"{i}.{j}" for i in (1, 2) for j in range(1, 11)]
+    path = tmp_path / "sites.csv"
+    rows = [f"{site},{a!r},{b!r}" for site in sites for a, b in rng.normal(size=(10, 2)).tolist()]
+    path.write_text("\n".join(["site,x,y", *rows]))
+    command = ["estimate", str(path), "--x", "x", "--y", "y", "--groups", "site", "--quick", "--no-progress", "--json"]
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["structure"] == {"units": 20, "block_length": None}
+    words = ["yes", "no", "maybe", "true", "1"]
+    path.write_text("\n".join(["site,x,y", *(f"{words[i % 5]},{i * 7 % 11},{i * 5 % 13}" for i in range(60))]))
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["structure"]["units"] == 5
+
+
 def test_a_constant_column_is_called_by_its_name(tmp_path, capsys):
     path = tmp_path / "t.csv"
     path.write_text("a,site,b\n" + "".join(f"{i},4,{i * i % 7}\n" for i in range(30)))

@@ -172,6 +172,31 @@ def test_random_walks_in_blocks_are_warned_of():
     assert any("numpy.diff" in text for text in result.warnings)
 
 
+def test_trends_are_warned_of():
+    rng = np.random.default_rng(3)
+    x, y = (np.arange(400) + 20 * rng.normal(size=400) for _ in range(2))
+    with pytest.warns(DependenceWarning, match="consecutive rows are similar on both sides"):
+        estimate(x, y, bound="gaussian")
+    with pytest.warns(DependenceWarning, match="in 2 columns consecutive rows are similar"):
+        pairwise(np.column_stack([x, y]), progress=False)
+    season = np.sin(np.arange(400) / 2)
+    with pytest.warns(DependenceWarning, match="may wander without a fixed mean"):
+        estimate(0.01 * x + season, 0.01 * y + season[::-1], block_length="auto", **QUICK)
+
+
+def test_skipped_lags_of_the_target_are_conditioned_on():
+    """y is AR(2) and drives x: given all lags of y up to the source's, x adds nothing."""
+    rng = np.random.default_rng(4)
+    y = np.zeros(2000)
+    for t in range(2, 2000):
+        y[t] = 1.6 * y[t - 1] - 0.9 * y[t - 2] + rng.normal()
+    x = np.roll(y, 1) + 0.1 * rng.normal(size=2000)
+    assert transfer_entropy(x, y, lags=[2], target_lags=[2], bound="gaussian").mi > 0.3
+    found = transfer_entropy(x, y, lags=[2], bound="gaussian")
+    assert covers(found, 0)
+    assert found.mi < 0.01
+
+
 def test_a_group_with_most_rows_is_warned_of():
     x, y = np.random.default_rng(1).normal(size=(2, 400))
     with pytest.warns(DependenceWarning, match=r"the largest of 41 groups has 360 of 400 rows.* worth 1.2 groups"):

@@ -6,7 +6,15 @@ from series import autoregression
 
 from infomax import tasks
 from infomax.datasets import load_penguins
-from infomax.statistics.row_dependence import _unit_root, autocorrelated, near_copies, serially_dependent, wanders
+from infomax.statistics.row_dependence import (
+    _unit_root,
+    autocorrelated,
+    drifting,
+    near_copies,
+    serially_dependent,
+    trending,
+    wanders,
+)
 
 
 def pair(make, seed):
@@ -87,3 +95,17 @@ def test_the_unit_root_statistic_is_that_of_least_squares():
     slopes, squares, *_ = np.linalg.lstsq(design, steps[4:], rcond=None)
     error = np.sqrt(squares[0] / (195 - 6) * np.linalg.inv(design.T @ design)[0, 0])
     assert _unit_root(column) == pytest.approx(slopes[0] / error, rel=1e-6)
+
+
+def test_trends_with_noise():
+    """White noise around a line has no autocorrelation of its own; rows sorted by categories have steps only."""
+    rng = np.random.default_rng(2)
+    for noise, least in ((20, 20), (60, 17)):
+        sides = [(np.arange(400) + noise * rng.normal(size=400))[:, None] for _ in range(20)]
+        assert sum(map(trending, sides)) >= least
+    assert not any(trending(rng.normal(size=(400, 3))) for _ in range(100))
+    assert sum(drifting(rng.normal(size=(400, 1))) for _ in range(200)) <= 4
+    sorted_by_class = np.repeat([0, 1, 3], 140)[:, None] + 0.3 * rng.normal(size=(420, 1))
+    assert not trending(sorted_by_class)
+    assert not trending(np.sort(rng.normal(size=(400, 1)), axis=0))
+    assert serially_dependent(sides[0], sides[1])
