@@ -176,13 +176,21 @@ def by_bound(left: Side, right: Side, *, bound: BoundLike, seed: int, options: d
     """Each pair by :func:`infomax.estimate`, with its p-value if rows depend on each other.
 
     Args:
-        options: ``options["groups"]`` are the labels of the rows of the sides.
+        options: ``options["groups"]`` are the labels of the rows of the sides; with ``options["kept"]``, blocks are
+            those of a table of which the sides have these rows.
     """
     dependent = options.get("groups") is not None or options.get("block_length") is not None
 
     def measure(i: int, j: int) -> Measured:
-        pair = [Columns((), side.samples[:, [k]], side.columns.nominal[[k]]) for side, k in ((left, i), (right, j))]
-        ((result, _),) = estimates(*pair, bound=[bound], seed=seed, progress=False, **options)
+        x, y = (side.columns.of_columns(np.arange(side.samples.shape[1]) == k) for side, k in ((left, i), (right, j)))
+        if "kept" in options:
+            codes = (x.nominal, y.nominal) if (x.nominal | y.nominal).any() else None
+            found = estimates(
+                x.samples, y.samples, bound=[bound], seed=seed, progress=False, checked=True, codes=codes, **options
+            )
+        else:
+            found = estimates(x, y, bound=[bound], seed=seed, progress=False, **options)
+        result = found[0][0]
         return (result.mi, result.stderr, result.gap), result.warnings, result.pvalue if dependent else None
 
     return measure

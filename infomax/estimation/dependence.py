@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infomax.estimators import BoundLike, Estimator, Problem
 from infomax.estimators import get as estimator_of
@@ -54,7 +55,8 @@ def row_structure(
     if problem.sampled is not None:
         raise ValueError(f"{name} must be None for samples that are too large to be copied")
     if groups is not None:
-        found = RowStructure.of_groups(group_labels(groups, total)).take(kept)
+        labels = group_labels(groups, total, kept)
+        found = RowStructure.of_groups([labels[row] for row in kept.tolist()])
         if found.is_independent:
             raise ValueError(f"groups must have several rows each; got {n} groups of {n} rows, which need no groups")
         if found.units < _FEWEST:
@@ -87,8 +89,11 @@ def bound_of_pairs(bound: BoundLike | None, options: Mapping[str, Any]) -> tuple
     return None, {}
 
 
-def group_labels(groups: Any, n: int) -> Sequence[Hashable]:
+def group_labels(groups: Any, n: int, used: NDArray[np.int64] | None = None) -> Sequence[Hashable]:
     """One label for each row.
+
+    Args:
+        used: the rows that must have one; None: all.
 
     Raises:
         ValueError: for labels that are missing or not one for each row.
@@ -104,7 +109,8 @@ def group_labels(groups: Any, n: int) -> Sequence[Hashable]:
         shape, labels = values.shape, values.reshape(-1).tolist()
     if shape not in {(n,), (n, 1)}:
         raise ValueError(f"groups must have one label for each of the {n} rows; got shape {shape}")
-    for row, label in enumerate(labels):
+    for row in range(n) if used is None else used.tolist():
+        label = labels[row]
         if is_missing(label):
             raise ValueError(f"groups must have a label in every row; got {label!r} in row {row}")
         if not isinstance(label, Hashable):

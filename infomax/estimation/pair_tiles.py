@@ -218,6 +218,8 @@ class Work:
         options = dict(self.options)
         if options.get("groups") is not None:
             options["groups"] = [options["groups"][row] for row in block.rows.tolist()]
+        elif options.get("block_length") is not None:  # blocks are of all rows, with gaps or not
+            options |= {"kept": block.rows, "dropped": len(self.left.columns) - len(block.rows)}
         return partial(by_bound, bound=self.bound, seed=self.seed, options=options)
 
     def _task(

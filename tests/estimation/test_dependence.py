@@ -300,6 +300,15 @@ def test_missing_labels(labels):
         estimate(*subjects(0), groups=labels, **QUICK)
 
 
+def test_labels_of_rows_that_are_left_out_may_be_missing():
+    x, y = (side.copy() for side in subjects(0))
+    x[:10] = np.nan
+    labels = [None] * 10 + LABELS[10:].tolist()
+    assert estimate(x, y, groups=labels, missing="drop", **QUICK).structure.units == 39
+    with pytest.raises(ValueError, match="got None in row 0"):
+        estimate(np.nan_to_num(x), y, groups=labels, missing="drop", **QUICK)
+
+
 def test_labels_that_cannot_be_compared():
     with pytest.raises(TypeError, match="groups must have labels that can be compared"):
         estimate(*subjects(0), groups=[[label] for label in LABELS], **QUICK)
@@ -335,6 +344,15 @@ def test_groups_of_pairs_with_gaps():
     alone = estimate(table["a"], table["b"], groups=LABELS, missing="drop", **QUICK)
     assert result.mi[0, 1] == alone.mi
     assert result.pvalue[0, 1] == alone.pvalue
+
+
+def test_blocks_of_pairs_with_gaps_are_those_of_all_rows():
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame(np.column_stack([autoregression(300, 0.8, rng) for _ in range(2)]), columns=["a", "b"])
+    table.loc[np.arange(300) % 7 < 3, "a"] = np.nan
+    result = pairwise(table, block_length=20, missing="drop", **QUICK)
+    alone = estimate(table["a"], table["b"], block_length=20, missing="drop", **QUICK)
+    assert (result.mi[0, 1], result.pvalue[0, 1], result.stderr[0, 1]) == (alone.mi, alone.pvalue, alone.stderr)
 
 
 def test_one_row_of_each_block():
