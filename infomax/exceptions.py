@@ -35,6 +35,6 @@ class SubsampleWarning(InfomaxWarning):
 def warn_of_new_name(what: str, old: str, new: str) -> None:
     """Warn at the line of the user, which is the first one outside the library, that a name has changed."""
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("infomax"):
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith(("infomax", "contextlib")):
         level, frame = level + 1, frame.f_back
     warnings.warn(f"{what} {old!r} is now called {new!r}", DeprecationWarning, stacklevel=level)

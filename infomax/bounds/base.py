@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from infomax.critics.networks import check_dimensions
 from infomax.io.naming import unknown
 from infomax.scores.precision import HALF, autocast_type, check_real, widened, without_autocast
 
@@ -48,9 +49,7 @@ class Bound(nn.Module, abc.ABC):
 
     def __init__(self, x_dim: int, y_dim: int) -> None:
         super().__init__()
-        for argument, value in (("x_dim", x_dim), ("y_dim", y_dim)):
-            if not hasattr(value, "__index__") or value < 1:
-                raise ValueError(f"{argument} must be a whole number of at least 1; got {value!r}")
+        check_dimensions(x_dim=x_dim, y_dim=y_dim)
         self.x_dim, self.y_dim = x_dim, y_dim
 
     @abc.abstractmethod

@@ -15,6 +15,7 @@ from infomax.bounds.candidates import readable
 from infomax.bounds.contexts import checked_context, output_of
 from infomax.bounds.nce import CPC
 from infomax.critics import networks as critics
+from infomax.critics.networks import check_dimensions
 from infomax.critics.temperature import TEMPERATURES
 from infomax.scores.gradients import not_compiled
 from infomax.scores.pairs import lowest
@@ -107,9 +108,7 @@ class SequenceCPC(nn.Module):
         temperature_limits: tuple[float, float] = TEMPERATURES,
     ) -> None:
         super().__init__()
-        for argument, value in (("dim", dim), ("steps", steps), ("context_dim", context_dim)):
-            if not hasattr(value, "__index__") or value < 1:
-                raise ValueError(f"{argument} must be a whole number of at least 1; got {value!r}")
+        check_dimensions(dim=dim, steps=steps, context_dim=context_dim)
         if negatives not in get_args(Negatives):
             raise ValueError(f"negatives must be one of {', '.join(get_args(Negatives))}; got {negatives!r}")
         if isinstance(critic, nn.Module):

@@ -13,6 +13,7 @@ import abc
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -311,6 +312,13 @@ def names() -> list[str]:
     return list(_CRITICS)
 
 
+def check_dimensions(**dimensions: Any) -> None:
+    """Raise ValueError unless all are whole numbers of at least 1."""
+    for argument, value in dimensions.items():
+        if not hasattr(value, "__index__") or value < 1:
+            raise ValueError(f"{argument} must be a whole number of at least 1; got {value!r}")
+
+
 def make(critic: str | nn.Module, x_dim: int, y_dim: int) -> nn.Module:
     """The critic of that name for these dimensions; a module is returned unchanged.
 
@@ -327,6 +335,7 @@ def make(critic: str | nn.Module, x_dim: int, y_dim: int) -> nn.Module:
         critic = _RENAMED[critic]
     if critic not in _CRITICS:
         raise ValueError(f"critic must be a module or one of {', '.join(_CRITICS)}; got {critic!r}")
+    check_dimensions(x_dim=x_dim, y_dim=y_dim)
     return _CRITICS[critic](x_dim, y_dim)
 
 

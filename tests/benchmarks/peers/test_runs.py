@@ -162,7 +162,7 @@ def test_choice_of_estimators_and_cells():
 
 
 def test_every_peer_has_a_list_of_pinned_packages():
-    packages = {**{peer: (peer,) for peer in runs.PEERS}, "losses": losses.PACKAGES}
+    packages = {**{peer: (peer,) for peer in runs.PEERS}, "losses": losses.PACKAGES, "tigramite": ("tigramite",)}
     assert sorted(path.stem for path in of_peers.PINS.iterdir()) == sorted(packages)
     for peer, wanted in packages.items():
         lines = (of_peers.PINS / f"{peer}.txt").read_text().splitlines()
