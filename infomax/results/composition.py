@@ -284,7 +284,8 @@ class Composition:
             low, high = part.confidence_interval()
             numbers = [f"{part.mi:.4f}", f"{low:.4f} to {high:.4f}", f"{part.stderr:.4f}"]
             rows.append([name, *numbers, KIND_NAMES[part.kind]])
-        return html_table(f"{self.quantity} by {self.bound}, {self.n} rows", header, rows, self.warnings)
+        test = "" if self.pvalue is None else f", p {pvalue_text(self.pvalue, self.least_pvalue)}"
+        return html_table(f"{self.quantity} by {self.bound}, {self.n} rows{test}", header, rows, self.warnings)
 
     def __float__(self) -> float:
         return self.mi

@@ -95,3 +95,8 @@ def test_what_permuting_rows_cannot_test_has_no_pvalue():
     assert composed((1, tested), (-1, tested)).pvalue is None  # conditional independence
     assert composed((1, tested), (1, untested)).pvalue is None
     assert "for independence" not in repr(composed((1, tested), (-1, tested)))
+
+
+def test_the_table_of_a_notebook_has_the_pvalue():
+    found = composed((1, part(0.3)), (-1, part(0.1)), tested=(0.005, 199))
+    assert "p ≤ 0.005" in found._repr_html_()
