@@ -25,7 +25,7 @@ from benchmarks import results
 from benchmarks.accuracy.default.runs import seed_of
 from benchmarks.accuracy.dependence import Floats, autoregression, structure_of
 from benchmarks.children import run_child
-from benchmarks.peers.environments import SETTINGS, interpreter, make_environment
+from benchmarks.peers.environments import FOLDER, SETTINGS, interpreter, make_environment
 from benchmarks.report import machine, table, write_page
 from infomax import interrupts
 from infomax import statistics as samples
@@ -97,7 +97,7 @@ def write_report(path: Path) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=50, help="draws of each case (default: %(default)s)")
-    parser.add_argument("--environments", type=Path, default=Path(".peers"), help="folder of the environments")
+    parser.add_argument("--environments", type=Path, default=FOLDER, help="folder of the environments")
     parser.add_argument("--python", default=sys.executable, help="interpreter for a new one (default: this one)")
     parser.add_argument("--report", action="store_true", help="run nothing; write the report from the CSV")
     results.add_output(parser, "accuracy")

@@ -32,7 +32,7 @@ import numpy as np
 from benchmarks import results, sweep
 from benchmarks.children import run_child
 from benchmarks.choices import chosen_tasks
-from benchmarks.peers.environments import PINS, SETTINGS, interpreter, make_environment
+from benchmarks.peers.environments import FOLDER, PINS, SETTINGS, interpreter, make_environment
 from benchmarks.peers.report import write_report
 from benchmarks.peers.runner import ESTIMATORS, peer_of
 from infomax import tasks
@@ -126,7 +126,7 @@ def arguments_of(argv: Sequence[str] | None) -> tuple[argparse.ArgumentParser, a
     parser.add_argument("--n", type=int, default=10_000, help="sample size (default: %(default)s)")
     parser.add_argument("--limit", type=int, default=300, help="time limit of a run in seconds (default: %(default)s)")
     parser.add_argument(
-        "--environments", type=Path, default=Path(".peers"), help="folder of the environments (default: %(default)s)"
+        "--environments", type=Path, default=FOLDER, help="folder of the environments (default: %(default)s)"
     )
     parser.add_argument("--python", default=sys.executable, help="interpreter for new environments (default: this one)")
     parser.add_argument("--ours", type=Path, help="CSV of benchmarks.accuracy.known_mi (default: in its folder)")

@@ -13,25 +13,21 @@ columns).
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from math import log
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 import infomax
-from benchmarks.children import run_child
-from benchmarks.peers.environments import SETTINGS, interpreter
+from benchmarks.peers.environments import seconds_beside
 from benchmarks.speed.timing import Ratio, Work, duration, extra_mebibytes, faster, in_turn
 
 Floats = NDArray[np.float64]
 Recipe = Callable[[Floats, Floats], float]
-_ENVIRONMENTS = Path(".peers")
 _K = 3
 
 
@@ -107,18 +103,9 @@ def _against(dim: int, n: int, others: Mapping[str, Recipe], target: str, *, rep
 
 
 def _against_ennemi(n: int) -> Iterator[Ratio]:
-    python = interpreter(_ENVIRONMENTS, "ennemi")
-    if not python.exists():
-        print("neighbours: ennemi has no environment; python -m benchmarks.peers --peers ennemi makes it")
+    seconds = seconds_beside("ennemi", "benchmarks.speed.neighbours", n)
+    if seconds is None:
         return
-    # Packages of the peer come first; missing ones (torch, infomax) are found in the current environment.
-    paths = json.dumps([str(Path(__file__).parents[2]), *sys.path[1:]])
-    program = f"import sys; sys.path += {paths}; from benchmarks.speed.neighbours import with_ennemi; with_ennemi({n})"
-    command = [str(python.absolute()), "-I", "-c", program]
-    done = run_child(command, check=False, env=SETTINGS)
-    if done.returncode:
-        raise RuntimeError(f"the run with ennemi failed ({done.returncode}): {done.stderr[-2000:]}")
-    seconds = json.loads(done.stdout.splitlines()[-1])
     yield faster(f"n = {n:,}, 1 + 1 columns", "times faster than ennemi", seconds["ours"], seconds["ennemi"], "≥ 6")
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,13 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import infomax
-from benchmarks.children import run_child
-from benchmarks.peers.environments import SETTINGS, interpreter
+from benchmarks.peers.environments import seconds_beside
 from benchmarks.speed.neighbours import ours, samples, scipy_recipe, sklearn_recipe
 from benchmarks.speed.timing import Ratio, Work, duration, faster, in_turn
 
 Floats = NDArray[np.float64]
-_ENVIRONMENTS = Path(".peers")
 _K = 3
 
 
@@ -85,18 +82,9 @@ def _throughput(case: str, peer: str, columns: int, *, seconds: tuple[float, flo
 
 
 def _against_ennemi(n: int, columns: int) -> Iterator[Ratio]:
-    python = interpreter(_ENVIRONMENTS, "ennemi")
-    if not python.exists():
-        print("pairs: ennemi has no environment; python -m benchmarks.peers --peers ennemi makes it")
+    seconds = seconds_beside("ennemi", "benchmarks.speed.pairs", n, columns)
+    if seconds is None:
         return
-    # Packages of the peer come first; missing ones (torch, infomax) are found in the current environment.
-    paths = json.dumps([str(Path(__file__).parents[2]), *sys.path[1:]])
-    call = f"from benchmarks.speed.pairs import with_ennemi; with_ennemi({n}, {columns})"
-    program = f"import sys; sys.path += {paths}; {call}"
-    done = run_child([str(python.absolute()), "-I", "-c", program], check=False, env=SETTINGS)
-    if done.returncode:
-        raise RuntimeError(f"the run with ennemi failed ({done.returncode}): {done.stderr[-2000:]}")
-    seconds = json.loads(done.stdout.splitlines()[-1])
     case = f"n = {n:,}, all pairs of {columns} columns"
     for name, words in (("tests", "with intervals and tests"), ("values", "values alone")):
         both = seconds[name], seconds["ennemi"]

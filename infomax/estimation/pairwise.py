@@ -24,14 +24,12 @@ from infomax.progress import progress_bar
 from infomax.results.pairwise import Pairwise
 from infomax.seeds import RandomState, seed_of
 from infomax.statistics.marginals import Floats
-from infomax.statistics.rank_tests import Correction, qvalues
+from infomax.statistics.rank_tests import Correction, enough_draws, qvalues
 
 #: The left and the right columns of the pairs of a tile.
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 #: :attr:`Pairwise.bound` without a bound.
 _DEFAULT = "neighbours and counts"
-#: Permutations: the least, for each pair, and the most.
-_DRAWS, _DRAWS_OF_A_PAIR, _MOST_DRAWS = 9_999, 20, 99_999
 
 
 def pairwise(
@@ -135,7 +133,7 @@ def pairwise(
     shape = len(left.names), len(right.names)
     rows, columns = np.triu_indices(shape[0], 1) if y is None else np.indices(shape).reshape(2, -1)
     tiles = tiles_of(blocks_of(left, right), bound=bound is not None)
-    draws = permutations or min(max(_DRAWS, _DRAWS_OF_A_PAIR * len(rows)), _MOST_DRAWS)
+    draws = permutations or enough_draws(len(rows))
     work = Work(left, right, bound, options, None if values_only else draws, seed)
     matrices = [np.zeros(shape) for _ in range(5)]
     used = np.full(shape, n)

@@ -14,9 +14,7 @@ from infomax.isolation import isolated
 from infomax.seeds import seed_of
 from infomax.sklearn.terms import Terms
 from infomax.statistics.marginals import Floats
-
-#: Permutations of the test, as `infomax.pairwise` draws them: the least, for each feature, and the most.
-_DRAWS, _DRAWS_OF_A_FEATURE, _MOST_DRAWS = 9_999, 20, 99_999
+from infomax.statistics.rank_tests import enough_draws
 
 
 @overload
@@ -98,9 +96,8 @@ def mutual_info(
     scores = relevance(terms, n_jobs)
     if not pvalues:
         return scores
-    draws = min(max(_DRAWS, _DRAWS_OF_A_FEATURE * len(scores)), _MOST_DRAWS)
     with isolated():
-        return scores, terms.pvalue(draws)
+        return scores, terms.pvalue(enough_draws(len(scores)))
 
 
 def relevance(terms: Terms, n_jobs: int | None) -> Floats:

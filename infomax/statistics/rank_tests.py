@@ -24,6 +24,8 @@ _COSINES, _WIDTHS = 16, (1, 2, 4, 8, 16)
 #: From this number of rows on, the null distribution of ranks is that of infinitely many. Largest number of rows of
 #: which that of classes is drawn.
 _NULL_ROWS = 1000
+#: Permutations: the least, for each pair of columns, and the most.
+_LEAST_DRAWS, _DRAWS_OF_A_PAIR, _MOST_DRAWS = 9_999, 20, 99_999
 #: Permutations at a time; elements of a block of features.
 _DRAWS, _BLOCK = 100, 1 << 24
 #: Smaller counts are distinguished exactly.
@@ -32,6 +34,11 @@ _FEW = 20
 Nulls = dict[tuple[int, ...], Floats]
 #: Largest number of columns in a block.
 _COLUMNS = 64
+
+
+def enough_draws(pairs: int) -> int:
+    """Permutations with which few dependent pairs among so many are found: 20 for each, from 9,999 to 99,999."""
+    return min(max(_LEAST_DRAWS, _DRAWS_OF_A_PAIR * pairs), _MOST_DRAWS)
 
 
 def qvalues(pvalues: Floats, correction: Correction = "benjamini-hochberg") -> Floats:

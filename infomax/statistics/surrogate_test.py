@@ -17,7 +17,7 @@ _MOST_ROWS, _COLUMNS, _NEAR = 10_000, 8, 30
 def surrogate_pvalue(
     x: Floats, y: Floats, past: Floats, *, draws: int, rng: np.random.Generator, structure: RowStructure
 ) -> float:
-    r"""P-value of the hypothesis that the series x tells nothing about y beyond what the past of y tells.
+    r"""P-value of the hypothesis that the series x is independent of y given the past of y.
 
     y is replaced by the residuals of a kernel ridge regression on its past, each computed without the row itself; both
     sides are divided by local scales, which the past may determine as well. Then :func:`independence_pvalue` compares
