@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -80,21 +82,60 @@ def _run(
 
 
 def _in_parallel(tasks: Iterator[Task], n_jobs: int | None) -> Generator[Found, None, None]:
-    """The results of tasks by joblib, as they are finished or, with backends that cannot do that, in rounds.
+    """The results of tasks by joblib; after an error, of those that had been handed out by then.
+
+    To stop joblib at an error instead would lose these results, and with Dask it can wait for ever: two of its threads
+    then empty the same queue.
 
     Raises:
+        Exception: the first that measuring a tile raised.
         ChildProcessError: if a worker process dies.
     """
+    failure: _Failure | None = None
+
+    def until_failure() -> Iterator[Task]:
+        for task in tasks:
+            if failure:
+                return
+            yield task
+
+    with closing(_outcomes(until_failure(), n_jobs)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, Found):
+                yield outcome
+            else:
+                failure = failure or outcome
+    if failure:
+        raise failure.error from RuntimeError(f"in a worker:\n{failure.where}")
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error in a worker, and the traceback as text, which an error loses on its way between processes."""
+
+    error: Exception
+    where: str
+
+
+def _attempt(task: Task) -> Found | _Failure:
+    try:
+        return measure(task)
+    except Exception as error:
+        return _Failure(error, traceback.format_exc())
+
+
+def _outcomes(tasks: Iterator[Task], n_jobs: int | None) -> Generator[Found | _Failure, None, None]:
+    """What becomes of tasks, as they are finished or, with backends that cannot do that, in rounds."""
     import joblib  # noqa: PLC0415 - as above
 
     try:
         parallel = joblib.Parallel(n_jobs, return_as="generator_unordered")
     except ValueError:  # Ray, for example
         while some := list(itertools.islice(tasks, 4 * joblib.effective_n_jobs(n_jobs))):
-            yield from joblib.Parallel(n_jobs)(joblib.delayed(measure)(task) for task in some)
+            yield from joblib.Parallel(n_jobs)(joblib.delayed(_attempt)(task) for task in some)
         return
     with shielded():  # a Ctrl-C of the terminal is for this process alone, which ends the others
-        found = parallel(joblib.delayed(measure)(task) for task in tasks)
+        found = parallel(joblib.delayed(_attempt)(task) for task in tasks)
     with closing(found):
         try:
             yield from found

@@ -96,6 +96,33 @@ def test_an_error_names_its_pair(n_jobs):
         pairwise(table(40)[:, :3], bound="ksg", n_neighbors=50, n_jobs=n_jobs, progress=False)
 
 
+@pytest.mark.parametrize("returns_generators", [True, False])
+def test_after_an_error_what_was_begun_is_finished_and_kept(tmp_path, monkeypatch, returns_generators):
+    """joblib is never stopped at work, which can hang with Dask; nothing that was measured is lost."""
+    threads = joblib._parallel_backends.ThreadingBackend
+    monkeypatch.setattr(threads, "supports_return_generator", returns_generators)
+    monkeypatch.setattr(threads, "abort_everything", lambda *a, **k: pytest.fail("stopped at work"))
+    begun, real = [], workers.measure
+
+    def measure(task):
+        begun.append(task.number)
+        if task.number == 1:
+            raise ValueError("a bad tile")
+        return real(task)
+
+    monkeypatch.setattr(workers, "measure", measure)
+    path = tmp_path / "pairs.jsonl"
+    with (
+        joblib.parallel_config(backend="threading", n_jobs=2),
+        pytest.raises(ValueError, match=r"^a bad tile$") as caught,
+    ):
+        pairwise(table(), checkpoint=path, **OPTIONS)
+    assert "in measure" in str(caught.value.__cause__)
+    held = [json.loads(line)["tile"] for line in path.read_bytes().splitlines()[1:]]
+    assert sorted(held) == sorted(set(begun) - {1})
+    assert len(begun) < 13
+
+
 def test_every_pair_is_counted_once(tmp_path):
     """Also those of a file, and each has one tile."""
     x = Table.of(table(), "x", "auto", "drop")
