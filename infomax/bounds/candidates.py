@@ -223,7 +223,13 @@ def of_square(scores: Scores, rule: Rule, limit: Tensor | None) -> Comparison:
 
 
 def ceiling(n: int, options: CeilingOptions, largest: float | None, *, symmetric: bool) -> float:
-    """The largest mean value of n rows, in nats, of a bound whose absolute scores are at most ``largest``."""
+    """The largest mean value of n rows, in nats, of a bound whose absolute scores are at most ``largest``.
+
+    Raises:
+        ValueError: for fewer than one row.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1; got {n}")
     negatives = options.get("negatives")
     if isinstance(negatives, int):
         negatives = torch.empty(negatives, 1, device="meta")

@@ -175,6 +175,8 @@ class Interpolated(Contrastive):
 
     def ceiling(self, n: int) -> float | None:
         """Log ((n − 1)/α) + 1; log (n − 1) at α = 1, where the second mean is 1; ``None`` at α = 0."""
+        if n < 2:
+            raise ValueError(f"n must be at least 2; got {n}")
         if not self.alpha:
             return None
         return math.log((n - 1) / self.alpha) + (self.alpha < 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from infomax.estimators import get as estimator_of
 from infomax.estimators import names as estimator_names
 from infomax.exceptions import DependenceWarning
 from infomax.io.encoding import is_missing
+from infomax.io.naming import unknown
 from infomax.statistics.counts import copied_rows
 from infomax.statistics.marginals import Floats
 from infomax.statistics.row_dependence import (
@@ -56,12 +57,7 @@ def row_structure(
         raise ValueError(f"{name} must be None for samples that are too large to be copied")
     if groups is not None:
         labels = group_labels(groups, total, kept)
-        found = RowStructure.of_groups([labels[row] for row in kept.tolist()])
-        if found.is_independent:
-            raise ValueError(f"groups must have several rows each; got {n} groups of {n} rows, which need no groups")
-        if found.units < _FEWEST:
-            raise ValueError(f"groups must be at least {_FEWEST}, so that some can be held out; got {found.units}")
-        return found
+        return grouped([labels[row] for row in kept.tolist()])
     if length == "auto":
         length = block_length(problem.x, problem.y) if all(problem.dims) else 1
     if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 1:
@@ -73,12 +69,46 @@ def row_structure(
     return RowStructure.of_blocks(total, int(length)).take(kept)
 
 
+def grouped(labels: Sequence[Hashable]) -> RowStructure:
+    """Groups of rows, of which some can be held out.
+
+    Raises:
+        ValueError: for fewer than four groups, and for groups of one row each.
+    """
+    found = RowStructure.of_groups(labels)
+    if found.is_independent:
+        n = len(labels)
+        raise ValueError(f"groups must have several rows each; got {n} groups of {n} rows, which need no groups")
+    if found.units < _FEWEST:
+        raise ValueError(f"groups must be at least {_FEWEST}, so that some can be held out; got {found.units}")
+    return found
+
+
+#: Keywords of :func:`infomax.estimate` that other functions hand on.
+_HANDED_ON = [
+    "bound", "seed", "random_state", "device", "progress", "quick", "folds", "margins", "schedule", "n_neighbors",
+    "groups", "block_length", "shared",
+]  # fmt: skip
+
+
+def check_keywords(options: Collection[str]) -> None:
+    """Check keywords that are handed on to :func:`infomax.estimate`.
+
+    Raises:
+        TypeError: for one that it does not have.
+    """
+    for name in options:
+        if name not in _HANDED_ON:
+            raise TypeError(unknown("keyword", name, _HANDED_ON))
+
+
 def bound_of_pairs(bound: BoundLike | None, options: Mapping[str, Any]) -> tuple[BoundLike | None, dict[str, Any]]:
     """The bound that measures pairs of columns, and its options: the default where rows depend on each other.
 
     Raises:
-        TypeError: for options without a bound that do not say so.
+        TypeError: for unknown options, and for those that only a bound has.
     """
+    check_keywords(options)
     if bound is not None:
         return bound, dict(options)
     if options.get("groups") is not None or options.get("block_length", 1) not in {None, 1}:
@@ -107,6 +137,8 @@ def group_labels(groups: Any, n: int, used: NDArray[np.int64] | None = None) -> 
             values = values.astype(object)
             values[np.ma.getmaskarray(groups)] = None
         shape, labels = values.shape, values.reshape(-1).tolist()
+    if isinstance(groups, str):
+        raise TypeError(f"groups must be the labels of the rows and not the name of a column; got {groups!r}")
     if shape not in {(n,), (n, 1)}:
         raise ValueError(f"groups must have one label for each of the {n} rows; got shape {shape}")
     for row in range(n) if used is None else used.tolist():

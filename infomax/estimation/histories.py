@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.estimation.dependence import group_labels
+from infomax.estimation.dependence import check_keywords, group_labels
 from infomax.estimators.problem import LEAST_ROWS
 from infomax.io.columns import Columns, Nominal, as_columns
 from infomax.io.samples import Floats, Missing, as_aligned, check_missing, common_length
@@ -109,4 +109,6 @@ def kinds_of(
     rest = dict(options)
     rest["seed"] = seed_of(rest.get("seed"), rest.pop("random_state", None))
     kinds = {name: rest.pop(f"nominal_{name}", "auto") for name in samples}
-    return kinds, rest.pop("missing", "raise"), rest
+    missing = rest.pop("missing", "raise")
+    check_keywords(rest)
+    return kinds, missing, rest

@@ -54,6 +54,7 @@ def checkpoint_file(
     Raises:
         ValueError: if the file has other contents, was written for other data, options or by another version, cannot
             be written, or is in use.
+        OSError: with the name of the file, if a line cannot be written, for example to a disk that is full.
     """
     target = check_writable(path)
     if target.exists() and not target.is_file():
@@ -66,8 +67,7 @@ def checkpoint_file(
 
         def add(found: Found) -> None:
             nonlocal synced
-            file.write(_line({"tile": found.number, "values": found.values.tolist(), "warnings": found.texts}))
-            file.flush()
+            _append(file, target, {"tile": found.number, "values": found.values.tolist(), "warnings": found.texts})
             if time.monotonic() - synced > _PAUSE:
                 os.fsync(file.fileno())
                 synced = time.monotonic()
@@ -80,14 +80,23 @@ def _line(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
 
 
+def _append(file: BinaryIO, path: Path, content: Mapping[str, Any]) -> None:
+    """Write a line, past the buffer, which would try a line that failed again and hide the error."""
+    line = _line(content)
+    try:
+        while line:
+            line = line[os.write(file.fileno(), line) :]
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def _read(file: BinaryIO, path: Path, facts: Facts, tiles: Mapping[int, Tile]) -> list[Found]:
     """The tiles of complete lines; whatever follows them is removed from the file."""
     first = file.readline()
     expected = _line(facts)
     if not first.endswith(b"\n") and expected.startswith(first):  # a new file, or one that was hardly begun
         file.truncate(0)
-        file.write(expected)
-        file.flush()
+        _append(file, path, facts)
         return []
     _check(first, path, facts)
     found: dict[int, Found] = {}

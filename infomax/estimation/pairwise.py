@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.estimation.dependence import bound_of_pairs, group_labels, judge_columns
+from infomax.estimation.dependence import bound_of_pairs, group_labels, grouped, judge_columns
 from infomax.estimation.pair_blocks import Table, blocks_of, kinds_of
 from infomax.estimation.pair_tiles import Found, Tile, Work, tiles_of
 from infomax.estimation.workers import check_run, finished
@@ -127,7 +127,7 @@ def pairwise(
         raise ValueError(f"y must have as many rows as x; got {len(right.columns)} and {n}")
     check_indexes({"x": x, "y": y, "groups": options.get("groups")}, stacklevel=3)
     if options.get("groups") is not None:
-        options["groups"] = group_labels(options["groups"], n)
+        options["groups"] = grouped(group_labels(options["groups"], n)).unit.tolist()
     if y is None and len(left.names) < 2:
         raise ValueError("x must have at least two columns; got one")
     shape = len(left.names), len(right.names)
@@ -175,7 +175,16 @@ def pairwise(
         seed=seed,
         correction=correction,
         warnings=tuple(map(str, cautions)),
+        structure=_structure(options),
     )
+
+
+def _structure(options: Mapping[str, Any]) -> dict[str, int | str] | None:
+    """What was said of rows that depend on each other."""
+    if options.get("groups") is not None:
+        return {"groups": len(set(options["groups"]))}
+    length = options.get("block_length")
+    return None if length is None else {"block_length": length}
 
 
 def _put(found: Found, tile: Tile, matrices: Sequence[Floats], used: NDArray[np.int64], *, one_set: bool) -> Places:

@@ -45,6 +45,8 @@ class Pairwise:
         rows: of each pair, those in which neither column lacks a value, ``(D, E)``.
         entropy: of each pair, the smaller entropy of its discrete columns; NaN where neither is discrete, ``(D, E)``.
         warnings: reasons to treat the value with caution.
+        structure: which rows depend on each other, as was said: ``{"groups": their number}``, ``{"block_length":
+            as given}``, or None.
     """
 
     mi: Floats
@@ -64,6 +66,7 @@ class Pairwise:
     entropy: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     unit: Literal["nats", "bits"] = "nats"
     warnings: tuple[str, ...] = ()
+    structure: dict[str, int | str] | None = None
 
     def confidence_interval(self, level: float = 0.95) -> tuple[Floats, Floats]:
         """Pointwise intervals, ``(low, high)``, each ``(D, E)``; they are not simultaneous over all pairs.
@@ -131,7 +134,7 @@ class Pairwise:
         matrices = {name: getattr(self, name) for name in ("mi", "stderr", "gap", "pvalue", "qvalue")}
         matrices |= {"low_95": low, "high_95": high, "entropy": self.entropy, "rows": self.rows}
         matrices |= {"correlation": self.correlation, "normalized": self.normalized}
-        facts = ("symmetric", "bound", "kind", "n", "seed", "correction", "unit")
+        facts = ("symmetric", "bound", "kind", "n", "seed", "correction", "unit", "structure")
         return {
             "names": [*self.names],
             "columns": [*self.columns],

@@ -46,6 +46,9 @@ def test_facts_are_stated(name):
     assert cls.kind in {"lower", "upper", "estimate"}
     assert all(isinstance(fact, str) and fact for fact in (cls.reference, cls.cost, cls.use_when, cls.ceiling_formula))
     assert (fresh(name).ceiling(100) is None) == (cls.ceiling_formula == "none")
+    if cls.ceiling_formula != "none":
+        with pytest.raises(ValueError, match="n must be at least"):
+            fresh(name).ceiling(0)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -1,5 +1,8 @@
 """`groups=` and `block_length=`: rows that depend on each other."""
 
+import inspect
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +10,7 @@ from default_runs import QUICK
 from series import autoregression
 
 from infomax import DependenceWarning, conditional, estimate, pairwise, transfer_entropy
+from infomax.estimation.dependence import _HANDED_ON
 
 pytestmark = pytest.mark.filterwarnings("ignore::infomax.InfomaxWarning")
 
@@ -232,6 +236,7 @@ def test_pairwise_warns_of_series_and_copies():
 
 BAD = [
     ({"groups": LABELS[:-1]}, ValueError, r"one label for each of the 400 rows; got shape \(399,\)"),
+    ({"groups": "subject"}, TypeError, "the labels of the rows and not the name of a column; got 'subject'"),
     ({"groups": np.arange(400)}, ValueError, "groups must have several rows each; got 400 groups of 400 rows"),
     ({"groups": np.zeros(400)}, ValueError, "groups must be at least 4.*got 1"),
     ({"groups": np.where(np.arange(400) == 7, np.nan, 1.0)}, ValueError, "a label in every row; got .*nan.* in row 7"),
@@ -249,6 +254,27 @@ BAD = [
 def test_bad_input(options, error, message):
     with pytest.raises(error, match=message):
         estimate(*subjects(0), **{**QUICK, **options})
+
+
+@pytest.mark.parametrize(("options", "error", "message"), [one for one in BAD if one[0].get("groups") is not None])
+def test_bad_groups_of_pairs_are_told_before_any_pair(options, error, message):
+    x, y = subjects(0)
+    with pytest.raises(error, match=message) as caught:
+        pairwise(x, y, **{**QUICK, **options})
+    assert options.keys() > {"groups"} or "columns '" not in str(caught.value)
+
+
+def test_keywords_that_estimate_does_not_have():
+    named = ["x", "y", "nominal_x", "nominal_y", "missing"]
+    assert {*_HANDED_ON, *named} == set(inspect.signature(estimate).parameters)
+    x, y = subjects(0)
+    z = np.random.default_rng(0).normal(size=(400, 1))
+    for call in (partial(pairwise, x, y, bound="ksg"), partial(conditional, x, y, z), partial(transfer_entropy, x, y)):
+        with pytest.raises(TypeError, match="keyword 'n_neighbours' is not known; did you mean 'n_neighbors'"):
+            call(n_neighbours=3)
+        for internal in ("checked", "codes", "kept"):
+            with pytest.raises(TypeError, match=f"keyword '{internal}' is not known"):
+                call(**{internal: True})
 
 
 def test_labels_that_only_one_group_has_carry_no_information():

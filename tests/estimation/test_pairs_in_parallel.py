@@ -1,5 +1,6 @@
 """`pairwise` in several processes, and from a file after an interruption: the same bits."""
 
+import errno
 import json
 import os
 import signal
@@ -281,6 +282,38 @@ def test_a_file_of_something_else_is_refused(tmp_path, monkeypatch):
         assert other.read_bytes() == content
     with pytest.raises(ValueError, match="cannot be written: it is a folder"):
         pairwise(x, **{**options, "checkpoint": tmp_path})
+
+
+def test_groups_that_are_renamed_resume_and_are_counted(tmp_path):
+    x, path = table()[:, :2], tmp_path / "pairs.jsonl"
+    run = {"quick": True, "progress": False, "checkpoint": path}
+    first = pairwise(x, groups=np.arange(len(x)) // 12, **run)
+    held = path.read_bytes()
+    second = pairwise(x, groups=[f"subject {row // 12}" for row in range(len(x))], **run)
+    assert path.read_bytes() == held
+    assert first.to_dict() == second.to_dict()
+    assert first.to_dict()["structure"] == {"groups": 10}
+    assert pairwise(x, progress=False).to_dict()["structure"] is None
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "pairs.jsonl"
+    real, left = os.write, [3000]
+
+    def write(descriptor, data):
+        left[0] -= len(data)
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, data[:1000])  # a system may write a part
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(OSError, match=r"No space left on device: '.*pairs.jsonl'"):
+        pairwise(table(), checkpoint=path, **OPTIONS)
+    monkeypatch.undo()
+    size = path.stat().st_size
+    assert 1000 < size <= 3000
+    pairwise(table(), checkpoint=path, **OPTIONS)
+    assert path.stat().st_size > size
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no file locks")
