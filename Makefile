@@ -7,6 +7,7 @@
 # make bench RESULTS=build/results  all results again (many hours)
 # make attack  odd and hostile inputs in large numbers (an hour), with the table of docs/what-was-tried.csv
 # make lowest  tests with the oldest versions of other packages that pyproject.toml allows (downloads 5 GB on Linux)
+# make results  docs/results.md from the committed results, without running any of them
 # make speed  ratios of time and memory, on an idle machine (an hour)
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ BOUNDS ?= ba cpc dv infonce mine nwj
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo mmim test test-all lowest attack lint doctest docs bench bench-quick speed clean
+.PHONY: demo mmim test test-all lowest attack lint doctest docs bench bench-quick results speed clean
 
 demo: .venv/.ready
 	$(PY) -m infomax demo
@@ -84,6 +85,9 @@ bench: .venv/.ready
 	$(PY) -m benchmarks.accuracy.selection $(OUTPUT)
 	$(PY) -m benchmarks.peers $(OUTPUT)  # last, because its environments need Python 3.11
 	$(PY) -m benchmarks.accuracy.default --report $(OUTPUT)  # compares the default with them
+
+results: .venv/.ready
+	$(PY) -m benchmarks.summary
 
 speed: .venv/.ready
 	$(PY) -m benchmarks.speed $(OUTPUT)

@@ -1,6 +1,7 @@
 """Scripts that compare estimates with known truths, and speed with other packages: ``python -m benchmarks.ROOM.NAME``.
 
-Rooms: ``accuracy``, ``peers``, ``speed`` and ``mmim``. The modules at the top serve all of them and import none.
+Rooms: ``accuracy``, ``peers``, ``speed``, ``representation`` and ``mmim``; ``summary`` writes the page of results. The
+modules at the top serve all of them and import none.
 Only public names of ``infomax`` are imported.
 
 A script ends with ``interrupts.run(main)``.

@@ -1,11 +1,8 @@
 """The table of the default on data of other structure, against numbers worked out by hand; and its command."""
 
-from pathlib import Path
-
 import infomax
 from benchmarks import sweep
 from benchmarks.accuracy import abroad
-from benchmarks.errors import failure
 
 
 def row(task, n, bias, *, covered, warnings="", seconds=2.0):
@@ -60,13 +57,3 @@ def test_one_run_and_the_report(tmp_path):
 def test_families_are_those_of_contributing():
     assert set(abroad.DESIGNED) | set(abroad.HELD_OUT) <= set(infomax.tasks.families())
     assert not set(abroad.DESIGNED) & set(abroad.HELD_OUT)
-
-
-def test_the_numbers_of_the_readme_are_those_of_the_table():
-    root = Path(__file__).parents[3]
-    rows = [one for one in sweep.read(root / "benchmarks/accuracy/results/abroad.csv") if not failure(one)]
-    off = [one for one in rows if abroad.far(one)]
-    many, few = ([one for one in off if (int(one["n"]) >= 1000) is enough] for enough in (True, False))
-    text = " ".join((root / "README.md").read_text().split())
-    assert f"{sum(map(abroad.said, many))} of {len(many)} runs that are far off have a warning" in text
-    assert f"with 200 rows, {sum(map(abroad.said, few))} of {len(few)}:" in text
