@@ -1,4 +1,5 @@
 import ast
+import importlib.util
 import json
 import re
 import subprocess
@@ -115,3 +116,25 @@ def test_the_lowest_versions_are_those_of_the_ranges():
     assert set(pinned) == needed
     for name, version_ in pinned.items():
         assert f"{version_}.".startswith(f"{floors[name]}."), name
+
+
+def test_the_package_index_gets_addresses_of_the_repository_that_builds(monkeypatch):
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    hatch_build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hatch_build)
+    text = "[a](docs/a.md#b) ![c](d.png) [e](https://f.org) [g](#h) [i](j.md)"
+    links = "[a](R/blob/v1/docs/a.md#b) ![c](R/raw/v1/d.png) [e](https://f.org) [g](#h) [i](R/blob/v1/j.md)"
+    assert hatch_build.with_absolute_links(text, "R", "v1") == links
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://host")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "some/infomax")
+    metadata = {"version": "0.2"}
+    hatch_build.RepositoryHook(str(ROOT), {}).update(metadata)
+    assert metadata["urls"]["Changelog"] == "https://host/some/infomax/blob/v0.2/CHANGELOG.md"
+    readme = metadata["readme"]["text"]
+    assert "(https://host/some/infomax/blob/v0.2/docs/compose.md)" in readme
+    assert all(target.startswith(("https:", "#")) for target in re.findall(r"\]\(([^)\s]+)\)", readme))
+    for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY"):
+        monkeypatch.delenv(name)
+    hatch_build.RepositoryHook(str(ROOT), {}).update(metadata)
+    assert metadata["urls"] == {}
+    assert metadata["readme"]["text"] == (ROOT / "README.md").read_text(encoding="utf-8")
