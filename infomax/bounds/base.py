@@ -29,6 +29,15 @@ class Bound(nn.Module, abc.ABC):
 
     A subclass defines the class attributes below, implements :meth:`forward` and :meth:`pointwise`, and is decorated
     with :func:`register`. The command line, the tables, the benchmark and the contract tests read that registry.
+
+    >>> import torch
+    >>> from infomax import InfoNCE
+    >>> bound = InfoNCE(3, 2)  # one of its subclasses
+    >>> x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    >>> bound(x, x[:, :2]).ndim, bound.pointwise(x, x[:, :2]).shape
+    (0, torch.Size([64]))
+    >>> bound.kind, round(bound.ceiling(64), 2)
+    ('lower', 4.16)
     """
 
     #: The name in the registry, set by :func:`infomax.bounds.register`.
@@ -150,7 +159,20 @@ _ALIASES: dict[str, str] = {}
 
 
 def register(name: str, *aliases: str) -> Callable[[B], B]:
-    """Class decorator: register a bound under ``name``; :func:`get` also finds it under the aliases."""
+    """Class decorator: register a bound under ``name``; :func:`get` also finds it under the aliases.
+
+    >>> import torch
+    >>> @register("nothing")
+    ... class Nothing(Bound):
+    ...     kind = "lower"
+    ...     def pointwise(self, x, y):
+    ...         return torch.zeros(len(x))
+    ...     def forward(self, x, y):
+    ...         return self.pointwise(x, y).mean()
+    >>> get("nothing") is Nothing  # and estimate(x, y, bound="nothing") uses it
+    True
+    >>> del _REGISTRY["nothing"]
+    """
 
     def add(cls: B) -> B:
         for key in (name, *aliases):
@@ -165,7 +187,11 @@ def register(name: str, *aliases: str) -> Callable[[B], B]:
 
 
 def names() -> list[str]:
-    """The names of the registered bounds, in alphabetical order."""
+    """The names of the registered bounds, in alphabetical order.
+
+    >>> names()[:4]
+    ['ba', 'club', 'cpc', 'doe']
+    """
     return sorted(_REGISTRY)
 
 
@@ -174,6 +200,9 @@ def get(name: str) -> type[Bound]:
 
     Raises:
         ValueError: if there is none; the message names close matches.
+
+    >>> get("infonce").reference
+    'van den Oord, Li, Vinyals 2018, arXiv 1807.03748'
     """
     found = _REGISTRY.get(_ALIASES.get(name, name))
     if found is None:

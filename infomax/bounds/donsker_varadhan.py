@@ -28,6 +28,17 @@ class DonskerVaradhan(Contrastive):
         x_dim, y_dim, critic: see :class:`Contrastive`.
 
     Source: Donsker and Varadhan, 1983, doi:10.1002/cpa.3160360204; Belghazi et al., 2018, arXiv 1801.04062.
+
+    >>> import torch
+    >>> x, noise = torch.randn(2, 500, 1, generator=torch.Generator().manual_seed(3))
+    >>> y = x + noise / 2  # log(5) / 2 = 0.80 nats
+    >>> bound = DonskerVaradhan(1, 1, critic="gaussian_residual")
+    >>> bound.warm_start(x, y)  # the log-ratio of a normal pair
+    >>> round(float(bound(x, y).detach()), 1)
+    0.8
+    >>> scores = bound.scores(x, y)
+    >>> bool(torch.isclose(bound.objective(scores + 3), bound.objective(scores)))
+    True
     """
 
     kind = "estimate"
@@ -56,6 +67,13 @@ class MINE(DonskerVaradhan):
         decay: weight of the previous average in each update, in [0, 1).
 
     Source: Belghazi et al., "Mutual Information Neural Estimation", 2018, arXiv 1801.04062.
+
+    >>> import torch
+    >>> x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    >>> bound = MINE(2, 2, decay=0.9)
+    >>> bound.loss(x, x).backward()  # in training mode, moves the average
+    >>> bool(bound.log_average.isfinite())
+    True
     """
 
     reference = "Belghazi et al. 2018, arXiv 1801.04062"

@@ -271,6 +271,15 @@ class InfoNCEAnchor(Discriminative):
 
     Source: Ryu, Yeddanapudi, Xu and Wornell, "Contrastive Predictive Coding Done Right for Mutual Information
     Estimation", 2025, arXiv 2510.25983.
+
+    >>> import torch
+    >>> x, noise = torch.randn(2, 500, 1, generator=torch.Generator().manual_seed(3))
+    >>> y = x + noise / 2  # log(5) / 2 = 0.80 nats
+    >>> bound = InfoNCEAnchor(1, 1, critic="gaussian_residual")
+    >>> bound.warm_start(x, y)  # the log-ratio of a normal pair
+    >>> round(float(bound(x, y).detach()), 1)
+    0.8
+    >>> bound.ceiling(500)  # None: no ceiling
     """
 
     kind = "estimate"

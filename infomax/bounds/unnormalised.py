@@ -28,6 +28,16 @@ class NWJ(Contrastive):
         x_dim, y_dim, critic: see :class:`Contrastive`.
 
     Source: Nguyen, Wainwright and Jordan, 2010, arXiv 0809.0853; Poole et al., 2019, arXiv 1905.06922.
+
+    >>> import torch
+    >>> x, noise = torch.randn(2, 500, 1, generator=torch.Generator().manual_seed(3))
+    >>> y = x + noise / 2  # log(5) / 2 = 0.80 nats
+    >>> bound = NWJ(1, 1, critic="gaussian_residual")
+    >>> bound.warm_start(x, y)  # the log-ratio of a normal pair
+    >>> round(float(bound(x, y).detach()), 1)
+    0.8
+    >>> bound.kind, bound.ceiling(500)
+    ('lower', None)
     """
 
     kind = "lower"
@@ -76,6 +86,16 @@ class TUBA(NWJ):
         ValueError: for an unknown baseline or one that returns another shape, and as :class:`Contrastive`.
 
     Source: Poole et al., "On Variational Bounds of Mutual Information", 2019, arXiv 1905.06922, eq. 7.
+
+    >>> import torch
+    >>> x, noise = torch.randn(2, 500, 1, generator=torch.Generator().manual_seed(3))
+    >>> y = x + noise / 2  # log(5) / 2 = 0.80 nats
+    >>> bound = TUBA(1, 1, critic="gaussian_residual")
+    >>> bound.warm_start(x, y)  # the log-ratio of a normal pair
+    >>> round(float(bound(x, y).detach()), 1)
+    0.8
+    >>> bound.baseline(y).shape  # log a(y), which is trained with the critic
+    torch.Size([500])
     """
 
     reference = "Poole et al. 2019, arXiv 1905.06922"
@@ -121,6 +141,14 @@ class FLO(NWJ):
 
     Source: Guo et al., "Tight Mutual Information Estimation With Contrastive Fenchel-Legendre Optimization", 2021,
     arXiv 2107.01131.
+
+    >>> import torch
+    >>> x, noise = torch.randn(2, 500, 1, generator=torch.Generator().manual_seed(3))
+    >>> y = x + noise / 2  # log(5) / 2 = 0.80 nats
+    >>> bound = FLO(1, 1, critic="gaussian_residual")
+    >>> bound.warm_start(x, y)  # the log-ratio of a normal pair
+    >>> round(float(bound(x, y).detach()), 1)
+    0.8
     """
 
     reference = "Guo et al. 2021, arXiv 2107.01131"
@@ -154,6 +182,13 @@ class Interpolated(Contrastive):
         alpha: weight of the candidates' mean in the baseline, in [0, 1].
 
     Source: Poole et al., "On Variational Bounds of Mutual Information", 2019, arXiv 1905.06922, eq. 15.
+
+    >>> for alpha in (1.0, 0.5, 0.0):  # from InfoNCE to NWJ
+    ...     limit = Interpolated(3, 2, alpha=alpha).ceiling(64)
+    ...     print(alpha, limit if limit is None else round(limit, 2))
+    1.0 4.14
+    0.5 5.84
+    0.0 None
     """
 
     kind = "lower"

@@ -216,6 +216,14 @@ class Flow(nn.Module):
         ImportError: if zuko is not installed.
 
     Source: Durkan et al., "Neural Spline Flows", 2019, arXiv 1906.04032.
+
+    >>> import torch
+    >>> density = Flow(2, 1)  # q(y|x)
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> x, y = torch.randn(64, 2, generator=generator), torch.randn(64, 1, generator=generator)
+    >>> loss = -density.log_prob(y, x).mean()  # in nats; minimise it to fit the density
+    >>> Flow(0, 1).log_prob(y).shape  # q(y)
+    torch.Size([64])
     """
 
     def __init__(

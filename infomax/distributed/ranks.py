@@ -38,7 +38,16 @@ _heartbeats: Heartbeats | None = None
 
 
 class RankError(RuntimeError):
-    """Another rank of the group failed or did not answer in time."""
+    """Another rank of the group failed or did not answer in time.
+
+    >>> from infomax import distributed
+    >>> try:
+    ...     values = distributed.together(lambda: 0.5)  # the result of each rank; this process is the only one
+    ... except RankError as error:
+    ...     print(error, "- restart from the last checkpoint")
+    >>> values
+    [0.5]
+    """
 
 
 def active(group: ProcessGroup | None = None) -> bool:

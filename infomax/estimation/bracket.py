@@ -29,6 +29,12 @@ class Bracket:
         lower, upper: their estimates.
         assumption: under which the upper estimate is a bound; empty if it needs none.
         cautions: warnings about the two together; their own are added.
+
+    >>> lower = Estimate(0.78, 0.02, 0.0, "lower", "infonce", 500)
+    >>> upper = Estimate(0.84, 0.03, 0.0, "upper", "l1out", 500)
+    >>> low, high = Bracket(lower, upper).confidence_interval()
+    >>> round(low, 2), round(high, 2)
+    (0.74, 0.9)
     """
 
     lower: Estimate

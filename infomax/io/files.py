@@ -30,6 +30,14 @@ def read_columns(path: str | os.PathLike[str], *selections: Sequence[str]) -> li
     Raises:
         FileNotFoundError, ValueError, TypeError: as :func:`read_named`, and for different values that are equal in
             float64.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     rows = [[31, 170, 65], [52, 180, 80]]
+    ...     np.savetxt(f"{folder}/table.csv", rows, delimiter=",", header="age,height,weight", comments="")
+    ...     x, y = read_columns(f"{folder}/table.csv", ["age", "h*"], ["weight"])
+    >>> x.tolist(), y.tolist()
+    ([[31.0, 170.0], [52.0, 180.0]], [[65.0], [80.0]])
     """
     return [columns.samples for columns in read_named(path, *selections, shift=False, text=TextFormat(numbers=True))]
 

@@ -27,6 +27,14 @@ class StoredColumns(abc.ABC):
 
     :func:`infomax.open_columns` opens them in a file. :func:`infomax.estimate` and :func:`infomax.batches` accept them
     in place of arrays.
+
+    >>> import tempfile
+    >>> from infomax import open_columns
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/large.npy", np.arange(12.0).reshape(4, 3))
+    ...     (columns,) = open_columns(f"{folder}/large.npy", ["0", "2"])
+    ...     len(columns), columns.read(1, 3).tolist()
+    (4, [[3.0, 5.0], [6.0, 8.0]])
     """
 
     def __init__(self, name: str, shape: tuple[int, int], names: Sequence[str] | None = None) -> None:

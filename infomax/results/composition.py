@@ -61,6 +61,13 @@ class Term:
 
     Raises:
         ValueError: for another sign.
+
+    >>> joint = Estimate(0.9, 0.02, 0.0, "estimate", "ksg", 500)
+    >>> Term(1, "I(x; y, z)", joint).estimate.mi
+    0.9
+    >>> Term(2, "I(x; y, z)", joint)
+    Traceback (most recent call last):
+    ValueError: sign must be 1 or -1; got 2
     """
 
     sign: int

@@ -52,6 +52,14 @@ class Estimate:
         local: each row's local value, ``(n,)`` in the order of the rows, in the unit; their mean is ``mi``. None where
             the estimate is not a mean over rows.
         structure: which rows depend on each other, as ``groups`` or ``block_length`` said; None if none do.
+
+    >>> from infomax import estimate
+    >>> x, noise = np.random.default_rng(0).normal(size=(2, 2000))
+    >>> result = estimate(x, x + noise / 2, bound="gaussian")  # log(5) / 2 = 0.80 nats
+    >>> round(float(result), 1), result.kind, result.n
+    (0.8, 'estimate', 2000)
+    >>> result.local.shape  # the local value of each row
+    (2000,)
     """
 
     mi: float
@@ -85,6 +93,11 @@ class Estimate:
 
         Raises:
             ValueError: if ``level`` is not inside (0, 1).
+
+        >>> result = Estimate(mi=0.5, stderr=0.1, gap=0.2, kind="estimate", bound="default", n=1000)
+        >>> low, high = result.confidence_interval()
+        >>> round(low, 2), round(high, 2)  # 0.5 ± 1.96 · 0.1, and 0.2 more at the upper end
+        (0.3, 0.9)
         """
         if not 0 < level < 1:
             raise ValueError(f"level must lie in (0, 1); got {level}")
@@ -97,6 +110,9 @@ class Estimate:
         """Whether the value exceeds half of its ceiling less one nat, and so is not informative.
 
         For Gaussian pairs the bias of InfoNCE is about -exp(2 MI) / 2N, which reaches 0.07 nats there.
+
+        >>> Estimate(mi=4.0, stderr=0.1, gap=0.0, kind="lower", bound="infonce", n=100, ceiling=4.6).near_ceiling
+        True
         """
         nat = 1.0 if self.unit == "nats" else 1 / math.log(2)
         return self.ceiling is not None and self.mi > 0.5 * self.ceiling - nat
@@ -106,6 +122,10 @@ class Estimate:
         r"""The correlation of a normal pair with this mutual information, :math:`\sqrt{1 - e^{-2 I}}`; 0 below 0.
 
         Source: Linfoot, "An informational measure of correlation", 1957, doi:10.1016/S0019-9958(57)90116-X.
+
+        >>> result = Estimate(mi=0.5 * math.log(2), stderr=0.02, gap=0.0, kind="estimate", bound="ksg", n=1000)
+        >>> round(result.correlation, 3)  # of x and x + noise, with equal variances: sqrt(1/2)
+        0.707
         """
         nats = self.mi if self.unit == "nats" else self.mi * math.log(2)
         return math.sqrt(-math.expm1(-2 * max(0.0, nats)))
@@ -115,17 +135,30 @@ class Estimate:
         """The mutual information over the smaller entropy of the discrete sides; 0 below 0, None without such a side.
 
         It is 1 where a discrete side is a function of the other side.
+
+        >>> result = Estimate(mi=0.52, stderr=0.02, gap=0.0, kind="estimate", bound="default", n=1000, entropy=0.69)
+        >>> round(result.normalized, 2)  # three quarters of what a fair coin has
+        0.75
         """
         return max(0.0, self.mi) / self.entropy if self.entropy else None
 
     @property
     def least_pvalue(self) -> float:
-        """The smallest p-value possible with these permutations; 0 if their number is not known."""
+        """The smallest p-value possible with these permutations; 0 if their number is not known.
+
+        >>> Estimate(0.5, 0.1, 0.0, "estimate", "default", 1000, pvalue=0.005, permutations=199).least_pvalue
+        0.005
+        """
         return 0.0 if self.permutations is None else 1 / (1 + self.permutations)
 
     @property
     def bits(self) -> Estimate:
-        """The same estimate in bits; ``float(estimate.bits)`` is the number alone."""
+        """The same estimate in bits; ``float(estimate.bits)`` is the number alone.
+
+        >>> result = Estimate(mi=math.log(2), stderr=0.02, gap=0.0, kind="estimate", bound="plugin", n=1000)
+        >>> round(result.bits.mi, 3), result.bits.unit
+        (1.0, 'bits')
+        """
         if self.unit == "bits":
             return self
 
@@ -153,6 +186,11 @@ class Estimate:
         """Plain numbers, strings, lists and dicts (JSON-ready), with the 95 % interval.
 
         Without ``local``; with the training history, which is long, only on request.
+
+        >>> import json
+        >>> result = Estimate(mi=0.5, stderr=0.1, gap=0.0, kind="estimate", bound="ksg", n=1000)
+        >>> [json.loads(json.dumps(result.to_dict()))[name] for name in ("mi", "stderr", "bound", "n")]
+        [0.5, 0.1, 'ksg', 1000]
         """
         left_out = {"local"} if history else {"local", "history"}
         short = replace(self, local=None, structure=None, history=self.history if history else ())
@@ -179,6 +217,11 @@ class Estimate:
 
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
+
+        >>> result = Estimate(mi=0.5, stderr=0.1, gap=0.2, kind="estimate", bound="default", n=1000)
+        >>> figure = result.plot()  # figure.savefig("mi.png") writes it
+        >>> len(figure.axes)
+        1
         """
         from infomax.results import plots  # noqa: PLC0415 - matplotlib is an extra
 
@@ -198,11 +241,20 @@ class Estimate:
 
         Raises:
             ImportError: without pandas; ``pip install pandas``.
+
+        >>> result = Estimate(mi=0.5, stderr=0.1, gap=0.2, kind="estimate", bound="default", n=1000)
+        >>> result.to_frame()[["mi", "stderr", "n", "bound"]].values.tolist()
+        [[0.5, 0.1, 1000, 'default']]
         """
         return data_frame([self.row()])
 
     def row(self) -> dict[str, Any]:
-        """The numbers and facts, without what is longer than one."""
+        """The numbers and facts, without what is longer than one.
+
+        >>> result = Estimate(mi=0.5, stderr=0.1, gap=0.2, kind="estimate", bound="default", n=1000)
+        >>> [*result.row()][:4]
+        ['mi', 'stderr', 'low_95', 'high_95']
+        """
         low, high = self.confidence_interval()
         names = ("pvalue", "n", "dropped", "kind", "bound", "unit", "seed")
         numbers: dict[str, Any] = {"mi": self.mi, "stderr": self.stderr, "low_95": low, "high_95": high}

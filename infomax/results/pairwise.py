@@ -47,6 +47,13 @@ class Pairwise:
         warnings: reasons to treat the value with caution.
         structure: which rows depend on each other, as was said: ``{"groups": their number}``, ``{"block_length":
             as given}``, or None.
+
+    >>> from infomax import pairwise
+    >>> table = np.random.default_rng(0).normal(size=(500, 3))
+    >>> table[:, 2] += 2 * table[:, 0]
+    >>> result = pairwise(table, progress=False)
+    >>> result.mi.shape, [(pair["x"], pair["y"]) for pair in result.pairs if pair["qvalue"] <= 0.05]
+    ((3, 3), [('0', '2')])
     """
 
     mi: Floats
@@ -151,6 +158,12 @@ class Pairwise:
 
         Raises:
             ImportError: without pandas; ``pip install pandas``.
+
+        >>> from infomax import pairwise
+        >>> table = np.random.default_rng(0).normal(size=(100, 3))
+        >>> frame = pairwise(table, values_only=True, progress=False).to_frame()
+        >>> len(frame), [*frame.columns[:3]]
+        (3, ['x', 'y', 'mi'])
         """
         return data_frame(self.pairs)
 
@@ -170,6 +183,12 @@ class Pairwise:
         Raises:
             ValueError: for another value.
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
+
+        >>> from infomax import pairwise
+        >>> table = np.random.default_rng(0).normal(size=(100, 3))
+        >>> figure = pairwise(table, values_only=True, progress=False).plot(value="correlation")
+        >>> figure.axes[-1].get_ylabel()  # of the colours
+        'correlation'
         """
         from infomax.results.plots import axes_or_new  # noqa: PLC0415 - matplotlib is an extra
 

@@ -27,6 +27,14 @@ LEAST_VALIDATION = 16
 class Schedule:
     """How to train: at most ``steps`` steps, a validation every ``check_every`` steps, and a stop after ``patience``
     validations without improvement.
+
+    >>> import numpy as np
+    >>> from infomax import estimate
+    >>> x, noise = np.random.default_rng(0).normal(size=(2, 500))
+    >>> schedule = Schedule(steps=50, batch_size=64)  # a first look
+    >>> result = estimate(x, x + noise, bound="infonce", folds=2, schedule=schedule, progress=False)
+    >>> result.history[0].steps  # when it was validated
+    [0, 25, 50]
     """
 
     steps: int = 600
@@ -44,7 +52,12 @@ class Schedule:
             raise ValueError(f"learning_rate must be positive; got {self.learning_rate}")
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0: half a cosine, from the full rate to zero."""
+        """The learning rate of a step, counted from 0: half a cosine, from the full rate to zero.
+
+        >>> schedule = Schedule(steps=100, learning_rate=0.01)
+        >>> [round(schedule.rate(step), 3) for step in (0, 50, 100)]
+        [0.01, 0.005, 0.0]
+        """
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
     def checks(self, step: int) -> bool:
@@ -58,7 +71,15 @@ class Schedule:
 
 @dataclass
 class History:
-    """The history of one fit: the bound on validation rows, in nats, by step."""
+    """The history of one fit: the bound on validation rows, in nats, by step.
+
+    >>> import numpy as np
+    >>> from infomax import estimate
+    >>> x, noise = np.random.default_rng(0).normal(size=(2, 500))
+    >>> result = estimate(x, x + noise, bound="nwj", folds=2, schedule=Schedule(steps=50), progress=False)
+    >>> [(len(fit.validation), fit.diverged) for fit in result.history]  # one for each fold
+    [(3, False), (3, False)]
+    """
 
     steps: list[int] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
