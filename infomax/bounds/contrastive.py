@@ -13,6 +13,7 @@ from infomax.bounds import objectives
 from infomax.bounds.base import Bound
 from infomax.bounds.objectives import Scores
 from infomax.critics import networks as critics
+from infomax.critics.choice import make
 from infomax.scores.inner_products import InnerProducts
 from infomax.scores.statistics import Statistic
 
@@ -45,7 +46,7 @@ class Contrastive(Bound):
 
     def __init__(self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable") -> None:
         super().__init__(x_dim, y_dim)
-        self.critic = critics.make(critic, x_dim, y_dim)
+        self.critic = make(critic, x_dim, y_dim)
 
     @abc.abstractmethod
     def objective(self, scores: Scores) -> Tensor:

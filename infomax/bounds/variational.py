@@ -153,6 +153,11 @@ def barber_agakov(
 
     Raises:
         ValueError: if the numbers of pairs and bounds differ, and as each bound.
+
+    >>> import torch
+    >>> x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    >>> [value.ndim for value in barber_agakov([BA(3, 1), BA(3, 2)], [(x, x[:, :1]), (x, x[:, 1:])])]
+    [0, 0]
     """
     if len(pairs) != len(bounds):
         raise ValueError(f"pairs must be as many as bounds; got {len(pairs)} and {len(bounds)}")

@@ -6,6 +6,7 @@ Imports :mod:`infomax.scores` and :mod:`infomax.statistics`.
 from typing import Any
 
 from infomax.critics import networks
+from infomax.critics.choice import make, names
 from infomax.critics.initialisation import reset
 from infomax.critics.joint import score_pairs
 from infomax.critics.networks import (
@@ -18,8 +19,6 @@ from infomax.critics.networks import (
     Separable,
     embedding,
     largest_score,
-    make,
-    names,
 )
 from infomax.critics.temperature import Temperature, make_temperature
 from infomax.critics.tempered import Tempered, with_temperature

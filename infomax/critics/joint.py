@@ -43,6 +43,11 @@ def score_pairs(
         TypeError: unless a and b are dense tensors of floating-point numbers.
         torch.cuda.OutOfMemoryError: if a tile or the scores do not fit into memory.
         RuntimeError: for second derivatives, unless plain autograd is used.
+
+    >>> import torch
+    >>> a, b = torch.zeros(4, 8), torch.zeros(6, 8)
+    >>> score_pairs(a, b, [torch.ones(1, 8)], [torch.tensor([0.5])])[0, 0].item()  # SiLU(0) is 0; the bias remains
+    0.5
     """
     check_real(a, "a")
     check_real(b, "b")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from infomax.critics.joint import score_pairs
 from infomax.critics.temperature import TEMPERATURES, Temperature, make_temperature
-from infomax.exceptions import warn_of_new_name
 from infomax.scores.precision import normalized, products
 from infomax.statistics.gaussian import fit_gaussian
 
@@ -41,7 +40,11 @@ class _ScaledLinear(nn.Linear):
 
 
 class MLP(nn.Sequential):
-    """Linear layers with SiLU between them; the last layer's initial parameters are scaled by ``last_gain``."""
+    """Linear layers with SiLU between them; the last layer's initial parameters are scaled by ``last_gain``.
+
+    >>> MLP(3, (16, 16), 2)(torch.ones(4, 3)).shape
+    torch.Size([4, 2])
+    """
 
     def __init__(self, in_dim: int, hidden: Sequence[int], out_dim: int, *, last_gain: float = 1.0) -> None:
         *hidden_layers, (last, out) = pairwise([in_dim, *hidden, out_dim])
@@ -93,6 +96,10 @@ class Separable(_InnerProduct):
         x_dim, y_dim: dimensions of x and y.
         embed_dim: dimension of the two embeddings. hidden: widths of the hidden layers.
         last_gain: scale of the initial last layer of h (small: the scores start near zero).
+
+    >>> critic, x, y = Separable(2, 3, embed_dim=8), torch.ones(4, 2), torch.ones(6, 3)
+    >>> critic(x, y).shape, [tuple(side.shape) for side in critic.embed(x, y)]
+    (torch.Size([4, 6]), [(4, 8), (6, 8)])
     """
 
     def __init__(
@@ -114,7 +121,11 @@ class Separable(_InnerProduct):
 
 
 class Bilinear(_InnerProduct):
-    r""":math:`f(x, y) = x^\top W y`: the cheapest critic, sufficient if x or y are learned features."""
+    r""":math:`f(x, y) = x^\top W y`: the cheapest critic, sufficient if x or y are learned features.
+
+    >>> Bilinear(2, 3)(torch.ones(4, 2), torch.ones(6, 3)).shape
+    torch.Size([4, 6])
+    """
 
     def __init__(self, x_dim: int, y_dim: int) -> None:
         super().__init__()
@@ -136,6 +147,10 @@ class Cosine(ScaledInnerProduct):
     Args:
         x_dim, y_dim: dimensions of x and y. embed_dim: dimension of the two projections.
         temperature: initial T. learn_temperature: whether T is learned. temperature_limits: see :class:`Temperature`.
+
+    >>> critic = Cosine(2, 3, temperature=0.1)
+    >>> bool(critic(torch.ones(4, 2), torch.ones(6, 3)).abs().max() <= 10.01)  # 1 / T
+    True
     """
 
     def __init__(
@@ -175,6 +190,9 @@ class Concat(nn.Module):
     Raises:
         ValueError: without hidden layers, or for a tile that is not positive.
         torch.cuda.OutOfMemoryError: when called, on any device, if a tile or the scores do not fit into memory.
+
+    >>> Concat(2, 3, hidden=(16,))(torch.ones(4, 2), torch.ones(6, 3)).shape
+    torch.Size([4, 6])
     """
 
     def __init__(self, x_dim: int, y_dim: int, *, hidden: Sequence[int] = (128, 128), tile: int | None = None) -> None:
@@ -204,6 +222,12 @@ class GaussianResidual(nn.Module):
     Args:
         x_dim, y_dim: dimensions of x and y.
         residual: the trainable critic; by default a :class:`Separable` that starts near zero.
+
+    >>> x = torch.randn(200, 1, generator=torch.Generator().manual_seed(0))
+    >>> critic = GaussianResidual(1, 1)
+    >>> critic.warm_start(x, x + 1)
+    >>> bool(critic(x, x + 1).diagonal().mean() > 1)
+    True
     """
 
     mean_x: Tensor
@@ -270,6 +294,9 @@ class Predictor(ScaledInnerProduct):
         normalize: score by the cosine of x and G(y).
         temperature: divisor of the scores; a positive number, or "learned" (initially 0.1).
         temperature_limits: see :class:`Temperature`.
+
+    >>> Predictor(2, 3, normalize=True)(torch.ones(4, 2), torch.ones(6, 3)).shape
+    torch.Size([4, 6])
     """
 
     def __init__(
@@ -295,23 +322,6 @@ class Predictor(ScaledInnerProduct):
         return self.temperature.inverse() if self.normalize else None
 
 
-_CRITICS: dict[str, Callable[[int, int], nn.Module]] = {
-    "separable": Separable,
-    "bilinear": Bilinear,
-    "concat": Concat,
-    "cosine": Cosine,
-    "gaussian_residual": GaussianResidual,
-    "predictor": Predictor,
-}
-#: Old names of critics, with the new ones.
-_RENAMED = {"anchored": "gaussian_residual"}
-
-
-def names() -> list[str]:
-    """The names that ``critic=`` accepts."""
-    return list(_CRITICS)
-
-
 def check_dimensions(**dimensions: Any) -> None:
     """Raise ValueError unless all are whole numbers of at least 1."""
     for argument, value in dimensions.items():
@@ -319,28 +329,13 @@ def check_dimensions(**dimensions: Any) -> None:
             raise ValueError(f"{argument} must be a whole number of at least 1; got {value!r}")
 
 
-def make(critic: str | nn.Module, x_dim: int, y_dim: int) -> nn.Module:
-    """The critic of that name for these dimensions; a module is returned unchanged.
-
-    Raises:
-        ValueError: for an unknown name.
-        TypeError: for anything that is neither a name nor a module.
-    """
-    if isinstance(critic, nn.Module):
-        return critic
-    if not isinstance(critic, str):
-        raise TypeError(f"critic must be a name or a torch.nn.Module; got {type(critic).__name__}")
-    if critic in _RENAMED:
-        warn_of_new_name("critic", critic, _RENAMED[critic])
-        critic = _RENAMED[critic]
-    if critic not in _CRITICS:
-        raise ValueError(f"critic must be a module or one of {', '.join(_CRITICS)}; got {critic!r}")
-    check_dimensions(x_dim=x_dim, y_dim=y_dim)
-    return _CRITICS[critic](x_dim, y_dim)
-
-
 def largest_score(critic: nn.Module) -> Tensor | None:
-    """The largest absolute score of a critic, 0-d, or ``None`` if it has no method ``largest_score`` or no limit."""
+    """The largest absolute score of a critic, 0-d, or ``None`` if it has no method ``largest_score`` or no limit.
+
+    >>> largest = largest_score(Cosine(2, 3, temperature=0.1))
+    >>> round(float(largest.detach()), 2), largest_score(Bilinear(2, 3))
+    (10.0, None)
+    """
     method = getattr(critic, "largest_score", None)
     largest: Tensor | None = method() if callable(method) else None
     return largest
@@ -354,6 +349,10 @@ def embedding(critic: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] 
 
     Raises:
         ValueError: if ``embed`` does not return two matrices of one width, with the rows of x and of y.
+
+    >>> a, b = embedding(Bilinear(2, 3), torch.ones(4, 2), torch.ones(6, 3))
+    >>> len(a), len(b), embedding(Concat(2, 3), torch.ones(4, 2), torch.ones(6, 3))
+    (4, 6, None)
     """
     if not callable(getattr(type(critic), "embed", None)) or "forward" in vars(critic):
         return None

@@ -27,6 +27,10 @@ class Temperature(nn.Module):
         ValueError: for a temperature or limits that are not positive, and for limits in the wrong order.
 
     Source of the limits: Radford et al., 2021, arXiv 2103.00020, where 1/T is at most 100.
+
+    >>> temperature = Temperature(0.1, learn=True)
+    >>> round(float(temperature.inverse().detach()), 2), len([*temperature.parameters()])
+    (10.0, 1)
     """
 
     log_temperature: Tensor
@@ -91,6 +95,9 @@ def make_temperature(temperature: float | str, limits: tuple[float, float] = TEM
 
     Raises:
         ValueError: for another word, and as :class:`Temperature`.
+
+    >>> [len([*make_temperature(value).parameters()]) for value in (0.1, "learned")]
+    [0, 1]
     """
     if isinstance(temperature, str):
         if temperature != "learned":

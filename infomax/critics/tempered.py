@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from infomax.critics.networks import ScaledInnerProduct, embedding, largest_score, make
+from infomax.critics.choice import make
+from infomax.critics.networks import ScaledInnerProduct, embedding, largest_score
 from infomax.critics.temperature import TEMPERATURES, Temperature, make_temperature
 
 
@@ -13,6 +14,13 @@ class Tempered(nn.Module):
 
     Args:
         critic: the other critic. temperature, learn, limits: see :class:`Temperature`.
+
+    >>> import torch
+    >>> from infomax.critics import Bilinear, Temperature
+    >>> critic, x, y = Bilinear(2, 3), torch.ones(4, 2), torch.ones(6, 3)
+    >>> scores = Tempered(critic, Temperature(0.5))(x, y)
+    >>> bool(torch.allclose(scores, 2 * critic(x, y)))
+    True
     """
 
     def __init__(self, critic: nn.Module, temperature: Temperature) -> None:
@@ -51,6 +59,9 @@ def with_temperature(
 
     Raises:
         ValueError: if a module has a temperature of its own, and as :func:`make` and :func:`make_temperature`.
+
+    >>> type(with_temperature("bilinear", 2, 3, 0.1)).__name__, type(with_temperature("bilinear", 2, 3, None)).__name__
+    ('Tempered', 'Bilinear')
     """
     found = make(critic, x_dim, y_dim)
     if temperature is None:

@@ -20,6 +20,10 @@ class Dataset:
         data: ``(N, D)``, float64. feature_names: the names of its columns.
         target: the class of each row, ``(N,)``, as indices of ``target_names``.
         description: what was measured, the source, and the licence.
+
+    >>> penguins = load_penguins()
+    >>> penguins.columns("bill_length_mm", "body_mass_g").shape, penguins.target_names
+    ((333, 2), ('Adelie', 'Chinstrap', 'Gentoo'))
     """
 
     data: NDArray[np.float64]

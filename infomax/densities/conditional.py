@@ -75,6 +75,11 @@ def log_prob_matrix(density: nn.Module, y: Tensor, x: Tensor) -> Tensor:
 
     From the density's own ``log_prob_matrix(y, x)`` if it has one, else from ``log_prob`` of repeated rows, in blocks
     where no gradient is needed.
+
+    >>> import torch
+    >>> density = ConditionalGaussian(2, 1)
+    >>> log_prob_matrix(density, torch.zeros(6, 1), torch.zeros(4, 2)).shape
+    torch.Size([4, 6])
     """
     own = getattr(density, "log_prob_matrix", None)
     if callable(own):

@@ -40,39 +40,53 @@ _heartbeats: Heartbeats | None = None
 class RankError(RuntimeError):
     """Another rank of the group failed or did not answer in time.
 
-    >>> from infomax import distributed
-    >>> try:
-    ...     values = distributed.together(lambda: 0.5)  # the result of each rank; this process is the only one
-    ... except RankError as error:
-    ...     print(error, "- restart from the last checkpoint")
-    >>> values
-    [0.5]
+    >>> issubclass(RankError, RuntimeError)  # except RankError: go on from the last checkpoint
+    True
     """
 
 
 def active(group: ProcessGroup | None = None) -> bool:
-    """Whether the group has more than one process."""
+    """Whether the group has more than one process.
+
+    >>> active()  # a single process
+    False
+    """
     return dist.is_available() and dist.is_initialized() and dist.get_world_size(group) > 1
 
 
 def rank(group: ProcessGroup | None = None) -> int:
-    """The rank of this process in the group; 0 without a group."""
+    """The rank of this process in the group; 0 without a group.
+
+    >>> rank()
+    0
+    """
     return dist.get_rank(group) if active(group) else 0
 
 
 def world_size(group: ProcessGroup | None = None) -> int:
-    """The number of processes in the group; 1 without a group."""
+    """The number of processes in the group; 1 without a group.
+
+    >>> world_size()
+    1
+    """
     return dist.get_world_size(group) if active(group) else 1
 
 
 def barrier(group: ProcessGroup | None = None) -> None:
-    """Wait until all processes have reached this call."""
+    """Wait until all processes have reached this call.
+
+    >>> barrier()  # a single process goes on at once
+    """
     if active(group):
         exchange("waiting for all ranks", lambda: dist.barrier(group))
 
 
 def launched() -> bool:
-    """Whether ``torchrun``, or another launcher that sets the same variables, started this process."""
+    """Whether ``torchrun``, or another launcher that sets the same variables, started this process.
+
+    >>> launched()
+    False
+    """
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
@@ -94,6 +108,10 @@ def processes(timeout: timedelta | float = PATIENCE) -> Iterator[None]:
     Raises:
         ValueError: if ``timeout`` is not positive, or more than 10⁹ seconds.
         RankError: if a rank does not come, fails, or falls silent.
+
+    >>> with processes(timeout=600):  # the whole program; start it by torchrun --nproc-per-node 4 program.py
+    ...     print(rank(), "of", world_size())
+    0 of 1
     """
     global _heartbeats  # noqa: PLW0603 - of the only group, as those of torch.distributed
     limit = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
@@ -179,6 +197,9 @@ def agree(
         ValueError: on all ranks, if the tensors differ in type or in their dimensions after the rows, or if gradients
             are enabled on some ranks only.
         RankError: if another rank has a problem, or does not answer.
+
+    >>> agree({"x": torch.zeros(5, 2), "y": torch.zeros(5, 3)}).sizes  # rows of each rank
+    [5]
     """
 
     def facts() -> tuple[bool, list[tuple[int, str, tuple[int, ...], bool]]]:
@@ -225,6 +246,9 @@ def gather(rows: Tensor, group: ProcessGroup | None = None) -> Tensor:
     Raises:
         ValueError: on all ranks, if the tensors differ in more than the number of rows.
         RankError: if a rank does not answer.
+
+    >>> gather(torch.ones(3, 2)).shape  # with K ranks of three rows each: (3 K, 2)
+    torch.Size([3, 2])
     """
     if not active(group):
         return rows
@@ -294,6 +318,8 @@ def average_gradients(parameters: Iterable[nn.Parameter], group: ProcessGroup | 
     """Replace each gradient by its mean over all ranks, as ``DistributedDataParallel`` does.
 
     A gradient that is missing on some ranks counts as zero there. One that is missing on all ranks stays missing.
+
+    >>> average_gradients([nn.Parameter(torch.ones(2))])  # after loss.backward(), before optimizer.step()
     """
     learned = [p for p in parameters if p.requires_grad]
     if not active(group) or not learned:
@@ -322,6 +348,9 @@ def together(work: Callable[[], T], group: ProcessGroup | None = None) -> list[T
     Raises:
         RankError: if ``work`` raised an error on another rank, with that error's text, or if a rank does not answer.
             An error of this rank's own ``work`` is raised unchanged.
+
+    >>> together(lambda: rank() + 0.5)
+    [0.5]
     """
     if not active(group):
         return [work()]
@@ -344,7 +373,11 @@ def together(work: Callable[[], T], group: ProcessGroup | None = None) -> list[T
 def shared_out(
     items: Sequence[S], work: Callable[[Sequence[S]], Sequence[T]], group: ProcessGroup | None = None
 ) -> list[T]:
-    """The results of ``work(items)``, in the order of the items; each rank computes a part, and receives all."""
+    """The results of ``work(items)``, in the order of the items; each rank computes a part, and receives all.
+
+    >>> shared_out([1, 2, 3], lambda items: [10 * item for item in items])
+    [10, 20, 30]
+    """
     world = world_size(group)
     parts = together(lambda: work(items[rank(group) :: world]), group)
     return [parts[i % world][i // world] for i in range(len(items))]

@@ -26,6 +26,9 @@ def chosen(bound: Any) -> Estimator:
     Raises:
         ValueError: for an unknown name; close matches are named.
         TypeError: for anything that is neither a name nor a bound.
+
+    >>> type(chosen("ksg")).__name__, type(chosen("infonce")).__name__
+    ('KSG', 'TrainedBound')
     """
     if isinstance(bound, Bound):
         return TrainedBound(bound)

@@ -60,6 +60,11 @@ def ksg(x: Floats, y: Floats, *, neighbours: int = 3, seed: int = 0, workers: in
         ValueError: if ``neighbours`` is not in 1..N-1.
 
     Source: Kraskov, Stögbauer and Grassberger, 2004, arXiv cond-mat/0305641.
+
+    >>> x, noise = np.random.default_rng(0).normal(size=(2, 5000, 1))
+    >>> shares = ksg(x, x + noise / 2)  # log(5) / 2 = 0.80 nats
+    >>> shares.shape, round(shares.mean(), 1)
+    ((5000,), np.float64(0.8))
     """
     if not 1 <= neighbours < len(x):
         raise ValueError(f"neighbours must lie in 1..{len(x) - 1}; got {neighbours}")
@@ -151,6 +156,11 @@ def by_neighbours(
         u: ``(N, Du)``. v: ``(N, Dv)``. given: ``(N, Dw)``, for the conditional mutual information given w
             (:func:`infomax.statistics.neighbours.near_and_far_terms`). neighbours: k, in 1..N-1. seed: of the rows that
             are compared, where there are many. orders: as for :func:`infomax.statistics.ksg_terms`.
+
+    >>> x, noise = np.random.default_rng(0).normal(size=(2, 5000, 1))
+    >>> found = by_neighbours(x, x + noise / 2)  # log(5) / 2 = 0.80 nats
+    >>> abs(found.local.mean() - 0.80) < 3 * found.stderr + found.gap
+    np.True_
     """
     from scipy.special import polygamma  # noqa: PLC0415 - loaded on first use
 

@@ -38,6 +38,11 @@ class Problem:
         nominal: which columns of x, of y and of ``given`` are codes of nominal variables; None: no column.
         seed, device, quick, folds, margins, schedule, n_neighbors: as :func:`infomax.estimate`.
         shared: whether the ranks share the folds of each bound. structure: which rows depend on each other; None: none.
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 3))
+    >>> problem = Problem(x[:, :2], x[:, 2:], rows=100)
+    >>> problem.dims, problem.seed, problem.quick
+    ((2, 1), 0, False)
     """
 
     x: Floats

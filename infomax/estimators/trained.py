@@ -32,6 +32,10 @@ class TrainedBound(Estimator):
 
     Raises:
         ValueError: for a name that is not known.
+
+    >>> estimator = TrainedBound("infonce")
+    >>> estimator.name, estimator.kind, estimator.trains
+    ('infonce', 'lower', True)
     """
 
     trains = True

@@ -28,6 +28,11 @@ class Columns:
         names: of the columns, or none.
         samples: ``(N, D)``; of a nominal column, codes of its categories.
         nominal: which columns are names without an order, ``(D,)``; by default none.
+
+    >>> import pandas as pd
+    >>> columns = as_columns(pd.DataFrame({"age": [31, 52], "ward": ["A", "B"]}), "x")
+    >>> columns.names, columns.samples.tolist(), columns.nominal.tolist()
+    (('age', 'ward'), [[31.0, 0.0], [52.0, 1.0]], [False, True])
     """
 
     names: tuple[str, ...]
@@ -80,6 +85,9 @@ def as_columns(data: Any, name: str, *, nominal: Nominal = "auto", shift: bool =
         TypeError: for values that are neither numbers, text, booleans nor dates, and columns of several such kinds.
         ValueError: for another number of dimensions, no columns, infinite values, different values that are equal in
             float64, text where ``nominal`` is False, and an unknown column in ``nominal``.
+
+    >>> as_columns(["no", "yes", "no"], "y").samples.tolist()
+    [[0.0], [1.0], [0.0]]
     """
     if isinstance(data, Columns):
         which = _which(nominal, data.names, data.shape[1], name)

@@ -66,6 +66,13 @@ def read_named(
             missing or non-numeric values (with their row), and contents that are too large for the file's size
             (128 MiB and eight times the file).
         TypeError: for columns of a Parquet file or arrays of an archive that are not numeric.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/pairs.npz", x=np.zeros((5, 2)), y=np.ones(5))
+    ...     x, y = read_named(f"{folder}/pairs.npz", ["x"], ["y"])
+    >>> x.names, x.samples.shape, y.names
+    (('x[0]', 'x[1]'), (5, 2), ('y',))
     """
     text = text or TextFormat()
     if str(path) == "-":

@@ -37,6 +37,9 @@ def as_samples(data: Any, name: str, *, shift: bool = True) -> Floats:
         TypeError: for columns that are not numeric.
         ValueError: for another number of dimensions, no columns, missing or infinite values (with their count and the
             first row), and different values that are equal in float64.
+
+    >>> as_samples([1, 2, 3], "x").tolist()
+    [[1.0], [2.0], [3.0]]
     """
     columns = as_columns(data, name, shift=shift)
     if columns.nominal.any():
@@ -88,6 +91,10 @@ def as_aligned(
         TypeError: as :func:`as_columns`.
         ValueError: as :func:`as_columns`, for missing values unless they are dropped, for different numbers of rows,
             for fewer than ``least``, and for two indexes that hold the same labels in a different order.
+
+    >>> pair = as_aligned({"x": [1.0, np.nan, 3.0], "y": ["a", "b", "b"]}, least=2, missing="drop")
+    >>> pair.rows.tolist(), pair.dropped, pair.columns["x"].samples.tolist()
+    ([0, 2], 1, [[1.0], [3.0]])
     """
     check_missing(missing)
     kinds = nominal or {}

@@ -19,7 +19,12 @@ _FEW_VALUES = 20
 
 
 def codes(samples: Floats) -> tuple[Integers, Integers]:
-    """The index of the distinct row that each row of ``samples (N, D)`` equals, and the count of each distinct row."""
+    """The index of the distinct row that each row of ``samples (N, D)`` equals, and the count of each distinct row.
+
+    >>> index, counts = codes(np.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0]]))
+    >>> index.tolist(), counts.tolist()
+    ([1, 0, 1], [1, 2])
+    """
     rows, axis = (samples[:, 0], None) if samples.shape[1] == 1 else (samples, 0)  # one column sorts much faster
     _, inverse, counts = np.unique(rows, axis=axis, return_inverse=True, return_counts=True)
     return inverse.reshape(-1), counts

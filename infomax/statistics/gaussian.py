@@ -23,7 +23,11 @@ _SHRINKAGES: tuple[Shrinkage, ...] = ("sparse", "low-rank")
 
 
 def sample_covariance(x: Tensor) -> Tensor:
-    """Maximum-likelihood covariance of the rows of ``x``, ``(D, D)``."""
+    """Maximum-likelihood covariance of the rows of ``x``, ``(D, D)``.
+
+    >>> sample_covariance(torch.tensor([[0.0, 1.0], [2.0, 3.0]])).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
     centred = x - x.mean(0)
     return centred.T @ centred / len(x)
 
@@ -41,6 +45,10 @@ def ledoit_wolf(x: Tensor, *, floor: float | Tensor = 0.0) -> Tensor:
 
     Returns:
         ``(D, D)``, positive definite when ``floor`` is positive.
+
+    >>> x = torch.randn(10, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> bool(torch.linalg.eigvalsh(ledoit_wolf(x))[0] > 0)  # invertible, with fewer rows than columns
+    True
     """
     n, dim = x.shape
     centred = x - x.mean(0)
@@ -183,7 +191,13 @@ class Whitened:
 
 
 def whiten(x: Tensor, y: Tensor, within: Callable[[Tensor], Tensor] = ledoit_wolf) -> Whitened:
-    """Whiten x and y, each with the inverse root of the covariance that ``within`` computes."""
+    """Whiten x and y, each with the inverse root of the covariance that ``within`` computes.
+
+    >>> x, y = torch.randn(2, 500, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> white = whiten(x, y)
+    >>> bool(torch.allclose(sample_covariance((x - white.mean_x) @ white.root_x), torch.eye(3).double(), atol=0.1))
+    True
+    """
     mean_x, mean_y = x.mean(0), y.mean(0)
     root_x, root_y = _inverse_root(within(x)), _inverse_root(within(y))
     cross = root_x @ ((x - mean_x).T @ (y - mean_y) / len(x)) @ root_y
@@ -197,6 +211,10 @@ def couple(x: Tensor, y: Tensor, shrink: Shrinkage = "none") -> GaussianCoupling
     :func:`soft_threshold` (``"sparse"``), by :func:`shrink_singular_values` (``"low-rank"``), or by
     :func:`adjust_correlations` of the correlations that the low-rank shrinkage keeps (``"adjusted"``). Low-rank
     shrinkage reduces correlations near 1 too much, because their noise is small.
+
+    >>> x, noise = torch.randn(2, 5000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> round(float(couple(x, x + noise).mutual_information()), 1)  # log(2) / 2 = 0.35 nats
+    0.3
     """
     if shrink == "none":
         return whiten(x, y, sample_covariance).canonical(shrink)
@@ -211,6 +229,11 @@ def fit_gaussian(x: Tensor, y: Tensor) -> GaussianCoupling:
 
     Args:
         x: ``(N, Dx)``. y: ``(N, Dy)``; row i of ``x`` is paired with row i of ``y``.
+
+    >>> x, noise = torch.randn(2, 5000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> fit = fit_gaussian(x, x + noise / 2)  # 2 log(5) / 2 = 1.6 nats
+    >>> round(float(fit.mutual_information()), 1), fit.log_ratio(x, x + noise / 2).shape
+    (1.6, torch.Size([5000]))
     """
     if len(x) < 20:
         return couple(x, y, "sparse")

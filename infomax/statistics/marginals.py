@@ -27,6 +27,10 @@ def fit_margins(train: Floats, how: Margins = "normal") -> Callable[[Floats], Fl
 
     Raises:
         ValueError: for an unknown name.
+
+    >>> scores = fit_margins(np.array([[1.0], [10.0], [100.0]]))
+    >>> scores(np.array([[1.0], [10.0], [1e9]])).round(2).tolist()  # beyond the training range: its end
+    [[-0.97], [0.0], [0.97]]
     """
     if how not in get_args(Margins):
         raise ValueError(f"margins must be one of {', '.join(get_args(Margins))}; got {how!r}")
@@ -53,7 +57,11 @@ def fit_margins(train: Floats, how: Margins = "normal") -> Callable[[Floats], Fl
 
 
 def normal_scores(values: Floats) -> Floats:
-    """``fit_margins(values)(values)``, the normal scores of the training rows, ``(N, D)``, with one sort a column."""
+    """``fit_margins(values)(values)``, the normal scores of the training rows, ``(N, D)``, with one sort a column.
+
+    >>> normal_scores(np.array([[1.0], [10.0], [100.0]])).round(2).tolist()
+    [[-0.97], [0.0], [0.97]]
+    """
     n, dim = values.shape
     scores = np.empty((n, dim))
     for j in range(dim):

@@ -58,6 +58,10 @@ def independence_pvalue(
         draws: number of permutations; the p-value is at least 1 / (1 + draws).
         structure: which rows depend on each other; they are permuted together, equally many of each group or
             block (:meth:`RowStructure.balanced`). The test is then exact for groups, and approximate for blocks.
+
+    >>> x, noise = torch.randn(2, 500, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> independence_pvalue(x, x**2 + 0.1 * noise, draws=99, rng=np.random.default_rng(0))
+    0.01
     """
     if bool((x == x[0]).all()) or bool((y == y[0]).all()):
         return 1.0

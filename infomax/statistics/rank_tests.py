@@ -97,6 +97,13 @@ def rank_pvalues(x: Floats, y: Floats, *, draws: int, rng: np.random.Generator, 
 
     Returns:
         ``(D, E)``.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x, noise = rng.normal(size=(2, 500, 1))
+    >>> rank_pvalues(x, np.hstack([x**2 + noise, noise]), draws=999, rng=rng).shape
+    (1, 2)
+    >>> rank_pvalues(x, x**2 + 0.1 * noise, draws=999, rng=rng).item()  # dependent, not correlated
+    0.001
     """
     ranks_x, ranks_y = (random_ranks(side, rng) for side in (x, y))
     null = rank_null(len(x), draws, rng, {} if nulls is None else nulls)
@@ -144,6 +151,11 @@ def class_pvalues(
 
     Returns:
         ``(E,)``.
+
+    >>> rng = np.random.default_rng(0)
+    >>> classes = np.arange(300) % 3
+    >>> class_pvalues(classes, classes[:, None] + rng.normal(size=(300, 1)), draws=999, rng=rng).tolist()
+    [0.001]
     """
     ranks = random_ranks(y, rng)
     return pvalues_of_classes(classes, ranks, class_null(classes, draws, rng, {} if nulls is None else nulls))

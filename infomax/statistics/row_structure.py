@@ -26,6 +26,9 @@ class RowStructure:
     Attributes:
         unit: the unit of each row, ``(N,)``, 0, 1, …, U - 1. Each row is one if all are independent.
         block_length: of blocks of consecutive rows; None for groups, and for independent rows.
+
+    >>> RowStructure.of_groups(["ann", "ann", "bob"]).unit.tolist(), RowStructure.of_blocks(5, 2).unit.tolist()
+    ([0, 0, 1], [0, 0, 1, 1, 2])
     """
 
     unit: Rows
@@ -185,6 +188,11 @@ def block_length(x: Floats, y: Floats | None = None) -> int:
 
     Args:
         x: ``(N, Dx)``. y: ``(N, Dy)``, rows in the order of time; None: x is the only side.
+
+    >>> steps = np.random.default_rng(0).normal(size=(2000, 1))
+    >>> slow = np.convolve(steps[:, 0], np.ones(20), "valid")[:, None]  # a moving mean of 20 steps
+    >>> block_length(steps) < 5 < block_length(slow)
+    True
     """
     n = len(x)
     longest = [max(_politis_white(column) for column in side.T) for side in (x, y) if side is not None]

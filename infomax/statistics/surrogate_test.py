@@ -37,6 +37,13 @@ def surrogate_pvalue(
 
     Source: surrogates: Theiler et al. 1992, doi:10.1016/0167-2789(92)90102-S; of a source alone: Vejmelka and Palus
     2008, doi:10.1103/PhysRevE.77.026214.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x, noise = rng.normal(size=(2, 300, 1))
+    >>> past = np.roll(noise, 1)
+    >>> structure = RowStructure.of_blocks(300, 5)
+    >>> surrogate_pvalue(x, x + past + 0.3 * noise, past, draws=99, rng=rng, structure=structure)
+    0.01
     """
     rows = slice(0, _MOST_ROWS)
     source, target, given = (normal_scores(side[rows]) for side in (x, y, past))

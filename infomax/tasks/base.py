@@ -32,6 +32,11 @@ class Task:
         family: a name for a group of related tasks.
         mi_error: standard error of ``mi`` if it is a Monte Carlo mean; 0 if it is exact (closed forms, and integrals
             with an error of at most 1e-6).
+
+    >>> task = get("normal-5d-1")
+    >>> x, y = task.sample(100, seed=0)
+    >>> x.shape, y.shape, task.mi  # 1 nat exactly
+    ((100, 5), (100, 5), 1.0)
     """
 
     name: str
@@ -68,6 +73,14 @@ def register(task: Task) -> Task:
 
     Raises:
         ValueError: if the name is already registered.
+
+    >>> def copies(n, rng):
+    ...     coin = rng.integers(2, size=(n, 1)).astype(float)
+    ...     return coin, coin
+    >>> task = register(Task("coin", float(np.log(2)), 1, 1, "entropy of a fair coin", copies))
+    >>> get("coin") is task
+    True
+    >>> del _REGISTRY["coin"]
     """
     _load()
     return add(task)
@@ -108,6 +121,9 @@ def names(family: str | None = None) -> list[str]:
 
     Raises:
         ValueError: for an unknown family; the message names close matches.
+
+    >>> names("normal")[:2]
+    ['normal-1d-0', 'normal-1d-0.5']
     """
     _load()
     if family is not None and family not in families():
@@ -117,7 +133,11 @@ def names(family: str | None = None) -> list[str]:
 
 
 def families() -> list[str]:
-    """The families of the registered tasks, in alphabetical order."""
+    """The families of the registered tasks, in alphabetical order.
+
+    >>> "normal" in families()
+    True
+    """
     _load()
     return sorted({task.family for task in _REGISTRY.values()})
 
@@ -127,6 +147,9 @@ def get(name: str) -> Task:
 
     Raises:
         ValueError: if there is none; the message names close matches.
+
+    >>> get("normal-20d-4").mi
+    4.0
     """
     _load()
     if name not in _REGISTRY:

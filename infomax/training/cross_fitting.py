@@ -35,7 +35,11 @@ _JACKKNIFE_GROUPS = 20
 
 @dataclass(frozen=True)
 class Fold:
-    """The values of one fold's bound: on its held-out rows, and on training rows (``in_sample``)."""
+    """The values of one fold's bound: on its held-out rows, and on training rows (``in_sample``).
+
+    >>> Fold(rows=200, value=0.5, variance=1e-4, in_sample=0.6, kind="lower", ceiling=None, history=History()).rows
+    200
+    """
 
     rows: int
     value: float
@@ -66,6 +70,15 @@ def cross_fit(
         build: a fresh bound, from the number of rows to train on and the seed of its initial parameters.
         seed, folds, schedule, device: as :func:`infomax.estimate`. shared: whether the ranks share the folds.
         tick: called with the number of steps done.
+
+    >>> from infomax import NWJ
+    >>> data = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    >>> def prepare(parts):
+    ...     return [(data[part, :1], data[part, 1:]) for part in parts]
+    >>> schedule, device = Schedule(steps=20), torch.device("cpu")
+    >>> found = cross_fit(200, prepare, lambda n, seed: NWJ(1, 1), seed=0, folds=2, schedule=schedule, device=device)
+    >>> [fold.rows for fold in found]
+    [100, 100]
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(n)

@@ -148,6 +148,14 @@ def fit(
 
     Returns:
         the history of the fit; ``diverged`` means that a loss was not finite and training stopped there.
+
+    >>> from infomax import NWJ
+    >>> x, noise = torch.randn(2, 400, 1, generator=torch.Generator().manual_seed(0))
+    >>> bound, y = NWJ(1, 1), x + noise / 2
+    >>> schedule, generator = Schedule(steps=100), torch.Generator().manual_seed(0)
+    >>> history = fit(bound, (x[:300], y[:300]), (x[300:], y[300:]), schedule=schedule, generator=generator)
+    >>> history.steps, history.diverged
+    ([0, 25, 50, 75, 100], False)
     """
     x, y = train
     bound.warm_start(x, y)

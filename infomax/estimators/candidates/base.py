@@ -35,6 +35,10 @@ class Side:
         scores: their normal scores, ``(N, D)``, float64.
         atoms: indicators of frequent values, ``(N, A)``, float64; none for more than eight columns.
         discrete: whether a column is discrete.
+
+    >>> side = Side.of(np.random.default_rng(0).normal(size=(100, 3)))
+    >>> len(side), side.dim, bool(side.discrete)
+    (100, 3, False)
     """
 
     values: Tensor
@@ -74,7 +78,15 @@ class Side:
 
 
 class LogRatio(abc.ABC):
-    """A fitted candidate: the log-ratio of any x and any y, in two steps, so that each row is transformed once."""
+    """A fitted candidate: the log-ratio of any x and any y, in two steps, so that each row is transformed once.
+
+    >>> from infomax.estimators.candidates import get
+    >>> x = np.random.default_rng(0).normal(size=(200, 2))
+    >>> one, two = Side.of(x[:, :1]), Side.of(x[:, 1:])
+    >>> ratio = get("elliptical").fit(one, two, torch.Generator().manual_seed(0))
+    >>> ratio.scores(*ratio.embed(one, two)).shape
+    torch.Size([200, 200])
+    """
 
     @abc.abstractmethod
     def embed(self, x: Side, y: Side) -> tuple[Tensor, Tensor]:
@@ -90,6 +102,11 @@ class Candidate(abc.ABC):
 
     A subclass states the facts below, implements :meth:`fit`, and is decorated with :func:`register`. The default then
     compares it with the other candidates on held-out rows, and the contract tests cover it.
+
+    >>> from infomax.estimators.candidates import get
+    >>> candidate = get("elliptical")  # one of its subclasses
+    >>> candidate.name, candidate.complexity
+    ('elliptical', 0)
     """
 
     #: Name in the registry, set by :func:`register`.
@@ -120,7 +137,17 @@ _REGISTRY: dict[str, type[Candidate]] = {}
 
 
 def register(name: str) -> Callable[[C], C]:
-    """Class decorator: list a candidate under ``name``."""
+    """Class decorator: list a candidate under ``name``.
+
+    >>> @register("empty")
+    ... class Empty(Candidate):
+    ...     assumes, cost, reference, complexity = "nothing", "none", "none", 99
+    ...     def fit(self, x, y, generator):
+    ...         raise NotImplementedError
+    >>> type(get("empty")).__name__
+    'Empty'
+    >>> del _REGISTRY["empty"]
+    """
 
     def add(cls: C) -> C:
         if name in _REGISTRY:
@@ -133,7 +160,12 @@ def register(name: str) -> Callable[[C], C]:
 
 
 def names() -> list[str]:
-    """Names of the registered candidates, the simplest first."""
+    """Names of the registered candidates, the simplest first.
+
+    >>> import infomax.estimators.candidates
+    >>> names()
+    ['elliptical', 'components', 'mixture', 'pairs']
+    """
     return sorted(_REGISTRY, key=lambda name: (_REGISTRY[name].complexity, name))
 
 
@@ -142,5 +174,9 @@ def get(name: str) -> Candidate:
 
     Raises:
         KeyError: if there is none.
+
+    >>> import infomax.estimators.candidates
+    >>> get("mixture").assumes
+    'rows fall into clusters, within each of which x and y are jointly normal'
     """
     return _REGISTRY[name]()
