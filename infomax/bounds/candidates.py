@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from infomax.bounds.comparisons import Comparison, Rule
 from infomax.bounds.contrastive import Contrastive
@@ -72,14 +73,29 @@ def sides(bound: Comparing, x: Tensor, y: Tensor, given: Given, *, tiled: bool) 
     for further in (given.shared, given.each):
         if further is not None:
             bound.check_dtypes(negatives=further)
-    candidates = columns if given.shared is None else torch.cat([columns, given.shared])
-    found = _embedded(bound, rows, candidates) if tiled else None
-    if found is None:
-        more = None if given.each is None else _scores_of_each(bound, rows, given.each)
-        return Sides(rows, columns, given.shared, more, embedded=False)
-    a, b = found
+    found = _all_embedded(bound, rows, columns, given.shared) if tiled else None
     more = None if given.each is None else _scores_of_each(bound, rows, given.each)
-    return Sides(a, b[: len(rows)], None if given.shared is None else b[len(rows) :], more, embedded=True)
+    if found is None:
+        return Sides(rows, columns, given.shared, more, embedded=False)
+    return Sides(*found, more, embedded=True)
+
+
+def _all_embedded(
+    bound: Comparing, rows: Tensor, columns: Tensor, shared: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """The embeddings of rows, of their partners and of the negatives for all rows, if the critic has them.
+
+    Negatives are embedded by themselves, so that it is known whether they need gradients, unless statistics of the
+    batch enter.
+    """
+    if shared is None or any(isinstance(part, _BatchNorm) for part in bound.critic.modules()):
+        found = _embedded(bound, rows, columns if shared is None else torch.cat([columns, shared]))
+        if found is None:
+            return None
+        a, b = found
+        return a, b[: len(rows)], None if shared is None else b[len(rows) :]
+    found, of_shared = _embedded(bound, rows, columns), _embedded(bound, rows[:1], shared)
+    return None if found is None or of_shared is None else (*found, of_shared[1])
 
 
 def _embedded(bound: Comparing, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -120,29 +136,39 @@ def comparisons(bound: Comparing, parts: Sides, given: Given, batch: Batch) -> l
     Raises:
         ValueError: if no negative is left of a row, and if no row has a positive.
     """
-    columns = batch.rows(parts.columns)
+    columns, learned = batch.rows(parts.columns), None
     if parts.shared is not None:
-        columns = torch.cat([columns, batch.further(parts.shared)])
-    compared = [(parts.rows, columns, parts.more, _pairs(given, batch, parts.rows.device), bound.of_x)]
+        shared = batch.further(parts.shared)
+        learned = None if shared.requires_grad else len(columns)
+        columns = torch.cat([columns, shared])
+    scores: Tensor | tuple[Tensor, Tensor] = (parts.rows, columns)
+    if not parts.embedded:
+        scores = scored(bound, parts.rows, columns, of_x=bound.of_x)
+    pairs = _pairs(given, batch, parts.rows.device, symmetric=bound.symmetric)
+    compared = [(scores, parts.more, pairs)]
     if bound.symmetric:
-        turned = _turned(compared[0][3], given, batch)
-        compared.append((parts.columns, batch.rows(parts.rows), None, turned, not bound.of_x))
+        others = batch.rows(parts.rows)
+        turned: Tensor | tuple[Tensor, Tensor] = (parts.columns, others)
+        if isinstance(scores, Tensor):
+            whole = type(batch) is Batch
+            turned = scores[:, : len(others)].T if whole else scored(bound, parts.columns, others, of_x=not bound.of_x)
+        compared.append((turned, None, _turned(pairs, given, batch)))
     limit = critics.largest_score(bound.critic)
     found = []
-    for rows, candidates, more, pairs, of_x in compared:
-        scores = (rows, candidates) if parts.embedded else scored(bound, rows, candidates, of_x=of_x)
+    for scores, more, pairs in compared:
         counts = pairs.counts()
         weights = row_weights(given, pairs, counts)
         least = None if limit is None else -limit
         tiling = Tiling(bound.tile, bound.narrow)
-        found.append(Comparison(scores, more, pairs, counts, weights, bound.rule, least, tiling))
+        found.append(Comparison(scores, more, pairs, counts, weights, bound.rule, least, tiling, learned))
     return found
 
 
-def _pairs(given: Given, batch: Batch, device: torch.device) -> Pairs:
+def _pairs(given: Given, batch: Batch, device: torch.device, *, symmetric: bool) -> Pairs:
     """The pairs of the own rows with all candidates."""
-    places = given.places
-    labels = None
+    places, mask, labels, skipped = given.places, given.mask, None, 0
+    if not symmetric and _whole_batch_masked(given, device):
+        mask, skipped = None, places.pairs
     if given.labels is not None:
         known = batch.rows(given.labels.long())
         if given.further_labels is not None:
@@ -156,10 +182,20 @@ def _pairs(given: Given, batch: Batch, device: torch.device) -> Pairs:
         start=batch.start,
         labels=labels,
         positives=None if given.positives is None else places.spread(given.positives, "positives", 0.0),
-        mask=None if given.mask is None else places.spread(given.mask, "mask", 0.0),
+        mask=None if mask is None else places.spread(mask, "mask", 0.0),
         weights=None if given.weights is None else places.spread(given.weights, "weights", 1.0),
         exclude_self=given.exclude_self,
+        skipped=skipped,
     )
+
+
+def _whole_batch_masked(given: Given, device: torch.device) -> bool:
+    """Whether rows are compared with their own pair and further negatives alone, as in MoCo."""
+    mask, places = given.mask, given.places
+    if mask is None or mask.shape[1] != places.pairs or places.further in (0, places.pairs) or not readable(device):
+        return False
+    alone = given.labels is None and given.positives is None and given.weights is None
+    return alone and bool(mask[:1].all()) and bool(mask.all())
 
 
 def _turned(pairs: Pairs, given: Given, batch: Batch) -> Pairs:
@@ -180,18 +216,19 @@ def row_weights(given: Given, pairs: Pairs, counts: tuple[Tensor, Tensor]) -> Te
         ValueError: for weights that are not finite or negative, and if ``mask`` or ``weights`` leave a row no negative.
     """
     positive, negative = counts
-    weights = torch.ones_like(positive) if given.row_weights is None else given.row_weights.to(positive)
-    weights = torch.where(positive > 0, weights, 0.0)
+    weights = positive.clamp_max(1)  # 0 or 1
+    if given.row_weights is not None:
+        weights = weights * given.row_weights.to(positive)
     if not readable(pairs.device):
         return weights
     for each in (given.row_weights, pairs.weights):
         if each is not None and each.numel() and not all(0 <= float(end) < math.inf for end in each.aminmax()):
             raise ValueError("weights must be finite and not negative")
     if pairs.mask is not None or pairs.weights is not None:
-        bare = torch.nonzero((negative <= 0) & (weights > 0))
-        if len(bare):
+        bare = (negative <= 0) & (weights > 0)
+        if bare.any():
             name = "weights" if pairs.mask is None else "mask"
-            raise ValueError(f"{name} must leave every row a negative; row {int(bare[0])} has none")
+            raise ValueError(f"{name} must leave every row a negative; row {int(bare.nonzero()[0])} has none")
     return weights
 
 
@@ -237,7 +274,8 @@ def ceiling(n: int, options: CeilingOptions, largest: float | None, *, symmetric
     others = {name: value for name, value in options.items() if name != "negatives"}
     found = checked(n, dim, negatives=negatives, **others)  # type: ignore[arg-type]
     tensors = [each for each in options.values() if isinstance(each, Tensor) and not each.is_meta]
-    pairs = _pairs(found, Batch(), tensors[0].device if tensors else torch.device("cpu"))
+    device = tensors[0].device if tensors else torch.device("cpu")
+    pairs = _pairs(found, Batch(), device, symmetric=symmetric)
     values = []
     for each in (pairs, _turned(pairs, found, Batch())) if symmetric else (pairs,):
         positive, negative = counts = each.counts()

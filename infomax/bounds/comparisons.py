@@ -19,6 +19,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from infomax.scores.gradients import Tiling, log_sum_of_pairs, not_compiled, row_statistics
@@ -75,6 +76,7 @@ class Comparison:
         counts: those of ``pairs``.
         row_weights: ``(N,)``; constants, 0 for rows without positives.
         least: the smallest possible score, for debiased negatives.
+        learned: the number of first candidates whose factors need gradients; ``None`` for all.
     """
 
     scores: Tensor | tuple[Tensor, Tensor]
@@ -85,6 +87,7 @@ class Comparison:
     rule: Rule = Rule()
     least: Tensor | None = None
     tiling: Tiling | None = None
+    learned: int | None = None
 
     def log_ratios(self) -> Tensor:
         """:math:`v_i`, ``(N,)``, in nats; 0 for rows without positives."""
@@ -98,15 +101,22 @@ class Comparison:
         ``in_batch``: log-sums of each row over the batch alone, ``(N,)``, if they are known.
         """
         weights = self.row_weights / (self.row_weights.sum() if total is None else total)
-        if isinstance(self.scores, Tensor) or not self.rule.of_log_sums:
+        if not self.rule.of_log_sums:
             values = self.log_ratios()
             return (values * weights.to(values.dtype)).sum()
+        constant = (weights * (self.counts[0] + self.counts[1]).clamp_min(1).log()).sum()
+        if isinstance(self.scores, Tensor):
+            scores = _joined(self.scores, self.more)
+            values = _of_joint(scores, self.pairs, self.counts[0].to(scores.dtype))
+            return (values * weights.to(values.dtype)).sum() + constant.to(values.dtype)
         a, b = self.scores
         wide_a, wide_b = widened(a), widened(b)
         with without_autocast(a):
-            own = (self.pairs.mean_of_positives(wide_a, wide_b) * weights.to(wide_a.dtype)).sum()
+            of_positives = self.pairs.mean_of_positives(wide_a, wide_b)
+            own = (of_positives * weights.to(wide_a.dtype)).sum()
+            if self.pairs.skipped:
+                in_batch = of_positives
             joint = self._joint_in_tiles(weights, in_batch)
-            constant = (weights * (self.counts[0] + self.counts[1]).clamp_min(1).log()).sum()
             return own - joint + constant.to(joint.dtype)
 
     def _joint_in_tiles(self, weights: Tensor, in_batch: Tensor | None) -> Tensor:
@@ -117,11 +127,13 @@ class Comparison:
             more = widened(self.more)
             of_more = _log_sum(more + pairs.log_weights(more.dtype, slice(len(b), None)))
             first = of_more if first is None else torch.logaddexp(first, of_more)
+        learned = self.learned
         if in_batch is not None:
-            b, pairs = b[len(a) :], pairs.beyond(len(a))
+            known = pairs.skipped or len(a)
+            b, pairs, learned = b[known:], pairs.beyond(known), None if learned is None else learned - known
             if first is not None and not len(b):
                 return (first * weights.to(first.dtype)).sum()
-        return log_sum_of_pairs(a, b, first, weights, pairs=pairs, tiling=self.tiling or Tiling())
+        return log_sum_of_pairs(a, b, first, weights, pairs=pairs, tiling=self.tiling or Tiling(), learned=learned)
 
 
 def mean_of(found: Sequence[Comparison]) -> Tensor:
@@ -158,11 +170,13 @@ def log_ratios(
 
 def _of_joint(scores: Tensor, pairs: Pairs, number: Tensor) -> Tensor:
     """The mean score of the positives less the log-sum of positives and negatives, ``(N,)``."""
+    if not pairs.all_alike:
+        scores = scores + pairs.log_weights(scores.dtype, of_positives=0.0)
     if pairs.own_partner_alone:
-        own = pairs.partners(scores)
-    else:
-        own = (scores * pairs.positive()).sum(1) / number.clamp_min(1)
-    return own - _joint(scores, pairs)
+        partners = torch.arange(pairs.start, pairs.start + len(scores), device=scores.device)
+        return -F.cross_entropy(scores, partners, reduction="none")
+    shares = pairs.positive_numbers(scores.dtype).div_(number.clamp_min(1)[:, None])
+    return (torch.log_softmax(scores, 1) * shares).sum(1)
 
 
 def _of_both(scores: Tensor, pairs: Pairs, counts: tuple[Tensor, Tensor], rule: Rule, least: Tensor | None) -> Tensor:
@@ -184,21 +198,6 @@ def _of_both(scores: Tensor, pairs: Pairs, counts: tuple[Tensor, Tensor], rule: 
     if rule.debias:
         of_negatives = _debiased(of_negatives, log_mean, total, rule.debias, least)
     return (own if rule.placement == "out" else log_mean) - torch.logaddexp(of_positives, of_negatives)
-
-
-def _joint(scores: Tensor, pairs: Pairs) -> Tensor:
-    """The log-sum of the exponentials of each row's positives and negatives, ``(N,)``."""
-    if pairs.mask is not None or pairs.weights is not None:
-        log_weights = pairs.log_weights(scores.dtype)
-        if pairs.own_partner_alone:
-            pairs.partners(log_weights).zero_()
-        else:
-            log_weights.masked_fill_(pairs.positive(), 0.0)
-        return _log_sum(scores + log_weights)
-    if pairs.exclude_self:
-        scores = scores.clone()
-        pairs.partners(scores).fill_(-torch.inf)
-    return torch.logsumexp(scores, 1)
 
 
 def _log_sum(values: Tensor) -> Tensor:

@@ -70,7 +70,14 @@ def fused_sum(
 
 @not_compiled
 def log_sum_of_pairs(
-    a: Tensor, b: Tensor, first: Tensor | None, row_weights: Tensor, *, pairs: Pairs, tiling: Tiling
+    a: Tensor,
+    b: Tensor,
+    first: Tensor | None,
+    row_weights: Tensor,
+    *,
+    pairs: Pairs,
+    tiling: Tiling,
+    learned: int | None = None,
 ) -> Tensor:
     r""":math:`\sum_i r_i \log(e^{f_i} + \sum_j w_{ij} e^{s_{ij}})`, 0-d, over the entries that count.
 
@@ -81,10 +88,11 @@ def log_sum_of_pairs(
         first: f, ``(N,)``; ``None`` for no such term.
         row_weights: r, ``(N,)``; a constant.
         pairs: which entries count, and how often.
+        learned: the number of first rows of b that need gradients; ``None`` for all.
     """
     enabled = torch.is_grad_enabled()
-    sides = (enabled and a.requires_grad, enabled and b.requires_grad)
-    job = _PairsJob(pairs, tiling, sides)
+    sides = (enabled and a.requires_grad, enabled and b.requires_grad and learned != 0)
+    job = _PairsJob(pairs, tiling, sides, learned)
     value: Tensor = _OfPairs.apply(a, b, first, row_weights, job)[0]  # type: ignore[no-untyped-call]
     return value
 
@@ -165,6 +173,7 @@ class _PairsJob:
     pairs: Pairs
     tiling: Tiling
     sides: tuple[bool, bool]
+    learned: int | None
 
 
 class _OfPairs(Function):
@@ -187,6 +196,7 @@ class _OfPairs(Function):
             pairs=job.pairs,
             first=first,
             row_weights=weights,
+            learned=job.learned,
         )
         value = torch.where(weights > 0, weights * sums.rows, 0.0).sum()
         of_first = None if first is None else torch.exp(first - sums.rows).mul_(weights).to(first.dtype)

@@ -32,6 +32,8 @@ class Pairs:
         mask: which candidates are no negatives, boolean ``(N, K)``.
         weights: how often each negative counts, ``(N, K)``.
         exclude_self: whether the partner [i, start + i] does not count: it is the row itself.
+        skipped: the number of first columns that are no negatives, of any row: as a mask, without a matrix. Only if
+            the partner is the one positive.
     """
 
     shape: tuple[int, int]
@@ -42,6 +44,7 @@ class Pairs:
     mask: Tensor | None = None
     weights: Tensor | None = None
     exclude_self: bool = False
+    skipped: int = 0
 
     def of(self, rows: slice) -> Pairs:
         """The pairs of some rows with all candidates."""
@@ -73,12 +76,18 @@ class Pairs:
             positives=positives,
             mask=mask,
             weights=weights,
+            skipped=max(0, self.skipped - first),
         )
 
     @property
     def matrices(self) -> bool:
         """Whether a mask or weights change scores."""
         return self.mask is not None or self.weights is not None
+
+    @property
+    def all_alike(self) -> bool:
+        """Whether every candidate counts once, as positive or as negative."""
+        return self.mask is None and self.weights is None and not self.exclude_self and not self.skipped
 
     @property
     def own_partner_alone(self) -> bool:
@@ -103,23 +112,37 @@ class Pairs:
         """The entries [i, start + i] of a tile: a view of ``values``."""
         return values.diagonal((rows.start or 0) + self.start - (columns.start or 0))
 
-    def log_weights(self, dtype: torch.dtype, columns: slice = _ALL) -> Tensor:
-        """Log-weights of the negatives, ``(N, K)``; very low, but finite, for candidates that are no negatives."""
+    def log_weights(self, dtype: torch.dtype, columns: slice = _ALL, *, of_positives: float | None = None) -> Tensor:
+        """Log-weights of the negatives, ``(N, K)``; very low, but finite, for candidates that are no negatives.
+
+        ``of_positives``: the log-weight of positives; ``None`` for as low.
+        """
         low = lowest(dtype)
         if self.weights is not None:
             values = self.weights[:, columns].to(dtype).log().clamp_min_(low)
+            if self.mask is not None:
+                values.add_(_numbers(self.mask[:, columns], dtype), alpha=low).clamp_min_(low)
+        elif self.mask is not None:
+            values = _numbers(self.mask[:, columns], dtype).mul_(low)
         else:
             width = len(range(*columns.indices(self.shape[1])))
             values = torch.zeros(self.shape[0], width, dtype=dtype, device=self.device)
-        if self.mask is not None:
-            values.add_(_numbers(self.mask[:, columns], dtype), alpha=low).clamp_min_(low)
+        if self.skipped:
+            values[:, : max(0, self.skipped - (columns.start or 0))] = low
         if self.own_partner_alone:
-            self.partners(values, columns=columns).fill_(low)
-        else:
+            self.partners(values, columns=columns).fill_(low if of_positives is None else of_positives)
+            return values
+        if of_positives is None:
             values.add_(_numbers(self.positive(columns=columns), dtype), alpha=low).clamp_min_(low)
-            if self.exclude_self:
-                self.partners(values, columns=columns).fill_(low)
+        elif of_positives or self.matrices:
+            values.masked_fill_(self.positive(columns=columns), of_positives)
+        if self.exclude_self:
+            self.partners(values, columns=columns).fill_(low)
         return values
+
+    def positive_numbers(self, dtype: torch.dtype) -> Tensor:
+        """1 for positives, and 0 for other candidates, ``(N, K)``."""
+        return _numbers(self.positive(), dtype)
 
     def log_positives(self, dtype: torch.dtype) -> Tensor:
         """0 for positives, and very low for other candidates, ``(N, K)``."""
@@ -128,11 +151,13 @@ class Pairs:
     def counts(self) -> tuple[Tensor, Tensor]:
         """The number of positives of each row, and the sum of the weights of its negatives, ``(N,)`` each."""
         wide = torch.float32 if self.device.type == "mps" else torch.float64
-        positive = self._number_of_positives().to(wide)
+        positive = self._number_of_positives(wide)
         if self.mask is None and self.weights is None:
+            if self.skipped:
+                return positive, torch.full_like(positive, self.shape[1] - self.skipped)
             return positive, self.shape[1] - self.exclude_self - positive
         if self.own_partner_alone and self.weights is None and self.mask is not None:
-            masked = _count(self.mask) - self.partners(self.mask).to(wide)
+            masked = _count(self.mask) - _numbers(self.partners(self.mask), torch.float32)
             return positive, self.shape[1] - positive - masked
         narrow = torch.float32 if self.weights is None else torch.promote_types(self.weights.dtype, torch.float32)
         if self.own_partner_alone and self.weights is not None and self.mask is None:
@@ -141,15 +166,17 @@ class Pairs:
         blocks = (self.of(rows) for rows in _blocks(*self.shape, self.device))
         return positive, torch.cat([block.log_weights(narrow).exp_().sum(1) for block in blocks]).to(wide)
 
-    def _number_of_positives(self) -> Tensor:
+    def _number_of_positives(self, dtype: torch.dtype) -> Tensor:
         if self.positives is not None:
             found = _count(self.positives)
-            return found - self.partners(self.positives).to(found.dtype) if self.exclude_self else found
+            if self.exclude_self:
+                found = found - _numbers(self.partners(self.positives), found.dtype)
+            return found.to(dtype)
         if self.labels is None:
-            return torch.ones(self.shape[0], device=self.device)
+            return torch.ones(self.shape[0], dtype=dtype, device=self.device)
         of_rows, of_columns = self.labels
         sizes = torch.bincount(of_columns[of_columns >= 0])
-        return sizes[of_rows] - int(self.exclude_self)
+        return sizes[of_rows].to(dtype) - int(self.exclude_self)
 
     def mean_of_positives(self, a: Tensor, b: Tensor) -> Tensor:
         r"""The mean score :math:`a_i^\top b_p` of each row with its positives, ``(N,)``; 0 without positives.
@@ -174,7 +201,7 @@ class Pairs:
         sums = b.new_zeros(int(known.max()) + 1, b.shape[1]).index_add(0, known, b * has_class)[of_rows]
         if self.exclude_self:
             sums = sums - own
-        return (a * sums).sum(1) / self._number_of_positives().clamp_min(1).to(b.dtype)
+        return (a * sums).sum(1) / self._number_of_positives(b.dtype).clamp_min(1)
 
     # --- Tiles that are changed in place ------------------------------------------------------------------------------
 
@@ -243,9 +270,8 @@ def _blocks(rows: int, columns: int, device: torch.device) -> Iterator[slice]:
 def _count(flags: Tensor) -> Tensor:
     """The number of true entries of each row, ``(N,)``, exact up to 2²⁴: a product is faster than a sum of booleans."""
     ones = torch.ones(flags.shape[1], dtype=torch.float32, device=flags.device)
-    return torch.cat(
-        [_numbers(flags[rows], torch.float32) @ ones for rows in _blocks(flags.shape[0], flags.shape[1], flags.device)]
-    )
+    blocks = [_numbers(flags[rows], torch.float32) @ ones for rows in _blocks(len(flags), flags.shape[1], flags.device)]
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
 
 def _mean_of_block(pairs: Pairs, a: Tensor, b: Tensor) -> Tensor:

@@ -190,6 +190,13 @@ def _tiles(walk: Walk, pairs: Pairs | None) -> Iterator[tuple[Tensor, Tile]]:
         own = walk.a[rows]
         for columns, scores in walk.tiles(rows, own * LOG2_E):
             walk.diagonal(scores, rows, columns).fill_(-math.inf)
-            if pairs is not None:
+            exponentials = None
+            if pairs is not None and safe:  # weights, not their logs
+                pairs.leave_out(scores, rows, columns, scratch)
+                exponentials = torch.exp2(scores)
+                pairs.weigh(exponentials, rows, columns)
+            elif pairs is not None:
                 pairs.adjust(scores, rows, columns, scratch)
-            yield own, Tile(rows, columns, scores, torch.exp2(scores) if safe else None, rows.start - columns.start)
+            elif safe:
+                exponentials = torch.exp2(scores)
+            yield own, Tile(rows, columns, scores, exponentials, rows.start - columns.start)

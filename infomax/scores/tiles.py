@@ -50,6 +50,7 @@ def log_sums(
     pairs: Pairs | None = None,
     first: Tensor | None = None,
     row_weights: Tensor | None = None,
+    learned: int | None = None,
 ) -> Sums:
     r""":math:`L_i = \log \sum_j e^{s_{ij}}` of every row, and the gradients of one function of them.
 
@@ -66,6 +67,7 @@ def log_sums(
         first: a number :math:`f_i` of each row that counts as one more score, ``(N,)``.
         row_weights: weights :math:`r_i` of the rows in the differentiated :math:`\sum_i r_i L_i`, ``(N,)``; only for
             "rows".
+        learned: the number of first rows of b whose gradients are needed; those of others are 0. ``None`` for all.
 
     Raises:
         ValueError: for shapes that do not match, and a tile without rows or columns.
@@ -73,10 +75,11 @@ def log_sums(
     """
     if not limit > 0:
         raise ValueError(f"limit must be positive; got {limit}")
-    walk = Walk(a, b, tile, without=without, narrow=narrow, keep=gradients[1])
+    keep = (len(b) if learned is None else learned) if gradients[1] else 0
+    walk = Walk(a, b, tile, without=without, narrow=narrow, keep=keep)
     with arithmetic(walk):
         of_a, of_b = _like(walk.a, gradients[0]), _like(walk.b, gradients[1])
-        blocks = _Exponentials(walk, limit, of_a, slopes=any(gradients), pairs=pairs, first=first)
+        blocks = _Exponentials(walk, limit, of_a, slopes=any(gradients), pairs=pairs, first=first, learned=learned)
         rows = _sums_of_rows(blocks, of_a, of_b, row_weights) if over == "rows" else _sum_of_all(blocks, of_a, of_b)
         return Sums(rows / LOG2_E, of_a, of_b)
 
@@ -133,7 +136,7 @@ class _Exponentials:
         limit: the scores are clipped to ±limit, in nats.
         of_a: ``None``, or zeros.
         slopes: whether gradients are computed; clipped scores do not contribute to them.
-        pairs, first: see :func:`log_sums`.
+        pairs, first, learned: see :func:`log_sums`.
     """
 
     def __init__(
@@ -145,7 +148,9 @@ class _Exponentials:
         slopes: bool,
         pairs: Pairs | None = None,
         first: Tensor | None = None,
+        learned: int | None = None,
     ) -> None:
+        self.learned = len(walk.b) if learned is None else learned
         self.walk, self.limit, self.of_a, self.slopes, self.pairs = walk, limit * LOG2_E, of_a, slopes, pairs
         self._scratch = walk.a.new_empty(0 if pairs is None or not pairs.matrices else walk.rows * walk.columns)
         self.first = None if first is None else first.to(walk.a.dtype)[:, None] * LOG2_E
@@ -176,7 +181,7 @@ class _Exponentials:
                 slopes = self.walk.narrowed(scores)
                 if self.of_a is not None:
                     add_product(self.of_a[rows], slopes, self.walk.factors[columns])
-                if self.walk.keep:
+                if columns.start < self.walk.keep:
                     block.tiles.append((columns, slopes, block.shift.clone() if self.shifted else block.shift))
             yield block
 
@@ -214,7 +219,8 @@ def _sums_of_rows(
             weighted = walk.a[block.rows] / divisor
             for columns, slopes, shift in block.tiles:
                 factors = weighted * torch.exp2(shift - block.shift) if blocks.shifted else weighted
-                add_product(of_b[columns], slopes.T, walk.narrowed(factors))
+                width = min(columns.stop, blocks.learned) - columns.start
+                add_product(of_b[columns][:width], slopes.T[:width], walk.narrowed(factors))
     return rows
 
 

@@ -33,7 +33,8 @@ class Walk:
     Args:
         a, b: ``(N, D)`` and ``(M, D)``; half precision is widened to float32. tile: rows and columns of a tile.
         without: the column that row 0 leaves out; row i leaves out the i-th column after it. ``None``: no column.
-        narrow: the type of the products of the gradients. keep: whether all tiles of a block are kept until its end.
+        narrow: the type of the products of the gradients.
+        keep: the number of first columns whose tiles of a block are kept until its end.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Walk:
         *,
         without: int | None,
         narrow: torch.dtype | None = None,
-        keep: bool = False,
+        keep: int = 0,
     ) -> None:
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
             raise ValueError(f"a and b must have shapes (N, D) and (M, D); got {tuple(a.shape)} and {tuple(b.shape)}")
@@ -56,16 +57,17 @@ class Walk:
         if rows < 1 or columns < 1:
             raise ValueError(f"tile must have at least one row and one column; got {tile}")
         if tile is None and keep:
-            rows = min(rows, max(_LEAST_ROWS, _block_elements(a.device) // max(1, len(b))))
+            rows = min(rows, max(_LEAST_ROWS, _block_elements(a.device) // keep))
         dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
         self.a, self.b = a.detach().to(dtype), b.detach().to(dtype).contiguous()
         self.rows, self.columns = min(rows, max(1, len(a))), min(columns, max(1, len(b)))
-        self.without, self.narrow, self.keep = without, narrow, keep
+        self.without, self.narrow = without, narrow
+        self.keep = min(-(-keep // self.columns) * self.columns, len(b))  # whole tiles
 
     def blocks(self) -> Iterator[slice]:
         """The rows of each block. The memory of the tiles is allocated before the first block."""
         self.factors = self.narrowed(self.b)
-        self._memory = self.a.new_empty(self.rows * (len(self.b) if self.keep else self.columns))
+        self._memory = self.a.new_empty(self.rows * (self.keep + (self.columns if self.keep < len(self.b) else 0)))
         for start in range(0, len(self.a), self.rows):
             yield slice(start, min(start + self.rows, len(self.a)))
 
@@ -73,7 +75,7 @@ class Walk:
         """The columns of each tile of a block, and the products of ``rows`` with them."""
         for start in range(0, len(self.b), self.columns):
             columns = slice(start, min(start + self.columns, len(self.b)))
-            first, width = start * len(rows) if self.keep else 0, columns.stop - start
+            first, width = min(start, self.keep) * len(rows), columns.stop - start
             scores = self._memory[first : first + len(rows) * width].view(len(rows), width)
             torch.mm(rows, self.b[columns].T, out=scores)
             yield columns, scores

@@ -172,8 +172,12 @@ class Queue(Bound):
             found["labels"] = torch.cat([labels, kept.to(labels.device)])
         for name, filling in (("mask", False), ("positives", False), ("weights", 1.0)):
             matrix = options.get(name)
-            # With ranks, a matrix about the own pairs alone keeps the width that says so.
-            if isinstance(matrix, Tensor) and matrix.ndim == 2 and (of_ranks == 1 or matrix.shape[1] != n):
+            # A matrix about the own pairs alone keeps the width that says so, unless it could be that of the queue.
+            if (
+                isinstance(matrix, Tensor)
+                and matrix.ndim == 2
+                and (matrix.shape[1] != n or (held == n and of_ranks == 1))
+            ):
                 found[name] = F.pad(matrix, (0, held), value=filling)  # type: ignore[literal-required]
         return found
 

@@ -6,6 +6,7 @@ import math
 import naive
 import pytest
 import torch
+from torch.nn import functional as F
 
 from infomax import CPC, InfoNCE
 
@@ -240,3 +241,30 @@ def test_masks_in_tiles_whatever_the_default_dtype():
         torch.testing.assert_close(tiled, expected)
     finally:
         torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("tiled_from", [math.inf, 2])
+def test_negatives_without_gradients_and_a_batch_that_is_masked_as_a_whole(tiled_from):
+    """As cross-entropies of [batch, negatives] and of [partner, negatives], where tiles and parts do not align."""
+    negatives = further(2)["shared"]
+    for cls, mask in itertools.product((InfoNCE, CPC), (None, torch.ones(N, N, dtype=torch.bool))):
+        one = bound(cls)
+        one.tiled_from, one.tile = tiled_from, (8, 5)
+        rows, columns = (Y, X) if cls is CPC else (X, Y)
+        more = further(3)["shared"] if cls is CPC else negatives
+        inputs = [rows.clone().requires_grad_(), columns.clone().requires_grad_()]
+        parameters = [p for p in one.parameters() if p.requires_grad]
+        for fixed in (False, True):  # networks that need gradients of the negatives, or not
+            one.requires_grad_(not fixed)
+            wanted = inputs if fixed else [*inputs, *parameters]
+            x, y = inputs[::-1] if cls is CPC else inputs
+            value = one(x, y, negatives=more, mask=mask)
+            scores = one.critic(torch.cat([x, more]), y).T if cls is CPC else one.critic(x, torch.cat([y, more]))
+            if mask is None:
+                expected = math.log(N + M) - F.cross_entropy(scores, torch.arange(N))
+            else:
+                scores = torch.cat([scores.diagonal()[:, None], scores[:, N:]], 1)
+                expected = math.log(1 + M) - F.cross_entropy(scores, torch.zeros(N, dtype=torch.long))
+            found, right = (torch.autograd.grad(each, wanted) for each in (value, expected))
+            torch.testing.assert_close([value, *found], [expected, *right])
+            assert one.ceiling(N, negatives=more, mask=mask) >= value
