@@ -1,6 +1,7 @@
 # make demo   set up and run the demonstration        make test   set up and run the tests (on 2 cores under 5 minutes)
 # make test-all   the long statistical tests as well      WORKERS=8 of either: on 8 cores
-# make lint   style and types      make doctest   examples in docstrings      make docs   build the documentation
+# make lint   style and types      make doctest   examples in docstrings      make docs   build the documentation, and look for dead links
+# make pages   after make docs: look for errors of every page in Chromium, with pictures in build/pages
 # make mmim   train the MMIM example on generated data (a minute), with figures in build/mmim
 # make bench-quick  a small benchmark of the default and six bounds on known truths (under 3 minutes), in build/bench; BOUNDS=… selects bounds
 # make bench  what is missing from the committed results; resumes after an interruption
@@ -18,7 +19,7 @@ BOUNDS ?= ba cpc dv infonce mine nwj
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo mmim test test-all lowest attack lint doctest docs bench bench-quick results speed clean
+.PHONY: demo mmim test test-all lowest attack lint doctest docs pages bench bench-quick results speed clean
 
 demo: .venv/.ready
 	$(PY) -m infomax demo
@@ -58,10 +59,15 @@ lint: .venv/.ready
 
 docs: .venv/.docs-ready
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(PY) docs/browse.py docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 QUICK := 1v1-normal-0.75 1v1-additive-0.1 multinormal-dense-5-5-0.5 student-identity-3-3-2 \
 	spiral-multinormal-sparse-3-3-2-2.0 1v1-X-0.9 channel-5-1 secret-2in50-1
+
+pages:
+	$(PY) docs/browse.py docs/_build/html --pictures build/pages
+	$(PY) docs/browse.py docs/_build/html --pictures build/pages --dark
 
 bench-quick: .venv/.ready
 	$(PY) -m benchmarks.accuracy.known_mi --quick --tasks $(QUICK) --estimators default $(BOUNDS) gaussian ksg --n 1000 --seeds 1 --output build/bench
