@@ -15,6 +15,9 @@ Rows = NDArray[np.int64]
 
 #: The largest block is this share of the rows: permutations of fewer blocks cannot show a dependence.
 _FEWEST_BLOCKS = 8
+#: Blocks are longer than those with the least error of a variance by this factor: permutations of those rejected 9 to
+#: 11 % of independent autoregressions (φ = .9 and .95, 200 draws of each), and of these 5 to 7 %.
+_LONGER = 1.5
 #: Of the units that are exchanged: the share that may have fewer rows than the others, the fewest, and the fewest rows.
 _SMALL_UNITS, _FEWEST_EXCHANGED, _FEWEST_TESTED = 0.1, 4, 20
 
@@ -177,7 +180,7 @@ class RowStructure:
 def block_length(x: Floats, y: Floats | None = None) -> int:
     r"""A length of blocks of consecutive rows that keeps the serial dependence of both sides.
 
-    For each column it is the length with the least error of the variance of a mean over blocks,
+    For each column it is one and a half times the length with the least error of the variance of a mean over blocks,
     :math:`(2 G^2 / D)^{1/3} N^{1/3}` with :math:`G = \sum_k |k| R(k)`, :math:`D = \tfrac43 (\sum_k R(k))^2`, and
     autocovariances R weighted by a flat-top window whose width follows from the first lags without correlation. The
     length for a side is the largest of its columns, and the result the smaller of the two sides, as rows of x and y
@@ -196,7 +199,7 @@ def block_length(x: Floats, y: Floats | None = None) -> int:
     """
     n = len(x)
     longest = [max(_politis_white(column) for column in side.T) for side in (x, y) if side is not None]
-    return int(np.clip(math.ceil(min(longest)), 1, max(1, n // _FEWEST_BLOCKS)))
+    return int(np.clip(math.ceil(_LONGER * min(longest)), 1, max(1, n // _FEWEST_BLOCKS)))
 
 
 def _politis_white(column: Floats) -> float:

@@ -99,11 +99,11 @@ def test_blocks_cover_the_mean_of_a_series(phi):
     assert 0.85 < hits / 200 < 0.99  # 20 % and 40 % of them with independent rows
 
 
-def test_block_length_is_that_of_politis_and_white():
-    """Of an autoregression: (6 φ² / (1 - φ²)²)^(1/3) N^(1/3)."""
+def test_block_length_is_one_and_a_half_times_that_of_politis_and_white():
+    """Which is, of an autoregression, (6 φ² / (1 - φ²)²)^(1/3) N^(1/3)."""
     rng = np.random.default_rng(6)
     for phi in (0.3, 0.7):
-        expected = (6 * phi**2 / (1 - phi**2) ** 2 * 20_000) ** (1 / 3)
+        expected = 1.5 * (6 * phi**2 / (1 - phi**2) ** 2 * 20_000) ** (1 / 3)
         series = [autoregression(20_000, phi, rng)[:, None] for _ in range(8)]
         found = np.median([block_length(one, one) for one in series])
         assert found == pytest.approx(expected, rel=0.25)
