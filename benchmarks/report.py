@@ -64,6 +64,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def every_run(path: Path, columns: str = "") -> str:
+    """A sentence that links the CSV beside the page; ``columns`` says what it has in addition to the page."""
+    return f"Every run{f', with {columns}' if columns else ''}: [{path.name}](./{path.name})."
+
+
 def number(value: float, *, signed: bool = False) -> str:
     """Two decimals below 100, none below 100,000, scientific notation above; "–" for NaN."""
     if math.isnan(value):

@@ -78,7 +78,7 @@ def write_report(path: Path, mode: str) -> str:
         draw_figure(found, bounds, path.with_suffix(".png"))
         parts.append("![Ratios of estimates](consistency.png)")
     parts += [text for test, title in TITLES.items() for text in (f"## {title}", ratio_table(found, bounds, test))]
-    parts += ["## Estimates, nats", value_table(found, bounds)]
+    parts += ["## Estimates, nats", report.every_run(path)]
     return report.write_page(path, [*parts, *report.failures(rows, "test", "rows", "bound")])
 
 
@@ -150,18 +150,6 @@ def ratio_table(found: Values, bounds: Sequence[str], test: str) -> str:
     for bound in bounds:
         those = ratios(found, bound, test)
         lines.append([bound, *(str(those[t]) if t in those else "–" for t in steps(found, test))])
-    return report.table(header, lines)
-
-
-def value_table(found: Values, bounds: Sequence[str]) -> str:
-    """The estimates themselves, in nats."""
-    columns = [(test, t) for test in (*TITLES, "half") for t in steps(found, test)]
-    header = ["bound", *(f"{test} {t}" for test, t in columns)]
-    lines = []
-    for bound in bounds:
-        those = [found.get((bound, test, t)) for test, t in columns]
-        cells = ["–" if value is None else str(Ratio(value.mi, value.at_ceiling, value.beyond)) for value in those]
-        lines.append([bound, *cells])
     return report.table(header, lines)
 
 

@@ -69,7 +69,7 @@ def write_report(path: Path, steps: int, cases: Mapping[str, Stairs], notes: str
         parts += [f"## {case.title}", "Bias ± standard deviation, nats, by the truth I:"]
         parts.append(bias_table(those, case.truths, published=name == PUBLISHED_CASE))
         parts += [_PUBLISHED_NOTE] if name == PUBLISHED_CASE else []
-        parts += ["Mean squared error, nats²:", error_table(those, case.truths)]
+    parts.append(report.every_run(path, "mean squared errors and the curves"))
     return report.write_page(path, [*parts, *report.failures(rows, "case", "bound", "critic")])
 
 
@@ -84,12 +84,6 @@ def bias_table(rows: Sequence[Row], truths: Sequence[float], *, published: bool)
             [f"*published: {name}*", "concat", *(_bias(bias, None) for bias in biases[:-1]), _bias(biases[-1], last)]
         )
     return report.table(_header(truths), lines)
-
-
-def error_table(rows: Sequence[Row], truths: Sequence[float]) -> str:
-    """Mean squared error by stair."""
-    curves = _by_curve(rows, len(truths))
-    return report.table(_header(truths), [[*key, *map(report.number, means["mse"])] for key, means in curves])
 
 
 def published_nats() -> dict[str, tuple[tuple[float, ...], float | None]]:

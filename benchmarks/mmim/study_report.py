@@ -30,8 +30,8 @@ TITLES = {
     "digits": "Six views of digits: classification, 200 training rows",
 }
 METRICS = {
-    "official": ("mae", "corr", "acc7", "acc2", "f1"),
-    "video": ("mae", "corr", "acc7", "acc2", "f1"),
+    "official": ("mae", "corr", "acc7", "acc2"),
+    "video": ("mae", "corr", "acc7", "acc2"),
     "digits": ("cross_entropy", "accuracy"),
 }
 _ALONE = "task only"
@@ -87,11 +87,10 @@ def _head(sets: Sequence[str], runs: int, comparisons: int) -> str:
         "Each arm is compared with the task alone from the same initial weights; “–” means that this was not run."
     )
     tests = (
-        f"`study.csv` has all {runs:,} runs. Differences are paired by seed, over the "
-        "seeds of the arm. p is the "
-        f"p-value of the paired t-test; p (Holm) is corrected for all {comparisons} comparisons of this page. Seeds "
-        "change the initial weights and the order of the rows, so the tests are valid for *this* training set and "
-        "*this* test set."
+        f"[study.csv](./study.csv) has all {runs:,} runs, with the chosen settings, all metrics, and the scores of "
+        "validation. Differences are paired by seed, over the seeds of the arm. p (Holm) is the p-value of the paired "
+        f"t-test, corrected for all {comparisons} comparisons of this page. Seeds change the initial weights and the "
+        "order of the rows, so the tests are valid for *this* training set and *this* test set."
     )
     command = f"`python -m benchmarks.mmim.study {' '.join(sets)} --mosi DIR`"
     return "\n\n".join(["# Effect of the terms of MMIM", command, " ".join([design, *_more(sets), tests])])
@@ -129,41 +128,42 @@ def _section(
     corrected: Mapping[tuple[str, str], float],
 ) -> str:
     metrics = METRICS[name]
-    header = ["arm", "chosen", "seeds", "validation", *(LABELS[m] for m in metrics)]
-    header += [f"{LABELS[metrics[0]]}: difference [95 %]", "p", "p (Holm)"]
+    header = ["arm", "seeds", *(LABELS[m] for m in metrics), f"{LABELS[metrics[0]]}: difference [95 %]", "p (Holm)"]
     lines = []
     for arm in plan.ARMS:
         if (name, arm) not in settings:
             continue
         seeds = str(len(_numbers(values, name, arm)) or "failed")
-        line = [arm, settings.get((name, arm), "–"), seeds, _spread(_numbers(values, name, arm, "score", part=""))]
-        line += [_spread(_numbers(values, name, arm, metric)) for metric in metrics]
+        line = [arm, seeds, *(_spread(_numbers(values, name, arm, metric)) for metric in metrics)]
         if (name, arm) in compared:
             c = compared[name, arm]
-            line += [f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]", _p(c.t_pvalue), _p(corrected[name, arm])]
+            line += [f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]", _p(corrected[name, arm])]
         else:
-            line += ["–", "–", "–"]
+            line += ["–", "–"]
         lines.append(line)
     tuned = [arm for arm in plan.ARMS if name == _TUNED_WITH and (_TUNED, arm) in settings]
     for arm in tuned:
-        line = [f"{arm}, text fine-tuned", settings[_TUNED, arm], str(len(_numbers(values, _TUNED, arm, "mae")))]
-        line.append(_spread(_numbers(values, _TUNED, arm, "score", part="")))
-        lines.append([*line, *(_spread(_numbers(values, _TUNED, arm, metric)) for metric in metrics), "–", "–", "–"])
+        seeds = str(len(_numbers(values, _TUNED, arm, "mae")))
+        scores = (_spread(_numbers(values, _TUNED, arm, metric)) for metric in metrics)
+        lines.append([f"{arm}, text fine-tuned", seeds, *scores, "–", "–"])
     parts = [f"## {TITLES[name]}", _verdict(name, compared, corrected), table(header, lines)]
-    if any(line[2] == "failed" for line in lines):
+    if any(line[1] == "failed" for line in lines):
         parts.append("Failed: the loss is not finite. The published entropy needs labels of both signs.")
     parts += [_tuned(values, tuned)] if tuned else []
     found = ", ".join(_power(values, name, arm) for data, arm in compared if data == name)
     if found:
         parts.append(f"Difference that an uncorrected test at the 5 % level detects with 80 % power: {found}.")
     names = sorted({metric for data, _, metric in values if data == name and metric.startswith("valid I(")})
+    arms = [arm for arm in plan.ARMS if any((name, arm, metric) in values for metric in names)]
     lines = [
-        [arm, *(_spread(_numbers(values, name, arm, metric, part=""), digits=2) for metric in names)]
-        for arm in plan.ARMS
-        if any((name, arm, metric) in values for metric in names)
+        [
+            metric.removeprefix("valid "),
+            *(_spread(_numbers(values, name, arm, metric, part=""), digits=2) for arm in arms),
+        ]
+        for metric in names
     ]
     parts.append("Bounds at the selected epoch, validation rows, in nats (legacy values are not mutual information):")
-    return "\n\n".join([*parts, table(["arm", *(metric.removeprefix("valid ") for metric in names)], lines)])
+    return "\n\n".join([*parts, table(["bound", *arms], lines)])
 
 
 def _tuned(values: Values, arms: Sequence[str]) -> str:
@@ -239,7 +239,7 @@ def _published(values: Values) -> str:
     for arm in plan.ARMS:
         if not _numbers(values, "official", arm):
             continue
-        means = [float(np.mean(_numbers(values, "official", arm, metric))) for metric in METRICS["official"]]
+        means = [float(np.mean(_numbers(values, "official", arm, metric))) for metric in (*METRICS["official"], "f1")]
         percent = [mean * (1 if i < 2 else 100) for i, mean in enumerate(means)]
         rows.append([arm, f"this study, mean of {len(_numbers(values, 'official', arm))} seeds", *shown(percent)])
     notes = (

@@ -12,7 +12,7 @@ import infomax
 from benchmarks.choices import DEFAULT, OTHERS
 from benchmarks.errors import MARGIN, Row, absolute_error, failure, signed_errors
 from benchmarks.peers.runner import ESTIMATORS, peer_of
-from benchmarks.report import provenance, table, write_page
+from benchmarks.report import every_run, provenance, table, write_page
 from benchmarks.sweep import read
 
 #: Runs by task and estimator.
@@ -22,19 +22,21 @@ OURS = "infomax: "
 REFERENCE = f"{OURS}{DEFAULT}"
 
 NOTES = """\
-Signed errors in nats, estimate − truth{mean}; the smallest error on each task is bold. All packages run with their own
-defaults on one thread. torch-mist evaluates on its training samples; the neural estimators of benchmark-mi train on one
-half and evaluate on the other. –: not run (scikit-learn and ennemi accept one column of x and one of y only).
+Mean absolute errors in nats{mean}, over the tasks on which the estimator has a result. All packages run with their
+own defaults on one thread. torch-mist evaluates on its training samples; the neural estimators of benchmark-mi train
+on one half and evaluate on the other. scikit-learn and ennemi accept one column of x and one of y only.
 
-Seconds are CPU time of the call. Memory is the peak of the process in MB. Each run of a peer has its own process; the
-processes of infomax include torch and ran other estimates before. Versions of one pair share their draws and differ in
-their marginals only. Estimators based on ranks, such as those of infomax, return the same value for all of them."""
+"CPU s" is the median CPU time of a call; "MB" is the peak memory of the process. Each run of a peer has its own
+process; the processes of infomax include torch and ran other estimates before. Versions of one pair share their draws
+and differ in their marginals only. Estimators based on ranks, such as those of infomax, return the same value for all
+of them."""
 
 
 def write_report(path: Path, ours: Path, pins: Path) -> str:
     """Write the report of a CSV beside it, with our runs from the CSV ``ours`` if it exists; return the text."""
     rows = read(path)
-    return write_page(path, report(rows, our_rows(read(ours) if ours.exists() else [], rows), versions(pins, rows)))
+    parts = report(rows, our_rows(read(ours) if ours.exists() else [], rows), versions(pins, rows))
+    return write_page(path, [*parts, every_run(path)])
 
 
 def our_rows(rows: Iterable[Row], peers: Iterable[Row]) -> list[Row]:
@@ -71,33 +73,19 @@ def report(rows: Sequence[Row], ours: Sequence[Row], peer_versions: Sequence[str
 
 
 def errors_table(runs: Runs) -> str:
-    """One line per task, then summaries of the estimators."""
+    """One line per estimator: ours, then those of the peers by their error."""
     tasks, estimators = _axes(runs)
     lines = []
-    for task in tasks:
-        sizes = {name: absolute_error(runs.get((task, name), [])) for name in estimators}
-        best = min(sizes.values())
-        truths = [row["truth"] for (of, _), some in runs.items() if of == task for row in some if row["truth"]]
-        cells = (_cell(runs.get((task, name), []), sizes[name] == best < math.inf) for name in estimators)
-        lines.append([task, f"{float(truths[0]):.3f}" if truths else "–", *cells])
-
-    def foot(title: str, of: Callable[[str], str]) -> list[str]:
-        return [f"**{title}**", "", *map(of, estimators)]
-
-    def all_runs(name: str) -> list[Row]:
-        return [row for task in tasks for row in runs.get((task, name), [])]
-
-    def reference(name: str) -> str:
-        mine = [task for task in tasks if math.isfinite(absolute_error(runs.get((task, name), [])))]
-        return _size([row for task in mine for row in runs.get((task, REFERENCE), [])])
-
-    lines.append(foot("mean absolute error", lambda name: _size(all_runs(name))))
-    if REFERENCE in estimators:
-        lines.append(foot(f"{REFERENCE} on the same tasks", reference))
-    lines.append(foot("failed runs", lambda name: str(sum(bool(failure(row)) for row in all_runs(name)))))
-    lines.append(foot("CPU seconds, median", lambda name: _number(median, all_runs(name), "seconds", ".1f")))
-    lines.append(foot("memory in MB, peak", lambda name: _number(max, all_runs(name), "memory", ".0f")))
-    return table(["task", "truth", *estimators], lines)
+    for name in estimators:
+        own = [row for task in tasks for row in runs.get((task, name), [])]
+        done = [task for task in tasks if math.isfinite(absolute_error(runs.get((task, name), [])))]
+        ours = [row for task in done for row in runs.get((task, REFERENCE), [])]
+        order = (not name.startswith(OURS), absolute_error(own))
+        cells = [name, str(len(done)), _size(own), _size(ours), str(sum(bool(failure(row)) for row in own))]
+        cells += [_number(median, own, "seconds", ".1f"), _number(max, own, "memory", ".0f")]
+        lines.append((order, cells))
+    header = ["estimator", "tasks", "mean abs. error", f"{REFERENCE} on these", "failed runs", "CPU s", "MB"]
+    return table(header, [cells for _, cells in sorted(lines, key=lambda line: line[0])])
 
 
 def where_better(runs: Runs) -> str:
@@ -120,11 +108,11 @@ def where_better(runs: Runs) -> str:
     )
 
 
-def _cell(rows: Sequence[Row], bold: bool = False) -> str:
+def _cell(rows: Sequence[Row]) -> str:
     errors, failures = signed_errors(rows), sorted({failure(row) for row in rows} - {""})
     if not errors:
         return ", ".join(failures) or "–"
-    text = f"**{_short(mean(errors), '+.3f')}**" if bold else _short(mean(errors), "+.3f")
+    text = _short(mean(errors), "+.3f")
     return f"{text} (failed: {', '.join(failures)})" if failures else text
 
 

@@ -14,6 +14,9 @@ from benchmarks.speed.timing import Ratio
 #: Modules ``benchmarks.speed.NAME``, each with ``ratios(quick) -> Iterator[Ratio]``; the report has their docstrings.
 SECTIONS = ("contrastive", "concat", "feeding", "neighbours", "pairs", "entropy", "ranks", "default", "importing")
 
+#: A table with more rows than this is shortened.
+LONGEST = 16
+
 Row = dict[str, str]
 COLUMNS = ("section", *(field.name for field in fields(Ratio)), "date", "machine")
 
@@ -38,21 +41,41 @@ def by_machine(rows: Sequence[Row], section: str) -> list[list[Row]]:
 
 
 def report(rows: Sequence[Row]) -> str:
-    """The page: one table per section and machine."""
+    """The page: for each section a table of the machine that was measured last."""
     parts = []
     for section in SECTIONS:
         machines = by_machine(rows, section)
         if not machines:
             continue
         about = (import_module(f"benchmarks.speed.{section}").__doc__ or section).strip()
-        parts += [f"## {about.splitlines()[0].rstrip('.')}", *about.split("\n\n")[1:]]
-        for own in machines:
-            parts.append(table(_HEADER, map(_line, own)))
-            parts.append(f"{own[0]['date']}: {own[0]['machine']}. `python -m benchmarks.speed --sections {section}`")
+        last, *others = machines
+        shown = headline(last)
+        parts += [
+            f"## {about.splitlines()[0].rstrip('.')}",
+            *about.split("\n\n")[1:],
+            table(_HEADER, map(_line, shown)),
+        ]
+        parts.append(f"{last[0]['date']}: {last[0]['machine']}. `python -m benchmarks.speed --sections {section}`")
+        more = len(last) - len(shown) + sum(map(len, others))
+        if more:
+            parts.append(f"{more} more rows, of this and of other machines: [speed.csv](./speed.csv).")
     return "\n\n".join(parts) + "\n"
 
 
-_HEADER = ["case", "ratio", "unit", "target", "met", "infomax", "other", "threads"]
+def headline(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows that a page shows: all of a short table; of a long one those with a target, and where infomax is slower.
+
+    If there are none, the first of a long table.
+    """
+    chosen = [row for row in rows if row["target"] or _slower(row)]
+    return rows if len(rows) <= LONGEST else (chosen or rows[:LONGEST])
+
+
+def _slower(row: Row) -> bool:
+    return row["figure"].startswith("times faster") and float(row["ratio"]) < 1
+
+
+_HEADER = ["case", "ratio", "unit", "target", "met", "infomax", "other"]
 
 
 def _line(row: Row) -> list[str]:
@@ -63,5 +86,4 @@ def _line(row: Row) -> list[str]:
         reached,
         row["ours"],
         row["other"],
-        row["threads"],
     ]
