@@ -175,9 +175,9 @@ CLAIMS = [
     ("README.md", coverage_of_bounds),
     ("README.md", coverage_of_ksg),
     ("README.md", mmim),
-    ("docs/choose-a-bound.md", coverage_of_ksg),
-    ("docs/choose-a-bound.md", tables),
-    ("docs/first-steps.md", series),
+    ("docs/intervals.md", coverage_of_ksg),
+    ("docs/intervals.md", tables),
+    ("docs/dependent-rows.md", series),
     ("docs/many-columns.md", pairs_a_second),
 ]
 

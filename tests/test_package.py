@@ -72,7 +72,7 @@ def test_tables_of_bounds_are_those_of_the_registry(document):
 
 def test_the_table_of_candidates_is_that_of_the_registry():
     """`infomax bounds --candidates --markdown` makes it."""
-    assert candidates_table(markdown=True) in (ROOT / "docs" / "choose-a-bound.md").read_text(encoding="utf-8")
+    assert candidates_table(markdown=True) in (ROOT / "docs" / "how-the-default-works.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("user", ["mmim_example", "benchmarks"])
