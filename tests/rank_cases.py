@@ -40,6 +40,11 @@ PAIRED = {
     "cpc debiased": ("cpc", {"normalize": True, "debias": 0.1, "symmetric": True}, ()),
     "cpc in positives": ("cpc", {"placement": "in"}, ("positives", "row_weights")),
     "cpc negatives": ("cpc", {}, ("negatives",)),
+    "nwj negatives mask": ("nwj", {}, ("negatives", "mask")),
+    "smile weights": ("smile", {"critic": "concat"}, ("weights",)),
+    "tuba each row_weights": ("tuba", {}, ("each", "row_weights")),
+    "siglip negatives labels": ("siglip", {"bias": None}, ("negatives", "labels")),
+    "siglip positives mask": ("siglip", {}, ("positives", "mask")),
 }
 X_DIM, Y_DIM, IN = 6, 5, 4
 

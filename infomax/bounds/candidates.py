@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,7 +13,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from infomax.bounds.comparisons import Comparison, Rule
 from infomax.bounds.contrastive import Contrastive
-from infomax.bounds.objectives import Scores
 from infomax.bounds.options import CeilingOptions, Given, checked
 from infomax.critics import networks as critics
 from infomax.scores.gradients import Tiling
@@ -27,11 +25,9 @@ class Comparing(Contrastive):
     """A critic whose scores are compared row by row.
 
     Attributes:
-        of_x: whether the candidates are xs, of which one belongs to each y.
         symmetric: whether columns are also compared. rule: how positives and negatives make a value.
     """
 
-    of_x: ClassVar[bool] = False
     symmetric: bool = False
     rule: Rule = Rule()
 
@@ -66,8 +62,12 @@ class Sides:
     more: Tensor | None
     embedded: bool
 
+    def all_columns(self) -> Tensor:
+        """The candidates of all rows: of the own pairs, and then the negatives for all rows."""
+        return self.columns if self.shared is None else torch.cat([self.columns, self.shared])
 
-def sides(bound: Comparing, x: Tensor, y: Tensor, given: Given, *, tiled: bool) -> Sides:
+
+def sides(bound: Contrastive, x: Tensor, y: Tensor, given: Given, *, tiled: bool) -> Sides:
     """Embed the own rows if ``tiled`` and if the critic can, and score their own negatives."""
     rows, columns = (y, x) if bound.of_x else (x, y)
     for further in (given.shared, given.each):
@@ -81,7 +81,7 @@ def sides(bound: Comparing, x: Tensor, y: Tensor, given: Given, *, tiled: bool) 
 
 
 def _all_embedded(
-    bound: Comparing, rows: Tensor, columns: Tensor, shared: Tensor | None
+    bound: Contrastive, rows: Tensor, columns: Tensor, shared: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None] | None:
     """The embeddings of rows, of their partners and of the negatives for all rows, if the critic has them.
 
@@ -98,7 +98,7 @@ def _all_embedded(
     return None if found is None or of_shared is None else (*found, of_shared[1])
 
 
-def _embedded(bound: Comparing, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor] | None:
+def _embedded(bound: Contrastive, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor] | None:
     """The embeddings of rows and of columns, if the critic has them."""
     x, y = (columns, rows) if bound.of_x else (rows, columns)
     found = bound.in_range(partial(critics.embedding, bound.critic), x, y)
@@ -107,7 +107,7 @@ def _embedded(bound: Comparing, rows: Tensor, columns: Tensor) -> tuple[Tensor, 
     return found[1], found[0]
 
 
-def scored(bound: Comparing, rows: Tensor, columns: Tensor, *, of_x: bool) -> Tensor:
+def scored(bound: Contrastive, rows: Tensor, columns: Tensor, *, of_x: bool) -> Tensor:
     """The critic's scores ``(n, K)`` of rows with columns, which are xs or ys."""
     x, y = (columns, rows) if of_x else (rows, columns)
     scores: Tensor = bound.in_range(bound.critic, x, y)
@@ -117,7 +117,7 @@ def scored(bound: Comparing, rows: Tensor, columns: Tensor, *, of_x: bool) -> Te
     return widened(scores.T if of_x else scores)
 
 
-def _scores_of_each(bound: Comparing, rows: Tensor, each: Tensor) -> Tensor:
+def _scores_of_each(bound: Contrastive, rows: Tensor, each: Tensor) -> Tensor:
     """The scores of each row with its own negatives ``(n, M, D)``: ``(n, M)``."""
     found = _embedded(bound, rows, each.flatten(0, 1))
     if found is None:
@@ -144,7 +144,7 @@ def comparisons(bound: Comparing, parts: Sides, given: Given, batch: Batch) -> l
     scores: Tensor | tuple[Tensor, Tensor] = (parts.rows, columns)
     if not parts.embedded:
         scores = scored(bound, parts.rows, columns, of_x=bound.of_x)
-    pairs = _pairs(given, batch, parts.rows.device, symmetric=bound.symmetric)
+    pairs = pairs_of(given, batch, parts.rows.device, symmetric=bound.symmetric)
     compared = [(scores, parts.more, pairs)]
     if bound.symmetric:
         others = batch.rows(parts.rows)
@@ -164,7 +164,7 @@ def comparisons(bound: Comparing, parts: Sides, given: Given, batch: Batch) -> l
     return found
 
 
-def _pairs(given: Given, batch: Batch, device: torch.device, *, symmetric: bool) -> Pairs:
+def pairs_of(given: Given, batch: Batch, device: torch.device, *, symmetric: bool) -> Pairs:
     """The pairs of the own rows with all candidates."""
     places, mask, labels, skipped = given.places, given.mask, None, 0
     if not symmetric and _whole_batch_masked(given, device):
@@ -181,9 +181,9 @@ def _pairs(given: Given, batch: Batch, device: torch.device, *, symmetric: bool)
         device=device,
         start=batch.start,
         labels=labels,
-        positives=None if given.positives is None else places.spread(given.positives, "positives", 0.0),
-        mask=None if mask is None else places.spread(mask, "mask", 0.0),
-        weights=None if given.weights is None else places.spread(given.weights, "weights", 1.0),
+        positives=None if given.positives is None else places.spread(given.positives, "positives"),
+        mask=None if mask is None else places.spread(mask, "mask"),
+        weights=None if given.weights is None else places.spread(given.weights, "weights"),
         exclude_self=given.exclude_self,
         skipped=skipped,
     )
@@ -209,11 +209,12 @@ def _turned(pairs: Pairs, given: Given, batch: Batch) -> Pairs:
     return replace(pairs, shape=(n, every), labels=labels, positives=positives, mask=mask, weights=weights)
 
 
-def row_weights(given: Given, pairs: Pairs, counts: tuple[Tensor, Tensor]) -> Tensor:
+def row_weights(given: Given, pairs: Pairs, counts: tuple[Tensor, Tensor], *, every_row: bool = True) -> Tensor:
     """The weight of each row, ``(n,)``: 0 for rows without positives.
 
     Raises:
-        ValueError: for weights that are not finite or negative, and if ``mask`` or ``weights`` leave a row no negative.
+        ValueError: for weights that are not finite or negative, and, if ``every_row``, if ``mask`` or ``weights`` leave
+            a row no negative.
     """
     positive, negative = counts
     weights = positive.clamp_max(1)  # 0 or 1
@@ -224,7 +225,7 @@ def row_weights(given: Given, pairs: Pairs, counts: tuple[Tensor, Tensor]) -> Te
     for each in (given.row_weights, pairs.weights):
         if each is not None and each.numel() and not all(0 <= float(end) < math.inf for end in each.aminmax()):
             raise ValueError("weights must be finite and not negative")
-    if pairs.mask is not None or pairs.weights is not None:
+    if every_row and pairs.matrices:
         bare = (negative <= 0) & (weights > 0)
         if bare.any():
             name = "weights" if pairs.mask is None else "mask"
@@ -243,7 +244,7 @@ def readable(device: torch.device) -> bool:
     return not (device.type == "meta" or torch._C._are_functorch_transforms_active())
 
 
-def of_square(scores: Scores, rule: Rule, limit: Tensor | None) -> Comparison:
+def of_square(scores: Tensor | InnerProducts, rule: Rule, limit: Tensor | None) -> Comparison:
     """The comparison of each row with all columns of a square matrix; ``limit``: the largest absolute score."""
     pairs = Pairs((len(scores), len(scores)), scores.device)
     counts = pairs.counts()
@@ -275,7 +276,7 @@ def ceiling(n: int, options: CeilingOptions, largest: float | None, *, symmetric
     found = checked(n, dim, negatives=negatives, **others)  # type: ignore[arg-type]
     tensors = [each for each in options.values() if isinstance(each, Tensor) and not each.is_meta]
     device = tensors[0].device if tensors else torch.device("cpu")
-    pairs = _pairs(found, Batch(), device, symmetric=symmetric)
+    pairs = pairs_of(found, Batch(), device, symmetric=symmetric)
     values = []
     for each in (pairs, _turned(pairs, found, Batch())) if symmetric else (pairs,):
         positive, negative = counts = each.counts()

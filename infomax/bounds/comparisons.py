@@ -92,7 +92,7 @@ class Comparison:
     def log_ratios(self) -> Tensor:
         """:math:`v_i`, ``(N,)``, in nats; 0 for rows without positives."""
         if isinstance(self.scores, Tensor):
-            return log_ratios(_joined(self.scores, self.more), self.pairs, self.counts, self.rule, self.least)
+            return log_ratios(joined(self.scores, self.more), self.pairs, self.counts, self.rule, self.least)
         return _in_blocks(self)
 
     def mean(self, total: Tensor | None = None, *, in_batch: Tensor | None = None) -> Tensor:
@@ -106,7 +106,7 @@ class Comparison:
             return (values * weights.to(values.dtype)).sum()
         constant = (weights * (self.counts[0] + self.counts[1]).clamp_min(1).log()).sum()
         if isinstance(self.scores, Tensor):
-            scores = _joined(self.scores, self.more)
+            scores = joined(self.scores, self.more)
             values = _of_joint(scores, self.pairs, self.counts[0].to(scores.dtype))
             return (values * weights.to(values.dtype)).sum() + constant.to(values.dtype)
         a, b = self.scores
@@ -125,7 +125,7 @@ class Comparison:
         first, pairs = in_batch, self.pairs
         if self.more is not None:
             more = widened(self.more)
-            of_more = _log_sum(more + pairs.log_weights(more.dtype, slice(len(b), None)))
+            of_more = log_sum(more + pairs.log_weights(more.dtype, slice(len(b), None)))
             first = of_more if first is None else torch.logaddexp(first, of_more)
         learned = self.learned
         if in_batch is not None:
@@ -183,16 +183,16 @@ def _of_both(scores: Tensor, pairs: Pairs, counts: tuple[Tensor, Tensor], rule: 
     """The same from the log-sums of positives and of negatives, with the options of the rule."""
     number, total = counts
     log_weights = pairs.log_weights(scores.dtype)
-    of_negatives = _log_sum(scores + log_weights)
+    of_negatives = log_sum(scores + log_weights)
     if rule.hardness:
         powers = (1 + rule.hardness, rule.hardness)
-        up, down = (_log_sum(torch.add(log_weights, scores, alpha=power)) for power in powers)
+        up, down = (log_sum(torch.add(log_weights, scores, alpha=power)) for power in powers)
         log_total = total.clamp_min(torch.finfo(total.dtype).tiny).log()
         of_negatives = torch.where(total > 0, log_total + up - down, of_negatives)
     if pairs.own_partner_alone:
         own = of_positives = pairs.partners(scores)
     else:
-        of_positives = _log_sum(scores + pairs.log_positives(scores.dtype))
+        of_positives = log_sum(scores + pairs.log_positives(scores.dtype))
         own = (scores * pairs.positive()).sum(1) / number.clamp_min(1) if rule.placement == "out" else of_positives
     log_mean = of_positives - number.clamp_min(1).log()
     if rule.debias:
@@ -200,7 +200,7 @@ def _of_both(scores: Tensor, pairs: Pairs, counts: tuple[Tensor, Tensor], rule: 
     return (own if rule.placement == "out" else log_mean) - torch.logaddexp(of_positives, of_negatives)
 
 
-def _log_sum(values: Tensor) -> Tensor:
+def log_sum(values: Tensor) -> Tensor:
     """``torch.logsumexp(values, 1)`` in powers of two: exp is slow for the lowest numbers."""
     top = values.detach().amax(1, keepdim=True)
     return ((values - top) * LOG2_E).exp2().sum(1).log2() / LOG2_E + top[:, 0]
@@ -217,13 +217,19 @@ def _debiased(of_negatives: Tensor, mean_positive: Tensor, total: Tensor, share:
     return torch.where((excess < 0) & (log_rest > floor), log_rest, floor)
 
 
-def _joined(scores: Tensor, more: Tensor | None) -> Tensor:
+def joined(scores: Tensor, more: Tensor | None) -> Tensor:
+    """The scores ``(N, K)`` in float32 or wider, with those of each row's own negatives."""
     return widened(scores) if more is None else torch.cat([widened(scores), widened(more)], 1)
+
+
+def block_rows(device: torch.device, columns: int) -> int:
+    """The number of rows of a block of whole rows."""
+    return max(1, (_BLOCK_ELEMENTS if device.type == "cpu" else _DEVICE_ELEMENTS) // max(1, columns))
 
 
 def _block(a: Tensor, b: Tensor, more: Tensor | None, least: Tensor | None, of_rows: Comparison) -> Tensor:
     """The values of some rows, from factors; all tensors with gradients are arguments."""
-    return log_ratios(_joined(products(a, b), more), of_rows.pairs, of_rows.counts, of_rows.rule, least)
+    return log_ratios(joined(products(a, b), more), of_rows.pairs, of_rows.counts, of_rows.rule, least)
 
 
 @not_compiled
@@ -232,8 +238,7 @@ def _in_blocks(comparison: Comparison) -> Tensor:
     a, b = comparison.scores
     if not len(a):  # a rank without rows
         return products(a, b).sum(1)
-    elements = _BLOCK_ELEMENTS if a.device.type == "cpu" else _DEVICE_ELEMENTS
-    step = max(1, elements // comparison.pairs.shape[1])
+    step = block_rows(a.device, comparison.pairs.shape[1])
     blocks = []
     for start in range(0, len(a), step):
         rows = slice(start, min(start + step, len(a)))

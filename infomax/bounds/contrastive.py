@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,16 @@ from torch import Tensor, nn
 from infomax.bounds import objectives
 from infomax.bounds.base import Bound
 from infomax.bounds.objectives import Scores
+from infomax.bounds.options import given, untaken
 from infomax.critics import networks as critics
 from infomax.critics.choice import make
 from infomax.scores.inner_products import InnerProducts
 from infomax.scores.statistics import Statistic
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from infomax.bounds.options import PairOptions
 
 #: Number of pairs from which inner products are faster in tiles than in a matrix. With gradients and D = 16 to 128 on
 #: a CPU: 1 to 2 times at 512, 2 to 6 times at 1,024, 3 to 11 times at 2,048; slower at 256.
@@ -43,6 +50,8 @@ class Contrastive(Bound):
     tiled_from: float = TILED_FROM
     tile: tuple[int, int] | None = None
     narrow: torch.dtype | None = None
+    #: Whether the candidates of a row are xs, of which one belongs to each y.
+    of_x: ClassVar[bool] = False
 
     def __init__(self, x_dim: int, y_dim: int, *, critic: str | nn.Module = "separable") -> None:
         super().__init__(x_dim, y_dim)
@@ -60,8 +69,13 @@ class Contrastive(Bound):
         """The statistics of scores that the objective needs; :func:`several` computes them in one pass."""
         return ()
 
-    def scores(self, x: Tensor, y: Tensor) -> Scores:
-        """``(N, N)``; entry [i, j] scores (x_i, y_j). For many pairs: :class:`~infomax.InnerProducts`, if possible."""
+    def scores(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Scores:
+        """``(N, N)``; entry [i, j] scores (x_i, y_j). For many pairs: :class:`~infomax.InnerProducts`, if possible.
+
+        With options of a call, if the bound takes them: :class:`~infomax.bounds.chosen.ChosenScores`.
+        """
+        if given(options):
+            return self.chosen_scores(x, y, options)
         self.check_pair(x, y, least=2)
         tiled = len(x) >= self.tiled_from and not x.is_meta
         sides = self.in_range(partial(critics.embedding, self.critic), x, y) if tiled else None
@@ -73,11 +87,23 @@ class Contrastive(Bound):
             raise ValueError(f"critic must return scores of shape {(len(x), len(x))}; got {came}")
         return scores
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.objective(self.scores(x, y))
+    def chosen_scores(self, x: Tensor, y: Tensor, options: PairOptions) -> Scores:
+        """The scores with options of a call.
 
-    def pointwise(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.pointwise_objective(self.scores(x, y))
+        Raises:
+            TypeError: unless the bound takes them.
+        """
+        raise TypeError(untaken(type(self).__name__, options))
+
+    def forward(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Tensor:
+        return self.objective(self.scores(x, y, **options))
+
+    def loss(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Tensor:
+        loss: Tensor = -self(x, y, **options)
+        return loss
+
+    def pointwise(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Tensor:
+        return self.pointwise_objective(self.scores(x, y, **options))
 
     @classmethod
     def for_estimation(cls, x_dim: int, y_dim: int, n: int) -> Bound:
@@ -109,7 +135,7 @@ class Discriminative(Contrastive):
 
     def read(self, scores: Scores) -> Tensor:
         """The value as a function of the scores, by default the mean of the pointwise log-ratios: 0-d, in nats."""
-        return self.pointwise_objective(scores).mean()
+        return objectives.joint_mean(scores, self.pointwise_objective(scores))
 
     def objective(self, scores: Scores) -> Tensor:
         if not self.training:
@@ -122,9 +148,9 @@ class Discriminative(Contrastive):
     def pointwise_objective(self, scores: Scores) -> Tensor:
         return objectives.widen(scores).diagonal()
 
-    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+    def loss(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Tensor:
         """The negative training objective, 0-d."""
-        return -self.fitted(self.scores(x, y))
+        return -self.fitted(self.scores(x, y, **options))
 
 
 def several(bounds: Sequence[Contrastive], x: Tensor, y: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from infomax.bounds import objectives
 from infomax.bounds.base import register
-from infomax.bounds.contrastive import Contrastive
 from infomax.bounds.objectives import Scores
+from infomax.bounds.product_pairs import ProductPairs
 from infomax.scores.statistics import LogSums, Statistic
 
 
 @register("dv", "donsker_varadhan")
-class DonskerVaradhan(Contrastive):
+class DonskerVaradhan(ProductPairs):
     r"""Donsker-Varadhan: as tight as NWJ, and invariant to a constant added to the critic.
 
     .. math:: E_p[f] - \log E_q[e^{f}]
@@ -26,6 +26,8 @@ class DonskerVaradhan(Contrastive):
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
+
+    Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
 
     Source: Donsker and Varadhan, 1983, doi:10.1002/cpa.3160360204; Belghazi et al., 2018, arXiv 1801.04062.
 
@@ -65,6 +67,8 @@ class MINE(DonskerVaradhan):
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
         decay: weight of the previous average in each update, in [0, 1).
+
+    Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
 
     Source: Belghazi et al., "Mutual Information Neural Estimation", 2018, arXiv 1801.04062.
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from infomax.bounds import divergences, objectives
 from infomax.bounds.base import register
-from infomax.bounds.contrastive import Contrastive, Discriminative
+from infomax.bounds.contrastive import Discriminative
 from infomax.bounds.objectives import Scores
+from infomax.bounds.product_pairs import ProductPairs
 from infomax.scores.statistics import LogSums, SoftplusSums, Statistic
 
 DivergenceName = Literal["gan", "kl", "hellinger"]
@@ -27,7 +28,7 @@ _WARM_ROWS = 1024
 
 
 @register("js", "jensen_shannon")
-class JensenShannon(Discriminative):
+class JensenShannon(ProductPairs, Discriminative):
     r"""Trained as a classifier, evaluated as NWJ: stable training, as of a GAN's discriminator, and a lower bound.
 
     The critic is trained with :func:`~infomax.bounds.objectives.jensen_shannon`. Its softplus bounds the gradients, and
@@ -38,6 +39,8 @@ class JensenShannon(Discriminative):
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
+
+    Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
 
     Source: Nowozin, Cseke and Tomioka, 2016, arXiv 1606.00709; Hjelm et al., 2019, arXiv 1808.06670; NWJ: Poole et al.,
     2019, arXiv 1905.06922.
@@ -72,7 +75,7 @@ class JensenShannon(Discriminative):
 
 
 @register("smile")
-class SMILE(Discriminative):
+class SMILE(ProductPairs, Discriminative):
     r"""Trained as a classifier, evaluated as Donsker-Varadhan with clipped ratios: less variance, but biased.
 
     .. math:: E_p[f] - \log E_q[\mathrm{clip}(e^f, e^{-\tau}, e^{\tau})]
@@ -83,6 +86,8 @@ class SMILE(Discriminative):
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
         tau: clipping threshold of the scores in the second term, in nats; positive, ``inf`` for no clipping.
+
+    Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
 
     Source: Song and Ermon, "Understanding the Limitations of Variational Mutual Information Estimators", 2020, arXiv
     1910.06222.
@@ -117,7 +122,7 @@ class SMILE(Discriminative):
 
 
 @register("fdime", "f_dime")
-class FDIME(Discriminative):
+class FDIME(ProductPairs, Discriminative):
     r"""f-DIME: a critic trained with an f-divergence and deranged pairs as negatives, evaluated as the mean log-ratio.
 
     The value is :math:`E_p[f]`. There is no partition function to estimate, so the variance is small. It is neither a
@@ -130,6 +135,8 @@ class FDIME(Discriminative):
         divergence: the training objective: "gan" (:func:`~infomax.bounds.objectives.jensen_shannon`), "kl"
             (:func:`~infomax.bounds.objectives.nwj`) or "hellinger"
             (:func:`~infomax.bounds.objectives.squared_hellinger`). All have the log-ratio as their optimum.
+
+    Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
 
     Source: Letizia, Novello and Tonello, "Mutual Information Estimation via f-Divergence and Data Derangements", 2024,
     arXiv 2305.20025.
@@ -168,7 +175,7 @@ class FDIME(Discriminative):
 
 
 @register("jsd_lb", "jsd_lower_bound")
-class JSDLowerBound(Contrastive):
+class JSDLowerBound(ProductPairs):
     r"""The smallest MI that is compatible with a Jensen-Shannon divergence: low variance, but not tight.
 
     .. math:: I \ge \Xi(JS) \ge k + \Xi'(J(k)) \, (\widehat{JS} - J(k))
@@ -184,6 +191,8 @@ class JSDLowerBound(Contrastive):
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
+
+    Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
 
     Source: Dorent, Golland and Wells, "Connecting Jensen-Shannon and Kullback-Leibler Divergences: A New Bound for
     Representation Learning", 2025, arXiv 2510.20644, for :math:`I \ge \Xi(JS)`.

@@ -123,10 +123,6 @@ class InfoNCE(Comparing):
             return self.objective(self.scores(x, y))
         return mean_of(self.compared(x, y, options))
 
-    def loss(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Tensor:
-        loss: Tensor = -self(x, y, **options)
-        return loss
-
     def pointwise(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Tensor:
         if not given(options):
             return self.pointwise_objective(self.scores(x, y))
@@ -155,6 +151,7 @@ class InfoNCE(Comparing):
         if not self.rule.plain:
             return _mean([comparison.log_ratios() for comparison in self._square(scores)])
         if self.symmetric:
+            scores = objectives.checked(scores, least=1)
             return 0.5 * (objectives.infonce_pointwise(scores) + objectives.infonce_pointwise(scores.T))
         return objectives.infonce_pointwise(scores)
 
@@ -246,10 +243,10 @@ class CPC(InfoNCE):
         return tuple(statistic.transposed() for statistic in super().statistics())
 
     def objective(self, scores: Scores) -> Tensor:
-        return super().objective(scores.T)
+        return super().objective(objectives.checked(scores, least=1).T)
 
     def pointwise_objective(self, scores: Scores) -> Tensor:
-        return super().pointwise_objective(scores.T)
+        return super().pointwise_objective(objectives.checked(scores, least=1).T)
 
 
 def _mean(values: list[Tensor]) -> Tensor:

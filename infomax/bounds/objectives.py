@@ -1,8 +1,9 @@
 r"""Objectives: pure functions of a score matrix ``scores[i, j] = f(x_i, y_j)``; the true pairs are on the diagonal.
 
 Values are in nats. Half-precision scores are widened to float32. Off-diagonal means exclude the diagonal. Scores are a
-tensor or :class:`~infomax.InnerProducts`; for these no matrix is built if only sums are needed. Scores that are not a
-dense tensor of floating-point numbers raise ``TypeError``. Scores that are not ``(N, N)``, with two pairs or more (one
+tensor or :class:`~infomax.InnerProducts`; for these no matrix is built if only sums are needed. Objectives of two means
+also take :class:`~infomax.bounds.chosen.ChosenScores`. Scores that are not a dense tensor of floating-point numbers
+raise ``TypeError``. Scores that are not ``(N, N)``, with two pairs or more (one
 for InfoNCE), raise ``ValueError``.
 """
 
@@ -15,11 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from infomax.bounds.chosen import ChosenScores
 from infomax.scores.inner_products import InnerProducts
 from infomax.scores.precision import check_real, widened
 from infomax.scores.statistics import LogSums
 
-Scores: TypeAlias = Tensor | InnerProducts
+Scores: TypeAlias = Tensor | InnerProducts | ChosenScores
 
 #: Exponent above which exp is continued by its tangent, so that extreme scores give a large but finite penalty.
 _EXPONENT_LIMIT = 30.0
@@ -29,17 +31,26 @@ _EXPONENT_LIMIT = 30.0
 def widen(scores: Tensor) -> Tensor: ...
 @overload
 def widen(scores: InnerProducts) -> InnerProducts: ...
+@overload
+def widen(scores: ChosenScores) -> ChosenScores: ...
 def widen(scores: Scores) -> Scores:
     """``scores`` in float32 if they have half precision; inner products are widened when they are summed."""
-    return scores if isinstance(scores, InnerProducts) else widened(scores)
+    return widened(scores) if isinstance(scores, Tensor) else scores
+
+
+def checked_means(scores: Scores) -> Scores:
+    """:func:`checked`, for objectives that also take :class:`~infomax.bounds.chosen.ChosenScores`."""
+    return scores if isinstance(scores, ChosenScores) else checked(scores)
 
 
 @overload
 def checked(scores: Tensor, name: str = ..., *, least: int = ...) -> Tensor: ...
 @overload
-def checked(scores: InnerProducts, name: str = ..., *, least: int = ...) -> InnerProducts: ...
-def checked(scores: Scores, name: str = "scores", *, least: int = 2) -> Scores:
+def checked(scores: Scores, name: str = ..., *, least: int = ...) -> Tensor | InnerProducts: ...
+def checked(scores: Scores, name: str = "scores", *, least: int = 2) -> Tensor | InnerProducts:
     """``scores`` of at least so many pairs, widened; raises the errors of this module."""
+    if isinstance(scores, ChosenScores):
+        raise TypeError(f"{name} of chosen pairs have means, and no rows and columns to compare; got {name} (N, K)")
     if isinstance(scores, InnerProducts):
         shape = scores.shape
     else:
@@ -71,6 +82,8 @@ def log_sum_exp(values: Tensor, dim: int) -> Tensor:
 def log_mean_exp_marginal(scores: Scores, limit: float = math.inf) -> Tensor:
     r""":math:`\log \frac{1}{N(N-1)} \sum_{i \ne j} e^{f(x_i, y_j)}`, 0-d; f clipped to ±limit first."""
     n = len(scores)
+    if isinstance(scores, ChosenScores):
+        return scores.log_mean_exp(limit)
     if isinstance(scores, InnerProducts):
         return scores.log_sum_off_diagonal(limit) - math.log(n * (n - 1))
     if limit < math.inf:
@@ -81,13 +94,21 @@ def log_mean_exp_marginal(scores: Scores, limit: float = math.inf) -> Tensor:
 
 def mean_softplus_marginal(scores: Scores) -> Tensor:
     r""":math:`\frac{1}{N(N-1)} \sum_{i \ne j} \log(1 + e^{f(x_i, y_j)})`, 0-d."""
+    if isinstance(scores, ChosenScores):
+        return scores.mean_softplus()
     if isinstance(scores, InnerProducts):
         return scores.softplus_sum_off_diagonal() / (len(scores) * (len(scores) - 1))
     return off_diagonal_mean(F.softplus(scores))
 
 
+def joint_mean(scores: Scores, values: Tensor) -> Tensor:
+    """The mean of a number of each joint pair, ``(N,)``, with the weights of chosen scores: 0-d."""
+    return scores.mean(values) if isinstance(scores, ChosenScores) else values.mean()
+
+
 def of_rows(scores: Scores, kept: Tensor) -> Scores:
     """The scores of some pairs with each other; ``kept`` are their indices, or a boolean tensor ``(N,)``."""
+    scores = checked(scores, least=0)
     if isinstance(scores, InnerProducts):
         return scores.rows(kept)
     return scores[kept][:, kept]
@@ -127,8 +148,8 @@ def nwj(scores: Scores) -> Tensor:
     The usual form has :math:`e^{f - 1}`. Here f is shifted by one, so that the optimal f is the log-ratio (Nguyen,
     Wainwright and Jordan, 2010, arXiv 0809.0853).
     """
-    scores = checked(scores)
-    return scores.diagonal().mean() - tangent_exp(log_mean_exp_marginal(scores)) + 1
+    scores = checked_means(scores)
+    return joint_mean(scores, scores.diagonal()) - tangent_exp(log_mean_exp_marginal(scores)) + 1
 
 
 def donsker_varadhan(scores: Scores) -> Tensor:
@@ -136,13 +157,13 @@ def donsker_varadhan(scores: Scores) -> Tensor:
 
     Donsker and Varadhan, 1983, doi:10.1002/cpa.3160360204; as an MI estimate: Belghazi et al., 2018, arXiv 1801.04062.
     """
-    scores = checked(scores)
-    return scores.diagonal().mean() - log_mean_exp_marginal(scores)
+    scores = checked_means(scores)
+    return joint_mean(scores, scores.diagonal()) - log_mean_exp_marginal(scores)
 
 
 def donsker_varadhan_pointwise(scores: Scores) -> Tensor:
     r""":math:`f(x_i, y_i) - \log \frac{1}{N(N-1)} \sum_{i \ne j} e^{f}`, ``(N,)``: the terms of Donsker-Varadhan."""
-    scores = checked(scores)
+    scores = checked_means(scores)
     return scores.diagonal() - log_mean_exp_marginal(scores)
 
 
@@ -156,10 +177,10 @@ def mine(scores: Scores, log_average: Tensor) -> Tensor:
     Args:
         scores: ``(N, N)``. log_average: log of the moving average of the mean of e^f, 0-d.
     """
-    scores = checked(scores)
+    scores = checked_means(scores)
     log_mean = log_mean_exp_marginal(scores)
     surrogate = tangent_exp(log_mean - log_average.detach())
-    return scores.diagonal().mean() - (surrogate - surrogate.detach() + log_mean.detach())
+    return joint_mean(scores, scores.diagonal()) - (surrogate - surrogate.detach() + log_mean.detach())
 
 
 def _row_mean_off_diagonal(values: Tensor) -> Tensor:
@@ -249,8 +270,8 @@ def jensen_shannon(scores: Scores) -> Tensor:
 
     Goodfellow et al., 2014, arXiv 1406.2661; Nowozin, Cseke and Tomioka, 2016, arXiv 1606.00709.
     """
-    scores = checked(scores)
-    joint = F.softplus(-scores.diagonal()).mean()
+    scores = checked_means(scores)
+    joint = joint_mean(scores, F.softplus(-scores.diagonal()))
     return math.log(2) - 0.5 * (joint + mean_softplus_marginal(scores))
 
 
@@ -261,7 +282,9 @@ def pairwise_sigmoid(scores: Scores) -> Tensor:
 
     Its optimum is the log-ratio less log(N − 1). Zhai, Mustafa, Kolesnikov and Beyer, 2023, arXiv 2303.15343.
     """
-    scores = checked(scores)
+    scores = checked_means(scores)
+    if isinstance(scores, ChosenScores):
+        return -scores.mean(scores.sigmoid_losses())
     if isinstance(scores, InnerProducts):
         return -F.softplus(-scores.diagonal()).mean() - scores.softplus_sum_off_diagonal() / len(scores)
     return -F.softplus(torch.diagonal_scatter(scores, -scores.diagonal())).sum() / len(scores)
@@ -272,8 +295,11 @@ def squared_hellinger(scores: Scores) -> Tensor:
 
     Tight if f is the log-ratio. Letizia, Novello and Tonello, 2023, arXiv 2305.20025, with D = e^{−f/2}.
     """
-    scores = checked(scores)
-    joint = log_sum_exp(-0.5 * scores.diagonal(), 0) - math.log(len(scores))
+    scores = checked_means(scores)
+    if isinstance(scores, ChosenScores):
+        joint = scores.log_mean_exp_joint(-0.5)
+    else:
+        joint = log_sum_exp(-0.5 * scores.diagonal(), 0) - math.log(len(scores))
     return 2 - tangent_exp(joint) - tangent_exp(log_mean_exp_marginal(0.5 * scores))
 
 
@@ -283,7 +309,7 @@ def smile_pointwise(scores: Scores, tau: float) -> Tensor:
     Song and Ermon, "Understanding the limitations of variational mutual information estimators", 2020, arXiv
     1910.06222.
     """
-    scores = checked(scores)
+    scores = checked_means(scores)
     return scores.diagonal() - log_mean_exp_marginal(scores, tau)
 
 

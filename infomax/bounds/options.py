@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -35,9 +35,28 @@ class CeilingOptions(TypedDict, total=False):
     exclude_self: bool
 
 
+#: By name of a matrix: what its missing columns count as.
+FILLINGS = {"mask": 0.0, "positives": 0.0, "weights": 1.0}
+
+
 def given(options: PairOptions | CeilingOptions) -> bool:
     """Whether an option was given."""
     return any(value is not None and value is not False for value in options.values())
+
+
+def given_names(options: PairOptions | CeilingOptions) -> list[str]:
+    """The names of the options that were given."""
+    return [name for name, value in options.items() if value is not None and value is not False]
+
+
+def untaken(bound: str, options: PairOptions, takes: Sequence[str] = ()) -> str:
+    """The message for options that a bound of scores does not take: which ones, and which bounds do."""
+    names = [name for name in given_names(options) if name not in takes]
+    own = f"no options but {', '.join(takes)}" if takes else "no options"
+    others = ["InfoNCE, CPC and SigLIP take all"]
+    if set(names) <= {"negatives", "mask", "weights"}:
+        others.append("bounds with a mean over independent samples, such as NWJ and DonskerVaradhan, take these")
+    return f"{bound} takes {own}; got {', '.join(names)}: {'; '.join(others)}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +84,7 @@ class Places:
         """The number of candidates."""
         return self.pairs + self.further
 
-    def spread(self, matrix: Tensor, name: str, filling: float) -> Tensor:
+    def spread(self, matrix: Tensor, name: str) -> Tensor:
         """A matrix about the own pairs, the pairs of all ranks, the negatives or all, as one about all: ``(n, K)``."""
         width = matrix.shape[1]
         starts = {self.columns: 0, self.rows: self.start, self.pairs: 0}
@@ -74,8 +93,10 @@ class Places:
                 f"{name} must have {self.columns} columns, for the batch and then for the negatives, because both have "
                 f"{width}; got {width}"
             )
+        if width == self.columns:
+            return matrix
         first = starts.get(width, self.pairs)
-        return F.pad(matrix, (first, self.columns - first - width), value=filling) if width < self.columns else matrix
+        return F.pad(matrix, (first, self.columns - first - width), value=FILLINGS[name])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +11,22 @@ from torch import Tensor, nn
 from infomax.bounds import objectives
 from infomax.bounds.base import Bound, register
 from infomax.bounds.candidates import ceiling
+from infomax.bounds.chosen import ChosenScores
+from infomax.bounds.comparisons import Comparison
 from infomax.bounds.contrastive import Discriminative
 from infomax.bounds.objectives import Scores
+from infomax.bounds.options import checked
+from infomax.bounds.product_pairs import choose
 from infomax.critics import networks as critics
 from infomax.critics.temperature import TEMPERATURES
 from infomax.critics.tempered import with_temperature
+from infomax.scores.gradients import Tiling
 from infomax.scores.statistics import LogSums, Statistic
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from infomax.bounds.options import CeilingOptions, PairOptions
 
 
 @register("siglip", "sigmoid")
@@ -39,6 +50,11 @@ class SigLIP(Discriminative):
         temperature_limits: the smallest and the largest temperature that is learned.
         bias: b is learned. A number is its initial value; the paper has −10. ``None`` adds −log(N − 1) and starts from
             0, so that f is the log-ratio at the optimum, whatever N is.
+
+    **Options of a call** are those of :class:`~infomax.InfoNCE`, with the same meaning: row i has the loss of its
+    positives, :math:`\sum_p \log(1 + e^{-f_{ip} - b})`, and of its negatives with their weights. L is the weighted mean
+    over the rows that have positives. ``bias=None`` adds the negative log of the number of negatives for each positive.
+    What the options do to the value is what they do to InfoNCE.
 
     Source: Zhai, Mustafa, Kolesnikov and Beyer, "Sigmoid Loss for Language Image Pre-Training", 2023, arXiv 2303.15343.
 
@@ -84,23 +100,37 @@ class SigLIP(Discriminative):
         """−L, 0-d."""
         bias = objectives.widen(self.bias)
         if self.initial_bias is None:
-            bias = bias - math.log(len(scores) - 1)
+            if isinstance(scores, ChosenScores):
+                bias = bias - (scores.total(1) / scores.total(0)).log().to(bias.dtype)
+            else:
+                bias = bias - math.log(len(scores) - 1)
         return objectives.pairwise_sigmoid(objectives.widen(scores) + bias)
 
     def statistics(self) -> tuple[Statistic, ...]:
         return (LogSums(),)
 
+    def chosen_scores(self, x: Tensor, y: Tensor, options: PairOptions) -> Scores:
+        self.check_pair(x, y, least=1 if options.get("negatives") is not None else 2)
+        return choose(self, x, y, checked(len(x), self.y_dim, **options), every_row=True)
+
     def read(self, scores: Scores) -> Tensor:
-        return objectives.infonce(scores)
+        return self._compared(scores).mean() if isinstance(scores, ChosenScores) else objectives.infonce(scores)
 
     def pointwise_objective(self, scores: Scores) -> Tensor:
+        if isinstance(scores, ChosenScores):
+            return self._compared(scores).log_ratios()
         return objectives.infonce_pointwise(scores)
+
+    def _compared(self, chosen: ChosenScores) -> Comparison:
+        """InfoNCE of the same scores."""
+        tiling = Tiling(self.tile, self.narrow)
+        return Comparison(chosen.scores, chosen.more, chosen.pairs, chosen.counts, chosen.row_weights, tiling=tiling)
 
     def validation_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """The negative value: L depends on the number of pairs, and b with it."""
         return -self.read(self.scores(x, y))
 
-    def ceiling(self, n: int) -> float | None:
-        """Log n; for cosine scores less, depending on their temperature."""
+    def ceiling(self, n: int, **options: Unpack[CeilingOptions]) -> float | None:
+        """Log n; for cosine scores less, depending on their temperature. With the options of a call as well."""
         limit = critics.largest_score(self.critic)
-        return ceiling(n, {}, None if limit is None else float(limit.detach()), symmetric=False)
+        return ceiling(n, options, None if limit is None else float(limit.detach()), symmetric=False)

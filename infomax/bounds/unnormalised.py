@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from infomax.bounds import objectives
 from infomax.bounds.base import register
+from infomax.bounds.chosen import ChosenScores
 from infomax.bounds.contrastive import Contrastive
 from infomax.bounds.objectives import Scores
+from infomax.bounds.product_pairs import ProductPairs
 from infomax.critics.networks import MLP
 from infomax.scores.statistics import LogSums, Statistic
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from infomax.bounds.options import PairOptions
+
 
 @register("nwj", "mine_f")
-class NWJ(Contrastive):
+class NWJ(ProductPairs):
     r"""Nguyen-Wainwright-Jordan: an unbiased lower bound without a ceiling, but with high variance.
 
     .. math:: E_p[f] - E_q[e^{f}] + 1
@@ -26,6 +34,8 @@ class NWJ(Contrastive):
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`.
+
+    Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
 
     Source: Nguyen, Wainwright and Jordan, 2010, arXiv 0809.0853; Poole et al., 2019, arXiv 1905.06922.
 
@@ -82,6 +92,8 @@ class TUBA(NWJ):
         x_dim, y_dim, critic: see :class:`Contrastive`.
         baseline: log a: "network" (a perceptron of y), "constant", or a module from ``(N, Dy)`` to ``(N,)``.
 
+    Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
+
     Raises:
         ValueError: for an unknown baseline or one that returns another shape, and as :class:`Contrastive`.
 
@@ -117,13 +129,26 @@ class TUBA(NWJ):
             baseline = nn.Sequential(MLP(y_dim, (64,), 1, last_gain=0.01), nn.Flatten(0)) if network else Constant()
         self.baseline = baseline
 
-    def scores(self, x: Tensor, y: Tensor) -> Scores:
-        """``f(x_i, y_j) − log a(y_j)``, ``(N, N)``."""
-        scores, log_baseline = super().scores(x, y), self.in_range(self.baseline, y)
-        if log_baseline.shape != (len(y),):
-            raise ValueError(f"baseline must return shape ({len(y)},); got {tuple(log_baseline.shape)}")
-        shifted: Scores = objectives.widen(scores) - objectives.widen(log_baseline)
-        return shifted
+    def scores(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Scores:
+        """``f(x_i, y_j) − log a(y_j)``, ``(N, N)``; with options of a call also of the negatives."""
+        scores, log_baseline = super().scores(x, y, **options), self.log_baseline(y)
+        if not isinstance(scores, ChosenScores):
+            shifted: Scores = objectives.widen(scores) - log_baseline
+            return shifted
+        negatives = options.get("negatives")
+        if negatives is None:
+            return scores.minus_columns(log_baseline, None)
+        further = self.log_baseline(negatives.flatten(0, -2))
+        if negatives.ndim == 3:
+            return scores.minus_columns(log_baseline, further.view(negatives.shape[:2]))
+        return scores.minus_columns(torch.cat([log_baseline, further]), None)
+
+    def log_baseline(self, y: Tensor) -> Tensor:
+        """Log a of each row, ``(N,)``, in float32 or wider."""
+        found: Tensor = self.in_range(self.baseline, y)
+        if found.shape != (len(y),):
+            raise ValueError(f"baseline must return shape ({len(y)},); got {tuple(found.shape)}")
+        return objectives.widen(found)
 
 
 @register("flo")
@@ -138,6 +163,8 @@ class FLO(NWJ):
 
     Args:
         x_dim, y_dim, critic: see :class:`Contrastive`; the critic is g.
+
+    Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
 
     Source: Guo et al., "Tight Mutual Information Estimation With Contrastive Fenchel-Legendre Optimization", 2021,
     arXiv 2107.01131.
@@ -158,9 +185,9 @@ class FLO(NWJ):
         super().__init__(x_dim, y_dim, critic=critic)
         self.correction = MLP(x_dim + y_dim, (64,), 1, last_gain=0.01)
 
-    def scores(self, x: Tensor, y: Tensor) -> Scores:
+    def scores(self, x: Tensor, y: Tensor, **options: Unpack[PairOptions]) -> Scores:
         """``g(x_i, y_j) + c(x_i, y_i)``, ``(N, N)``: −u on the diagonal, the exponents of the means elsewhere."""
-        scores = super().scores(x, y)
+        scores = super().scores(x, y, **options)
         correction = self.in_range(self.correction, torch.cat([x, y], 1))
         shifted: Scores = objectives.widen(scores) + objectives.widen(correction)
         return shifted

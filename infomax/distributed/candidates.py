@@ -9,8 +9,9 @@ from torch import Tensor
 
 from infomax.bounds.candidates import Batch, check_rows, comparisons, sides
 from infomax.bounds.comparisons import Comparison
+from infomax.bounds.contrastive import Contrastive
 from infomax.bounds.nce import InfoNCE
-from infomax.bounds.options import PairOptions, checked
+from infomax.bounds.options import FILLINGS, PairOptions, checked
 from infomax.distributed.ranks import RankError, Shares, agree, gathered, rank, summed, together, world_size
 
 if TYPE_CHECKING:
@@ -74,6 +75,43 @@ def compared(
 
     together(settled, group)
     return result
+
+
+def whole(
+    bound: Contrastive, x: Tensor, y: Tensor, options: PairOptions, group: ProcessGroup | None
+) -> tuple[Shares, Tensor, Tensor, PairOptions]:
+    """The pairs and the options of all ranks, on every rank: what one process would pass.
+
+    Raises:
+        ValueError: on all ranks, if their options differ, and as :class:`infomax.InfoNCE`, on the rank it concerns.
+        infomax.RankError: if another rank raises an error.
+    """
+    sizes, start = _sizes(x, options, group)
+    problem, tensors = None, {"x": x, "y": y}
+    try:
+        bound.check_pair(x, y, least=0)
+        dim = bound.x_dim if bound.of_x else bound.y_dim
+        found = checked(len(x), dim, pairs=sum(sizes[0]), further=sum(sizes[1]), start=start, **options)
+        matrices = {name: getattr(found, name) for name in FILLINGS if getattr(found, name) is not None}
+        spread = {name: found.places.spread(matrix, name) for name, matrix in matrices.items()}
+        for name in ("shared", "each"):
+            tensors |= {} if getattr(found, name) is None else {"negatives": getattr(found, name)}
+    except Exception as error:  # whatever the error, the other ranks must not wait for this one
+        problem = error
+    shares = agree(tensors, group, problem=problem)
+    batch = RankedBatch(shares, Shares(sizes[1], shares.needed, shares.rank, group))
+    every = {name: batch.rows(matrix) for name, matrix in spread.items()}
+    if found.shared is not None:
+        every["negatives"] = batch.further(found.shared)
+    if found.each is not None:
+        every["negatives"] = batch.rows(found.each)
+    if found.row_weights is not None:
+        every["weights"] = batch.rows(found.row_weights)
+    if found.labels is not None:
+        every["labels"] = batch.rows(found.labels.long())
+        if found.further_labels is not None:
+            every["labels"] = torch.cat([every["labels"], batch.further(found.further_labels.long())])
+    return shares, batch.rows(x), batch.rows(y), PairOptions(**every, exclude_self=found.exclude_self)  # type: ignore[typeddict-item]
 
 
 def mean(found: list[Comparison], group: ProcessGroup | None) -> Tensor:

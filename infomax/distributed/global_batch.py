@@ -14,9 +14,9 @@ from infomax.bounds import Bound, objectives
 from infomax.bounds.contrastive import Contrastive, Discriminative
 from infomax.bounds.nce import CPC, InfoNCE
 from infomax.bounds.objectives import Scores
-from infomax.bounds.options import given
+from infomax.bounds.options import given, given_names
 from infomax.critics import networks as critics
-from infomax.distributed.candidates import compared, mean
+from infomax.distributed.candidates import compared, mean, whole
 from infomax.distributed.inner_products import Exchange, SharedProducts
 from infomax.distributed.ranks import Shares, active, agree, gather, gathered, summed, world_size
 
@@ -53,7 +53,8 @@ class GlobalBatch(Bound):
       all rows are those of all ranks together, after all pairs; ``labels`` are compared across ranks. ``mask``,
       ``positives`` and ``weights`` have a row for each of the rank's own pairs, and a column for each of its own pairs
       (n, n), for each pair of all ranks, or for each candidate. ``exchange="ring"`` is refused.
-    - Other bounds exchange x, y and all further arguments (such as labels), and each rank computes the whole value.
+    - Other bounds exchange x, y and all further arguments (such as labels, and the options of a call of bounds that
+      score pairs, which have the rows and columns said above), and each rank computes the whole value.
       This works for any bound, at the cost of one process with the whole batch. A bound that draws random numbers
       draws different ones on each rank. :meth:`pointwise`, and bounds that need single scores (``interpolated``), work
       in this way too.
@@ -106,8 +107,7 @@ class GlobalBatch(Bound):
         if comparing is not None:
             return mean(compared(comparing, x, y, options, self.group), self.group)
         if given(options):
-            value: Tensor = bound(x, y, *more, **options)
-            return value
+            return self._of_chosen(bound, x, y, options, *more)
         if active(self.group) and _scores_only(bound):
             return self._of_scores(bound, bound.objective, bound, x, y)
         return self._of_all(bound, x, y, *more)
@@ -115,8 +115,10 @@ class GlobalBatch(Bound):
     def loss(self, x: Tensor, y: Tensor, *more: Tensor, **options: Unpack[PairOptions]) -> Tensor:
         """The bound's loss on the pairs of all ranks, 0-d."""
         bound, loss = self.bound, type(self.bound).loss
-        if loss in (Bound.loss, InfoNCE.loss):
+        if loss in (Bound.loss, Contrastive.loss):
             return -self.forward(x, y, *more, **options)
+        if given(options):
+            return self._of_chosen(bound.loss, x, y, options, *more)
         if (
             active(self.group)
             and _scores_only(bound)
@@ -140,6 +142,9 @@ class GlobalBatch(Bound):
         if not active(self.group):
             value: Tensor = self.bound.pointwise(x, y, **options)  # type: ignore[misc]
             return value
+        if given(options):
+            shares, *every, of_all = whole(self._contrastive(options), x, y, options, self.group)
+            return self._contrastive(options).pointwise(*every, **of_all)[shares.own]
         shares, _ = self._agreed(x, y)
         return self.bound.pointwise(gathered(x, shares), gathered(y, shares))[shares.own]
 
@@ -161,10 +166,27 @@ class GlobalBatch(Bound):
         if not active(self.group) or not (given(options) or (isinstance(bound, InfoNCE) and not bound.rule.plain)):
             return None
         if not isinstance(bound, InfoNCE):
-            raise TypeError(f"{', '.join(options)} need InfoNCE or CPC; got {type(bound).__name__}")
+            return None
         if self.exchange == "ring":
             raise ValueError("exchange must be 'gather' with options of pairs, hardness or debias; got 'ring'")
         return bound
+
+    def _contrastive(self, options: PairOptions) -> Contrastive:
+        """The bound, if it scores pairs."""
+        if not isinstance(self.bound, Contrastive):
+            names = ", ".join(given_names(options))
+            raise TypeError(f"{names} must be given to a bound that scores pairs; got {type(self.bound).__name__}")
+        return self.bound
+
+    def _of_chosen(
+        self, function: Callable[..., Tensor], x: Tensor, y: Tensor, options: PairOptions, *more: Tensor
+    ) -> Tensor:
+        """Evaluate a function of the rows and of the options of all ranks on every rank."""
+        if not active(self.group):
+            value: Tensor = function(x, y, *more, **options)
+            return value
+        _, *every, of_all = whole(self._contrastive(options), x, y, options, self.group)
+        return function(*every, *(gather(other, self.group) for other in more), **of_all)
 
     def _of_all(self, function: Callable[..., Tensor], x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
         """Evaluate a function of the rows of all ranks on every rank."""

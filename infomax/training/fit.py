@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from infomax.bounds import Bound
+from infomax.bounds.contrastive import Contrastive
 from infomax.critics.initialisation import may_draw
 from infomax.io.batches import from_memory
 from infomax.isolation import seeded
@@ -120,7 +121,7 @@ def validate(bound: Bound, pairs: tuple[Tensor, Tensor]) -> tuple[float, float]:
     """The bound on validation pairs, and its validation loss; the bound is left in training mode."""
     bound.eval()
     value = evaluate(bound, *pairs)
-    loss = -value if type(bound).loss is Bound.loss else evaluate(bound.validation_loss, *pairs)
+    loss = -value if type(bound).loss in (Bound.loss, Contrastive.loss) else evaluate(bound.validation_loss, *pairs)
     bound.train()
     return value, loss
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from infomax.bounds import Bound
 from infomax.bounds.nce import InfoNCE
+from infomax.bounds.options import FILLINGS
 from infomax.distributed.global_batch import GlobalBatch
 from infomax.distributed.ranks import gather, rank, world_size
 from infomax.scores.gradients import not_compiled
@@ -170,7 +171,7 @@ class Queue(Bound):
         if isinstance(labels, Tensor) and len(labels) == n:
             kept = self.labels[:held].tensor_split(of_ranks)[own]
             found["labels"] = torch.cat([labels, kept.to(labels.device)])
-        for name, filling in (("mask", False), ("positives", False), ("weights", 1.0)):
+        for name, filling in FILLINGS.items():
             matrix = options.get(name)
             # A matrix about the own pairs alone keeps the width that says so, unless it could be that of the queue.
             if (
