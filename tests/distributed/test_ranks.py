@@ -226,7 +226,11 @@ def test_ceiling_memory_warm_start_and_gather(found):
         ("other options", "ValueError: all ranks must pass the same options; got ['labels'", None),
         ("weights", "ValueError: weights and positives must leave a row; got none", None),
         ("options in a ring", "ValueError: exchange must be 'gather' with options of pairs", None),
-        ("options of nwj", "TypeError: NWJ takes no options but negatives, mask, weights; got labels: InfoNCE, CPC and SigLIP", None),
+        (
+            "options of nwj",
+            "TypeError: NWJ takes no options but negatives, mask, weights; got labels: InfoNCE, CPC and SigLIP",
+            None,
+        ),
         ("twice", "RuntimeError: second derivatives are not available across ranks", None),
     ],
 )
