@@ -26,6 +26,8 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = "infomax"
+html_static_path = ["_static"]
+html_css_files = ["figures.css"]
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}

@@ -189,13 +189,14 @@ def check_figure_path(path: str) -> None:
 
 
 def _write_figure(results: Sequence[Estimate | Composition], path: str, title: str) -> None:
-    from infomax.results.plots import new_figure, plot_comparison, save_figure  # noqa: PLC0415
+    from infomax.results.plots import WIDTH, new_figure, plot_comparison, save_figure, style  # noqa: PLC0415
 
     if len(results) == 1:
         figure = results[0].plot()
     else:
-        figure, (ax,) = new_figure(7, 1 + 0.5 * len(results))
-        plot_comparison(ax, results, title)
+        with style():
+            figure, (ax,) = new_figure(WIDTH, 1.3 + 0.45 * len(results))
+            plot_comparison(ax, results, title)
     save_figure(figure, path)
 
 

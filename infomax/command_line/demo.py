@@ -20,7 +20,7 @@ from infomax.estimation.estimate import estimate
 from infomax.exceptions import InfomaxWarning
 from infomax.io.writing import atomic_write
 from infomax.results.estimate import Estimate
-from infomax.results.plots import new_figure, plot_comparison, save_figure
+from infomax.results.plots import WIDTH, new_figure, plot_comparison, save_figure, style
 from infomax.tasks import base as tasks
 
 #: One estimator of each kind.
@@ -38,10 +38,13 @@ def run_demo(out: str, *, progress: bool) -> None:
     synthetic = _all_estimates(*known.sample(2000, seed=0), progress)
 
     _print_estimates(len(bill), real, synthetic, known.mi)
-    figure, axes = new_figure(11, 4.6, columns=2)
-    plot_comparison(axes[0], real, f"Bill and body of {len(bill)} penguins")
-    plot_comparison(axes[1], synthetic, "Gaussian pairs, 5 + 5 columns, n = 2,000", truth=known.mi)
-    save_figure(figure, out)
+    with style():
+        figure, axes = new_figure(WIDTH, 1.4 + 0.42 * len(_SHOWN), columns=2)
+        plot_comparison(axes[0], real, f"{len(bill)} penguins: bill and body")
+        plot_comparison(axes[1], synthetic, "2,000 Gaussian pairs, 5 + 5 columns", known.mi, [""] * len(_SHOWN))
+        axes[0].set_ylim(axes[1].get_ylim())
+        axes[1].tick_params(axis="y", length=0)
+        save_figure(figure, out)
     numbers = Path(out).with_suffix(".csv")
     _write_numbers(numbers, {"penguins": real, "Gaussian": synthetic})
     _print_loss(bill)

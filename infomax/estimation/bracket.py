@@ -97,14 +97,15 @@ class Bracket:
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
         """
-        from infomax.results.plots import axes_or_new, plot_comparison  # noqa: PLC0415 - matplotlib is an extra
+        from infomax.results import plots  # noqa: PLC0415 - matplotlib is an extra
 
-        figure, (ax,) = axes_or_new(ax, 7.5, 2.6)
-        low, high = self.confidence_interval()
-        ax.axvspan(low, high, color="0.92", lw=0, zorder=0, label="95 % interval")
-        ends = [self.lower, self.upper]
-        labels = [f"{end.bound}, {side}" for end, side in zip(ends, ("lower", "upper"), strict=True)]
-        plot_comparison(ax, ends, f"mutual information of {self.n} pairs", labels=labels)
+        with plots.style():
+            figure, (ax,) = plots.axes_or_new(ax, plots.WIDTH, 2.5)
+            ax.axvspan(*self.confidence_interval(), color="0.92", lw=0, zorder=0)
+            ends = [self.lower, self.upper]
+            labels = [f"{end.bound}, {side}" for end, side in zip(ends, ("lower", "upper"), strict=True)]
+            title = f"two sides of the mutual information of {self.n:,} pairs (band: 95 % interval)"
+            plots.plot_comparison(ax, ends, title, labels=labels)
         return figure
 
     def to_frame(self) -> DataFrame:

@@ -261,13 +261,14 @@ class Composition:
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
         """
-        from infomax.results.plots import axes_or_new, plot_comparison  # noqa: PLC0415 - matplotlib is an extra
+        from infomax.results import plots  # noqa: PLC0415 - matplotlib is an extra
 
-        figure, (ax,) = axes_or_new(ax, 7.5, 1.4 + 0.5 * (1 + len(self.terms)))
-        labels = [self.quantity, *(f"{'+' if term.sign > 0 else '−'} {term.of}" for term in self.terms)]
-        title = f"{self.quantity} by {self.bound}, {self.n} rows"
-        plot_comparison(ax, [self, *(term.estimate for term in self.terms)], title, labels=labels)
-        ax.axhline(0.5, color="0.7", lw=0.8)
+        with plots.style():
+            figure, (ax,) = plots.axes_or_new(ax, plots.WIDTH, 1.3 + 0.45 * (1 + len(self.terms)))
+            labels = [self.quantity, *(f"{'+' if term.sign > 0 else '−'} {term.of}" for term in self.terms)]
+            title = f"{self.quantity} by {self.bound}, {self.n:,} rows: the quantity and its terms"
+            plots.plot_comparison(ax, [self, *(term.estimate for term in self.terms)], title, labels=labels)
+            ax.axhline(0.5, color="0.7", lw=0.8)
         return figure
 
     def to_frame(self) -> DataFrame:

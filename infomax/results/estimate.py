@@ -206,13 +206,13 @@ class Estimate:
         }
 
     def plot(self, ax: Axes | None = None) -> Figure:
-        """A matplotlib figure: the value with the parts of its interval and the folds, and how it was found.
+        """A matplotlib figure: the value with the parts of its interval and the folds, and below it how it was found.
 
-        The second half shows the candidates that "default" compared, the training of a bound, or the distribution of
+        The lower half shows the candidates that "default" compared, the training of a bound, or the distribution of
         the local values.
 
         Args:
-            ax: axes to draw the first half into; by default a new figure with both, one of pyplot's where
+            ax: axes to draw the upper half into; by default a new figure with both, one of pyplot's where
                 ``matplotlib.pyplot`` is loaded.
 
         Raises:
@@ -226,14 +226,16 @@ class Estimate:
         from infomax.results import plots  # noqa: PLC0415 - matplotlib is an extra
 
         details = (self.candidates, self.history, () if self.local is None else self.local)
-        columns = 2 if ax is None and any(len(detail) for detail in details) else 1
-        height = max(3.4, 1.6 + 0.45 * len(self.candidates))
-        figure, axes = plots.axes_or_new(ax, 5.8 * columns, height, columns)
-        plots.plot_value(axes[0], self)
-        if columns == 2 and self.candidates:
-            plots.plot_candidates(axes[1], self.candidates, self.unit, plots.COLOURS[self.kind])
-        elif columns == 2:
-            (plots.plot_history if self.history else plots.plot_local)(axes[1], self)
+        with plots.style():
+            heights = [1.0 + 0.36 * plots.value_rows(self)]
+            if ax is None and any(len(detail) for detail in details):
+                heights.append(1.1 + 0.4 * len(self.candidates) if self.candidates else 2.4)
+            figure, axes = plots.axes_or_new(ax, plots.WIDTH, sum(heights), heights)
+            plots.plot_value(axes[0], self)
+            if len(axes) > 1 and self.candidates:
+                plots.plot_candidates(axes[1], self.candidates, self.unit, plots.COLOURS[self.kind])
+            elif len(axes) > 1:
+                (plots.plot_history if self.history else plots.plot_local)(axes[1], self)
         return figure
 
     def to_frame(self) -> DataFrame:

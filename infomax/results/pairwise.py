@@ -190,7 +190,7 @@ class Pairwise:
         >>> figure.axes[-1].get_ylabel()  # of the colours
         'correlation'
         """
-        from infomax.results.plots import axes_or_new  # noqa: PLC0415 - matplotlib is an extra
+        from infomax.results.plots import axes_or_new, style  # noqa: PLC0415 - matplotlib is an extra
 
         names = {
             "mi": f"mutual information, {self.unit}",
@@ -201,30 +201,31 @@ class Pairwise:
             raise ValueError(f"value must be one of {', '.join(names)}; got {value!r}")
         matrix = getattr(self, value)
         rows, columns = matrix.shape
-        side = 0.55 if max(rows, columns) <= 12 else 0.25 if max(rows, columns) <= 60 else 0.12
-        figure, (ax,) = axes_or_new(ax, min(2.5 + side * columns, 24), min(1.5 + side * rows, 24))
-        image = ax.imshow(matrix.clip(0.0), cmap="viridis", vmin=0.0, aspect="auto")
-        ax.set_facecolor("0.85")  # of the diagonal
-        i, j = (self.qvalue <= level).nonzero()
-        numbers = max(rows, columns) <= 12
-        ax.plot(j, i + (0.3 if numbers else 0.0), "o", color="w", mec="0.2", mew=0.5, ms=4 if numbers else 3)
-        for (row, column), number in np.ndenumerate(matrix) if numbers else ():
-            if not math.isnan(number):
-                colour = "k" if number > 0.6 * image.get_clim()[1] else "w"
-                ax.annotate(
-                    f"{number:.2f}".replace("-0.00", "0.00"),
-                    (column, row),
-                    ha="center",
-                    va="center",
-                    size=9,
-                    color=colour,
-                )
-        if max(rows, columns) <= 60:
-            ax.set_xticks(range(columns), self.columns, rotation=90)
-            ax.set_yticks(range(rows), self.names)
-        figure.colorbar(image, ax=ax, label=names[value])
-        dots = "" if self.values_only else f"; dots: q ≤ {level:g}"
-        ax.set_title(f"{self.n} rows{dots}", loc="left", size=11)
+        with style():
+            side = 0.55 if max(rows, columns) <= 12 else 0.25 if max(rows, columns) <= 60 else 0.12
+            figure, (ax,) = axes_or_new(ax, min(2.7 + side * columns, 24), min(1.7 + side * rows, 24))
+            image = ax.imshow(matrix.clip(0.0), cmap="viridis", vmin=0.0, aspect="auto")
+            ax.set_facecolor("0.85")  # of the diagonal
+            i, j = (self.qvalue <= level).nonzero()
+            numbers = max(rows, columns) <= 12
+            ax.plot(j, i + (0.3 if numbers else 0.0), "o", color="w", mec="0.2", mew=0.5, ms=4 if numbers else 3)
+            for (row, column), number in np.ndenumerate(matrix) if numbers else ():
+                if not math.isnan(number):
+                    colour = "k" if number > 0.6 * image.get_clim()[1] else "w"
+                    ax.annotate(
+                        f"{number:.2f}".replace("-0.00", "0.00"),
+                        (column, row),
+                        ha="center",
+                        va="center",
+                        size=9,
+                        color=colour,
+                    )
+            if max(rows, columns) <= 60:
+                ax.set_xticks(range(columns), self.columns, rotation=90)
+                ax.set_yticks(range(rows), self.names)
+            figure.colorbar(image, ax=ax, label=names[value])
+            dots = "" if self.values_only else f"\n(dots: q ≤ {level:g})"
+            ax.set_title(f"pairs of columns, {self.n:,} rows{dots}")
         return figure
 
     def _repr_html_(self) -> str:

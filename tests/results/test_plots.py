@@ -6,12 +6,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from infomax import Bracket, Composition, Estimate, Term, Trial, pairwise
+from infomax.results import plots
 from infomax.training.fit import History
 
 
@@ -46,7 +49,7 @@ def test_values_that_are_not_finite_and_folds_of_one_step_can_be_drawn():
 def test_a_ceiling_nearby_is_in_the_figure():
     ax = trained(([0, 10], [0.8, 0.9], 10), ceiling=2.0).plot().axes[0]
     assert ax.get_xlim()[1] > 2.0
-    assert "ceiling, 2.00" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "ceiling, 2.00" in [text.get_text() for text in ax.texts]
 
 
 def overlapping(figure):
@@ -69,7 +72,7 @@ def test_candidates_are_shown_with_the_chosen_one_marked(count):
     trials = tuple(Trial(names[i], "", 0.5 + 0.1 * i, 0.02, 2000, i == count - 1) for i in range(count))
     figure = trained(([0, 10, 20], [0.5, 0.9, 1.0], 20), candidates=trials).plot()
     ax = figure.axes[1]
-    assert ax.get_title(loc="left") == "candidates compared on 2000 held-out rows"
+    assert ax.get_title(loc="left") == "candidates compared on 2,000 held-out rows"
     assert [label.get_text() for label in ax.get_yticklabels()] == names[:count]
     points = [line for line in ax.lines if line.get_marker() == "o"]
     assert [line.get_xdata()[0] for line in points] == [trial.score for trial in trials]
@@ -86,17 +89,21 @@ def test_the_value_the_parts_of_its_interval_and_the_folds():
     result = trained(([0, 10], [0.8, 0.9], 10), folds=(0.8, 1.0), limit=1.2)
     result = replace(result, gap=0.5, pvalue=0.005, permutations=199)
     ax = result.plot().axes[0]
-    (first, second), (point,), folds = (
+    (every,), (first, second), (point,), folds = (
         [line.get_xdata().tolist() for line in ax.lines if line.get_linewidth() == 9],
+        [line.get_xdata().tolist() for line in ax.lines if line.get_linewidth() == 5],
         [line.get_xdata().tolist() for line in ax.lines if line.get_markersize() == 8],
         [line.get_xdata().tolist() for line in ax.lines if line.get_markersize() == 7],
     )
+    assert every == pytest.approx([0.9 - 1.96 * 0.05, 1.2], abs=1e-4)
     assert first == pytest.approx([0.9 - 1.96 * 0.05, 0.9 + 1.96 * 0.05], abs=1e-4)
     assert second == pytest.approx([0.9 + 1.96 * 0.05, 1.2], abs=1e-4)  # the gap, up to the limit
     assert point == [0.9]
     assert folds == [[0.8, 1.0]]
-    assert ax.get_title(loc="left") == "b, 100 pairs, p ≤ 0.005"
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["estimate", "2 folds"]
+    assert ax.get_title(loc="left") == "b, 100 pairs, p ≤ 0.005: value and 95 % interval"
+    rows = ["estimate", "± 1.96 standard errors", "possible bias", "held-out rows, 2 folds"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == rows
+    assert [text.get_text() for text in ax.texts][1] == "limit by the entropy, 1.20"
     assert ax.get_xlabel() == "mutual information, nats"
 
 
@@ -109,7 +116,9 @@ def test_local_values_where_nothing_was_trained():
     assert sum(patch.get_height() for patch in spread.patches) == 1000
     assert spread.get_xlim()[1] < 4
     assert spread.get_xlabel() == "local value of a pair, nats"
-    assert [label.get_text() for label in value.get_yticklabels()] == ["estimate"]
+    rows = ["estimate", "± 1.96 standard errors", "possible bias"]
+    assert [label.get_text() for label in value.get_yticklabels()] == rows
+    assert spread.texts[0].get_text() == f"mean, {result.mi:.3f}"
     pairs, smallest = overlapping(figure)
     assert not pairs
     assert smallest >= 9
@@ -134,9 +143,39 @@ KINDS = ["estimate", "composition", "bracket", "pairwise"]
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_figures_have_legible_text_that_does_not_overlap(kind):
-    pairs, smallest = overlapping(shown(kind).plot())
+    figure = shown(kind).plot()
+    pairs, smallest = overlapping(figure)
     assert not pairs
     assert smallest >= 9
+    assert figure.get_size_inches()[0] <= plots.WIDTH  # a page shows it at its own size
+    sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
+    assert min(sizes) >= 9
+
+
+def test_the_style_is_that_of_the_figure_alone():
+    with matplotlib.rc_context({"font.size": 4.0, "axes.titlesize": 5.0, "xtick.labelsize": 4.0}):
+        before = dict(matplotlib.rcParams)
+        _, smallest = overlapping(shown("estimate").plot())
+        assert dict(matplotlib.rcParams) == before
+    assert smallest >= 9
+
+
+def test_a_comparison_names_kinds_and_the_truth():
+    estimates = [shown("estimate"), Estimate(0.9, 0.05, 0.0, "estimate", "default", 100)]
+    with plots.style():
+        figure, (ax,) = plots.new_figure(plots.WIDTH, 3)
+        plots.plot_comparison(ax, estimates, "two", truth=1.0)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["infonce, lower", "default"]
+    assert [text.get_text() for text in ax.texts] == ["0.90", "0.90", "truth, 1.00"]
+    pairs, _ = overlapping(figure)
+    assert not pairs
+
+
+def test_small_values_have_three_digits_and_no_negative_zero():
+    estimates = [Estimate(mi, 0.01, 0.0, "estimate", "gaussian", 100) for mi in (-0.0001, 0.0415)]
+    _, (ax,) = plots.new_figure(plots.WIDTH, 3)
+    plots.plot_comparison(ax, estimates, "two")
+    assert [text.get_text() for text in ax.texts] == ["0.000", "0.042"]
 
 
 @pytest.mark.parametrize("limits", [{"limit": 5.0}, {"ceiling": 2.0, "gap": 0.4}, {"folds": (-4.0, 0.9)}])
@@ -144,9 +183,10 @@ def test_the_number_stays_inside_the_axes(limits):
     figure = replace(shown("estimate"), **limits).plot()
     figure.draw_without_rendering()
     ax = figure.axes[0]
-    box, (text,) = ax.get_window_extent(), ax.texts
-    assert box.x0 < text.get_window_extent().x0
-    assert text.get_window_extent().x1 < box.x1
+    box = ax.get_window_extent()
+    for text in ax.texts:
+        assert box.x0 < text.get_window_extent().x0
+        assert text.get_window_extent().x1 < box.x1
 
 
 @pytest.mark.parametrize("kind", KINDS)
