@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Colours that are told apart without red or green: Okabe and Ito 2008, darkened for text.
+#: Colours that do not depend on red and green: Okabe and Ito 2008, darkened for text.
 COLOURS = {"lower": "#0072b2", "upper": "#b34700", "estimate": "#404040"}
 TRUTH = "#007a59"
 #: The width of figures in inches: that of a text column of 740 pixels at 100 dots per inch.
