@@ -54,6 +54,14 @@ def autoregression(n: int, phi: float, rng: np.random.Generator) -> Floats:
     return found[500:]
 
 
+def oscillation(n: int, period: float, radius: float, rng: np.random.Generator) -> Floats:
+    """N steps of a second-order autoregression that oscillates with this period, after 500 others."""
+    noise, found = rng.standard_normal(n + 500), np.zeros(n + 500)
+    for t in range(2, n + 500):
+        found[t] = 2 * radius * np.cos(2 * np.pi / period) * found[t - 1] - radius**2 * found[t - 2] + noise[t]
+    return found[500:]
+
+
 def subjects(groups: int, rows: int, noise: float, rng: np.random.Generator) -> Floats:
     """The value of each subject, with noise, for each of its rows."""
     return np.repeat(rng.standard_normal(groups), rows) + noise * rng.standard_normal(groups * rows)
@@ -73,6 +81,7 @@ CASES: dict[str, tuple[Callable[[np.random.Generator], Floats], Callable[[int], 
     "AR(1), φ = .9, n = 400": (lambda rng: autoregression(400, 0.9, rng), _blocks),
     "AR(1), φ = .95, n = 400": (lambda rng: autoregression(400, 0.95, rng), _blocks),
     "AR(1), φ = .95, n = 2,000": (lambda rng: autoregression(2000, 0.95, rng), _blocks),
+    "AR(2), period 25, n = 500": (lambda rng: oscillation(500, 25, 0.95, rng), _blocks),
     "random walks, n = 500": (lambda rng: rng.standard_normal(500).cumsum(), _blocks),
     "random walks, n = 500, differences": (lambda rng: np.diff(rng.standard_normal(500).cumsum()), _blocks),
     "40 subjects × 25 rows": (lambda rng: subjects(40, 25, 1.0, rng), _groups(40)),

@@ -182,9 +182,11 @@ def block_length(x: Floats, y: Floats | None = None) -> int:
 
     For each column it is one and a half times the length with the least error of the variance of a mean over blocks,
     :math:`(2 G^2 / D)^{1/3} N^{1/3}` with :math:`G = \sum_k |k| R(k)`, :math:`D = \tfrac43 (\sum_k R(k))^2`, and
-    autocovariances R weighted by a flat-top window whose width follows from the first lags without correlation. The
-    length for a side is the largest of its columns, and the result the smaller of the two sides, as rows of x and y
-    that are serially independent on one side need no blocks. At most an eighth of the rows.
+    absolute autocovariances R, weighted by a flat-top window whose width follows from the first lags without
+    correlation. (The source has signed ones, which cancel where a series oscillates; in the products of two such series,
+    of which tests of independence consist, they do not.) The length for a side is the largest of its columns, and the
+    result the smaller of the two sides, as rows of x and y that are serially independent on one side need no blocks.
+    At most an eighth of the rows.
 
     Source: Politis and White, "Automatic block-length selection for the dependent bootstrap", 2004, doi:
     10.1081/ETC-120028836, with the correction of Patton, Politis and White, 2009, doi:10.1080/07474930802459016.
@@ -207,10 +209,10 @@ def _politis_white(column: Floats) -> float:
     centred = column - column.mean()
     quiet = max(5, math.ceil(math.log10(n)))
     most = min(n - 1, math.ceil(math.sqrt(n)) + quiet)
-    covariances = np.array([float(centred[: n - k] @ centred[k:]) / n for k in range(most + 1)])
+    covariances = np.abs([float(centred[: n - k] @ centred[k:]) / n for k in range(most + 1)])
     if covariances[0] <= 0:
         return 1.0
-    small = np.abs(covariances[1:] / covariances[0]) < 2 * math.sqrt(math.log10(n) / n)
+    small = covariances[1:] / covariances[0] < 2 * math.sqrt(math.log10(n) / n)
     runs = [k for k in range(len(small) - quiet + 1) if small[k : k + quiet].all()]
     last = runs[0] if runs else int(np.flatnonzero(~small).max(initial=-1)) + 1
     width = min(2 * max(last, 1), most)
@@ -219,6 +221,4 @@ def _politis_white(column: Floats) -> float:
     weighted = weights * covariances[1 : width + 1]
     spectrum = covariances[0] + 2 * float(weighted.sum())
     slope = 2 * float((lags * weighted).sum())
-    if spectrum <= 0:
-        return 1.0
     return float((1.5 * slope**2 / spectrum**2 * n) ** (1 / 3))

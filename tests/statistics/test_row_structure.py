@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.signal import lfilter
 from series import autoregression
 
 from infomax.estimators.default.label_test import labels_pvalue
@@ -107,6 +108,16 @@ def test_block_length_is_one_and_a_half_times_that_of_politis_and_white():
         series = [autoregression(20_000, phi, rng)[:, None] for _ in range(8)]
         found = np.median([block_length(one, one) for one in series])
         assert found == pytest.approx(expected, rel=0.25)
+
+
+def test_blocks_of_a_series_that_oscillates_are_as_long_as_its_memory():
+    """Their signed autocovariances cancel: a length of 1 had been found in one of ten."""
+    rng = np.random.default_rng(8)
+    for radius, period in ((0.95, 25), (0.9, 2)):
+        steps = rng.normal(size=(20, 800))
+        poles = radius * np.exp(2j * np.pi / period * np.array([1, -1]))
+        series = lfilter([1.0], np.poly(poles).real if period > 2 else [1, radius], steps)[:, 300:, None]
+        assert min(block_length(one, one) for one in series) > 15
 
 
 def test_no_blocks_where_a_side_is_independent_and_no_more_than_an_eighth():
