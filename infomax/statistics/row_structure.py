@@ -183,10 +183,10 @@ def block_length(x: Floats, y: Floats | None = None) -> int:
     For each column it is one and a half times the length with the least error of the variance of a mean over blocks,
     :math:`(2 G^2 / D)^{1/3} N^{1/3}` with :math:`G = \sum_k |k| R(k)`, :math:`D = \tfrac43 (\sum_k R(k))^2`, and
     absolute autocovariances R, weighted by a flat-top window whose width follows from the first lags without
-    correlation. (The source has signed ones, which cancel where a series oscillates; in the products of two such series,
-    of which tests of independence consist, they do not.) The length for a side is the largest of its columns, and the
-    result the smaller of the two sides, as rows of x and y that are serially independent on one side need no blocks.
-    At most an eighth of the rows.
+    correlation. (The source has signed ones, which cancel where a series oscillates; in the products of two such
+    series, of which tests of independence consist, they do not.) The length for a side is the largest of its columns,
+    and the result the smaller of the two sides, as rows of x and y that are serially independent on one side need no
+    blocks. At most an eighth of the rows.
 
     Source: Politis and White, "Automatic block-length selection for the dependent bootstrap", 2004, doi:
     10.1081/ETC-120028836, with the correction of Patton, Politis and White, 2009, doi:10.1080/07474930802459016.
