@@ -1,5 +1,8 @@
+import re
 import sys
 from pathlib import Path
+
+from docutils import nodes
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -27,7 +30,7 @@ extensions = [
 html_theme = "furo"
 html_title = "infomax"
 html_static_path = ["_static"]
-html_css_files = ["figures.css"]
+html_css_files = ["figures.css", "outputs.css"]
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -54,8 +57,21 @@ def forget_changed_pages(app, env, names):
         env.clear_doc(name)
 
 
+#: How Python prints a warning of a cell: temporary file and line, then the message, then the line of code.
+CELL_WARNING = re.compile(r"^\S*ipykernel_\S+?:\d+: (.*)\n(  .*\n?)?", flags=re.MULTILINE)
+
+
+def without_paths(_app, doctree):
+    """A warning on an executed page is its category and its message."""
+    for block in doctree.findall(nodes.literal_block):
+        if "stderr" in block["classes"]:
+            block.rawsource = CELL_WARNING.sub(r"\1\n", block.rawsource)
+            block.children = [nodes.Text(block.rawsource)]
+
+
 def setup(app):
     reference_pages.write(HERE / "reference")
     app.connect("autodoc-process-docstring", references.resolve, priority=400)  # before napoleon
     app.connect("env-before-read-docs", forget_changed_pages)
     app.connect("missing-reference", references.leave_plain)
+    app.connect("doctree-read", without_paths)
