@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy
 import torch
@@ -17,6 +18,9 @@ from benchmarks.results import replace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def machine() -> str:
@@ -88,6 +92,40 @@ def write_page(path: Path, parts: Iterable[str]) -> str:
     text = "\n\n".join(parts) + "\n"
     replace(path.with_suffix(".md"), text)
     return text
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Draw in the style of all figures of the benchmarks; the settings of matplotlib stay as they were."""
+
+    @functools.wraps(draw)
+    def wrapped(*args: P.args, **options: P.kwargs) -> R:
+        import matplotlib  # noqa: PLC0415 - an extra
+
+        with matplotlib.rc_context(_STYLE):
+            return draw(*args, **options)
+
+    return wrapped
+
+
+#: The width of figures, in inches: that of a text column of 740 pixels at 100 dots per inch.
+WIDTH = 7.4
+#: Colours that do not depend on red and green: Okabe and Ito 2008, without yellow.
+CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f", "#8c564b")
+_STYLE: dict[Any, Any] = {
+    "font.size": 9.5,
+    "axes.labelsize": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.titlesize": 11,
+    "figure.labelsize": 9.5,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "legend.title_fontsize": 11,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+}
 
 
 def new_figure(width: float, height: float) -> Figure:

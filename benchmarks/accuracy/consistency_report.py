@@ -162,14 +162,16 @@ _PANELS = {
 }
 
 
+@report.styled
 def draw_figure(found: Values, bounds: Sequence[str], path: Path) -> None:
     """One panel per test, one line per bound, one dot per t; open dots are near a ceiling, arrows outside the panel."""
     from matplotlib import colormaps  # noqa: PLC0415 - an extra
     from matplotlib.lines import Line2D  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     most = max(t for _, _, t in found)
     colours = {t: colormaps["viridis_r"](0.08 + 0.9 * t / most) for _, _, t in found}
-    figure = report.new_figure(10.5, 0.36 * len(bounds) + 1.7)
+    figure = report.new_figure(report.WIDTH, 0.36 * len(bounds) + 2.2)
     axes = figure.subplots(1, len(_PANELS), sharey=True)
     for ax, (test, (title, limits, wanted)) in zip(axes, _PANELS.items(), strict=True):
         for number in wanted:
@@ -180,13 +182,13 @@ def draw_figure(found: Values, bounds: Sequence[str], path: Path) -> None:
                 _dot(ax, line, ratio, limits, colours[t])
             if those and all(math.isnan(ratio.value) for ratio in those.values()):
                 middle = sum(limits) / 2
-                label = ax.text(middle, line, "divisors are negative", size=8, ha="center", va="center")
+                label = ax.text(middle, line, "divisors are negative", size=9, ha="center", va="center")
                 label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.5})
         ax.set_xlim(*limits)
-        ax.set_title(title, size=10, loc="left")
-        ax.set_xlabel("ratio of estimates", size=9)
+        ax.set_title(title)
+        ax.set_xlabel("ratio of estimates")
+        ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.grid(axis="y", color="0.9", lw=0.8)
-        ax.tick_params(labelsize=9)
         ax.tick_params(length=0, axis="y")
         ax.spines[["top", "right", "left"]].set_visible(False)
     axes[0].set_yticks(range(len(bounds)), bounds)
@@ -194,7 +196,8 @@ def draw_figure(found: Values, bounds: Sequence[str], path: Path) -> None:
     handles = [Line2D([], [], marker="o", ls="", color=colours[t], label=f"t = {t}") for t in sorted(colours)]
     handles.append(Line2D([], [], marker="o", ls="", mfc="white", mec="0.3", label="near a ceiling"))
     handles.append(Line2D([], [], marker=">", ls="", color="0.3", label="outside the range"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
+    title = "Ratios of estimates on images (dashed: expected)"
+    figure.legend(handles=handles, title=title, loc="outside upper center", ncols=4)
     save_figure(figure, path)
 
 

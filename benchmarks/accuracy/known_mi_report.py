@@ -10,12 +10,14 @@ from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.accuracy.default.figures import brief
 from benchmarks.errors import Row, at, by_task, sizes
-from benchmarks.report import every_run, failures, new_figure, provenance, table, write_page
+from benchmarks.report import CYCLE, WIDTH, every_run, failures, new_figure, provenance, styled, table, write_page
 from benchmarks.results import save_figure
 from benchmarks.sweep import read
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: Colours of the sample sizes, from small to large.
@@ -108,35 +110,34 @@ def _seeds(rows: Sequence[Row]) -> str:
     return f"{many}" if few == many else f"{few} to {many}"
 
 
+@styled
 def error_figure(rows: Sequence[Row]) -> Figure:
-    """Mean errors: tasks in rows, estimators in columns, one panel per n."""
+    """Mean errors with the most samples: tasks in rows, estimators in columns."""
     import numpy as np  # noqa: PLC0415
 
-    tasks, everything, ns = names(rows, "task"), names(rows, "estimator"), sizes(rows)
-    shown = [[name for name in everything if name in {row["estimator"] for row in at(rows, n)}] for n in ns]
-    widths = list(map(len, shown))
-    figure = new_figure(3.2 + 0.62 * sum(widths), 1.6 + 0.24 * len(tasks))
-    axes = figure.subplots(1, len(ns), sharey=True, squeeze=False, width_ratios=widths)[0]
-    images = []
-    for ax, n, estimators in zip(axes, ns, shown, strict=True):
-        values = np.full((len(tasks), len(estimators)), np.nan)
-        for j, estimator in enumerate(estimators):
-            for task, bias in by_task([row for row in at(rows, n) if row["estimator"] == estimator]).items():
-                values[tasks.index(task), j] = bias
-        images.append(ax.imshow(values, cmap="RdBu", norm=_signed_norm(), aspect="auto"))
-        for (i, j), value in np.ndenumerate(values):
-            if not math.isnan(value):
-                text = "0" if abs(value) < 0.005 else f"{value:+.{2 if abs(value) < 9.5 else 0}f}".replace("0.", ".")
-                colour = "white" if abs(value) > 0.35 else "black"
-                ax.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
-        ax.set_xticks(range(len(estimators)), estimators, rotation=40, ha="right")
-        ax.set_yticks(range(len(tasks)), tasks, fontsize=8)
-        ax.set_title(f"n = {n:,}", fontsize=10)
-        ax.tick_params(length=0)
-        ax.spines[:].set_visible(False)
-    bar = figure.colorbar(images[0], ax=list(axes), shrink=0.3, aspect=18, ticks=[-1, -0.3, -0.1, 0, 0.1, 0.3, 1])
+    n = sizes(rows)[-1]
+    rows = at(rows, n)
+    tasks, estimators = names(rows, "task"), names(rows, "estimator")
+    figure = new_figure(WIDTH, 1.9 + 0.22 * len(tasks))
+    ax = figure.subplots()
+    values = np.full((len(tasks), len(estimators)), np.nan)
+    for j, estimator in enumerate(estimators):
+        for task, bias in by_task([row for row in rows if row["estimator"] == estimator]).items():
+            values[tasks.index(task), j] = bias
+    image = ax.imshow(values, cmap="RdBu", norm=_signed_norm(), aspect="auto")
+    for (i, j), value in np.ndenumerate(values):
+        if not math.isnan(value):
+            text = "0" if abs(value) < 0.005 else f"{value:+.{2 if abs(value) < 9.5 else 0}f}".replace("0.", ".")
+            colour = "white" if abs(value) > 0.35 else "black"
+            ax.text(j, i, text, ha="center", va="center", fontsize=9, color=colour)
+    ax.set_xticks(range(len(estimators)), estimators, rotation=40, ha="right")
+    ax.set_yticks(range(len(tasks)), list(map(brief, tasks)))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=ax, shrink=0.3, aspect=18, ticks=[-1, -0.3, -0.1, 0, 0.1, 0.3, 1])
     bar.ax.set_yticklabels(["−1", "−0.3", "−0.1", "0", "0.1", "0.3", "1"])
     bar.set_label("estimate − truth, nats")
+    figure.suptitle(f"Mean errors in nats by task and estimator, n = {n:,}")
     return figure
 
 
@@ -146,10 +147,11 @@ def _signed_norm() -> Any:
     return SymLogNorm(linthresh=0.05, linscale=0.7, vmin=-1, vmax=1)
 
 
+@styled
 def coverage_figure(rows: Sequence[Row]) -> Figure:
     """Coverage of the 95 % intervals, by estimator and n."""
     estimators, ns = names(rows, "estimator"), sizes(rows)
-    figure = new_figure(6.4, 1.2 + 0.36 * len(estimators))
+    figure = new_figure(WIDTH, 1.5 + 0.36 * len(estimators))
     ax = figure.subplots()
     for n, shade in zip(ns, cycle(SHADES)):
         groups = {name: [row for row in at(rows, n) if row["estimator"] == name] for name in estimators}
@@ -164,15 +166,18 @@ def coverage_figure(rows: Sequence[Row]) -> Figure:
     ax.set_axisbelow(True)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    figure.legend(loc="outside upper center", ncols=len(ns), frameon=False)
+    title = "Coverage by estimator and number of rows, on draws that tasks share"
+    figure.legend(title=title, loc="outside upper center", ncols=len(ns))
     return figure
 
 
+@styled
 def time_figure(rows: Sequence[Row]) -> Figure:
     """Mean absolute error against the median CPU time of one estimate; lines connect the sizes of an estimator."""
-    figure = new_figure(6.4, 4.4)
+    figure = new_figure(WIDTH, 4.6)
     ax = figure.subplots()
     estimators, ns = names(rows, "estimator"), sizes(rows)
+    labels = []
     for i, estimator in enumerate(estimators):
         points = []
         for n in ns:
@@ -181,14 +186,29 @@ def time_figure(rows: Sequence[Row]) -> Figure:
                 seconds = max(0.001, median(float(row["seconds"]) for row in group))
                 points.append((seconds, mean(by_task(group, absolute=True).values()), n))
         x, y, counts = zip(*points, strict=True)
-        colour = f"C{i}"
-        ax.plot(x, y, "-o", color=colour, linewidth=1, label=estimator, markersize=3)
+        colour = CYCLE[i % len(CYCLE)]
+        ax.plot(x, y, "-o", color=colour, linewidth=1, markersize=3)
         ax.scatter(x, y, [12 + 22 * ns.index(n) for n in counts], color=colour, zorder=3)
+        labels.append((estimator, x[-1], y[-1], colour))
     ax.set_xscale("log")
     ax.set_yscale("log")
+    label_ends(ax, labels)
     ax.set_xlabel("CPU seconds per estimate (median)")
     ax.set_ylabel("mean absolute error, nats")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
-    ax.set_title("marker size: n = " + ", ".join(f"{n:,}" for n in ns), fontsize=9)
-    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_title("Error against time (larger dots: n = " + ", ".join(f"{n:,}" for n in ns) + ")")
     return figure
+
+
+def label_ends(ax: Axes, labels: Sequence[tuple[str, float, float, str]]) -> None:
+    """Names at the right of points (name, x, y, colour), moved apart where they would overlap."""
+    inches = ax.get_figure().get_figheight() - 1  # type: ignore[union-attr]
+    low, high = (math.log(end) for end in ax.get_ylim())
+    apart = (high - low) * 0.19 / inches
+    last = -math.inf
+    right = max(x for _, x, _, _ in labels) * 1.6
+    for name, x, y, colour in sorted(labels, key=lambda label: label[2]):
+        height = max(math.log(y), last + apart)
+        last = height
+        line = {"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkB": 4}
+        ax.annotate(name, (x, y), (right, math.exp(height)), va="center", color=colour, arrowprops=line)
+    ax.set_xlim(right=right * 6)

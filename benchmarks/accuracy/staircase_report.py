@@ -51,7 +51,7 @@ _CRITICS = {"concat": ("joint critic", "#1b6ca8"), "separable": ("separable crit
 _OTHER = ("no critic, or own kind of critic", "#4f7f3f")
 _CEILING = f"ceiling, log {BATCH}"
 _FIGURE_CASES = ("gaussian", "cubed")
-_COLUMNS = 6
+_COLUMNS = 4
 
 
 def write_report(path: Path, steps: int, cases: Mapping[str, Stairs], notes: str) -> str:
@@ -120,6 +120,7 @@ def _bias(bias: float, sd: float | None) -> str:
 # --- the figure -------------------------------------------------------------------------------------------------------
 
 
+@report.styled
 def draw_figure(rows: Sequence[Row], cases: Mapping[str, Stairs], path: Path) -> bool:
     """One panel per bound and case, first seed only; returns whether there was anything to draw."""
     first = min((int(row["seed"]) for row in rows), default=0)
@@ -130,7 +131,7 @@ def draw_figure(rows: Sequence[Row], cases: Mapping[str, Stairs], path: Path) ->
     bounds = sorted({row["bound"] for row in rows})
     columns = min(len(bounds), _COLUMNS)
     lines = len(shown) * math.ceil(len(bounds) / columns)
-    figure = report.new_figure(2.1 * columns + 0.8, 2.4 * lines + 0.9)
+    figure = report.new_figure(report.WIDTH, 1.45 * lines + 1.3)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     for ax in grid.flat:
         ax.set_visible(False)
@@ -139,11 +140,11 @@ def draw_figure(rows: Sequence[Row], cases: Mapping[str, Stairs], path: Path) ->
             ax = grid[i // columns * len(shown) + j, i % columns]
             ax.set_visible(True)
             _panel(ax, [row for row in rows if (row["bound"], row["case"]) == (bound, name)], cases[name].truths)
-            ax.tick_params(labelsize=8, labelleft=i % columns == 0, labelbottom=j == len(shown) - 1)
+            ax.tick_params(labelleft=i % columns == 0, labelbottom=j == len(shown) - 1)
             if i % columns == 0:
-                ax.set_ylabel(cases[name].title, size=9)
+                ax.set_ylabel(cases[name].title)
             if j == 0:
-                ax.set_title(bound, size=10, weight="bold")
+                ax.set_title(bound, weight="bold")
     labelled = {label: line for ax in grid.flat for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     order = [
         label
@@ -153,13 +154,12 @@ def draw_figure(rows: Sequence[Row], cases: Mapping[str, Stairs], path: Path) ->
     figure.legend(
         [labelled[label] for label in order],
         order,
+        title="Values during training, and the truth",
         loc="outside upper center",
-        ncols=len(order),
-        frameon=False,
-        fontsize=9,
+        ncols=3,
     )
-    figure.supxlabel("optimiser steps (thousands)", size=9)
-    figure.supylabel("mutual information, nats (band: ± one standard deviation)", size=9)
+    figure.supxlabel("optimiser steps (thousands)")
+    figure.supylabel("mutual information, nats (band: ± one standard deviation)")
     save_figure(figure, path)
     return True
 

@@ -10,7 +10,7 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.mmim.known_truth_plan import VARIANTS
-from benchmarks.report import new_figure, number, provenance, table, write_page
+from benchmarks.report import WIDTH, new_figure, number, provenance, styled, table, write_page
 from benchmarks.results import save_figure
 from benchmarks.sweep import Row, read
 from mmim_example.results.figures import COLOURS, MARKERS
@@ -275,18 +275,27 @@ _HEADROOM = 2.0
 _STYLE: dict[str, dict[str, Any]] = {_LEGACY: {"linestyle": (0, (4, 2))}, "task only": {"linestyle": (0, (1, 1))}}
 
 
+@styled
 def draw_figure(found: Values, levels: Sequence[str], variants: Sequence[str], path: Path) -> None:
-    """Readings by epoch, one column per level: text and vision with the truth, text and Z with its ceiling."""
+    """Readings by epoch, one panel per level: text and vision with the truth, then text and Z with its ceiling."""
     from matplotlib.lines import Line2D  # noqa: PLC0415 - an extra
 
     colours = {variant: (*COLOURS, "#7f7f7f")[i % 8] for i, variant in enumerate(variants)}
-    figure = new_figure(3.1 * len(levels) + 0.6, 6.6)
-    axes = figure.subplots(2, len(levels), squeeze=False, height_ratios=(1.5, 1))
-    for column, level in enumerate(levels):
-        _panel(axes[0][column], found, level, "text-vision", colours)
-        _panel(axes[1][column], found, level, "text", colours)
-    for row, of in zip(axes, ("text; vision", "text; Z"), strict=True):
-        row[0].set_ylabel(f"reading of I({of})\non validation rows, nats", fontsize=10)
+    columns = min(2, len(levels))
+    lines = -(-len(levels) // columns)
+    figure = new_figure(WIDTH, 4.3 * lines + 1.2)
+    axes = figure.subplots(2 * lines, columns, squeeze=False, height_ratios=[1.5] * lines + [1] * lines)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    for i, level in enumerate(levels):
+        for ax, of in (
+            (axes[i // columns][i % columns], "text-vision"),
+            (axes[lines + i // columns][i % columns], "text"),
+        ):
+            ax.set_visible(True)
+            _panel(ax, found, level, of, colours)
+            if i % columns == 0:
+                ax.set_ylabel(f"I({'text; vision' if '-' in of else 'text; Z'}), nats")
     handles = [
         Line2D([], [], color=colours[v], marker=MARKERS[i % len(MARKERS)], ms=4, lw=1.5, label=v, **_STYLE.get(v, {}))
         for i, v in enumerate(variants)
@@ -295,7 +304,8 @@ def draw_figure(found: Values, levels: Sequence[str], variants: Sequence[str], p
         Line2D([], [], color="black", lw=1.6, label="truth: upper limit of all readings"),
         Line2D([], [], color="0.45", lw=1, ls="--", label="ceiling of the bound"),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    title = "Readings of MMIM on validation rows by epoch, and the truth"
+    figure.legend(handles=handles, title=title, loc="outside upper center", ncols=3)
     save_figure(figure, path)
 
 
@@ -328,20 +338,18 @@ def _panel(ax: Axes, found: Values, level: str, of: str, colours: Mapping[str, s
         for i, (value, color) in enumerate(outside):
             ax.annotate(f"↑ {value:.1f}", (last, top), (6, -3 - 11 * i), textcoords="offset points", color=color,
                         fontsize=9, va="top")  # fmt: skip
-        ax.set_title(f"truth: {truth:.1f} nats", loc="left", fontsize=11)
+        ax.set_title(f"truth: {truth:.1f} nats")
         _carried(ax, found, level, colours, last)
     else:
         groups = {round(limit, 1): limit for limit in limits}  # ceilings with learned temperatures are almost equal
         for limit in groups.values():
             ax.axhline(limit, color="0.45", lw=1, ls="--", zorder=0)
             name = "T learned" if limit > 2 else "T = 1"
-            ax.text(last, limit + 0.04, name, fontsize=8, color="0.3", ha="right", va="bottom")
-        ax.set_ylim(0, 4.5)
-        ax.set_title("truth: infinite", loc="left", fontsize=11)
-    ax.set_xlabel("epoch", fontsize=9)
+            ax.text(last, limit + 0.04, name, fontsize=9, color="0.3", ha="right", va="bottom")
+        ax.set_ylim(0, 4.9)
+        ax.set_title(f"data of {float(level):.1f} nats")
+    ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(FixedLocator([epoch for epoch in (1, 4, 8, 12, 16, 20) if epoch <= last]))
-    ax.tick_params(labelsize=8)
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _carried(ax: Axes, found: Values, level: str, colours: Mapping[str, str], last: int) -> None:
@@ -355,4 +363,4 @@ def _carried(ax: Axes, found: Values, level: str, colours: Mapping[str, str], la
             ax.plot([x, x], [low, high], color=colour, lw=1.5)
             ax.plot(x, mean(v.value for v in runs), color=colour, marker=MARKERS[i % len(MARKERS)], ms=4)
     ax.text(left + 0.35 * (len(colours) - 1), 0.01, "InfoNCE,\ntest rows", transform=ax.get_xaxis_transform(),
-            ha="center", va="bottom", fontsize=8, color="0.3")  # fmt: skip
+            ha="center", va="bottom", fontsize=9, color="0.3")  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.report import new_figure
+from benchmarks.report import CYCLE, WIDTH, new_figure, styled
 from benchmarks.results import save_figure
 
 Row = Mapping[str, str]
@@ -22,6 +23,15 @@ AXES = {
     "entropy": "dimension (64 to 4,096 rows)",
     "ranks": "batch size N of all ranks",
     "ranks, N fixed": "number of ranks",
+}
+#: What the panels compare.
+TITLES = {
+    "contrastive": "InfoNCE of inner products",
+    "concat": "A step of the joint critic",
+    "neighbours": "KSG",
+    "entropy": "Entropy of a Gaussian mixture memory",
+    "ranks": "Negatives from two processes",
+    "ranks, N fixed": "Negatives from several processes, N = 8,192",
 }
 
 
@@ -51,29 +61,31 @@ def curves(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
     return {section: own for section, own in long.items() if own}
 
 
+@styled
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Write the figure with one panel per section that has curves; nothing is written without any."""
+    from matplotlib.ticker import NullFormatter  # noqa: PLC0415 - an extra
+
     panels = curves(rows)
     if not panels:
         return
-    rows_of_panels = -(-len(panels) // 2)
-    figure = new_figure(11, 4.6 * rows_of_panels)
-    axes = figure.subplots(rows_of_panels, 2, squeeze=False)
-    for axis in axes.flat[len(panels) :]:
-        axis.set_axis_off()
-    for axis, (section, kinds) in zip(axes.flat, panels.items(), strict=False):
-        for colour, (kind, curve) in enumerate(kinds.items()):
+    figure = new_figure(WIDTH, 2.5 * len(panels) + 0.5)
+    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axis, (section, kinds) in zip(axes, panels.items(), strict=True):
+        for i, (kind, curve) in enumerate(kinds.items()):
             xs, ours, others = zip(*curve, strict=True)
-            axis.loglog(xs, ours, "o-", color=f"C{colour}", label=kind)
+            colour = CYCLE[i % len(CYCLE)]
+            axis.loglog(xs, ours, "o-", color=colour, label=textwrap.fill(kind.replace(": ", ":\n"), 34))
             if None not in others:
-                axis.loglog(xs, others, "o:", color=f"C{colour}", alpha=0.6, mfc="none")
-        axis.set(title=section, xlabel=AXES[section], ylabel="seconds")
+                axis.loglog(xs, others, "o:", color=colour, alpha=0.6, mfc="none")
+        axis.set(title=TITLES[section], xlabel=AXES[section], ylabel="seconds")
         ticks = sorted({x for curve in kinds.values() for x, *_ in curve})
-        axis.set_xticks(ticks, [f"{x:,.0f}" for x in ticks], rotation=30 if max(ticks) > 1e5 else 0)
+        axis.set_xticks(ticks, [f"{x:,.0f}" for x in ticks])
         axis.xaxis.minorticks_off()
+        axis.yaxis.set_major_formatter("{x:g}")
         low, high = axis.get_ylim()
-        axis.set_ylim(low, high * (high / low) ** (0.03 + 0.07 * len(kinds)))  # room for the legend
+        axis.yaxis.set_minor_formatter("{x:.1g}" if high < 5 * low else NullFormatter())
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, loc="upper left")
-    figure.suptitle("solid: infomax; dotted: the version it is compared with", fontsize=10)
-    save_figure(figure, path, dpi=130)
+        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05))
+    figure.suptitle("Time of infomax (solid) and of what it is compared with (dotted)")
+    save_figure(figure, path)

@@ -185,7 +185,7 @@ def confusion(scores: Array, labels: Array) -> Figure:
         for (i, j), count in np.ndenumerate(counts):
             if count:
                 colour = "white" if shares[i, j] > 0.55 else "black"
-                ax.text(j, i, f"{count:,}", ha="center", va="center", fontsize=8, color=colour)
+                ax.text(j, i, f"{count:,}", ha="center", va="center", fontsize=9, color=colour)
         ax.set_xticks(range(classes))
         ax.set_yticks(range(classes))
     ax.tick_params(length=0)
@@ -253,7 +253,7 @@ def _value(record: Record, *keys: str) -> float:
 def _limit(ax: Axes, value: float, label: str, style: str, colour: str) -> None:
     ax.axhline(value, color=colour, linestyle=style, linewidth=1.3, label=label)
     ax.annotate(f"{value:.2f}", (1, value), (2, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-                color=colour, fontsize=8, va="center")  # fmt: skip
+                color=colour, fontsize=9, va="center")  # fmt: skip
 
 
 def _figure(width: float, height: float) -> Figure:

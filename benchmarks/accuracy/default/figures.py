@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from benchmarks.accuracy.default.rows import (
     rejected,
 )
 from benchmarks.errors import Row, at, by_task, sizes
-from benchmarks.report import new_figure
+from benchmarks.report import WIDTH, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,13 +37,14 @@ PEER, AIM = "#d07a2d", "#e6efe2"
 _LEAST = 1e-3
 
 
+@styled
 def error_figure(results: Results) -> Figure | None:
     """Absolute error on each task of "Beyond Normal" by n, and that of the best peer."""
     tasks = [name for name in infomax.tasks.names("beyond-normal") if name in {row["task"] for row in results.ours}]
     if not tasks:
         return None
     rivals = {duel.task: abs(duel.theirs) for duel in duels(results.ours, results.peers, MANY)}
-    figure = new_figure(8.2, 1.7 + 0.215 * (len(tasks) + 1))
+    figure = new_figure(WIDTH, 1.9 + 0.2 * (len(tasks) + 1))
     ax = figure.subplots()
     ns = sizes(results.ours)
     errors = {n: by_task(at(results.ours, n), absolute=True) for n in ns}
@@ -71,15 +73,19 @@ def error_figure(results: Results) -> Figure | None:
     ax.set_xlim(left=0.85 * _LEAST)
     ax.set_xticks([0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1], ["≤ .001", ".003", ".01", ".03", ".1", ".3", "1"])
     ax.minorticks_off()
-    ax.set_yticks(range(len(labels)), labels, fontsize=8)
+    ax.set_yticks(range(len(labels)), list(map(brief, labels)))
     ax.set_ylim(len(labels) - 0.4, -0.6)
-    ax.set_xlabel("absolute error, nats (mean over seeds; best peer: seed 0)")
+    ax.set_xlabel(
+        "absolute error, nats (mean over seeds; best peer: seed 0)\n"
+        "names without multinormal, identity and normal-0.75; cdf: normal_cdf"
+    )
     ax.grid(axis="x", color="#e8e8e8", linewidth=0.8)
     _plain(ax)
-    _legend_above(figure, ax, len(ns) + 1)
+    _legend_above(figure, ax, "Error of the default by number of rows, and of the best peer", len(ns) + 1)
     return figure
 
 
+@styled
 def coverage_figure(results: Results) -> Figure | None:
     """Coverage of the 95 % intervals by family and n, with exact binomial intervals."""
     ns = common_sizes(results.runs)
@@ -100,7 +106,7 @@ def coverage_figure(results: Results) -> Figure | None:
                 places[name] = y
                 y += 1
             y += 0.25
-    figure = new_figure(7.2, 1.3 + 0.36 * y)
+    figure = new_figure(WIDTH, 1.6 + 0.36 * y)
     ax = figure.subplots()
     ax.axvspan(0.90, 0.98, color=AIM, zorder=0, label="target: 90 to 98 %")
     ax.axvline(1 - LEVEL, color="#4f7f3f", linewidth=1, linestyle=":", zorder=1)
@@ -112,9 +118,7 @@ def coverage_figure(results: Results) -> Figure | None:
         heights = [places[name] + step * (i - (len(ns) - 1) / 2) for name in shares]
         _bars(ax, list(shares.values()), heights, shade, f"n = {n:,}")
     for at_y, title in heads:
-        ax.text(
-            0, at_y, title, transform=ax.get_yaxis_transform(), fontsize=9, style="italic", va="center", color="#555555"
-        )
+        ax.text(0, at_y, title, transform=ax.get_yaxis_transform(), style="italic", va="center", color="#555555")
     ax.set_yticks(list(places.values()), list(places))
     ax.set_ylim(y - 0.25, -0.6)
     least = min(share.value for share in everything)
@@ -123,15 +127,16 @@ def coverage_figure(results: Results) -> Figure | None:
     ax.set_xlabel("empirical coverage of 95 % intervals (bars: exact 95 % intervals)")
     ax.grid(axis="x", color="#eeeeee", linewidth=0.8)
     _plain(ax)
-    _legend_above(figure, ax, len(ns) + 1)
+    _legend_above(figure, ax, "Coverage of the default by family and number of rows (version 0.1)", len(ns) + 1)
     return figure
 
 
-def _legend_above(figure: Figure, ax: Axes, columns: int) -> None:
-    """Put the legend of ``ax`` above the figure."""
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
+def _legend_above(figure: Figure, ax: Axes, title: str, columns: int) -> None:
+    """Put the legend of ``ax`` and the title above the figure."""
+    figure.legend(*ax.get_legend_handles_labels(), title=title, loc="outside upper center", ncols=columns)
 
 
+@styled
 def power_figure(results: Results) -> Figure | None:
     """Left: distribution of p-values under independence. Right: power, compared with the KSG permutation test."""
     nulls = [row for row in results.tests if row["dependent"] == "0"]
@@ -139,8 +144,8 @@ def power_figure(results: Results) -> Figure | None:
     panels = [draw for draw, rows in ((_uniform_panel, nulls), (_power_panel, powers)) if rows]
     if not panels:
         return None
-    figure = new_figure(4.4 * len(panels) + 1.2 * (len(panels) > 1), 4.2)
-    ratios = [1, 1.05][: len(panels)]
+    figure = new_figure(WIDTH if len(panels) > 1 else 0.6 * WIDTH, 4.2)
+    ratios = [1, 0.75][: len(panels)]
     for ax, draw in zip(figure.subplots(1, len(panels), squeeze=False, width_ratios=ratios)[0], panels, strict=True):
         draw(ax, nulls if draw is _uniform_panel else powers)
     return figure
@@ -161,8 +166,8 @@ def _uniform_panel(ax: Axes, rows: Sequence[Row]) -> None:
     ax.set_aspect("equal")
     ax.set_xlabel("p")
     ax.set_ylabel("cumulative share of p-values")
-    ax.set_title("Independent pairs: p-values are uniform", fontsize=10, loc="left")
-    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    ax.set_title("Independent pairs: p-values are uniform")
+    ax.legend(loc="lower right")
     ax.spines[["top", "right"]].set_visible(False)
 
 
@@ -185,17 +190,17 @@ def _power_panel(ax: Axes, rows: Sequence[Row]) -> None:
     )
     _bars(ax, [ours[pair] for pair in order], [i - 0.17 for i in range(len(order))], SHADES[-1], "default")
     ax.axvline(LEVEL, color="#888888", linewidth=0.9, linestyle=":")
-    ax.set_yticks(range(len(order)), [f"{pair}\nn = {int(groups[pair][0]['n']):,}" for pair in order], fontsize=8)
+    ax.set_yticks(range(len(order)), [f"{brief(pair)}\nn = {int(groups[pair][0]['n']):,}" for pair in order])
     ax.set_ylim(len(order) - 0.4, -0.6)
     ax.set_xlim(-0.02, 1.02)
     ax.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}".replace("%", " %"))
     ax.set_xlabel("power at the 5 % level")
-    ax.set_title("Dependent pairs: power", fontsize=10, loc="left")
+    ax.set_title("Dependent pairs: power")
     ax.grid(axis="x", color="#eeeeee", linewidth=0.8)
     _plain(ax)
     handles, labels = ax.get_legend_handles_labels()
     below = (0.35, -0.14)
-    ax.legend(handles[::-1], labels[::-1], loc="upper center", bbox_to_anchor=below, ncols=2, frameon=False, fontsize=9)
+    ax.legend(handles[::-1], labels[::-1], loc="upper center", bbox_to_anchor=below, ncols=2, frameon=False)
 
 
 def _bars(ax: Axes, shares: Sequence[Share], heights: Sequence[float], colour: str, label: str) -> None:
@@ -213,6 +218,11 @@ def _bars(ax: Axes, shares: Sequence[Share], heights: Sequence[float], colour: s
 def _shades(count: int) -> tuple[str, ...]:
     """One shade per size, the darkest for the largest n."""
     return (SHADES[0],) * (count - len(SHADES)) + SHADES[-count:]
+
+
+def brief(task: str) -> str:
+    """The name of a task of "Beyond Normal" without the parts that most of them share."""
+    return re.sub(r"multinormal-|-identity|-normal-0.75", "", task).replace("normal_cdf", "cdf")
 
 
 def _plain(ax: Axes) -> None:
