@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 from pathlib import Path
@@ -44,10 +45,21 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 copybutton_exclude = ".linenos, .gp, .go"
 exclude_patterns = ["_build"]
 nitpicky = True
-# Names of other packages: their inventories are on the network, which the build does without.
+# Names of other packages are links only where their inventories can be read from the network: INFOMAX_INTERSPHINX=1.
+if os.environ.get("INFOMAX_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "matplotlib": ("https://matplotlib.org/stable", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "pandas": ("https://pandas.pydata.org/docs", None),
+        "python": ("https://docs.python.org/3", None),
+        "scipy": ("https://docs.scipy.org/doc/scipy", None),
+        "sklearn": ("https://scikit-learn.org/stable", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+    }
 OTHERS = "abc|argparse|collections|contextlib|datetime|mmap|numpy|os|pathlib|sklearn|torch"
-IMPORTED_FOR_TYPES = r"Axes|DataFrame|Figure|NDArray|ProcessGroup|Tensor|nn\.\w+"
-nitpick_ignore_regex = [(r"py:\w+", rf"({OTHERS})\.[\w.]+|{IMPORTED_FOR_TYPES}")]
+IMPORTED_FOR_TYPES = "|".join(map(re.escape, references.IMPORTED_FOR_TYPES))
+nitpick_ignore_regex = [(r"py:\w+", rf"({OTHERS})\.[\w.]+|nn\.\w+|{IMPORTED_FOR_TYPES}")]
 
 
 def forget_changed_pages(app, env, names):
@@ -73,5 +85,6 @@ def setup(app):
     reference_pages.write(HERE / "reference")
     app.connect("autodoc-process-docstring", references.resolve, priority=400)  # before napoleon
     app.connect("env-before-read-docs", forget_changed_pages)
-    app.connect("missing-reference", references.leave_plain)
+    app.connect("missing-reference", references.name_in_full, priority=400)  # before the inventories of others
+    app.connect("missing-reference", references.leave_plain, priority=600)  # after them
     app.connect("doctree-read", without_paths)

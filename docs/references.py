@@ -47,6 +47,28 @@ def resolve(_app: Any, what: str, name: str, obj: Any, _options: Any, lines: lis
     lines[:] = [ROLE.sub(resolved, line) for line in lines]
 
 
+#: Where a package defines a name, and under which name it documents it.
+MOVED = [(r"^nn\.|^torch\.nn\.modules\.\w+\.", "torch.nn."), (r"\._\w+\.", ".")]
+#: Names that files import for type checkers only: signatures show them as they are written.
+IMPORTED_FOR_TYPES = {
+    "Axes": "matplotlib.axes.Axes",
+    "DataFrame": "pandas.DataFrame",
+    "Figure": "matplotlib.figure.Figure",
+    "NDArray": "numpy.typing.NDArray",
+    "ProcessGroup": "torch.distributed.ProcessGroup",
+    "Tensor": "torch.Tensor",
+}
+
+
+def name_in_full(_app: Any, _env: Any, node: Any, _shown: Any) -> None:
+    """Let inventories of other packages find a name by its public path (a handler of ``missing-reference``)."""
+    if node.get("refdomain") == "py":
+        target = IMPORTED_FOR_TYPES.get(node["reftarget"], node["reftarget"])
+        for pattern, public in MOVED:
+            target = re.sub(pattern, public, target)
+        node["reftarget"] = target
+
+
 def leave_plain(_app: Any, _env: Any, node: Any, shown: Any) -> Any:
     """Names in signatures that have no entry stay without a link (a handler of ``missing-reference``)."""
     return shown if node.get("refdomain") == "py" and node["reftarget"] in without_entry() else None
@@ -57,9 +79,11 @@ def without_entry() -> set[str]:
     """Type variables, aliases of types, and private classes."""
     found = set()
     for file in all_files():
-        for name, value in vars(import_module(file)).items():
+        module = vars(import_module(file))
+        written = {name for name, kind in module.get("__annotations__", {}).items() if kind == "TypeAlias"}
+        for name, value in module.items():
             private = inspect.isclass(value) and name.startswith("_") and value.__module__ == file
-            alias = isinstance(value, TypeVar | UnionType) or get_origin(value) is not None
+            alias = isinstance(value, TypeVar | UnionType) or get_origin(value) is not None or name in written
             if private or (alias and f"{file}.{name}" not in entries()):
                 found |= {name, f"{file}.{name}"}
     return found

@@ -25,7 +25,7 @@ class DonskerVaradhan(ProductPairs):
     grows like e^{MI}.
 
     Args:
-        x_dim, y_dim, critic: see :class:`Contrastive`.
+        x_dim, y_dim, critic: see :class:`~infomax.bounds.contrastive.Contrastive`.
 
     Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
 
@@ -65,7 +65,7 @@ class MINE(DonskerVaradhan):
     instead of the batch mean; the value is that of the batch. In evaluation mode it is Donsker-Varadhan.
 
     Args:
-        x_dim, y_dim, critic: see :class:`Contrastive`.
+        x_dim, y_dim, critic: see :class:`~infomax.bounds.contrastive.Contrastive`.
         decay: weight of the previous average in each update, in [0, 1).
 
     Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.

@@ -38,7 +38,7 @@ class JensenShannon(ProductPairs, Discriminative):
     data are far from Gaussian. For estimation, prefer NWJ or SMILE.
 
     Args:
-        x_dim, y_dim, critic: see :class:`Contrastive`.
+        x_dim, y_dim, critic: see :class:`~infomax.bounds.contrastive.Contrastive`.
 
     Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
 
@@ -84,7 +84,7 @@ class SMILE(ProductPairs, Discriminative):
     the value, by an amount without limit.
 
     Args:
-        x_dim, y_dim, critic: see :class:`Contrastive`.
+        x_dim, y_dim, critic: see :class:`~infomax.bounds.contrastive.Contrastive`.
         tau: clipping threshold of the scores in the second term, in nats; positive, ``inf`` for no clipping.
 
     Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
@@ -131,7 +131,7 @@ class FDIME(ProductPairs, Discriminative):
     derangements equals the mean over all pairs off the diagonal, which is computed here.
 
     Args:
-        x_dim, y_dim, critic: see :class:`Contrastive`.
+        x_dim, y_dim, critic: see :class:`~infomax.bounds.contrastive.Contrastive`.
         divergence: the training objective: "gan" (:func:`~infomax.bounds.objectives.jensen_shannon`), "kl"
             (:func:`~infomax.bounds.objectives.nwj`) or "hellinger"
             (:func:`~infomax.bounds.objectives.squared_hellinger`). All have the log-ratio as their optimum.
@@ -190,7 +190,7 @@ class JSDLowerBound(ProductPairs):
     on the distribution: up to 28 % for weak dependence, 31 % for five Gaussian columns with 1 nat.
 
     Args:
-        x_dim, y_dim, critic: see :class:`Contrastive`.
+        x_dim, y_dim, critic: see :class:`~infomax.bounds.contrastive.Contrastive`.
 
     Options of a call: see :class:`~infomax.bounds.product_pairs.ProductPairs`.
 
