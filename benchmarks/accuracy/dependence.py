@@ -62,6 +62,12 @@ def oscillation(n: int, period: float, radius: float, rng: np.random.Generator) 
     return found[500:]
 
 
+def returns(n: int, rng: np.random.Generator) -> Floats:
+    """N steps of normal noise whose logarithmic size is a standardised autoregression, φ = .95."""
+    size = autoregression(n, 0.95, rng)
+    return np.exp(size / size.std()) * rng.standard_normal(n)
+
+
 def subjects(groups: int, rows: int, noise: float, rng: np.random.Generator) -> Floats:
     """The value of each subject, with noise, for each of its rows."""
     return np.repeat(rng.standard_normal(groups), rows) + noise * rng.standard_normal(groups * rows)
@@ -82,6 +88,7 @@ CASES: dict[str, tuple[Callable[[np.random.Generator], Floats], Callable[[int], 
     "AR(1), φ = .95, n = 400": (lambda rng: autoregression(400, 0.95, rng), _blocks),
     "AR(1), φ = .95, n = 2,000": (lambda rng: autoregression(2000, 0.95, rng), _blocks),
     "AR(2), period 25, n = 500": (lambda rng: oscillation(500, 25, 0.95, rng), _blocks),
+    "noise of changing size, n = 1,000": (lambda rng: returns(1000, rng), _blocks),
     "random walks, n = 500": (lambda rng: rng.standard_normal(500).cumsum(), _blocks),
     "random walks, n = 500, differences": (lambda rng: np.diff(rng.standard_normal(500).cumsum()), _blocks),
     "40 subjects × 25 rows": (lambda rng: subjects(40, 25, 1.0, rng), _groups(40)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.statistics.marginals import Floats
+from infomax.statistics.marginals import Floats, normal_scores
 
 Rows = NDArray[np.int64]
 
@@ -180,7 +180,8 @@ class RowStructure:
 def block_length(x: Floats, y: Floats | None = None) -> int:
     r"""A length of blocks of consecutive rows that keeps the serial dependence of both sides.
 
-    For each column it is one and a half times the length with the least error of the variance of a mean over blocks,
+    Of the normal scores of a column, and of their absolute values (in returns of prices, sizes stay alike for longer
+    than signs), it is one and a half times the length with the least error of the variance of a mean over blocks,
     :math:`(2 G^2 / D)^{1/3} N^{1/3}` with :math:`G = \sum_k |k| R(k)`, :math:`D = \tfrac43 (\sum_k R(k))^2`, and
     absolute autocovariances R, weighted by a flat-top window whose width follows from the first lags without
     correlation. (The source has signed ones, which cancel where a series oscillates; in the products of two such
@@ -200,7 +201,8 @@ def block_length(x: Floats, y: Floats | None = None) -> int:
     True
     """
     n = len(x)
-    longest = [max(_politis_white(column) for column in side.T) for side in (x, y) if side is not None]
+    sides = [normal_scores(side) for side in (x, y) if side is not None]
+    longest = [max(_politis_white(column) for column in np.hstack([side, np.abs(side)]).T) for side in sides]
     return int(np.clip(math.ceil(_LONGER * min(longest)), 1, max(1, n // _FEWEST_BLOCKS)))
 
 

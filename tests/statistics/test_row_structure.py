@@ -120,6 +120,13 @@ def test_blocks_of_a_series_that_oscillates_are_as_long_as_its_memory():
         assert min(block_length(one, one) for one in series) > 15
 
 
+def test_blocks_of_a_series_whose_size_lasts_longer_than_its_sign():
+    """A length of 3 had been found, with which 18 % of independent pairs were rejected."""
+    rng = np.random.default_rng(9)
+    sizes = [np.exp(autoregression(1000, 0.95, rng) / 3) for _ in range(10)]
+    assert np.median([block_length((size * rng.normal(size=1000))[:, None]) for size in sizes]) > 40
+
+
 def test_no_blocks_where_a_side_is_independent_and_no_more_than_an_eighth():
     rng = np.random.default_rng(7)
     series, noise = autoregression(800, 0.95, rng)[:, None], rng.normal(size=(800, 1))
