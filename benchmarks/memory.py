@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from pathlib import Path
@@ -31,3 +32,10 @@ def peak() -> int:
     # On Linux, getrusage starts from the peak of the parent process.
     unit = 1 if sys.platform == "darwin" else 1024
     return status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def available() -> float:
+    """Bytes that new work can use without swapping; infinite if the system does not report them."""
+    info = Path("/proc/meminfo")
+    lines = info.read_text(encoding="ascii").splitlines() if info.is_file() else []
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), math.inf)

@@ -23,14 +23,19 @@ class Arm:
     Attributes:
         title: what the table says. build: makes the bound, or ``None`` where nothing is trained.
         labels: whether the loss sees the labels.
+        momentum: of a second encoder, which makes the candidates, and whose weights are a moving average of those of
+            the encoder; ``None`` without a second encoder.
     """
 
     title: str
     build: Callable[[], nn.Module] | None
     labels: bool = False
+    momentum: float | None = None
 
     def loss(self, bound: nn.Module) -> Loss:
         def of_views(first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
+            if self.momentum is not None:  # the candidates of CPC are xs
+                first, second = second, first
             options = {"labels": labels} if self.labels else {}
             value: Tensor = bound.loss(first, second, **options)  # type: ignore[operator]
             return value
@@ -56,6 +61,7 @@ ARMS = {
     "debiased": Arm("CPC, debiased (τ = 0.1)", lambda: _cpc(debias=0.1)),
     "hard": Arm("CPC, hard negatives (β = 0.5)", lambda: _cpc(hardness=0.5)),
     "queue": Arm("CPC, queue of 600, no momentum encoder", lambda: Queue(_cpc(), 600)),
+    "momentum": Arm("CPC, queue of 600, momentum encoder (0.99)", lambda: Queue(_cpc(), 600), momentum=0.99),
     "supcon": Arm("SupCon: CPC with labels", _cpc, labels=True),
 }
 

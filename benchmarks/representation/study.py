@@ -12,6 +12,7 @@ still improving at the last step; the number of steps is limited by the time tha
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
         bound = None if arm.build is None else arm.build()
     value = ceiling = None
     if bound is not None:
-        value, ceiling = trained(encoder, bound, arm.loss(bound), (training, test), seed)
+        value, ceiling = trained(encoder, bound, arm.loss(bound), (training, test), seed, momentum=arm.momentum)
     evaluated: nn.Module = nn.Identity() if cell["arm"] == "pixels" else encoder.eval()
     return {
         "all_labels": round(digits.probe(training, test, evaluated), 5),
@@ -52,27 +53,41 @@ def run(cell: sweep.Cell) -> Mapping[str, sweep.Value]:
 
 
 def trained(
-    encoder: digits.Encoder, bound: nn.Module, loss: Loss, images: tuple[digits.Digits, digits.Digits], seed: int
+    encoder: digits.Encoder,
+    bound: nn.Module,
+    loss: Loss,
+    images: tuple[digits.Digits, digits.Digits],
+    seed: int,
+    *,
+    momentum: float | None = None,
 ) -> tuple[float, float]:
     """Train the encoder and the bound; the value on views of test images and its ceiling.
 
     Args:
         images: those for training, and those for testing.
+        momentum: that of the encoder of the second views; ``None`` for the encoder itself.
     """
     training, test = images
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam([*encoder.parameters(), *bound.parameters()], RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * math.ceil(len(training) / BATCH))
 
-    def projections(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        first, second = (encoder.project(encoder(digits.view(images, generator))) for _ in range(2))
+    other = encoder if momentum is None else copy.deepcopy(encoder).requires_grad_(False)
+
+    def projections(images: torch.Tensor, *, of: digits.Encoder = encoder) -> tuple[torch.Tensor, torch.Tensor]:
+        first, second = (each.project(each(digits.view(images, generator))) for each in (encoder, of))
         return first, second
 
     for _ in range(EPOCHS):
         for rows in torch.split(torch.randperm(len(training), generator=generator), BATCH):
             optimizer.zero_grad()
-            loss(*projections(training.images[rows]), training.labels[rows]).backward()  # type: ignore[no-untyped-call]
+            views = projections(training.images[rows], of=other)
+            loss(*views, training.labels[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            if momentum is not None:
+                with torch.no_grad():
+                    for slow, fast in zip(other.parameters(), encoder.parameters(), strict=True):
+                        slow.lerp_(fast, 1 - momentum)
             schedule.step()
     with torch.no_grad():
         return value_and_ceiling(bound.eval(), *projections(test.images[:BATCH]))

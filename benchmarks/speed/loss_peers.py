@@ -1,13 +1,16 @@
 """Losses of other packages and those of infomax on the same embeddings, in the environment of these packages.
 
-    PYTHONPATH=. .peers/losses/bin/python -m benchmarks.speed.loss_peers
+    PYTHONPATH=. .peers/losses/bin/python -m benchmarks.speed.loss_peers 256 4096 32768
 
 `benchmarks.speed.losses` runs this script and writes its report. Each line of the output is a JSON object: seconds and
-mebibytes of infomax first, then those of the package.
+mebibytes of infomax first, then those of the package. For 32,768 pairs each version is run once. A package is not run
+if it needs more memory than `MOST_BYTES`, or would leave less than 2 GB, in proportion to its memory with fewer pairs;
+the last mebibytes are then what it needs.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import multiprocessing
@@ -23,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks import memory
 from benchmarks.speed.timing import added_mebibytes, in_turn
 from infomax import InfoNCE, Queue, SigLIP, interrupts
 
@@ -38,12 +42,14 @@ class Case:
 
     Attributes:
         make: makes both losses for N rows. constant: what the package's loss exceeds ours by, as a function of N.
-        most: the largest N at which the package is run.
+        most: the largest N, but for `MANY_ROWS`, at which both are run.
+        power: by which the memory of the package grows with N.
     """
 
     make: Callable[[int], tuple[Loss, Loss]]
     constant: Callable[[int], float]
     most: int = 4096
+    power: int = 2
 
 
 class Cosine(nn.Module):
@@ -141,18 +147,19 @@ def log_further(n: int) -> float:
 CASES = {
     "info-nce-pytorch: InfoNCE": Case(in_batch, math.log),
     "info-nce-pytorch: InfoNCE, negative_keys": Case(with_negatives, log_further),
-    "pytorch-metric-learning: NTXentLoss": Case(partial(metric_learning, name="NTXentLoss", share=2), log_others, 256),
+    "pytorch-metric-learning: NTXentLoss": Case(
+        partial(metric_learning, name="NTXentLoss", share=2), log_others, most=256, power=3
+    ),
     "pytorch-metric-learning: SupConLoss": Case(partial(metric_learning, name="SupConLoss", share=16), log_others),
     "lightly: NTXentLoss": Case(lightly, log_others),
     "lightly: NTXentLoss, memory bank": Case(lightly_bank, log_further),
     "open_clip: ClipLoss": Case(clip, math.log),
     "open_clip: SigLipLoss": Case(siglip, lambda _: 0.0),
 }
-#: Cases that are run with many rows, once, by infomax alone.
-MANY = ("info-nce-pytorch: InfoNCE", "open_clip: SigLipLoss")
 #: Numbers of rows, and how often both versions are timed.
 REPEATS = {256: 25, 4096: 5}
-MANY_ROWS = 32768
+#: Rows with which each version is run once, and the most memory that it may take.
+MANY_ROWS, MOST_BYTES = 32768, 20e9
 
 
 def embeddings(n: int) -> tuple[Tensor, Tensor]:
@@ -214,24 +221,43 @@ def import_torchvision() -> None:
         import_module("torchvision")
 
 
+def with_many(name: str) -> dict[str, Any]:
+    """Both versions of a case, each run once with `MANY_ROWS`."""
+    case, sides = CASES[name], embeddings(MANY_ROWS)
+    small = min(case.most, max(REPEATS))
+    peer, _ = case.make(small)
+    needed = once(peer, *embeddings(small))[0] * (MANY_ROWS / small) ** case.power
+    peer, mine = case.make(MANY_ROWS)
+    found = [once(mine, *sides)]
+    fits = needed * 2**20 < min(MOST_BYTES, memory.available() - 2e9)
+    found.append(once(peer, *sides) if fits else (needed, math.nan))
+    return {"seconds": [s for _, s in found], "mebibytes": [m for m, _ in found]}
+
+
+def repeated(name: str, n: int, losses: tuple[Loss, Loss]) -> dict[str, Any]:
+    """Both versions of a case in turn, and by how much they differ."""
+    sides = embeddings(n)
+    works = {side: partial(with_gradients, loss, *sides) for side, loss in zip("po", losses, strict=True)}
+    seconds = in_turn(works, repeats=REPEATS[n])
+    found = difference(CASES[name], n, 3 if n == min(REPEATS) else 1)
+    return {"seconds": [seconds["o"], seconds["p"]], "difference": list(found.values())}
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", nargs="+", type=int, choices=[*REPEATS, MANY_ROWS])
+    pairs = parser.parse_args().pairs
     torch.set_num_threads(1)
     import_torchvision()
     for case in CASES.values():  # what is imported by the first call is no memory of the loss
         difference(case, 16, 1)
-    inputs = {n: embeddings(n) for n in (*REPEATS, MANY_ROWS)}
-    made = {(name, n): case.make(n) for name, case in CASES.items() for n in REPEATS if n <= case.most}
-    memory = {key: [once(loss, *inputs[key[1]])[0] for loss in losses] for key, losses in made.items()}
-    for name in MANY:
-        mebibytes, seconds = once(CASES[name].make(MANY_ROWS)[1], *inputs[MANY_ROWS])
-        print(
-            json.dumps({"case": name, "pairs": MANY_ROWS, "seconds": [seconds], "mebibytes": [mebibytes]}), flush=True
-        )
+    made = {(name, n): case.make(n) for name, case in CASES.items() for n in REPEATS if n in pairs and n <= case.most}
+    # Before anything is timed, which would leave free memory in this process.
+    mebibytes = {key: [once(loss, *embeddings(key[1]))[0] for loss in losses] for key, losses in made.items()}
+    for name in CASES if MANY_ROWS in pairs else ():
+        print(json.dumps({"case": name, "pairs": MANY_ROWS} | with_many(name)), flush=True)
     for (name, n), losses in made.items():
-        works = {side: partial(with_gradients, loss, *inputs[n]) for side, loss in zip("po", losses, strict=True)}
-        seconds_of = in_turn(works, repeats=REPEATS[n])
-        found = {"seconds": [seconds_of["o"], seconds_of["p"]], "mebibytes": memory[name, n][::-1]}
-        found["difference"] = list(difference(CASES[name], n, 3 if n == min(REPEATS) else 1).values())
+        found = repeated(name, n, losses) | {"mebibytes": mebibytes[name, n][::-1]}
         print(json.dumps({"case": name, "pairs": n} | found), flush=True)
 
 

@@ -12,7 +12,18 @@ from benchmarks.report import table
 from benchmarks.speed.timing import Ratio
 
 #: Modules ``benchmarks.speed.NAME``, each with ``ratios(quick) -> Iterator[Ratio]``; the report has their docstrings.
-SECTIONS = ("contrastive", "concat", "feeding", "neighbours", "pairs", "entropy", "ranks", "default", "importing")
+SECTIONS = (
+    "contrastive",
+    "options",
+    "concat",
+    "feeding",
+    "neighbours",
+    "pairs",
+    "entropy",
+    "ranks",
+    "default",
+    "importing",
+)
 
 #: A table with more rows than this is shortened.
 LONGEST = 16
