@@ -18,7 +18,10 @@ from infomax.critics import networks as critics
 from infomax.scores.gradients import Tiling
 from infomax.scores.inner_products import InnerProducts
 from infomax.scores.pairs import Pairs
-from infomax.scores.precision import widened, without_autocast
+from infomax.scores.precision import products, widened, without_autocast
+
+#: Elements of a matrix of scores of few rows with many negatives; with more, tiles are faster.
+_MATRIX_ELEMENTS = 1 << 19
 
 
 class Comparing(Contrastive):
@@ -137,14 +140,16 @@ def comparisons(bound: Comparing, parts: Sides, given: Given, batch: Batch) -> l
         ValueError: if no negative is left of a row, and if no row has a positive.
     """
     columns, learned = batch.rows(parts.columns), None
-    if parts.shared is not None:
-        shared = batch.further(parts.shared)
-        learned = None if shared.requires_grad else len(columns)
-        columns = torch.cat([columns, shared])
-    scores: Tensor | tuple[Tensor, Tensor] = (parts.rows, columns)
-    if not parts.embedded:
-        scores = scored(bound, parts.rows, columns, of_x=bound.of_x)
+    shared = None if parts.shared is None else batch.further(parts.shared)
     pairs = pairs_of(given, batch, parts.rows.device, symmetric=bound.symmetric)
+    scores: Tensor | tuple[Tensor, Tensor]
+    if parts.embedded and shared is not None and _small(bound, pairs):
+        scores, pairs = _matrix(parts.rows, columns, shared, pairs)
+    else:
+        if shared is not None:
+            learned = None if shared.requires_grad else len(columns)
+            columns = torch.cat([columns, shared])
+        scores = (parts.rows, columns) if parts.embedded else scored(bound, parts.rows, columns, of_x=bound.of_x)
     compared = [(scores, parts.more, pairs)]
     if bound.symmetric:
         others = batch.rows(parts.rows)
@@ -162,6 +167,21 @@ def comparisons(bound: Comparing, parts: Sides, given: Given, batch: Batch) -> l
         tiling = Tiling(bound.tile, bound.narrow)
         found.append(Comparison(scores, more, pairs, counts, weights, bound.rule, least, tiling, learned))
     return found
+
+
+def _small(bound: Comparing, pairs: Pairs) -> bool:
+    """Whether a matrix of the scores is faster than tiles although there are many negatives: measured on a CPU."""
+    n, columns = pairs.shape
+    return n < bound.tiled_from and n * columns <= _MATRIX_ELEMENTS and not bound.symmetric
+
+
+def _matrix(rows: Tensor, columns: Tensor, shared: Tensor, pairs: Pairs) -> tuple[Tensor, Pairs]:
+    """The scores from embeddings. Those of negatives by themselves: they may need no gradients."""
+    further = products(rows, shared)
+    if not pairs.skipped:
+        return torch.cat([products(rows, columns), further], 1), pairs
+    partners = (widened(rows) * widened(columns[pairs.start : pairs.start + len(rows)])).sum(1)
+    return torch.cat([partners[:, None], further], 1), pairs.gathered()
 
 
 def pairs_of(given: Given, batch: Batch, device: torch.device, *, symmetric: bool) -> Pairs:

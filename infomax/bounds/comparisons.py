@@ -173,8 +173,7 @@ def _of_joint(scores: Tensor, pairs: Pairs, number: Tensor) -> Tensor:
     if not pairs.all_alike:
         scores = scores + pairs.log_weights(scores.dtype, of_positives=0.0)
     if pairs.own_partner_alone:
-        partners = torch.arange(pairs.start, pairs.start + len(scores), device=scores.device)
-        return -F.cross_entropy(scores, partners, reduction="none")
+        return -F.cross_entropy(scores, pairs.partner_columns(), reduction="none")
     shares = pairs.positive_numbers(scores.dtype).div_(number.clamp_min(1)[:, None])
     return (torch.log_softmax(scores, 1) * shares).sum(1)
 

@@ -24,7 +24,8 @@ class Pairs:
 
     Attributes:
         shape: (N, K).
-        start: the column of the partner of row 0; the partner of row i is i columns further.
+        start: the column of the partner of row 0. step: by how many columns that of the next row is further: 1, or 0
+            if the first column has the scores of all partners.
         labels: numbers of classes, at least 0, of the rows ``(N,)`` and of the columns ``(K,)``; a column without a
             class has a negative number, and every row's class is also that of its partner. Candidates of the row's
             class are positives.
@@ -39,6 +40,7 @@ class Pairs:
     shape: tuple[int, int]
     device: torch.device
     start: int = 0
+    step: int = 1
     labels: tuple[Tensor, Tensor] | None = None
     positives: Tensor | None = None
     mask: Tensor | None = None
@@ -56,7 +58,7 @@ class Pairs:
         return replace(
             self,
             shape=(last - first, self.shape[1]),
-            start=self.start + first,
+            start=self.start + first * self.step,
             labels=labels,
             positives=positives,
             mask=mask,
@@ -84,6 +86,16 @@ class Pairs:
         """Whether a mask or weights change scores."""
         return self.mask is not None or self.weights is not None
 
+    def gathered(self) -> Pairs:
+        """The pairs without the skipped columns: the scores of partners, and then those beyond the skipped columns."""
+        return replace(self, shape=(self.shape[0], 1 + self.shape[1] - self.skipped), start=0, step=0, skipped=0)
+
+    def partner_columns(self) -> Tensor:
+        """The column of each row's partner, ``(N,)``."""
+        if not self.step:
+            return torch.full((self.shape[0],), self.start, device=self.device)
+        return torch.arange(self.start, self.start + self.shape[0], device=self.device)
+
     @property
     def all_alike(self) -> bool:
         """Whether every candidate counts once, as positive or as negative."""
@@ -110,6 +122,8 @@ class Pairs:
 
     def partners(self, values: Tensor, rows: slice = _ALL, columns: slice = _ALL) -> Tensor:
         """The entries [i, start + i] of a tile: a view of ``values``."""
+        if not self.step:
+            return values[:, self.start - (columns.start or 0)]
         return values.diagonal((rows.start or 0) + self.start - (columns.start or 0))
 
     def log_weights(self, dtype: torch.dtype, columns: slice = _ALL, *, of_positives: float | None = None) -> Tensor:

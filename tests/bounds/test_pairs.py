@@ -243,9 +243,12 @@ def test_masks_in_tiles_whatever_the_default_dtype():
         torch.set_default_dtype(before)
 
 
-@pytest.mark.parametrize("tiled_from", [math.inf, 2])
+@pytest.mark.parametrize("tiled_from", [math.inf, 2, N + 1])
 def test_negatives_without_gradients_and_a_batch_that_is_masked_as_a_whole(tiled_from):
-    """As cross-entropies of [batch, negatives] and of [partner, negatives], where tiles and parts do not align."""
+    """As cross-entropies of [batch, negatives] and of [partner, negatives], where tiles and parts do not align.
+
+    As a matrix of all candidates, in tiles, and as a matrix from embeddings.
+    """
     negatives = further(2)["shared"]
     for cls, mask in itertools.product((InfoNCE, CPC), (None, torch.ones(N, N, dtype=torch.bool))):
         one = bound(cls)
