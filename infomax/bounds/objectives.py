@@ -127,6 +127,9 @@ def infonce(scores: Scores) -> Tensor:
 
     van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018, arXiv 1807.03748;
     with the log N as in Poole et al., 2019, arXiv 1905.06922, eq. 10.
+
+    >>> round(infonce(99 * torch.eye(8)).item(), 3)  # log 8, the most that eight pairs can show
+    2.079
     """
     scores = checked(scores, least=1)
     if isinstance(scores, InnerProducts):
@@ -147,6 +150,9 @@ def nwj(scores: Scores) -> Tensor:
 
     The usual form has :math:`e^{f - 1}`. Here f is shifted by one, so that the optimal f is the log-ratio (Nguyen,
     Wainwright and Jordan, 2010, arXiv 0809.0853).
+
+    >>> nwj(torch.zeros(4, 4)).item()  # the log-ratio of independent pairs is 0
+    0.0
     """
     scores = checked_means(scores)
     return joint_mean(scores, scores.diagonal()) - tangent_exp(log_mean_exp_marginal(scores)) + 1
@@ -156,6 +162,9 @@ def donsker_varadhan(scores: Scores) -> Tensor:
     r""":math:`\frac1N \sum_i f(x_i, y_i) - \log \frac{1}{N(N-1)} \sum_{i \ne j} e^{f(x_i, y_j)}`.
 
     Donsker and Varadhan, 1983, doi:10.1002/cpa.3160360204; as an MI estimate: Belghazi et al., 2018, arXiv 1801.04062.
+
+    >>> donsker_varadhan(5 + torch.zeros(4, 4)).item()  # a constant changes nothing
+    0.0
     """
     scores = checked_means(scores)
     return joint_mean(scores, scores.diagonal()) - log_mean_exp_marginal(scores)
@@ -229,6 +238,9 @@ def interpolated(scores: Scores, alpha: float) -> Tensor:
     the first mean each of the other ys is left out in turn.
 
     Poole et al., 2019, arXiv 1905.06922, eq. 15, with x and y exchanged, and q(y) = 1, which the critic absorbs.
+
+    >>> torch.isclose(interpolated(torch.eye(4), 0.0), nwj(torch.eye(4))).item()
+    True
     """
     scores = matrix(scores)
     log_mean, log_a = _interpolated_logs(scores, alpha)
@@ -253,6 +265,9 @@ def anchored_classification(scores: Scores, anchor: float) -> Tensor:
     :func:`interpolated`.
 
     Ryu, Yeddanapudi, Xu and Wornell, 2025, arXiv 2510.25983.
+
+    >>> round(anchored_classification(torch.zeros(3, 3), 2.0).item(), 3)  # weights 1/4, 1/4 and 1/2: the prior's
+    -1.04
     """
     scores = matrix(scores)
     k, log_anchor = len(scores) - 1, scores.new_full((), math.log(anchor))
@@ -269,6 +284,9 @@ def jensen_shannon(scores: Scores) -> Tensor:
     Tight if f is the log-ratio. It is the log-likelihood of a logistic regression that discriminates p from q.
 
     Goodfellow et al., 2014, arXiv 1406.2661; Nowozin, Cseke and Tomioka, 2016, arXiv 1606.00709.
+
+    >>> round(jensen_shannon(99 * torch.eye(4) - 50).item(), 3)  # log 2: joint and product do not overlap
+    0.693
     """
     scores = checked_means(scores)
     joint = joint_mean(scores, F.softplus(-scores.diagonal()))
@@ -281,6 +299,9 @@ def pairwise_sigmoid(scores: Scores) -> Tensor:
     .. math:: -\frac1N \sum_i \Big[\mathrm{softplus}(-f_{ii}) + \sum_{j \ne i} \mathrm{softplus}(f_{ij})\Big]
 
     Its optimum is the log-ratio less log(N − 1). Zhai, Mustafa, Kolesnikov and Beyer, 2023, arXiv 2303.15343.
+
+    >>> round(pairwise_sigmoid(torch.zeros(4, 4)).item(), 3)  # -4 log 2: a coin for each entry of a row
+    -2.773
     """
     scores = checked_means(scores)
     if isinstance(scores, ChosenScores):
@@ -294,6 +315,9 @@ def squared_hellinger(scores: Scores) -> Tensor:
     r"""Lower bound on :math:`\int (\sqrt p - \sqrt q)^2`: :math:`2 - E_p[e^{-f/2}] - E_q[e^{f/2}]`, at most 2.
 
     Tight if f is the log-ratio. Letizia, Novello and Tonello, 2023, arXiv 2305.20025, with D = e^{−f/2}.
+
+    >>> squared_hellinger(torch.zeros(4, 4)).item()
+    0.0
     """
     scores = checked_means(scores)
     if isinstance(scores, ChosenScores):

@@ -27,6 +27,10 @@ def gaussian_log_prob(y: Tensor, mean: Tensor, log_variance: Tensor, regression:
         y, mean, log_variance: ``(…, D)``, broadcast against each other, half precision in float32; log-variances are
             kept within ±14.
         regression: ``(D, D)``, used below its diagonal: what each standardised residual takes from those before it.
+
+    >>> zeros = torch.zeros(3, 2)
+    >>> [round(value, 3) for value in gaussian_log_prob(zeros, zeros, zeros).tolist()]  # -log(2 pi)
+    [-1.838, -1.838, -1.838]
     """
     y, mean, log_variance = widened(y), widened(mean), widened(log_variance)
     log_variance = log_variance.clamp(-_LOG_VARIANCE_LIMIT, _LOG_VARIANCE_LIMIT)

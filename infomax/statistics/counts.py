@@ -34,6 +34,10 @@ def copied_rows(x: Floats, y: Floats) -> int:
     """The number of duplicated rows, if equal values of one column imply that the whole rows are equal; otherwise 0.
 
     Integer codes in one column can determine a class on the other side. Such rows do not count as duplicates.
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 1))
+    >>> copied_rows(x, x), copied_rows(np.tile(x, (2, 1)), np.tile(x, (2, 1)))
+    (0, 100)
     """
     most, other = (max(len(np.unique(column)) for column in side.T) for side in (x, y))
     if other > most:
@@ -88,6 +92,10 @@ def plugin_stderr(x: Floats, y: Floats) -> float:
 
     Source: Efron and Stein, "The jackknife estimate of variance", 1981, doi:10.1214/aos/1176345462; Miller, "Note on
     the bias of information estimates", 1955; Panzeri and Treves, 1996, doi:10.1088/0954-898X/7/1/006.
+
+    >>> coin = np.random.default_rng(0).integers(2, size=(1000, 1)).astype(float)
+    >>> 0 < plugin_stderr(coin, coin[::-1]) < 0.01
+    True
     """
     counted = _count(x, y)
     local, left_out = _plugin(counted)
@@ -124,6 +132,11 @@ def entropy_limit(x: Floats, y: Floats, nominal: Sequence[Booleans] = ()) -> tup
 
     Returns:
         entropy and limit; None for both if neither side is discrete.
+
+    >>> coin = (np.arange(1000) % 2).astype(float)[:, None]
+    >>> limit, entropy = entropy_limit(coin, np.random.default_rng(0).normal(size=(1000, 1)))
+    >>> round(entropy, 2)  # log 2
+    0.69
     """
     flags = nominal or [np.zeros(side.shape[1], dtype=bool) for side in (x, y)]
     found = [_entropy_limit(labels_of(side, which)) for side, which in zip((x, y), flags, strict=True)]

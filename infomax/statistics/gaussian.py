@@ -69,6 +69,9 @@ def soft_threshold(coefficients: Tensor, noise: float) -> Tensor:
     The coefficients have independent noise of standard deviation ``noise``. If most of them are zero, the threshold is
     large; if none is, it vanishes (Donoho and Johnstone, "Adapting to unknown smoothness via wavelet
     shrinkage", 1995, doi:10.1080/01621459.1995.10476626).
+
+    >>> soft_threshold(torch.tensor([[0.9, 0.01]]), 0.01).shape
+    torch.Size([1, 2])
     """
     z = coefficients.abs() / noise
     thresholds = torch.linspace(0.0, math.sqrt(2 * math.log(max(z.numel(), 2))), 64, dtype=z.dtype, device=z.device)

@@ -56,6 +56,10 @@ def as_labels(samples: Floats) -> Labels | None:
 
     They repeat if each occurs five times or more on average, and if at most 2 % of the rows occur only once. One column
     of codes, indicators of the codes, and any other columns with the same equal rows give the same labels.
+
+    >>> codes = (np.arange(300) % 3).astype(float)[:, None]
+    >>> as_labels(codes) is None, as_labels(np.random.default_rng(0).normal(size=(300, 1))) is None
+    (False, True)
     """
     n = len(samples)
     codes, counts = np.zeros(n, dtype=np.int64), np.array([n])

@@ -148,6 +148,10 @@ def linear_residuals(x: Floats, y: Floats) -> Floats:
 
     Args:
         x: ``(N, Dx)``. y: ``(N, Dy)``, continuous columns.
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 3))
+    >>> bool(np.allclose(linear_residuals(x, x @ np.ones((3, 1))), 0))
+    True
     """
     basis = np.linalg.qr(np.hstack([np.ones((len(x), 1)), _scaled(x)]))[0]
     scaled = _scaled(y)

@@ -34,12 +34,21 @@ def serially_dependent(x: Floats, y: Floats) -> bool:
     """Whether consecutive rows are clearly similar on both sides, ``(N, Dx)`` and ``(N, Dy)``.
 
     Rows that are sorted by a column of either side are not: their order says nothing of how they were sampled.
+
+    >>> x, y = np.random.default_rng(0).normal(size=(2, 1000, 1))
+    >>> serially_dependent(x, y), serially_dependent(x.cumsum(0), y.cumsum(0))
+    (False, True)
     """
     return all(autocorrelated(side) or trending(side) for side in (x, y))
 
 
 def autocorrelated(side: Floats) -> bool:
-    """Whether consecutive rows ``(N, D)`` are clearly similar, and no column is sorted."""
+    """Whether consecutive rows ``(N, D)`` are clearly similar, and no column is sorted.
+
+    >>> steps = np.random.default_rng(0).normal(size=(1000, 1))
+    >>> autocorrelated(steps), autocorrelated(steps.cumsum(0))
+    (False, True)
+    """
     if len(side) < _LEAST or _is_sorted(side):
         return False
     return _autocorrelation(side[:_ROWS, :_COLUMNS]) > _CLEARLY
@@ -112,6 +121,10 @@ def wanders(side: Floats) -> bool:
     says so too, where they return to their mean slowly for their length.
 
     Source: Said and Dickey 1984, doi:10.1093/biomet/71.3.599.
+
+    >>> steps = np.random.default_rng(0).normal(size=(1000, 1))
+    >>> wanders(steps), wanders(steps.cumsum(0))
+    (False, True)
     """
     return any(_unit_root(column) > _UNIT_ROOT for column in side[:_ROWS, :_COLUMNS].T)
 
@@ -133,6 +146,10 @@ def near_copies(x: Floats, y: Floats) -> bool:
 
     The distances of a row to its neighbours grow slowly where the density is smooth; where rows are nearly equal to
     some others, they jump. Columns with ties are not examined.
+
+    >>> x, y, noise = np.random.default_rng(0).normal(size=(3, 500, 2))
+    >>> near_copies(x, y), near_copies(*(np.vstack([side, side + 1e-6 * noise]) for side in (x, y)))
+    (False, True)
     """
     from scipy.spatial import cKDTree  # noqa: PLC0415 - loaded on first use
 

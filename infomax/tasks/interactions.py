@@ -19,6 +19,10 @@ def exclusive_or(columns: int, *, noise: float = 0.2) -> Task:
 
     Raises:
         ValueError: for fewer than 2 columns, or a ``noise`` that is not positive.
+
+    >>> task = exclusive_or(3)
+    >>> task.x_dim, task.mi < float(np.log(2))  # y is binary
+    (3, True)
     """
     _check(columns, noise)
     mi = location_information(np.array([-1.0, 1.0]), np.array([0.5, 0.5]), noise)
@@ -35,6 +39,9 @@ def product(columns: int, *, noise: float = 0.5) -> Task:
 
     Raises:
         ValueError: for fewer than 2 columns, or a ``noise`` that is not positive.
+
+    >>> product(2).x_dim
+    2
     """
     _check(columns, noise)
     nodes, weights = normal_nodes(801)
@@ -50,6 +57,9 @@ def periodic(mi: float, *, periods: int) -> Task:
 
     Raises:
         ValueError: for an ``mi`` outside 1e-3 to 2 nats, or no period.
+
+    >>> periodic(1.0, periods=4).mi
+    1.0
     """
     if periods < 1:
         raise ValueError(f"periods must be at least 1; got {periods}")

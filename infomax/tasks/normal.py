@@ -25,6 +25,10 @@ def correlated_normal(mi: float, *, dim: int = 1, x_dim: int | None = None, pair
     Raises:
         ValueError: for an ``mi`` that is negative or above 25 nats a pair, an ``x_dim`` below ``dim``, or ``pairs``
             that are not from 1 to ``dim``.
+
+    >>> task = correlated_normal(1.0, dim=3)  # 1 nat in three pairs of columns
+    >>> task.x_dim, task.y_dim, task.mi
+    (3, 3, 1.0)
     """
     width, pairs = dim if x_dim is None else x_dim, dim if pairs is None else pairs
     if not 1 <= dim <= width:
@@ -51,6 +55,10 @@ def dense_normal(mi: float, *, dim: int) -> Task:
 
     Raises:
         ValueError: for an ``mi`` that is negative or above 25 nats, or ``dim`` below 1.
+
+    >>> task = dense_normal(1.0, dim=3)
+    >>> task.x_dim, task.y_dim, round(task.mi, 6)
+    (3, 3, 1.0)
     """
     check_mi(mi)
     check_dim(dim)

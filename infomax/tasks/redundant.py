@@ -21,6 +21,10 @@ def redundant(mi: float, *, pairs: int, columns: int, seed: int = 0) -> Task:
         ValueError: for a negative ``mi``, or fewer ``columns`` than ``pairs``.
 
     Source: Gowri, Lun, Klein and Yin 2024, arXiv 2409.02732.
+
+    >>> task = redundant(1.0, pairs=2, columns=10)
+    >>> task.x_dim, task.mi
+    (10, 1.0)
     """
     if columns < pairs:
         raise ValueError(f"columns must be at least pairs, {pairs}; got {columns}")

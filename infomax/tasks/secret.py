@@ -16,6 +16,10 @@ def secret(mi: float, *, directions: int, dim: int, seed: int = 0) -> Task:
 
     Raises:
         ValueError: for a negative ``mi``, or ``directions`` that are not from 1 to ``dim``.
+
+    >>> task = secret(1.0, directions=2, dim=50)  # of 50 columns a side, two directions are informative
+    >>> task.x_dim, task.mi
+    (50, 1.0)
     """
     base = correlated_normal(mi, dim=dim, pairs=directions)
     name = f"secret-{directions}in{dim}-{mi:g}" + (f"-{seed}" if seed else "")

@@ -36,6 +36,12 @@ def transformed(
 
     Raises:
         ValueError: if a transform does not give one row for each row.
+
+    >>> from infomax import tasks
+    >>> task = tasks.get("normal-5d-1")
+    >>> bent = transformed(task, x=cube, name="cubed")  # the mutual information does not change
+    >>> bent.mi, bent.sample(10, seed=0)[0].shape
+    (1.0, (10, 5))
     """
     f, g = x or identity, y or identity
 
@@ -52,7 +58,11 @@ def transformed(
 
 
 def chain(*transforms: Transform) -> Transform:
-    """The composition of transforms; the first one is applied first."""
+    """The composition of transforms; the first one is applied first.
+
+    >>> chain(cube, asinh)(np.array([[0.0]])).tolist()
+    [[0.0]]
+    """
 
     def chained(values: Array) -> Array:
         for transform in transforms:
@@ -63,7 +73,11 @@ def chain(*transforms: Transform) -> Transform:
 
 
 def identity(values: Array) -> Array:
-    """The values unchanged."""
+    """The values unchanged.
+
+    >>> identity(np.array([[2.0]])).tolist()
+    [[2.0]]
+    """
     return values
 
 
@@ -71,27 +85,47 @@ def identity(values: Array) -> Array:
 
 
 def normal_cdf(values: Array) -> Array:
-    """Map standard normal coordinates to uniform ones on (0, 1)."""
+    """Map standard normal coordinates to uniform ones on (0, 1).
+
+    >>> normal_cdf(np.array([[0.0]])).tolist()
+    [[0.5]]
+    """
     return np.asarray(ndtr(values))
 
 
 def exponential(values: Array) -> Array:
-    """Map normal coordinates to log-normal ones."""
+    """Map normal coordinates to log-normal ones.
+
+    >>> exponential(np.array([[0.0]])).tolist()
+    [[1.0]]
+    """
     return np.exp(values)
 
 
 def cube(values: Array) -> Array:
-    """The cube, for the cubed staircase: Song and Ermon 2020, arXiv 1910.06222."""
+    """The cube, for the cubed staircase: Song and Ermon 2020, arXiv 1910.06222.
+
+    >>> cube(np.array([[2.0]])).tolist()
+    [[8.0]]
+    """
     return values**3
 
 
 def half_cube(values: Array) -> Array:
-    r""":math:`x \sqrt{|x|}`, which makes tails heavier: Czyż et al. 2023, arXiv 2306.11078."""
+    r""":math:`x \sqrt{|x|}`, which makes tails heavier: Czyż et al. 2023, arXiv 2306.11078.
+
+    >>> half_cube(np.array([[4.0], [-4.0]])).tolist()  # the sign is kept
+    [[8.0], [-8.0]]
+    """
     return values * np.sqrt(np.abs(values))
 
 
 def asinh(values: Array) -> Array:
-    """The inverse hyperbolic sine, which makes tails lighter: Czyż et al. 2023, arXiv 2306.11078."""
+    """The inverse hyperbolic sine, which makes tails lighter: Czyż et al. 2023, arXiv 2306.11078.
+
+    >>> asinh(np.array([[0.0]])).tolist()
+    [[0.0]]
+    """
     return np.arcsinh(values)
 
 
@@ -147,6 +181,10 @@ def spiral(speed: float, plane: tuple[int, int] = (0, 1)) -> Transform:
 
     Raises:
         ValueError: unless the two coordinates are different and not negative.
+
+    >>> turned = spiral(1.0)(np.array([[3.0, 4.0]]))
+    >>> round(float(np.linalg.norm(turned)), 6)  # lengths do not change
+    5.0
     """
     i, j = plane
     if not (i != j and min(i, j) >= 0):
@@ -164,7 +202,12 @@ def spiral(speed: float, plane: tuple[int, int] = (0, 1)) -> Transform:
 
 
 def rotation(seed: int) -> Transform:
-    """A random rotation (or reflection) from the Haar measure, determined by the seed and the dimension."""
+    """A random rotation (or reflection) from the Haar measure, determined by the seed and the dimension.
+
+    >>> turned = rotation(seed=0)(np.array([[3.0, 4.0]]))
+    >>> round(float(np.linalg.norm(turned)), 6)
+    5.0
+    """
     return lambda values: values @ _orthogonal(values.shape[1], seed).T
 
 
@@ -173,6 +216,9 @@ def embedding(dim: int, seed: int) -> Transform:
 
     Raises:
         ValueError: when applied to values of more than ``dim`` dimensions.
+
+    >>> embedding(5, seed=0)(np.zeros((10, 2))).shape
+    (10, 5)
     """
 
     def embed(values: Array) -> Array:
@@ -216,6 +262,9 @@ def swiss_roll(values: Array) -> Array:
 
     Raises:
         ValueError: for values of more than one dimension.
+
+    >>> swiss_roll(np.full((10, 1), 0.5)).shape
+    (10, 2)
     """
     if values.shape[1] != 1:
         raise ValueError(f"swiss_roll takes values of one dimension; got {values.shape[1]}")
