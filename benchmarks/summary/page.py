@@ -188,7 +188,7 @@ _READ_ON = """
 ## Read on
 
 ```{toctree}
-:maxdepth: 1
+:hidden:
 
 known-truth
 results-dependence

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,6 @@ TRUTH = "#007a59"
 #: The width of figures in inches: that of a text column of 740 pixels at 100 dots per inch.
 WIDTH = 7.4
 _TICK = 9.5
-
-
-Axed: TypeAlias = "tuple[Figure, list[Axes]]"
 
 
 class Measured(Protocol):
@@ -100,7 +97,9 @@ def style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(settings)
 
 
-def new_figure(width: float, height: float, *, columns: int = 1, heights: Sequence[float] = (1,)) -> Axed:
+def new_figure(
+    width: float, height: float, *, columns: int = 1, heights: Sequence[float] = (1,)
+) -> tuple[Figure, list[Axes]]:
     """A figure with a grid of axes: one of pyplot where ``matplotlib.pyplot`` is loaded, else without any windows.
 
     ``heights`` are those of the rows, in any unit. ``plt.show()`` shows figures of pyplot. Notebooks show both kinds,
@@ -129,7 +128,9 @@ def spare(ax: Axes) -> Axes:
     return ax
 
 
-def axes_or_new(ax: Axes | None, width: float, height: float, heights: Sequence[float] = (1,)) -> Axed:
+def axes_or_new(
+    ax: Axes | None, width: float, height: float, heights: Sequence[float] = (1,)
+) -> tuple[Figure, list[Axes]]:
     """The given axes and their figure, or a new figure."""
     if ax is None:
         return new_figure(width, height, heights=heights)
