@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from benchmarks.representation.digits import PROJECTION
 from infomax import CPC, InfoNCE, Queue, SigLIP
 
+#: Pairs of a batch.
+BATCH = 150
 #: Loss of the projections of two views, and the labels.
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -48,7 +50,7 @@ def _cpc(**options: float | str) -> CPC:
     return CPC(PROJECTION, PROJECTION, normalize=True, temperature="learned", symmetric=True, **options)  # type: ignore[arg-type]
 
 
-def _siglip(bias: float | None) -> SigLIP:
+def _siglip(bias: float) -> SigLIP:
     return SigLIP(PROJECTION, PROJECTION, critic=_cpc().critic, bias=bias)
 
 
@@ -57,7 +59,7 @@ ARMS = {
     "untrained": Arm("encoder that is not trained", None),
     "cpc": Arm("CPC", _cpc),
     "siglip": Arm("SigLIP, initial bias −10 (paper)", lambda: _siglip(-10.0)),
-    "siglip_batch": Arm("SigLIP, initial bias −log(N − 1)", lambda: _siglip(None)),
+    "siglip_batch": Arm("SigLIP, initial bias −log(N − 1)", lambda: _siglip(-math.log(BATCH - 1))),
     "debiased": Arm("CPC, debiased (τ = 0.1)", lambda: _cpc(debias=0.1)),
     "hard": Arm("CPC, hard negatives (β = 0.5)", lambda: _cpc(hardness=0.5)),
     "queue": Arm("CPC, queue of 600, no momentum encoder", lambda: Queue(_cpc(), 600)),

@@ -23,10 +23,10 @@ from torch import nn
 
 from benchmarks import report, results, sweep
 from benchmarks.representation import digits
-from benchmarks.representation.arms import ARMS, Loss, value_and_ceiling
+from benchmarks.representation.arms import ARMS, BATCH, Loss, value_and_ceiling
 from infomax import interrupts
 
-EPOCHS, BATCH, RATE = 60, 150, 2e-3
+EPOCHS, RATE = 60, 2e-3
 COLUMNS = ("all_labels", "few_labels", "value", "ceiling")
 #: The arm that the others are compared with, seed by seed.
 REFERENCE = "cpc"

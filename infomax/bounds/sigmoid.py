@@ -48,12 +48,14 @@ class SigLIP(Discriminative):
         temperature: divisor of the scores: a positive number, or "learned"; ``None`` for the critic as it is (that of
             "cosine" is learned from 0.1 on, as in the paper).
         temperature_limits: the smallest and the largest temperature that is learned.
-        bias: b is learned. A number is its initial value; the paper has −10. ``None`` adds −log(N − 1) and starts from
-            0, so that f is the log-ratio at the optimum, whatever N is.
+        bias: b is learned. A number is its initial value. ``None``: minus the largest score, so that every pair starts
+            as a negative: −10 for cosines at a temperature of 0.1, as in the paper. For scores without a largest one it
+            starts from 0, and −log(N − 1) is added: f is then the log-ratio at the optimum, whatever N is. For cosines
+            −log(N − 1) is worse in our study: all pairs soon have the score 0, a state that training leaves slowly.
 
     **Options of a call** are those of :class:`~infomax.InfoNCE`, with the same meaning: row i has the loss of its
     positives, :math:`\sum_p \log(1 + e^{-f_{ip} - b})`, and of its negatives with their weights. L is the weighted mean
-    over the rows that have positives. ``bias=None`` adds the negative log of the number of negatives for each positive.
+    over the rows that have positives. In place of log(N − 1) is the log of the number of negatives for each positive.
     What the options do to the value is what they do to InfoNCE.
 
     Source: Zhai, Mustafa, Kolesnikov and Beyer, "Sigmoid Loss for Language Image Pre-Training", 2023, arXiv 2303.15343.
@@ -90,7 +92,11 @@ class SigLIP(Discriminative):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Restore the initial bias."""
-        self.bias.fill_(self.initial_bias or 0.0)
+        largest = critics.largest_score(self.critic)
+        if self.initial_bias is None and largest is not None:
+            self.bias.copy_(-largest)
+        else:
+            self.bias.fill_(self.initial_bias or 0.0)
 
     @classmethod
     def for_estimation(cls, x_dim: int, y_dim: int, n: int) -> Bound:
@@ -99,7 +105,7 @@ class SigLIP(Discriminative):
     def fitted(self, scores: Scores) -> Tensor:
         """−L, 0-d."""
         bias = objectives.widen(self.bias)
-        if self.initial_bias is None:
+        if self.initial_bias is None and critics.largest_score(self.critic) is None:
             if isinstance(scores, ChosenScores):
                 bias = bias - (scores.total(1) / scores.total(0)).log().to(bias.dtype)
             else:

@@ -141,12 +141,18 @@ def value_of(bound, scores):
     }.get(bound.name, lambda: nwj(scores))()
 
 
+def prior_of_pairs(bound, n):
+    """What SigLIP subtracts besides its bias: nothing for scores with a largest one."""
+    bounded = hasattr(bound.critic, "largest_score") and bound.critic.largest_score() is not None
+    return 0.0 if bounded else math.log(n - 1)
+
+
 def loss_of(bound, scores):
     """The loss of a contrastive bound, given its scores."""
     fitted = {
         "infonce_anchor": lambda: anchored_classification(scores, bound.anchor or len(scores) - 1),
         "js": lambda: jensen_shannon(scores),
-        "siglip": lambda: pairwise_sigmoid(scores + bound.bias.item() - math.log(len(scores) - 1)),
+        "siglip": lambda: pairwise_sigmoid(scores + bound.bias.item() - prior_of_pairs(bound, len(scores))),
         "smile": lambda: jensen_shannon(scores),
         "fdime": lambda: DIVERGENCES[bound.divergence](scores),
     }.get(bound.name, lambda: value_of(bound, scores))
