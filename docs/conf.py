@@ -41,6 +41,7 @@ napoleon_use_rtype = False
 nb_execution_mode = "force"
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
+nb_merge_streams = True
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 copybutton_exclude = ".linenos, .gp, .go"
 exclude_patterns = ["_build"]
