@@ -65,7 +65,8 @@ def oscillation(n: int, period: float, radius: float, rng: np.random.Generator) 
 def returns(n: int, rng: np.random.Generator) -> Floats:
     """N steps of normal noise whose logarithmic size is a standardised autoregression, φ = .95."""
     size = autoregression(n, 0.95, rng)
-    return np.exp(size / size.std()) * rng.standard_normal(n)
+    found: Floats = np.exp(size / size.std()) * rng.standard_normal(n)
+    return found
 
 
 def subjects(groups: int, rows: int, noise: float, rng: np.random.Generator) -> Floats:
