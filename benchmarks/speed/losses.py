@@ -69,7 +69,8 @@ def report(found: Sequence[dict[str, Any]]) -> str:
     """The page: a table of cases that were run several times, and one of those with many rows."""
     several = [_compared(case) for case in found if "difference" in case]
     many = [_once(case) for case in found if "difference" not in case]
-    header = ["loss", "N", "difference", "of gradients", "time", "infomax", "package", "memory", "infomax", "package"]
+    both = "infomax, package"
+    header = ["loss", "N", "difference: loss, gradients", "time", both, "memory", both]
     return "\n\n".join(
         [
             ABOUT,
@@ -88,11 +89,11 @@ def _compared(case: dict[str, Any]) -> list[str]:
     return [
         case["case"],
         f"{case['pairs']:,}",
-        *(f"{each:.0e}" for each in case["difference"]),
+        ", ".join(f"{each:.0e}" for each in case["difference"]),
         number(seconds[0] / seconds[1]),
-        *map(duration, seconds),
+        ", ".join(map(duration, seconds)),
         number(memory[0] / memory[1]),
-        *(f"{each:,.1f} MiB" for each in memory),
+        f"{memory[0]:,.1f}, {memory[1]:,.1f} MiB",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -184,6 +185,13 @@ def ratio(case: str, figure: str) -> float:
     """A ratio of ``speed.csv``, from the most recent machine that has it."""
     found = [row for row in sweep.read(folder("speed") / "speed.csv") if (row["case"], row["figure"]) == (case, figure)]
     return float(max(found, key=lambda row: row["date"])["ratio"])
+
+
+def slower_losses(pairs: int) -> tuple[int, int, float]:
+    """How many losses with this many pairs take longer than those of other packages, of how many; the largest ratio."""
+    found = json.loads((folder("speed") / "losses.json").read_text(encoding="utf-8"))
+    ratios = [case["seconds"][0] / case["seconds"][1] for case in found if case["pairs"] == pairs]
+    return sum(ratio > 1 for ratio in ratios), len(ratios), max(ratios)
 
 
 def quick_seconds() -> float:
