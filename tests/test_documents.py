@@ -3,7 +3,10 @@
 import importlib
 import itertools
 import math
+import os
 import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -100,6 +103,18 @@ def test_compose(capsys):
     assert "estimate of I(x; y | z) by gaussian from 2000 rows" in printed
     low, high = scope["conditional"](scope["x"], scope["y"], scope["z"], bound="gaussian").confidence_interval()
     assert low < 0.5 * np.log(2) < high
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["shared=True", "DistributedDataParallel"])
+def test_programs_for_many_machines_run_in_two_processes(text, tmp_path):
+    data = "import numpy as np\nx, y = np.random.default_rng(0).normal(size=(2, 400))\n"
+    program = tmp_path / "program.py"
+    program.write_text(data + block("docs/many-machines.md", text) + "\nprint('finished')\n", encoding="utf-8")
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(start, check=False, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.stdout.count("finished") == 2, done.stderr
 
 
 def test_the_worked_example_of_a_bound_keeps_the_contract():
