@@ -5,6 +5,8 @@ from importlib import import_module
 from pkgutil import walk_packages
 from types import ModuleType
 
+import pytest
+
 import infomax
 
 
@@ -31,6 +33,7 @@ def test_every_public_name_has_an_example():
     assert [name for name, text in found.items() if ">>> " not in text] == []
 
 
-def test_results_show_how_they_are_drawn_and_exported():
-    for method in (infomax.Estimate.plot, infomax.Estimate.to_dict, infomax.Estimate.to_frame, infomax.Pairwise.plot):
-        assert ">>> " in inspect.getdoc(method), method.__qualname__
+@pytest.mark.parametrize("result", [infomax.Estimate, infomax.Pairwise, infomax.Composition, infomax.Bracket])
+def test_results_show_how_they_are_drawn_and_exported(result):
+    for name in ("confidence_interval", "bits", "plot", "to_dict", "to_frame"):
+        assert ">>> " in inspect.getdoc(getattr(result, name)), name

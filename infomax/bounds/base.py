@@ -79,7 +79,11 @@ class Bound(nn.Module, abc.ABC):
         return self.loss(x, y)
 
     def ceiling(self, n: int) -> float | None:
-        """The largest value, in nats, that a batch of ``n`` pairs can give; ``None`` if there is no limit."""
+        """The largest value, in nats, that a batch of ``n`` pairs can give; ``None`` if there is no limit.
+
+        >>> round(get("infonce")(3, 2).ceiling(64), 2), get("nwj")(3, 2).ceiling(64)  # log 64; none
+        (4.16, None)
+        """
         return None
 
     def warm_start(self, x: Tensor, y: Tensor) -> None:
@@ -96,7 +100,13 @@ class Bound(nn.Module, abc.ABC):
 
     @torch.no_grad()
     def leave_out(self, x: Tensor, y: Tensor, groups: list[Tensor]) -> Tensor:
-        """The bound without each group of rows (index tensors) in turn, ``(len(groups),)``, nats, for a jackknife."""
+        """The bound without each group of rows (index tensors) in turn, ``(len(groups),)``, nats, for a jackknife.
+
+        >>> x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+        >>> groups = [torch.arange(32), torch.arange(32, 64)]
+        >>> get("infonce")(2, 2).leave_out(x, x, groups).shape
+        torch.Size([2])
+        """
         training = self.training
         self.eval()  # the memories of entropies must not change
         value_of = self.value_of_rows(x, y)

@@ -37,6 +37,9 @@ class Dataset:
 
         Raises:
             ValueError: for a name that is not in ``feature_names``.
+
+        >>> load_penguins().columns("bill_length_mm").shape
+        (333, 1)
         """
         unknown = [name for name in names if name not in self.feature_names]
         if unknown:

@@ -67,17 +67,35 @@ class Bracket:
 
         Raises:
             ValueError: if ``level`` is not inside (0, 1).
+
+        >>> lower = Estimate(0.78, 0.02, 0.0, "lower", "infonce", 500)
+        >>> result = Bracket(lower, Estimate(0.84, 0.03, 0.0, "upper", "l1out", 500))
+        >>> low, high = result.confidence_interval(0.9)
+        >>> round(low, 2), round(high, 2)
+        (0.75, 0.89)
         """
         below, above = self.lower.confidence_interval(level), self.upper.confidence_interval(level)
         return (below[0], above[1]) if below[0] <= above[1] else (above[0], below[1])
 
     @property
     def bits(self) -> Bracket:
-        """The same in bits."""
+        """The same in bits.
+
+        >>> lower = Estimate(0.78, 0.02, 0.0, "lower", "infonce", 500)
+        >>> result = Bracket(lower, Estimate(0.84, 0.03, 0.0, "upper", "l1out", 500))
+        >>> round(result.bits.lower.mi, 2), result.bits.unit
+        (1.13, 'bits')
+        """
         return replace(self, lower=self.lower.bits, upper=self.upper.bits)
 
     def to_dict(self, *, history: bool = False) -> dict[str, Any]:
-        """Plain numbers, strings, lists and dicts (JSON-ready), as :meth:`Estimate.to_dict`."""
+        """Plain numbers, strings, lists and dicts (JSON-ready), as :meth:`Estimate.to_dict`.
+
+        >>> lower = Estimate(0.78, 0.02, 0.0, "lower", "infonce", 500)
+        >>> result = Bracket(lower, Estimate(0.84, 0.03, 0.0, "upper", "l1out", 500))
+        >>> result.to_dict()["lower"]["bound"]
+        'infonce'
+        """
         return {
             "lower": self.lower.to_dict(history=history),
             "upper": self.upper.to_dict(history=history),
@@ -96,6 +114,12 @@ class Bracket:
 
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
+
+        >>> lower = Estimate(0.78, 0.02, 0.0, "lower", "infonce", 500)
+        >>> result = Bracket(lower, Estimate(0.84, 0.03, 0.0, "upper", "l1out", 500))
+        >>> figure = result.plot()
+        >>> len(figure.axes)
+        1
         """
         from infomax.results import plots  # noqa: PLC0415 - matplotlib is an extra
 
@@ -113,6 +137,11 @@ class Bracket:
 
         Raises:
             ImportError: without pandas; ``pip install pandas``.
+
+        >>> lower = Estimate(0.78, 0.02, 0.0, "lower", "infonce", 500)
+        >>> result = Bracket(lower, Estimate(0.84, 0.03, 0.0, "upper", "l1out", 500))
+        >>> result.to_frame()["side"].tolist()
+        ['lower', 'upper']
         """
         return data_frame([{"side": "lower", **self.lower.row()}, {"side": "upper", **self.upper.row()}])
 

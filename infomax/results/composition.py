@@ -222,6 +222,12 @@ class Composition:
 
         Raises:
             ValueError: if ``level`` is not inside (0, 1).
+
+        >>> joint, alone = (Estimate(mi, 0.02, 0.0, "estimate", "ba", 500) for mi in (0.9, 0.4))
+        >>> result = Composition("I(x; y | z)", (Term(1, "I(x; y, z)", joint), Term(-1, "I(x; z)", alone)))
+        >>> low, high = result.confidence_interval()
+        >>> round(low, 2), round(high, 2)  # the errors of both terms add up
+        (0.42, 0.58)
         """
         ends = [(term.sign, *term.estimate.confidence_interval(level)) for term in self.terms]
         if self.paired:
@@ -236,11 +242,23 @@ class Composition:
 
     @property
     def bits(self) -> Composition:
-        """The same in bits."""
+        """The same in bits.
+
+        >>> joint, alone = (Estimate(mi, 0.02, 0.0, "estimate", "ba", 500) for mi in (0.9, 0.4))
+        >>> result = Composition("I(x; y | z)", (Term(1, "I(x; y, z)", joint), Term(-1, "I(x; z)", alone)))
+        >>> round(result.mi, 2), round(result.bits.mi, 2)
+        (0.5, 0.72)
+        """
         return replace(self, terms=tuple(replace(term, estimate=term.estimate.bits) for term in self.terms))
 
     def to_dict(self, *, history: bool = False) -> dict[str, Any]:
-        """Plain numbers, strings, lists and dicts (JSON-ready), as :meth:`Estimate.to_dict`."""
+        """Plain numbers, strings, lists and dicts (JSON-ready), as :meth:`Estimate.to_dict`.
+
+        >>> joint, alone = (Estimate(mi, 0.02, 0.0, "estimate", "ba", 500) for mi in (0.9, 0.4))
+        >>> result = Composition("I(x; y | z)", (Term(1, "I(x; y, z)", joint), Term(-1, "I(x; z)", alone)))
+        >>> [term["of"] for term in result.to_dict()["terms"]]
+        ['I(x; y, z)', 'I(x; z)']
+        """
         names = ("quantity", "mi", "stderr", "kind", "bound", "n", "dropped", "seed", "unit", "nonnegative")
         return {
             "pvalue": self.pvalue,
@@ -260,6 +278,12 @@ class Composition:
 
         Raises:
             ImportError: without matplotlib; ``pip install 'infomax[plot]'``.
+
+        >>> joint, alone = (Estimate(mi, 0.02, 0.0, "estimate", "ba", 500) for mi in (0.9, 0.4))
+        >>> result = Composition("I(x; y | z)", (Term(1, "I(x; y, z)", joint), Term(-1, "I(x; z)", alone)))
+        >>> figure = result.plot()
+        >>> len(figure.axes)
+        1
         """
         from infomax.results import plots  # noqa: PLC0415 - matplotlib is an extra
 
@@ -276,6 +300,11 @@ class Composition:
 
         Raises:
             ImportError: without pandas; ``pip install pandas``.
+
+        >>> joint, alone = (Estimate(mi, 0.02, 0.0, "estimate", "ba", 500) for mi in (0.9, 0.4))
+        >>> result = Composition("I(x; y | z)", (Term(1, "I(x; y, z)", joint), Term(-1, "I(x; z)", alone)))
+        >>> result.to_frame()[["of", "sign"]].values.tolist()
+        [['I(x; y | z)', 1], ['I(x; y, z)', 1], ['I(x; z)', -1]]
         """
         low, high = self.confidence_interval()
         own = {"mi": self.mi, "stderr": self.stderr, "low_95": low, "high_95": high, "pvalue": self.pvalue}

@@ -82,6 +82,12 @@ class Pairwise:
 
         Raises:
             ValueError: if ``level`` is not inside (0, 1).
+
+        >>> from infomax import pairwise
+        >>> table = np.random.default_rng(0).normal(size=(100, 3))
+        >>> low, high = pairwise(table, progress=False).confidence_interval(0.9)
+        >>> low.shape, bool(low[0, 1] < high[0, 1])
+        ((3, 3), True)
         """
         if not 0 < level < 1:
             raise ValueError(f"level must lie in (0, 1); got {level}")
@@ -107,7 +113,14 @@ class Pairwise:
 
     @property
     def bits(self) -> Pairwise:
-        """The same in bits."""
+        """The same in bits.
+
+        >>> from infomax import pairwise
+        >>> table = np.random.default_rng(0).normal(size=(100, 3))
+        >>> result = pairwise(table, values_only=True, progress=False)
+        >>> bool(np.isclose(result.bits.mi[0, 1], result.mi[0, 1] / np.log(2)))
+        True
+        """
         if self.unit == "bits":
             return self
         in_bits = {name: getattr(self, name) / math.log(2) for name in ("mi", "stderr", "gap", "entropy")}
@@ -115,7 +128,13 @@ class Pairwise:
 
     @property
     def pairs(self) -> list[dict[str, Any]]:
-        """Each pair once, the largest value first: names, value, standard error, interval, p- and q-value, and rows."""
+        """Each pair once, the largest value first: names, value, standard error, interval, p- and q-value, and rows.
+
+        >>> from infomax import pairwise
+        >>> table = np.random.default_rng(0).normal(size=(100, 3))
+        >>> [[*pair][:3] for pair in pairwise(table, values_only=True, progress=False).pairs[:1]]
+        [['x', 'y', 'mi']]
+        """
         (low, high), correlation = self.confidence_interval(), self.correlation
         places = np.triu_indices(len(self.names), 1) if self.symmetric else np.indices(self.mi.shape).reshape(2, -1)
         order = np.argsort(-self.mi[tuple(places)], kind="stable")
@@ -136,7 +155,15 @@ class Pairwise:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers, strings, lists and dicts (JSON-ready); NaN in the matrices becomes None."""
+        """Everything as plain numbers, strings, lists and dicts (JSON-ready); NaN in the matrices becomes None.
+
+        >>> from infomax import pairwise
+        >>> table = np.random.default_rng(0).normal(size=(100, 3))
+        >>> import json
+        >>> text = json.dumps(pairwise(table, values_only=True, progress=False).to_dict())
+        >>> json.loads(text)["mi"][0][0] is None  # the diagonal
+        True
+        """
         low, high = self.confidence_interval()
         matrices = {name: getattr(self, name) for name in ("mi", "stderr", "gap", "pvalue", "qvalue")}
         matrices |= {"low_95": low, "high_95": high, "entropy": self.entropy, "rows": self.rows}

@@ -44,7 +44,11 @@ class RowStructure:
 
     @staticmethod
     def of_groups(labels: Sequence[Hashable] | NDArray[np.generic]) -> RowStructure:
-        """Rows with equal labels belong together; groups are numbered as they first occur, whatever they are called."""
+        """Rows with equal labels belong together; groups are numbered as they first occur, whatever they are called.
+
+        >>> RowStructure.of_groups(["ann", "ann", "bob"]).unit.tolist()
+        [0, 0, 1]
+        """
         each = labels.tolist() if isinstance(labels, np.ndarray) else labels
         places: dict[Hashable, int] = {}
         unit = [places.setdefault(label, len(places)) for label in each]
@@ -52,7 +56,11 @@ class RowStructure:
 
     @staticmethod
     def of_blocks(n: int, length: int) -> RowStructure:
-        """Rows are in the order of time, and blocks of that many rows are nearly independent."""
+        """Rows are in the order of time, and blocks of that many rows are nearly independent.
+
+        >>> RowStructure.of_blocks(5, 2).unit.tolist()
+        [0, 0, 1, 1, 2]
+        """
         return RowStructure(np.arange(n) // length, length)
 
     @property
@@ -70,6 +78,9 @@ class RowStructure:
         r"""The number of units of equal size from which a mean has the same error, :math:`(\sum n_u)^2 / \sum n_u^2`.
 
         Source: Kish, "Survey Sampling", 1965.
+
+        >>> RowStructure.of_groups([1, 1, 1, 2]).effective_units  # 4² / (3² + 1²)
+        1.6
         """
         sizes = np.bincount(self.unit).astype(np.float64)
         return float(sizes.sum() ** 2 / (sizes**2).sum())

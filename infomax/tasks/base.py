@@ -57,6 +57,10 @@ class Task:
 
         Raises:
             ValueError: if ``n`` is less than 1.
+
+        >>> x, y = get("normal-5d-1").sample(100, seed=0)
+        >>> x.shape, y.shape
+        ((100, 5), (100, 5))
         """
         if n < 1:
             raise ValueError(f"n must be at least 1; got {n}")

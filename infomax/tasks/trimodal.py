@@ -51,6 +51,10 @@ class TriModal:
 
         Raises:
             ValueError: for unknown names, an empty group, or a name in both groups.
+
+        >>> study = tri_modal(text=0.5, audio=0.3, vision=0.2)
+        >>> round(study.mi(["audio"], ["target"]), 3)
+        0.3
         """
         a, b = self._places(first), self._places(second)
         if not a or not b or set(a) & set(b):
