@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from infomax.bounds.comparisons import Comparison, Rule
@@ -141,7 +142,8 @@ def comparisons(bound: Comparing, parts: Sides, given: Given, batch: Batch) -> l
     """
     columns, learned = batch.rows(parts.columns), None
     shared = None if parts.shared is None else batch.further(parts.shared)
-    pairs = pairs_of(given, batch, parts.rows.device, symmetric=bound.symmetric)
+    by_matrix = type(batch) is Batch and not parts.embedded
+    pairs = pairs_of(given, batch, parts.rows.device, symmetric=bound.symmetric, by_matrix=by_matrix)
     scores: Tensor | tuple[Tensor, Tensor]
     if parts.embedded and shared is not None and _small(bound, pairs):
         scores, pairs = _matrix(parts.rows, columns, shared, pairs)
@@ -184,12 +186,17 @@ def _matrix(rows: Tensor, columns: Tensor, shared: Tensor, pairs: Pairs) -> tupl
     return torch.cat([partners[:, None], further], 1), pairs.gathered()
 
 
-def pairs_of(given: Given, batch: Batch, device: torch.device, *, symmetric: bool) -> Pairs:
-    """The pairs of the own rows with all candidates."""
+def pairs_of(given: Given, batch: Batch, device: torch.device, *, symmetric: bool, by_matrix: bool = False) -> Pairs:
+    """The pairs of the own rows with all candidates; with ``by_matrix`` labels become a matrix of positives."""
     places, mask, labels, skipped = given.places, given.mask, None, 0
+    positives = None if given.positives is None else places.spread(given.positives, "positives")
     if not symmetric and _whole_batch_masked(given, device):
         mask, skipped = None, places.pairs
-    if given.labels is not None:
+    if given.labels is not None and by_matrix:
+        every = given.labels if given.further_labels is None else torch.cat([given.labels, given.further_labels])
+        same = given.labels[:, None] == every
+        positives = F.pad(same, (0, places.columns - len(every))) if len(every) < places.columns else same
+    elif given.labels is not None:
         known = batch.rows(given.labels.long())
         if given.further_labels is not None:
             known = torch.cat([known, batch.further(given.further_labels.long())])
@@ -201,7 +208,7 @@ def pairs_of(given: Given, batch: Batch, device: torch.device, *, symmetric: boo
         device=device,
         start=batch.start,
         labels=labels,
-        positives=None if given.positives is None else places.spread(given.positives, "positives"),
+        positives=positives,
         mask=None if mask is None else places.spread(mask, "mask"),
         weights=None if given.weights is None else places.spread(given.weights, "weights"),
         exclude_self=given.exclude_self,
