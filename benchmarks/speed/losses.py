@@ -22,7 +22,7 @@ from benchmarks import results
 from benchmarks.children import run_child
 from benchmarks.peers.environments import PINS, SETTINGS, interpreter, make_environment
 from benchmarks.report import machine, number, table
-from benchmarks.speed.loss_peers import MANY_ROWS
+from benchmarks.speed.loss_peers import CASES, MANY_ROWS, MOST_BYTES
 from benchmarks.speed.timing import duration
 from infomax import interrupts
 
@@ -101,11 +101,12 @@ def _once(case: dict[str, Any]) -> list[str]:
     (own, other), (of_own, of_other) = case["seconds"], case["mebibytes"]
     known = not math.isnan(other)
     gigabytes = of_other * 2**20 / 1e9
+    reason = "out of memory" if gigabytes * 1e9 > MOST_BYTES else "not run"
     return [
         case["case"],
         number(own / other) if known else "",
         duration(own),
-        duration(other) if known else f"out of memory (needs {gigabytes:,.0f} GB)",
+        duration(other) if known else f"{reason} (needs {gigabytes:,.0f} GB)",
         number(of_own / of_other) if known else "",
         f"{of_own:,.0f} MiB",
         f"{of_other:,.0f} MiB" if known else "",
@@ -126,12 +127,12 @@ def main() -> None:
     numbers = ", ".join(f"{n:,}" for n in arguments.pairs)
     about = f"{numbers} pairs, {date.today()}: {versions}; {machine()}.{busy}"
     folder = results.folder("speed", arguments.output)
-    kept = json.loads((folder / "losses.json").read_text(encoding="utf-8")) if (folder / "losses.json").exists() else []
-    found = [case for case in kept if case["pairs"] not in arguments.pairs] + [
-        case | {"about": about} for case in found
-    ]
-    cases = list(dict.fromkeys(case["case"] for case in found))
-    found.sort(key=lambda case: (cases.index(case["case"]), case["pairs"]))
+    found = [case | {"about": about} for case in found]
+    if (folder / "losses.json").exists():
+        kept = json.loads((folder / "losses.json").read_text(encoding="utf-8"))
+        found += [case for case in kept if case["pairs"] not in arguments.pairs]
+    names = list(CASES)
+    found.sort(key=lambda case: (names.index(case["case"]), case["pairs"]))
     results.replace(folder / "losses.json", json.dumps(found, indent=1) + "\n")
     text = report(found)
     results.replace(folder / "losses.md", text)

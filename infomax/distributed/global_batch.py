@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from typing_extensions import Unpack
 
-    from infomax.bounds.options import PairOptions
+    from infomax.bounds.options import CeilingOptions, PairOptions
 
 
 class GlobalBatch(Bound):
@@ -148,9 +148,10 @@ class GlobalBatch(Bound):
         shares, _ = self._agreed(x, y)
         return self.bound.pointwise(gathered(x, shares), gathered(y, shares))[shares.own]
 
-    def ceiling(self, n: int) -> float | None:
-        """The largest value, in nats, if each rank has ``n`` pairs."""
-        return self.bound.ceiling(world_size(self.group) * n)
+    def ceiling(self, n: int, **options: Unpack[CeilingOptions]) -> float | None:
+        """The largest value, in nats, if each rank has ``n`` pairs; with the options of all ranks together."""
+        largest: float | None = self.bound.ceiling(world_size(self.group) * n, **options)  # type: ignore[misc]
+        return largest
 
     def fixed_units(self) -> bool:
         return self.bound.fixed_units()
