@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -20,9 +20,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from infomax.bounds.comparisons import block_rows, joined, log_sum
-from infomax.scores.gradients import not_compiled
+from infomax.scores.gradients import Tiling, fused_sum, not_compiled
 from infomax.scores.pairs import Pairs, lowest
-from infomax.scores.precision import products, widened
+from infomax.scores.precision import products, widened, without_autocast
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,9 @@ class ChosenScores:
         scores: ``(N, K')``, or their factors ``(N, D)`` and ``(K', D)``.
         more: scores of each row with negatives of its own, ``(N, K − K')``, or ``None``.
         pairs: which of the N K pairs count, and how often. counts: those of ``pairs``.
-        row_weights: ``(N,)``, constants.
+        row_weights: ``(N,)``, constants. alike: whether all of them are 1.
+        tiling: options of tiles.
+        learned: the number of first candidates whose factors need gradients; ``None`` for all.
     """
 
     scores: Tensor | tuple[Tensor, Tensor]
@@ -41,6 +43,9 @@ class ChosenScores:
     pairs: Pairs
     counts: tuple[Tensor, Tensor]
     row_weights: Tensor
+    alike: bool = False
+    tiling: Tiling = field(default_factory=Tiling)
+    learned: int | None = None
 
     def __len__(self) -> int:
         return self.pairs.shape[0]
@@ -63,6 +68,9 @@ class ChosenScores:
 
     def log_mean_exp(self, limit: float = math.inf) -> Tensor:
         """The log of the weighted mean of the exponentials of scores, clipped to ±limit, 0-d."""
+        if self.alike and self.more is None and not isinstance(self.scores, Tensor):
+            total = self._in_tiles("all", without=self.pairs.start, limit=limit)
+            return total - self.total(1).log().to(total.dtype)
         sums = self._of_rows(_log_sums, limit)
         weights = self.row_weights.to(sums.dtype)
         logs = weights.log().clamp_min(lowest(sums.dtype))
@@ -76,12 +84,40 @@ class ChosenScores:
 
     def mean_softplus(self) -> Tensor:
         """The weighted mean of log(1 + e^s) over pairs of independent samples, 0-d."""
+        if self.more is None and not isinstance(self.scores, Tensor):
+            value = self._in_tiles("softplus", without=self.pairs.start)
+            return value / self.total(1).to(value.dtype)
         sums = self._of_rows(_softplus_sums)
         return (sums * self.row_weights.to(sums.dtype)).sum() / self.total(1).to(sums.dtype)
 
-    def sigmoid_losses(self) -> Tensor:
-        """The sum of log(1 + e^-s) over a row's positives and of log(1 + e^s) over its weighted negatives, ``(N,)``."""
-        return self._of_rows(_sigmoid_losses)
+    def sigmoid_loss(self) -> Tensor:
+        """The mean over rows of the sums of log(1 + e^-s) over positives and of log(1 + e^s) over negatives, 0-d."""
+        if self.more is not None or isinstance(self.scores, Tensor) or self.pairs.skipped:
+            return self.mean(self._of_rows(_sigmoid_losses))
+        a, b = (widened(side) for side in self.scores)
+        everything = self._in_tiles("softplus", without=None)
+        weights = (self.row_weights * self.counts[0]).to(everything.dtype)
+        with without_autocast(a):
+            of_positives = (self.pairs.mean_of_positives(a, b) * weights).sum()
+        return (everything - of_positives) / self.row_weights.sum().to(everything.dtype)
+
+    def _in_tiles(self, kind: Literal["all", "softplus"], *, without: int | None, limit: float = math.inf) -> Tensor:
+        """A sum over the pairs that count, 0-d, from factors; see :func:`infomax.scores.gradients.fused_sum`."""
+        a, b = self.scores
+        first = self.pairs.skipped
+        learned = None if self.learned is None else self.learned - first
+        weights = None if kind == "all" else self.row_weights.to(torch.promote_types(a.dtype, torch.float32))
+        return fused_sum(
+            a,
+            b[first:],
+            kind,
+            self.tiling,
+            limit=limit,
+            pairs=self.pairs.beyond(first),
+            row_weights=weights,
+            without=None if without is None else without - first,
+            learned=learned,
+        )
 
     def __mul__(self, factor: float) -> ChosenScores:
         return self._map(lambda scores: scores * factor, lambda a, b: (a * factor, b))
@@ -108,7 +144,7 @@ class ChosenScores:
         more = self.more
         if more is not None and of_more is not None:
             more = widened(more) - of_more
-        return replace(self, scores=scores, more=more)
+        return replace(self, scores=scores, more=more, learned=None)
 
     def _map(
         self,

@@ -305,7 +305,7 @@ def pairwise_sigmoid(scores: Scores) -> Tensor:
     """
     scores = checked_means(scores)
     if isinstance(scores, ChosenScores):
-        return -scores.mean(scores.sigmoid_losses())
+        return -scores.sigmoid_loss()
     if isinstance(scores, InnerProducts):
         return -F.softplus(-scores.diagonal()).mean() - scores.softplus_sum_off_diagonal() / len(scores)
     return -F.softplus(torch.diagonal_scatter(scores, -scores.diagonal())).sum() / len(scores)

@@ -11,6 +11,7 @@ from infomax.bounds.chosen import ChosenScores
 from infomax.bounds.contrastive import Contrastive
 from infomax.bounds.objectives import Scores
 from infomax.bounds.options import Given, checked, given_names, untaken
+from infomax.scores.gradients import Tiling
 
 if TYPE_CHECKING:
     from infomax.bounds.options import PairOptions
@@ -64,11 +65,14 @@ def choose(bound: Contrastive, x: Tensor, y: Tensor, given: Given, *, every_row:
     """
     tiled = given.places.columns >= bound.tiled_from and not x.is_meta
     parts = sides(bound, x, y, given, tiled=tiled)
-    columns = parts.all_columns()
+    columns, learned = parts.all_columns(), None
+    if parts.shared is not None and not parts.shared.requires_grad:
+        learned = len(parts.columns)
     pairs = pairs_of(given, Batch(), parts.rows.device, symmetric=False)
     counts = pairs.counts()
     weights = row_weights(given, pairs, counts, every_row=every_row)
     if readable(pairs.device) and not float((weights * counts[1]).sum()) > 0:
         raise ValueError("mask and weights must leave a pair of independent samples; got none")
     scores = (parts.rows, columns) if parts.embedded else scored(bound, parts.rows, columns, of_x=bound.of_x)
-    return ChosenScores(scores, parts.more, pairs, counts, weights)
+    alike, tiling = given.row_weights is None, Tiling(bound.tile, bound.narrow)
+    return ChosenScores(scores, parts.more, pairs, counts, weights, alike, tiling, learned)

@@ -53,6 +53,10 @@ def fused_sum(
     tiling: Tiling,
     *,
     limit: float = math.inf,
+    pairs: Pairs | None = None,
+    row_weights: Tensor | None = None,
+    without: int | None = 0,
+    learned: int | None = None,
 ) -> Tensor:
     r"""A function of all scores, 0-d, whose gradient is computed in the same pass: three matrix products.
 
@@ -61,9 +65,13 @@ def fused_sum(
         kind: "rows" for the mean of the rows' log-sum-exps, with the diagonal; "all" for the log-sum-exp of all
             entries off the diagonal, clipped to ±limit; "softplus" for the sum of the softplus of all entries off the
             diagonal.
+        pairs: which entries count, and how often, for "all" and "softplus"; b may then have more rows than a.
+        row_weights: constant weights of the rows, ``(N,)``, for "softplus".
+        without, learned: see :func:`infomax.scores.tiles.log_sums`; without the diagonal, but for "rows".
     """
     enabled = torch.is_grad_enabled()
-    job = _Job(kind, limit, tiling, (enabled and a.requires_grad, enabled and b.requires_grad))
+    sides = (enabled and a.requires_grad, enabled and b.requires_grad and learned != 0)
+    job = _Job(kind, limit, tiling, sides, pairs, row_weights, without, learned)
     value: Tensor = _Fused.apply(a, b, job)[0]  # type: ignore[no-untyped-call]
     return value
 
@@ -108,29 +116,45 @@ def row_statistics(
     return list(_Statistics.apply(a, b, tuple(wanted), tiling, pairs)[: len(wanted)])  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Job:
     kind: str
     limit: float
     tiling: Tiling
     sides: tuple[bool, bool]
+    pairs: Pairs | None
+    row_weights: Tensor | None
+    without: int | None
+    learned: int | None
 
     def do(self, a: Tensor, b: Tensor) -> tuple[Tensor, Sums]:
         """The value, and the sums with its gradients."""
         tiling = self.tiling
         if self.kind == "softplus":
-            sums = softplus_sums(a, b, without=0, gradients=self.sides, tile=tiling.tile, narrow=tiling.narrow)
-            return sums.rows.sum(), sums
+            sums = softplus_sums(
+                a,
+                b,
+                without=self.without,
+                gradients=self.sides,
+                tile=tiling.tile,
+                narrow=tiling.narrow,
+                pairs=self.pairs,
+                row_weights=self.row_weights,
+                learned=self.learned,
+            )
+            return (sums.rows if self.row_weights is None else sums.rows * self.row_weights).sum(), sums
         everything = self.kind == "all"
         sums = log_sums(
             a,
             b,
             over="all" if everything else "rows",
-            without=0 if everything else None,
+            without=self.without if everything else None,
             limit=self.limit,
             gradients=self.sides,
             tile=tiling.tile,
             narrow=tiling.narrow,
+            pairs=self.pairs,
+            learned=self.learned,
         )
         if everything:
             return torch.logsumexp(sums.rows, 0), sums

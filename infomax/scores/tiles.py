@@ -92,25 +92,37 @@ def softplus_sums(
     gradients: tuple[bool, bool] = (True, True),
     tile: tuple[int, int] | None = None,
     narrow: torch.dtype | None = None,
+    pairs: Pairs | None = None,
+    row_weights: Tensor | None = None,
+    learned: int | None = None,
 ) -> Sums:
     r""":math:`\sum_j \log(1 + e^{s_{ij}})` of every row, and the gradients of their sum; see :func:`log_sums`."""
     walk = Walk(a, b, tile, without=without, narrow=narrow)
+    most = len(b) if learned is None else learned
     with arithmetic(walk):
         of_a, of_b = _like(walk.a, gradients[0]), _like(walk.b, gradients[1])
         rows = walk.a.new_zeros(len(walk.a))
+        scratch = walk.a.new_empty(0 if pairs is None or not pairs.matrices else walk.rows * walk.columns)
         for block in walk.blocks():
             own = walk.narrowed(walk.a[block])
             for columns, scores in walk.tiles(block, walk.a[block]):
+                if pairs is not None:
+                    pairs.leave_out(scores, block, columns, scratch)
                 each = F.softplus(scores)
                 torch.sigmoid(scores, out=scores)
                 for values in (each, scores):
                     walk.diagonal(values, block, columns).zero_()
+                    if pairs is not None:
+                        pairs.weigh(values, block, columns)
                 rows[block] += each.sum(1)
+                if row_weights is not None:
+                    scores.mul_(row_weights[block, None])
                 slopes = walk.narrowed(scores)
                 if of_a is not None:
                     add_product(of_a[block], slopes, walk.factors[columns])
-                if of_b is not None:
-                    add_product(of_b[columns], slopes.T, own)
+                if of_b is not None and columns.start < most:
+                    width = min(columns.stop, most) - columns.start
+                    add_product(of_b[columns][:width], slopes.T[:width], own)
         return Sums(rows, of_a, of_b)
 
 
@@ -240,7 +252,8 @@ def _sum_of_all(blocks: _Exponentials, of_a: Tensor | None, of_b: Tensor | None)
         own = walk.a[block.rows]
         for columns, slopes, shift in block.tiles:
             factors = own * torch.exp2(shift - greatest) if blocks.shifted else own
-            add_product(of_b[columns], slopes.T, walk.narrowed(factors))
+            width = min(columns.stop, blocks.learned) - columns.start
+            add_product(of_b[columns][:width], slopes.T[:width], walk.narrowed(factors))
     top = rows.max()
     log_total = torch.exp2(rows - top).sum().log2() + top
     if of_a is not None:

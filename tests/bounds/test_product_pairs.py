@@ -146,11 +146,12 @@ def test_values_and_losses_are_those_of_plain_loops(name, case):
     p, q = pairs_of(one, OPTIONS[case])
     slopes = []
     for tiled_from in (math.inf, 2):
-        one.tiled_from = tiled_from
+        one.tiled_from, one.tile = tiled_from, (3, 4)
         one.train()
-        loss = one.loss(X, Y, **OPTIONS[case])
+        x, y = X.clone().requires_grad_(), Y.clone().requires_grad_()
+        loss = one.loss(x, y, **OPTIONS[case])
         assert loss.item() == pytest.approx(-fitted(p, q), rel=1e-9)
-        slopes.append(torch.autograd.grad(loss, [each for each in one.parameters() if each is not None]))
+        slopes.append(torch.autograd.grad(loss, [x, y, *one.parameters()]))
         assert one(X, Y, **OPTIONS[case]).item() == pytest.approx(value(p, q), rel=1e-9)
         one.eval()
         assert one(X, Y, **OPTIONS[case]).item() == pytest.approx(value(p, q), rel=1e-9)
@@ -165,7 +166,7 @@ def test_first_and_second_derivatives(case):
     options["mask"] = options["mask"][:, :4] if case == "weights of rows" else options["mask"]
     for cls, tiled_from in itertools.product((NWJ, SMILE, SigLIP), (math.inf, 2)):
         one = make(cls).requires_grad_(False)
-        one.tiled_from = tiled_from
+        one.tiled_from, one.tile = tiled_from, (3, 4)
         options["mask"] = torch.zeros(N, N, dtype=torch.bool)
         inputs = [t.clone().requires_grad_() for t in (X, Y, negatives)]
 
@@ -221,7 +222,7 @@ def test_siglip_with_options_classifies_the_chosen_pairs(case, bias):
     reference = InfoNCE(3, 2, critic=one.critic).double()
     negatives, weights = options.get("negatives"), options.get("weights")
     labels, mask = options.get("labels"), options.get("mask")
-    rows, counts = [], [0.0, 0.0]
+    rows, counts, slopes = [], [0.0, 0.0], []
     for i in range(N):
         own = [] if negatives is None else list(negatives if negatives.ndim == 2 else negatives[i])
         row = float(weights[i]) if weights is not None and weights.ndim == 1 else 1.0
@@ -249,10 +250,15 @@ def test_siglip_with_options_classifies_the_chosen_pairs(case, bias):
     total = sum(row * sum(c * softplus(-(s + shift) if p else s + shift) for s, p, c in losses) for losses, row in rows)
     for tiled_from in (math.inf, 2):
         one.tiled_from = reference.tiled_from = tiled_from
-        assert one.loss(X, Y, **options).item() == pytest.approx(total / sum(row for _, row in rows), rel=1e-9)
+        one.tile = (3, 4)
+        x, y = X.clone().requires_grad_(), Y.clone().requires_grad_()
+        loss = one.loss(x, y, **options)
+        assert loss.item() == pytest.approx(total / sum(row for _, row in rows), rel=1e-9)
+        slopes.append(torch.autograd.grad(loss, [x, y, *one.parameters()]))
         torch.testing.assert_close(one(X, Y, **options), reference(X, Y, **options))
         torch.testing.assert_close(one.pointwise(X, Y, **options), reference.pointwise(X, Y, **options))
         assert one.ceiling(N, **options) == reference.ceiling(N, **options) == GlobalBatch(one).ceiling(N, **options)
+    torch.testing.assert_close(*slopes, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
