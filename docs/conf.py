@@ -82,6 +82,13 @@ def without_paths(_app, doctree):
             block.children = [nodes.Text(block.rawsource)]
 
 
+def without_dead_links(_app, name, _template, context, _doctree):
+    """Source pages lead back to a page of the reference: of its entries they have other paths."""
+    if name.startswith("_modules/"):
+        body = re.sub(r'(class="viewcode-back" href="[^"#]*)#[^"]*', r"\1", context["body"])
+        context["body"] = body.replace('<li><a href="builtins.html">builtins</a></li>', "")
+
+
 def setup(app):
     reference_pages.write(HERE / "reference")
     app.connect("autodoc-process-docstring", references.resolve, priority=400)  # before napoleon
@@ -89,3 +96,4 @@ def setup(app):
     app.connect("missing-reference", references.name_in_full, priority=400)  # before the inventories of others
     app.connect("missing-reference", references.leave_plain, priority=600)  # after them
     app.connect("doctree-read", without_paths)
+    app.connect("html-page-context", without_dead_links)
