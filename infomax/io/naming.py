@@ -56,8 +56,8 @@ def select_columns(
         if not names:
             raise ValueError(f"{path}: name at least one column; known: {listed(known)}")
         matched: dict[str, None] = {}
+        called = {other for others in wanted if others is not names for other in others if other in present}
         for name in names:
-            called = {other for others in wanted if others is not names for other in others if other in present}
             hits = [name] if name in present else [hit for hit in fnmatch.filter(known, name) if hit not in called]
             if not hits:
                 raise ValueError(f"{path}: {unknown('column', name, known)}{hint}")
