@@ -8,7 +8,7 @@ from typing import Any
 
 import lazy_loader
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 # Names are loaded on first use (scientific Python's SPEC 1), so that the command line answers without torch. Packages
 # cannot be imported by several threads at once, so one thread at a time loads; modules of the library import each other
