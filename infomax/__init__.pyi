@@ -43,6 +43,7 @@ from .estimation.compositions import total_correlation as total_correlation
 from .estimation.compositions import transfer_entropy as transfer_entropy
 from .estimation.estimate import estimate as estimate
 from .estimation.pairwise import pairwise as pairwise
+from .exceptions import ColumnWarning as ColumnWarning
 from .exceptions import ConstantColumnWarning as ConstantColumnWarning
 from .exceptions import DependenceWarning as DependenceWarning
 from .exceptions import IndexWarning as IndexWarning

@@ -16,7 +16,21 @@ class InfomaxWarning(UserWarning):
     """
 
 
-class ConstantColumnWarning(InfomaxWarning):
+class ColumnWarning(InfomaxWarning):
+    """Columns of the samples, before anything is estimated: text that looks like numbers, very many rare categories.
+
+    >>> import warnings, numpy as np
+    >>> from infomax import estimate
+    >>> text = np.random.default_rng(0).normal(size=500).round(2).astype(str)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     result = estimate(text, text, bound="plugin")
+    >>> {warning.category.__name__ for warning in caught} >= {"ColumnWarning"}
+    True
+    """
+
+
+class ConstantColumnWarning(ColumnWarning):
     """A column has a single value and so carries no information; it was dropped.
 
     >>> import warnings, numpy as np

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from infomax.io.naming import unknown
 from infomax.scores.precision import check_real
 
 
@@ -22,6 +23,9 @@ class PairOptions(TypedDict, total=False):
     positives: Tensor | None
     weights: Tensor | None
     exclude_self: bool
+
+
+_NAMES = tuple(PairOptions.__annotations__)
 
 
 class CeilingOptions(TypedDict, total=False):
@@ -40,7 +44,14 @@ FILLINGS = {"mask": 0.0, "positives": 0.0, "weights": 1.0}
 
 
 def given(options: PairOptions | CeilingOptions) -> bool:
-    """Whether an option was given."""
+    """Whether an option was given.
+
+    Raises:
+        TypeError: for an option that no bound has.
+    """
+    for name in options:
+        if name not in _NAMES:
+            raise TypeError(unknown("option", name, list(_NAMES)))
     return any(value is not None and value is not False for value in options.values())
 
 

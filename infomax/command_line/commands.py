@@ -23,7 +23,7 @@ from infomax.estimation.compositions import conditional
 from infomax.estimation.estimate import estimate
 from infomax.estimation.pairwise import pairwise
 from infomax.estimators import chosen
-from infomax.exceptions import ConstantColumnWarning, InfomaxWarning
+from infomax.exceptions import ColumnWarning, InfomaxWarning
 from infomax.io.columns import Columns
 from infomax.io.csv_tables import TextFormat
 from infomax.io.files import MAPPED, check_writable, is_numeric, open_columns, read_named
@@ -217,7 +217,7 @@ def _plain_warnings(*, show: bool) -> Iterator[None]:
     """Print warnings about the data on one line each; warnings about an estimate are part of its output."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore", InfomaxWarning)
-        warnings.simplefilter("always", ConstantColumnWarning)
+        warnings.simplefilter("always", ColumnWarning)
         yield
     for message in dict.fromkeys(str(warning.message) for warning in caught if show):  # once for several bounds
         print(f"infomax: warning: {message}", file=sys.stderr)

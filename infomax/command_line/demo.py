@@ -63,10 +63,10 @@ def _print_estimates(n: int, real: Sequence[Estimate], synthetic: Sequence[Estim
     )
     print(format_table(rows))
     print(
-        "\nHow to read the table: the estimator named default is the most accurate where the truth is known. A lower\n"
-        "bound (infonce, nwj) does not exceed MI in expectation, so the larger of the two is the tighter. Estimates\n"
-        "rest on assumptions: ba and gaussian on Gaussian shapes, which three species of penguin do not have; ksg on\n"
-        "close neighbours, which ten columns do not have.\n"
+        "\nHow to read the table: on the right the truth is known; default is the most accurate over many such tasks,\n"
+        "not on each. A lower bound (infonce, nwj) does not exceed MI in expectation, so the larger is tighter.\n"
+        "Estimates rest on assumptions: ba and gaussian on Gaussian shapes, which three species of penguin do not\n"
+        "have; ksg on close neighbours, which ten columns do not have.\n"
         f"All {len(registry_facts())} estimators: infomax bounds\n"
         "Warnings of the estimates:"
     )

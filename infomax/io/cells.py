@@ -111,7 +111,10 @@ class Cells:
         cells = self.columns[name]
         for kind, rule in (("infinite", "finite"), ("comma", "a number with a decimal point")):
             if kind in first:
-                raise ValueError(f"{self._where(first[kind], name)}: must be {rule}; got {cells[first[kind]]!r}")
+                raise ValueError(
+                    f"{self._where(first[kind], name)}: must be {rule}; got {cells[first[kind]]!r} (or choose other "
+                    f"columns, or say that this one is nominal)"
+                )
         if len(kinds) > 1:
             one, other = kinds[:2]
             raise ValueError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dates
+import re
+import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from decimal import Decimal
 from numbers import Real
@@ -11,9 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from infomax.exceptions import ColumnWarning
 from infomax.io.exact import LARGEST, as_integers, to_float64
 
 Floats = NDArray[np.float64]
+#: Text that is a number, also with a decimal comma; of how many different texts most may be numbers by chance.
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+_MANY = 20
 #: The values of a column ``(N,)``, NaN where one is missing, and whether they are codes of a nominal variable.
 Encoded = tuple[Floats, bool]
 
@@ -33,7 +39,7 @@ def encoded(column: NDArray[Any], name: str, nominal: bool | None, *, shift: boo
     if kind in "OT":
         return _from_objects(column.tolist(), name, nominal, shift=shift)
     if kind in "US":
-        return numbered(column.tolist()), _is_nominal(nominal, name)
+        return names_of(column.tolist(), name, nominal)
     if kind in "Mm":
         missing = np.isnat(column)
         kept = column[~missing].view(np.int64)
@@ -45,6 +51,30 @@ def encoded(column: NDArray[Any], name: str, nominal: bool | None, *, shift: boo
     if nominal:
         return spread(numbered(kept.tolist()), missing), True
     return spread(to_float64(kept[:, None], name, shift=shift)[:, 0], missing), False
+
+
+def names_of(values: Sequence[Any], name: str, nominal: bool | None) -> tuple[Floats, bool]:
+    """The codes of a column of text.
+
+    It warns where most of many different texts are numbers, perhaps because of a single cell that is none.
+
+    Raises:
+        ValueError: if the column is said to hold numbers.
+    """
+    codes = _is_nominal(nominal, name)
+    different = dict.fromkeys(map(str, values))
+    numbers = [text for text in different if _NUMBER.fullmatch(text.strip())]
+    if nominal is None and len(different) > _MANY and 2 * len(numbers) > len(different):
+        others = [text for text in different if not _NUMBER.fullmatch(text.strip())]
+        but = f", but {others[0]!r} is not" if others else ""
+        warnings.warn(
+            f"{name} is text, of which {len(numbers)} of {len(different)} different values are numbers, such as "
+            f"{numbers[0]!r}{but}: they are measured as names without an order; convert them to numbers, or say that "
+            f"the column is nominal",
+            ColumnWarning,
+            stacklevel=2,
+        )
+    return numbered(values), codes
 
 
 def numbered(values: Iterable[Hashable]) -> Floats:
@@ -90,7 +120,10 @@ def from_series(series: Any, name: str, nominal: bool | None, *, shift: bool) ->
         if ordered and not nominal:
             ranks = {value: rank for rank, value in enumerate(_categories(series, kind))}
             return spread(np.array([ranks[value] for value in values], dtype=np.float64), missing), False
-        return spread(numbered(values), missing), _is_nominal(nominal, name)
+        if not isinstance(kind, nw.String):
+            return spread(numbered(values), missing), _is_nominal(nominal, name)
+        numbers, named = names_of(values, name, nominal)
+        return spread(numbers, missing), named
     if isinstance(kind, nw.List | nw.Array | nw.Struct | nw.Unknown | nw.Binary | nw.Time):
         array = _to_numpy(kept, name)
         if array.dtype.kind not in "biuf":
@@ -145,7 +178,8 @@ def _from_objects(values: list[Any], name: str, nominal: bool | None, *, shift: 
     if kind not in ("numbers", "text", "dates", "durations"):
         raise TypeError(f"{name} must hold numbers, text or dates; got {kind}")
     if kind == "text" or nominal:
-        return spread(numbered(kept), missing), _is_nominal(nominal, name)
+        codes, named = names_of(kept, name, nominal)
+        return spread(codes, missing), named
     if kind == "dates":
         return spread(to_float64(_instants(kept, name)[:, None], name, shift=shift)[:, 0], missing), False
     if kind == "durations":

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from infomax.exceptions import ConstantColumnWarning, IndexWarning, InfomaxWarning
+from infomax.exceptions import ColumnWarning, ConstantColumnWarning, IndexWarning
 from infomax.io.columns import Columns, Nominal, as_columns, check_complete
 from infomax.io.containers import table_names
 from infomax.io.encoding import numbered
@@ -156,7 +156,7 @@ def settled(columns: Columns, name: str, stacklevel: int) -> Columns:
             warnings.warn(
                 f"{label} is nominal and has {len(values)} categories in {len(codes)} rows: the {int(rare.sum())} of "
                 f"them with fewer than {_ROWS_OF_CATEGORY} rows count as one, which can only lose information",
-                InfomaxWarning,
+                ColumnWarning,
                 stacklevel=stacklevel,
             )
         samples[present, j] = numbered(codes.tolist())

@@ -145,6 +145,7 @@ def test_ceilings():
             "negatives must be a dense tensor .* got torch.int64",
         ),
         ({"negatives": normal(5, 2).double()}, TypeError, "negatives must have the dtype of the bound's parameters"),
+        ({"label": torch.arange(8)}, TypeError, "option 'label' is not known; did you mean 'labels'"),
         ({"mask": torch.ones(8, 8)}, TypeError, r"mask must be a tensor of booleans; got torch\.float32"),
         ({"mask": torch.ones(8, 7) > 0}, ValueError, r"mask must have shape \(8, 8\); got \(8, 7\)"),
         (

@@ -300,3 +300,12 @@ def test_interrupt_is_clean(tmp_path):
     assert out == b""
     assert b"Traceback" not in seen + err
     assert err.endswith(b"infomax: interrupted\n")
+
+
+def test_rare_categories_that_count_as_one_are_told(tmp_path, capsys):
+    """Dates as they are written in many countries are text: in silence, an estimate of them was of what is left."""
+    days = np.random.default_rng(0).integers(1, 29, size=(300, 2))
+    path = tmp_path / "t.csv"
+    path.write_text("visit,day\n" + "".join(f"{a:02d}/{1 + b % 12:02d}/2020,{a}\n" for a, b in days.tolist()))
+    assert main(["estimate", str(path), "--x", "visit", "--y", "day", "--bound", "plugin", "--no-progress"]) == 0
+    assert "infomax: warning: column 'visit' of x is nominal and has" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import datetime
 import sys
+import warnings
 from decimal import Decimal
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pyarrow
 import pytest
 
+from infomax import ColumnWarning
 from infomax.io.columns import Columns, as_columns
 from infomax.io.samples import as_aligned
 
@@ -176,3 +178,25 @@ def test_numbers_load_no_table_library():
     before = sys.modules.get("narwhals")
     assert as_columns(np.zeros((3, 2)), "x").shape == (3, 2)
     assert sys.modules.get("narwhals") is before
+
+
+@pytest.mark.parametrize(
+    "library", [list, np.array, pd.Series, polars.Series, lambda text: pd.Series(text, dtype=object)]
+)
+def test_text_that_is_mostly_numbers_is_told(library):
+    """One cell that is no number makes text of a column of a data frame; its values are then names without an order."""
+    numbers = [f"{number:.3f}" for number in np.random.default_rng(0).normal(size=50)]
+    for text, said in (
+        ([*numbers, "n.m."], r"50 of 51 different values are numbers, such as '0.126', but 'n.m.' is not: they are"),
+        (
+            [number.replace(".", ",") for number in numbers],
+            "50 of 50 different values are numbers, such as '0,126': they",
+        ),
+    ):
+        with pytest.warns(ColumnWarning, match=said):
+            as_columns(library(text), "x")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            as_columns(library(text), "x", nominal=True)
+            as_columns(library(["1", "2", "3"] * 20), "x")  # codes
+            as_columns(library([f"{name}-{number}" for name, number in zip("ab" * 25, numbers, strict=True)]), "x")
