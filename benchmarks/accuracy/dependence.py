@@ -39,7 +39,7 @@ _LEVEL, _DRAWS, _ESTIMATED = 0.05, 199, 40
 
 _NOTES = """\
 Both sides are independent of each other: the truth is 0 nats. "Rejected": p-values of at most 0.05, which should be
-5 % of the draws (with 400 draws: 3 to 7 %). "As independent": the same draws, tested and estimated as if their rows
+5 % of the draws (with 370 draws: 3 to 7 %). "As independent": the same draws, tested and estimated as if their rows
 were independent. "Warned": how often a `DependenceWarning` says what to pass where nothing is passed; "warned with
 blocks": how often one says that the series may be random walks where blocks are passed. "Covers 0": 95 % intervals that
 contain 0, of the first 40 draws, estimated with `quick=True`. The interval is wide, since nothing that assumes

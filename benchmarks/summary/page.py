@@ -124,7 +124,7 @@ def _wrong() -> str:
                 f"""**A missing warning means little.** Of {large.runs} errors above {LARGE} nats, {share(large)} had
                 a warning, and {share(inside)} had an interval that contains the truth (version 0.1).""",
                 f"""**Rows that depend on each other.** For two independent series with φ = .95 and 400 rows, the test
-                rejects {share(facts.dependent(short))} instead of 5 % with `block_length="auto"`, and
+                rejects {share(facts.dependent(short))} at a level of 5 % with `block_length="auto"`, and
                 {share(facts.dependent(short, "free_pvalue"))} without it (a warning says so). For random walks it
                 rejects {share(facts.dependent(walks))} with blocks: use differences.""",
             ),

@@ -135,6 +135,10 @@ def from_series(series: Any, name: str, nominal: bool | None, *, shift: bool) ->
 
 
 def _to_numpy(series: Any, name: str) -> NDArray[Any]:
+    import narwhals as nw  # noqa: PLC0415 - only for tables
+
+    if isinstance(series.dtype, nw.Int128 | nw.UInt128):  # numpy has none, and polars before 2.1 panics
+        raise TypeError(f"{name} must hold numbers, text or dates; got dtype {series_type(series.to_native())}")
     try:
         return np.asarray(series.to_numpy())
     except Exception as error:  # every library raises its own kinds
