@@ -83,11 +83,13 @@ def plugin(x: Floats, y: Floats) -> Floats:
 def plugin_stderr(x: Floats, y: Floats) -> float:
     r"""Standard error of :func:`plugin`, in nats.
 
-    The root of the sum of squares of three terms. The first is the jackknife's standard error,
+    The root of the sum of squares of four terms. The first is the jackknife's standard error,
     :math:`\sqrt{\tfrac{N-1}{N} \sum_i (\hat I_{-i} - \overline{\hat I_{-i}})^2}`. Unlike that of the rows' terms, it
     does not vanish under independence. The second allows for the remaining bias in sparse tables: it is the difference
     between the jackknife's correction and Miller's, :math:`(K_{xy} - K_x - K_y + 1) / 2N`, with the numbers :math:`K`
-    of values that occur. The third is :math:`1 / N`. The result is still too small if most rows are in few cells and
+    of values that occur. The third is :math:`1 / N`. The fourth is the standard deviation under independence, where
+    :math:`2 N \hat I` has a chi-squared distribution with :math:`(K_x - 1)(K_y - 1)` degrees of freedom: with rare
+    values, the jackknife's error is far below it. The result is still too small if most rows are in few cells and
     the others are spread over many cells (a copy with 10 % noise, five rows a cell).
 
     Source: Efron and Stein, "The jackknife estimate of variance", 1981, doi:10.1214/aos/1176345462; Miller, "Note on
@@ -102,7 +104,8 @@ def plugin_stderr(x: Floats, y: Floats) -> float:
     n, (_, of_x, of_y, of_pair) = len(local), counted
     miller = (len(of_pair) - len(of_x) - len(of_y) + 1) / (2 * n)
     jackknifed = (n - 1) * (float(left_out.mean()) - float(local.mean()))
-    return math.hypot(math.sqrt((n - 1) * float(left_out.var())), jackknifed - miller, 1 / n)
+    independent = math.sqrt(2 * (len(of_x) - 1) * (len(of_y) - 1)) / (2 * n)
+    return math.hypot(math.sqrt((n - 1) * float(left_out.var())), jackknifed - miller, 1 / n, independent)
 
 
 def _plugin(counted: _Counted) -> tuple[Floats, Floats]:
