@@ -46,20 +46,18 @@ contain 0, of the first 40 draws, estimated with `quick=True`. The interval is w
 independent rows is added to a held-out value that is biased low: it covers 0 more often than in 95 % of the draws."""
 
 
-def autoregression(n: int, phi: float, rng: np.random.Generator) -> Floats:
-    """N steps of z_t = φ z_(t-1) + normal noise, after 500 others."""
+def autoregression(n: int, phi: float | Sequence[float], rng: np.random.Generator) -> Floats:
+    """N steps of z_t = φ_1 z_(t-1) + φ_2 z_(t-2) + … + normal noise, after 500 others; one number: φ_1."""
+    coefficients = [phi] if isinstance(phi, float) else phi
     noise, found = rng.standard_normal(n + 500), np.zeros(n + 500)
-    for t in range(1, n + 500):
-        found[t] = phi * found[t - 1] + noise[t]
+    for t in range(len(coefficients), n + 500):
+        found[t] = sum(each * found[t - lag] for lag, each in enumerate(coefficients, 1)) + noise[t]
     return found[500:]
 
 
 def oscillation(n: int, period: float, radius: float, rng: np.random.Generator) -> Floats:
-    """N steps of a second-order autoregression that oscillates with this period, after 500 others."""
-    noise, found = rng.standard_normal(n + 500), np.zeros(n + 500)
-    for t in range(2, n + 500):
-        found[t] = 2 * radius * np.cos(2 * np.pi / period) * found[t - 1] - radius**2 * found[t - 2] + noise[t]
-    return found[500:]
+    """N steps of a second-order autoregression that oscillates with this period."""
+    return autoregression(n, (2 * radius * np.cos(2 * np.pi / period), -(radius**2)), rng)
 
 
 def returns(n: int, rng: np.random.Generator) -> Floats:

@@ -52,7 +52,7 @@ def given(options: PairOptions | CeilingOptions) -> bool:
     for name in options:
         if name not in _NAMES:
             raise TypeError(unknown("option", name, list(_NAMES)))
-    return any(value is not None and value is not False for value in options.values())
+    return bool(given_names(options))
 
 
 def given_names(options: PairOptions | CeilingOptions) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +12,7 @@ from infomax.bounds.candidates import Batch, check_rows, comparisons, sides
 from infomax.bounds.comparisons import Comparison
 from infomax.bounds.contrastive import Contrastive
 from infomax.bounds.nce import InfoNCE
-from infomax.bounds.options import FILLINGS, PairOptions, checked
+from infomax.bounds.options import FILLINGS, Given, PairOptions, checked
 from infomax.distributed.ranks import RankError, Shares, agree, gathered, rank, summed, together, world_size
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ def compared(
     sizes, start = _sizes(x, options, group)
     problem, tensors = None, {"x": x, "y": y}
     try:
-        bound.check_pair(x, y, least=0)
-        dim = bound.x_dim if bound.of_x else bound.y_dim
-        found = checked(len(x), dim, pairs=sum(sizes[0]), further=sum(sizes[1]), start=start, **options)
+        found = _own(bound, x, y, options, sizes, start=start)
         parts = sides(bound, x, y, found, tiled=True)
         tensors |= {"rows": parts.rows, "columns": parts.columns}
         tensors |= {} if parts.shared is None else {"negatives": parts.shared}
@@ -89,9 +88,7 @@ def whole(
     sizes, start = _sizes(x, options, group)
     problem, tensors = None, {"x": x, "y": y}
     try:
-        bound.check_pair(x, y, least=0)
-        dim = bound.x_dim if bound.of_x else bound.y_dim
-        found = checked(len(x), dim, pairs=sum(sizes[0]), further=sum(sizes[1]), start=start, **options)
+        found = _own(bound, x, y, options, sizes, start=start)
         matrices = {name: getattr(found, name) for name in FILLINGS if getattr(found, name) is not None}
         spread = {name: found.places.spread(matrix, name) for name, matrix in matrices.items()}
         for name in ("shared", "each"):
@@ -112,6 +109,15 @@ def whole(
         if found.further_labels is not None:
             every["labels"] = torch.cat([every["labels"], batch.further(found.further_labels.long())])
     return shares, batch.rows(x), batch.rows(y), PairOptions(**every, exclude_self=found.exclude_self)  # type: ignore[typeddict-item]
+
+
+def _own(
+    bound: Contrastive, x: Tensor, y: Tensor, options: PairOptions, sizes: Sequence[Sequence[int]], *, start: int
+) -> Given:
+    """The checked options of this rank, whose candidates are the pairs and negatives of all ranks."""
+    bound.check_pair(x, y, least=0)
+    dim = bound.x_dim if bound.of_x else bound.y_dim
+    return checked(len(x), dim, pairs=sum(sizes[0]), further=sum(sizes[1]), start=start, **options)
 
 
 def mean(found: list[Comparison], group: ProcessGroup | None) -> Tensor:

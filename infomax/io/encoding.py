@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dates
 import re
 import warnings
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -62,19 +62,27 @@ def names_of(values: Sequence[Any], name: str, nominal: bool | None) -> tuple[Fl
         ValueError: if the column is said to hold numbers.
     """
     codes = _is_nominal(nominal, name)
-    different = dict.fromkeys(map(str, values))
-    numbers = [text for text in different if _NUMBER.fullmatch(text.strip())]
-    if nominal is None and len(different) > _MANY and 2 * len(numbers) > len(different):
-        others = [text for text in different if not _NUMBER.fullmatch(text.strip())]
+    if nominal is None:
+        _warn_of_numbers(dict.fromkeys(map(str, values)), name)
+    return numbered(values), codes
+
+
+def _warn_of_numbers(different: Collection[str], name: str) -> None:
+    if len(different) <= _MANY:
+        return
+    numbers: list[str] = []
+    others: list[str] = []
+    for text in different:
+        (numbers if _NUMBER.fullmatch(text.strip()) else others).append(text)
+    if len(numbers) > len(others):
         but = f", but {others[0]!r} is not" if others else ""
         warnings.warn(
             f"{name} is text, of which {len(numbers)} of {len(different)} different values are numbers, such as "
             f"{numbers[0]!r}{but}: they are measured as names without an order; convert them to numbers, or say that "
             f"the column is nominal",
             ColumnWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return numbered(values), codes
 
 
 def numbered(values: Iterable[Hashable]) -> Floats:
